@@ -1,0 +1,217 @@
+"""What a task is: data as a pure function of (seed, stream, step), a loss, an answer, and pairs for patching.
+
+A task is its own configuration: a frozen pydantic model whose fields are its settings. It knows no model;
+`Interface` says what a model must accept and return. Shapes: `batch` prompts, `pos` tokens a prompt, `read`
+predictions a prompt (x-positions of a regression prompt, hops of a retrieval prompt).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from tasks.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """A batch of prompts. Tasks subclass it to carry what they know besides (weights, chains, sources).
+
+    Every field is a tensor whose first axis is the prompt.
+    """
+
+    inputs: Shaped[Tensor, "batch pos *token"]
+    targets: Shaped[Tensor, "batch *read"]
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return dataclasses.replace(
+            self, **{f.name: change(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same prompts on another device."""
+        return self._map(lambda t: t.to(device))
+
+    def select(self, rows: slice | Tensor) -> Self:
+        """Some of the prompts, in the order asked for."""
+        return self._map(lambda t: t[rows])
+
+    def double(self) -> Self:
+        """The same prompts with float64 in place of float32; integers stay."""
+        return self._map(lambda t: t.double() if t.is_floating_point() else t)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Clean and corrupt prompts that differ exactly in the tokens marked by `changed`."""
+
+    kind: str
+    clean: Batch
+    corrupt: Batch
+    changed: Bool[Tensor, "batch pos"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """Pairs of positions whose attention has a meaning: row `dest[b, i]` should look at column `source[b, i]`.
+
+    A head's score on the relation is the attention mass summed over the sources of a row, averaged over rows.
+    """
+
+    name: str
+    dest: Shaped[Tensor, "batch pair"]
+    source: Shaped[Tensor, "batch pair"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A reference level for each read: a closed form (`se` is 0) or a Monte Carlo mean with its standard error."""
+
+    value: Float[Tensor, "read"]
+    se: Float[Tensor, "read"]
+    source: str
+
+
+class Interface(BaseModel):
+    """What a model must accept and return to be trained on a task.
+
+    `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
+    value with separate tables of `d_vocab` and `d_vocab + 1` rows; value index `d_vocab` is the blank).
+    `token_types` gives a type to each position (empty: all alike); `read_positions` the positions whose output counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: Literal["continuous", "token", "pair"]
+    n_ctx: int
+    d_out: int
+    d_in: int = 0
+    d_vocab: int = 0
+    token_types: tuple[int, ...] = ()
+    read_positions: tuple[int, ...]
+
+
+class Task(BaseModel):
+    """Base of every task. Subclasses give `interface`, `sample` and `loss`; the rest is as far as the task knows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str] = ""
+    pair_kinds: ClassVar[tuple[str, ...]] = ()
+    score_name: ClassVar[str] = "loss"
+
+    @property
+    def interface(self) -> Interface:
+        raise NotImplementedError
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """A short name for each read, in order."""
+        return tuple(str(p) for p in self.interface.read_positions)
+
+    def sample(self, seed: int, stream: str, step: int, batch: int) -> Batch:
+        """Prompts: a pure function of its arguments (same arguments, same bits)."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+        """Loss of each read of each prompt; lower is better."""
+        raise NotImplementedError
+
+    def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+        """The figure people read (`score_name`); the loss unless a task has a better one."""
+        return self.loss(outputs, batch)
+
+    def answer(self, batch: Any) -> Float[Tensor, "batch pos d_out"]:
+        """The Bayes answer in the shape of a model's outputs (zeros where nothing is read)."""
+        raise UserError(f"task {self.kind!r} has no closed-form answer")
+
+    def floor(self) -> Level:
+        """Expected loss of the Bayes answer at each read."""
+        raise UserError(f"task {self.kind!r} has no closed-form floor")
+
+    def chance(self) -> Level:
+        """Expected `score` at each read of the best guess that ignores the prompt's examples."""
+        raise UserError(f"task {self.kind!r} has no stated chance level")
+
+    def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
+        """Clean and corrupt prompts of one of `pair_kinds`."""
+        raise UserError(f"task {self.kind!r} has no pairs of kind {kind!r}; it has {list(self.pair_kinds)}")
+
+    def relations(self, batch: Any) -> tuple[Relation, ...]:
+        """Position pairs at which attention has a known meaning; none unless the task knows some."""
+        return ()
+
+    def labels(self, batch: Any) -> list[list[str]]:
+        """A label for each token of each prompt, for people to read."""
+        return [[str(p) for p in range(self.interface.n_ctx)] for _ in range(len(batch))]
+
+
+def generator(seed: int, stream: str, step: int) -> torch.Generator:
+    """A CPU generator whose state depends on all three arguments through a hash, so that neighbouring seeds,
+    streams and steps share nothing."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+_REGISTRY: dict[str, type[Task]] = {}
+T = TypeVar("T", bound=type[Task])
+
+
+def register(kind: str) -> Callable[[T], T]:
+    """Class decorator: make a task known under a name, so that configurations and runs can say it."""
+
+    def add(cls: T) -> T:
+        known = _REGISTRY.get(kind)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise UserError(f"task kind {kind!r} is taken by {known.__module__}.{known.__qualname__}")
+        cls.kind = kind
+        _REGISTRY[kind] = cls
+        return cls
+
+    return add
+
+
+def kinds() -> list[str]:
+    """Names of every registered task, those of installed plug-ins (entry points `algoscope.tasks`) included."""
+    for plugin in entry_points(group="algoscope.tasks"):
+        if plugin.name not in _REGISTRY:
+            plugin.load()
+    return sorted(_REGISTRY)
+
+
+def build(settings: dict[str, Any]) -> Task:
+    """The task that `settings` describes: its registered `kind` and the fields of that class.
+
+    Raises UserError for an unknown kind, an unknown field, or a value out of range.
+    """
+    kind = settings.get("kind")
+    if kind not in kinds():
+        raise UserError(f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours")
+    try:
+        return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})
+    except ValidationError as error:
+        raise UserError(f"task {kind!r}: {first_problem(error)}") from None
+
+
+def settings_of(task: Task) -> dict[str, Any]:
+    """The dictionary from which `build` makes the task again."""
+    return {"kind": task.kind, **task.model_dump(mode="json")}
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of a validation, as `field: what is wrong (got value)` on one line."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "settings"
+    got = repr(problem.get("input"))
+    return f"{where}: {problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
