@@ -1,0 +1,26 @@
+"""Models that are trained and taken apart. Names load on first use, so that importing the package stays cheap."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.models.config import ModelConfig, build_model
+    from interp.models.lstm_config import LSTMConfig
+    from interp.models.transformer_config import TransformerConfig
+
+_HOMES = {
+    "ModelConfig": "config",
+    "build_model": "config",
+    "TransformerConfig": "transformer_config",
+    "LSTMConfig": "lstm_config",
+}
+
+__all__ = ["LSTMConfig", "ModelConfig", "TransformerConfig", "build_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,305 @@
+"""The parts of the hooked transformer: read-in, LayerNorm, attention, MLP, block.
+
+Every hook point receives a fresh tensor, never a parameter or an expanded view, so that hooks may write in place.
+Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they are finite and
+an intervention on them cannot let a row see what the mask hides. Weights are stored in two dimensions, heads side by
+side, and shown per head as views in TransformerLens orientation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Num, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from interp._lens import HookPoint
+from interp.models.transformer_config import TransformerConfig
+from tasks.base import Interface
+from tasks.errors import UserError
+
+EPS = 1e-5
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+def parameter(*shape: int) -> nn.Parameter:
+    """A parameter to be filled by `initialise`."""
+    return nn.Parameter(torch.zeros(*shape))
+
+
+class ReadIn(nn.Module):
+    """Tokens to residual stream: a linear map (continuous), a table (token), or the sum of two tables (pair)."""
+
+    def __init__(self, interface: Interface, d_model: int, biases: bool):
+        super().__init__()
+        self.interface = interface
+        if interface.inputs == "continuous":
+            self.W_E = parameter(interface.d_in, d_model)
+            self.b_E = parameter(d_model) if biases else None
+        elif interface.inputs == "token":
+            self.W_E = parameter(interface.d_vocab, d_model)
+        else:
+            self.W_E_key = parameter(interface.d_vocab, d_model)
+            self.W_E_value = parameter(interface.d_vocab + 1, d_model)
+
+    def check(self, inputs: Tensor) -> None:
+        """Refuse inputs of another shape or kind than the interface says. Raises UserError."""
+        kind = self.interface.inputs
+        last = {"continuous": (self.interface.d_in,), "token": (), "pair": (2,)}[kind]
+        if inputs.ndim != 2 + len(last) or inputs.shape[2:] != last:
+            wanted = ", ".join(["batch", "pos", *map(str, last)])
+            raise UserError(f"{kind} inputs must have shape [{wanted}], not {list(inputs.shape)}")
+        if inputs.is_floating_point() != (kind == "continuous"):
+            wanted = "floating-point" if kind == "continuous" else "integer"
+            raise UserError(f"{kind} inputs must be {wanted} numbers, not {inputs.dtype}")
+
+    def forward(self, inputs: Num[Tensor, "batch pos *token"]) -> Float[Tensor, "batch pos d_model"]:
+        self.check(inputs)
+        if self.interface.inputs == "continuous":
+            out = inputs.to(self.W_E.dtype) @ self.W_E
+            return out if self.b_E is None else out + self.b_E
+        if self.interface.inputs == "token":
+            return F.embedding(inputs, self.W_E)
+        return F.embedding(inputs[..., 0], self.W_E_key) + F.embedding(inputs[..., 1], self.W_E_value)
+
+
+class Positions(nn.Module):
+    """Learned vectors for positions, for token types, or for both (then added)."""
+
+    token_types: Shaped[Tensor, "n_ctx"]
+
+    def __init__(self, config: TransformerConfig, interface: Interface):
+        super().__init__()
+        self.n_ctx = interface.n_ctx
+        self.W_pos = self.W_type = None
+        if config.positions in ("learned", "both"):
+            self.W_pos = parameter(interface.n_ctx, config.d_model)
+        if config.positions in ("token_type", "both"):
+            self.W_type = parameter(max(interface.token_types) + 1, config.d_model)
+        types = torch.tensor(interface.token_types or (0,) * interface.n_ctx)
+        self.register_buffer("token_types", types, persistent=False)
+
+    def forward(self, batch: int, pos: int) -> Float[Tensor, "batch pos d_model"]:
+        if pos > self.n_ctx:
+            raise UserError(
+                f"{pos} positions, but this model has vectors for {self.n_ctx}: shorten the prompt"
+            )
+        rows = 0.0
+        if self.W_pos is not None:
+            rows = rows + self.W_pos[:pos]
+        if self.W_type is not None:
+            rows = rows + F.embedding(self.token_types[:pos], self.W_type)
+        return torch.as_tensor(rows).repeat(batch, 1, 1)
+
+
+class LayerNorm(nn.Module):
+    """LayerNorm with the scale hooked; the affine part is there if asked for.
+
+    `hook_scale` is sqrt(variance + 1e-5) and divides; `hook_normalized` is what comes out.
+    """
+
+    def __init__(self, d_model: int, affine: bool):
+        super().__init__()
+        self.w = parameter(d_model) if affine else None
+        self.b = parameter(d_model) if affine else None
+        self.hook_scale = HookPoint()
+        self.hook_normalized = HookPoint()
+
+    def _affine(self, x: Tensor) -> Tensor:
+        return x if self.w is None or self.b is None else x * self.w + self.b
+
+    def plain(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """The same function without hooks, for inputs forked per head."""
+        x = x - x.mean(-1, keepdim=True)
+        return self._affine(x / (x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        x = x - x.mean(-1, keepdim=True)
+        scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
+        return self.hook_normalized(self._affine(x / scale))
+
+
+def allowed(pos: int, config: TransformerConfig, device: torch.device) -> Bool[Tensor, "pos pos"]:
+    """Which key (column) each row may see."""
+    mask = torch.ones(pos, pos, dtype=torch.bool, device=device)
+    if config.mask == "causal":
+        mask = mask.tril()
+    if config.mask_query:
+        if pos < 2:
+            raise UserError("mask_query hides the only position of a one-token prompt")
+        mask = mask & (torch.arange(pos, device=device) < pos - 1)
+    return mask
+
+
+def attention_pattern(
+    scores: Float[Tensor, "batch head pos pos"], config: TransformerConfig
+) -> Float[Tensor, "batch head pos pos"]:
+    """Scores to weights: the one place that knows mask, nonlinearity and the 1/n scale.
+
+    Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may see
+    (n examples when the query is hidden), "position" each row by its own number of keys.
+    """
+    mask = allowed(scores.shape[-1], config, scores.device)
+    if config.attention == "softmax":
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    if config.attention == "relu":
+        scores = scores.relu()
+    keys = mask.sum(-1, keepdim=True)
+    scale = {"n": keys[-1:], "position": keys, "none": torch.ones_like(keys)}[config.scale]
+    return scores.masked_fill(~mask, 0.0) / scale
+
+
+class Attention(nn.Module):
+    """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has biases."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config = config
+        self.heads, self.width = config.n_heads, config.head_width
+        inner = self.heads * self.width
+        for name in "qkv":
+            setattr(self, f"w_{name}", parameter(config.d_model, inner))
+            setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
+        self.w_o = parameter(inner, config.d_model)
+        self.bias_o = parameter(config.d_model) if config.biases else None
+        self.use_attn_result = False
+        for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
+            setattr(self, f"hook_{name}", HookPoint())
+
+    def _per_head(self, name: str) -> Float[Tensor, "head d_model d_head"]:
+        return getattr(self, f"w_{name}").unflatten(1, (self.heads, self.width)).transpose(0, 1)
+
+    def _bias_per_head(self, name: str) -> Float[Tensor, "head d_head"]:
+        bias = getattr(self, f"b_{name}")
+        if bias is None:
+            return self.w_o.new_zeros(self.heads, self.width)
+        return bias.unflatten(0, (self.heads, self.width))
+
+    @property
+    def W_Q(self) -> Float[Tensor, "head d_model d_head"]:
+        """Query weights per head, a view."""
+        return self._per_head("q")
+
+    @property
+    def W_K(self) -> Float[Tensor, "head d_model d_head"]:
+        """Key weights per head, a view."""
+        return self._per_head("k")
+
+    @property
+    def W_V(self) -> Float[Tensor, "head d_model d_head"]:
+        """Value weights per head, a view."""
+        return self._per_head("v")
+
+    @property
+    def b_Q(self) -> Float[Tensor, "head d_head"]:
+        """Query bias per head; zeros if the model has none."""
+        return self._bias_per_head("q")
+
+    @property
+    def b_K(self) -> Float[Tensor, "head d_head"]:
+        """Key bias per head; zeros if the model has none."""
+        return self._bias_per_head("k")
+
+    @property
+    def b_V(self) -> Float[Tensor, "head d_head"]:
+        """Value bias per head; zeros if the model has none."""
+        return self._bias_per_head("v")
+
+    @property
+    def W_O(self) -> Float[Tensor, "head d_head d_model"]:
+        """Output weights per head, a view."""
+        return self.w_o.unflatten(0, (self.heads, self.width))
+
+    @property
+    def b_O(self) -> Float[Tensor, "d_model"]:
+        """Output bias; zeros if the model has none."""
+        return self.w_o.new_zeros(self.w_o.shape[1]) if self.bias_o is None else self.bias_o
+
+    def _project(self, name: str, x: Tensor) -> Float[Tensor, "batch pos head d_head"]:
+        """Queries, keys or values; `x` is shared by the heads (3-D) or forked per head (4-D)."""
+        if x.ndim == 4:
+            out = torch.einsum("bphd,hdk->bphk", x, self._per_head(name)) + self._bias_per_head(name)
+        else:
+            out = x @ getattr(self, f"w_{name}")
+            bias = getattr(self, f"b_{name}")
+            out = (out if bias is None else out + bias).unflatten(-1, (self.heads, self.width))
+        return getattr(self, f"hook_{name}")(out)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
+        q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
+        scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        if self.config.scale == "sqrt_d_head":
+            scores = scores / self.width**0.5
+        pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
+        z = self.hook_z((pattern @ v.transpose(1, 2)).transpose(1, 2))
+        if self.use_attn_result:
+            out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
+        else:
+            out = z.flatten(2) @ self.w_o
+        return out if self.bias_o is None else out + self.bias_o
+
+
+class MLP(nn.Module):
+    """One hidden layer; `hook_pre` and `hook_post` are the neurons before and after the activation."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.activation = ACTIVATIONS[config.mlp]
+        self.W_in = parameter(config.d_model, config.mlp_width)
+        self.b_in = parameter(config.mlp_width) if config.biases else None
+        self.W_out = parameter(config.mlp_width, config.d_model)
+        self.bias_out = parameter(config.d_model) if config.biases else None
+        self.hook_pre = HookPoint()
+        self.hook_post = HookPoint()
+
+    @property
+    def b_out(self) -> Float[Tensor, "d_model"]:
+        """Output bias; zeros if the model has none."""
+        return self.W_out.new_zeros(self.W_out.shape[1]) if self.bias_out is None else self.bias_out
+
+    def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        pre = x @ self.W_in
+        pre = self.hook_pre(pre if self.b_in is None else pre + self.b_in)
+        out = self.hook_post(self.activation(pre)) @ self.W_out
+        return out if self.bias_out is None else out + self.bias_out
+
+
+class Block(nn.Module):
+    """Attention, then (unless attention-only) an MLP, each reading a normalised residual stream and adding to it."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        norm, affine = config.layer_norm != "none", config.layer_norm == "affine"
+        self.ln1 = LayerNorm(config.d_model, affine) if norm else None
+        self.attn = Attention(config)
+        self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
+        self.use_split_qkv_input = False
+        self.mlp = None
+        if config.mlp != "none":
+            self.ln2 = LayerNorm(config.d_model, affine) if norm else None
+            self.mlp = MLP(config)
+            self.hook_resid_mid, self.hook_mlp_out = HookPoint(), HookPoint()
+
+    def _attention_inputs(self, resid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.use_split_qkv_input:
+            x = resid if self.ln1 is None else self.ln1(resid)
+            return x, x, x
+        hooks = (self.attn.hook_q_input, self.attn.hook_k_input, self.attn.hook_v_input)
+        forks = [hook(resid.unsqueeze(2).repeat(1, 1, self.attn.heads, 1)) for hook in hooks]
+        q, k, v = forks if self.ln1 is None else [self.ln1.plain(x) for x in forks]
+        return q, k, v
+
+    def forward(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        resid = self.hook_resid_pre(resid)
+        resid = resid + self.hook_attn_out(self.attn(*self._attention_inputs(resid)))
+        if self.mlp is not None:
+            resid = self.hook_resid_mid(resid)
+            x = resid if self.ln2 is None else self.ln2(resid)
+            resid = resid + self.hook_mlp_out(self.mlp(x))
+        return self.hook_resid_post(resid)

@@ -1,0 +1,25 @@
+"""The union of model configurations, told apart by `kind`, and the one way to build a model from one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from interp.models.lstm_config import LSTMConfig
+from interp.models.transformer_config import TransformerConfig
+from tasks.base import Interface
+
+ModelConfig = Annotated[
+    TransformerConfig | LSTMConfig,
+    Field(discriminator="kind"),
+]
+
+
+def build_model(config: ModelConfig, interface: Interface, seed: int) -> torch.nn.Module:
+    """A freshly initialised model for a task's interface: a pure function of its arguments.
+
+    The global random state is neither read nor changed. Raises UserError if settings and interface do not fit.
+    """
+    return config.build(interface, seed)

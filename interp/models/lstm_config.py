@@ -1,0 +1,36 @@
+"""Settings of the hooked LSTM."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from interp.models.settings import Dtype, ModelSettings, check_interface, refuse_too_many
+from tasks.base import Interface
+
+
+class LSTMConfig(ModelSettings):
+    """A stack of LSTM layers of one width, read from left to right, without residual connections.
+
+    Weights start uniform in +-1/sqrt(d_model), the field's usual choice for LSTMs.
+    """
+
+    kind: Literal["lstm"] = "lstm"
+    n_layers: int = Field(ge=1)
+    d_model: int = Field(ge=1)
+    biases: bool = True
+    dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        refuse_too_many(8 * self.n_layers * self.d_model**2, self.n_layers, "the layers")
+        return self
+
+    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
+        """The LSTM of these settings for a task. Raises UserError if they do not fit."""
+        from interp.models.lstm import HookedLSTM
+
+        check_interface(self, interface, self.d_model)
+        return HookedLSTM(self, interface, seed)

@@ -1,0 +1,82 @@
+"""What every model configuration shares: frozen settings, a bound on size, and the check against a task's interface."""
+
+from __future__ import annotations
+
+from typing import Literal, NoReturn, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.base import Interface, first_problem
+from tasks.errors import UserError
+
+MAX_PARAMETERS = 1_000_000_000
+MAX_LAYERS = 1024
+
+Dtype = Literal["float32", "float64"]
+Init = Literal["gpt2", "fan_in"]
+
+
+class ModelSettings(BaseModel):
+    """Base of every model configuration; a subclass adds a literal `kind` and builds the model it describes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
+        """The model, initialised from `seed` alone. Raises UserError if the settings do not fit the interface."""
+        raise NotImplementedError
+
+    @classmethod
+    def parse(cls, settings: dict) -> Self:
+        """The configuration these settings describe. Raises UserError with the first complaint, on one line."""
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise UserError(f"model: {first_problem(error)}") from None
+
+    def refuse(self, complaint: str) -> NoReturn:
+        """Raise the UserError of a setting that does not fit the task."""
+        raise UserError(f"model {self.kind!r}: {complaint}")
+
+
+def refuse_too_many(parameters: int, n_layers: int, where: str) -> None:
+    """Refuse a model too large to allocate, before anything is allocated.
+
+    Raises ValueError (which pydantic turns into a validation error) naming the parameter count.
+    """
+    if parameters > MAX_PARAMETERS or n_layers > MAX_LAYERS:
+        raise ValueError(
+            f"{where} would hold {parameters:,} parameters in {n_layers:,} layers "
+            f"(limits {MAX_PARAMETERS:,} and {MAX_LAYERS:,}): lower n_layers or a width"
+        )
+
+
+def table_size(interface: Interface, d_model: int) -> int:
+    """Parameters of the read-in, the position table and the unembedding for an interface."""
+    rows = {
+        "continuous": interface.d_in,
+        "token": interface.d_vocab,
+        "pair": 2 * interface.d_vocab + 1,
+    }[interface.inputs]
+    return (rows + interface.n_ctx + len(set(interface.token_types)) + interface.d_out) * d_model
+
+
+def check_interface(settings: ModelSettings, interface: Interface, d_model: int) -> None:
+    """Refuse an interface that no model could serve. Raises UserError."""
+    width = "d_in" if interface.inputs == "continuous" else "d_vocab"
+    for name in ("n_ctx", "d_out", width):
+        if getattr(interface, name) < 1:
+            settings.refuse(f"the task's {name} is {getattr(interface, name)}; it must be positive")
+    if interface.token_types and len(interface.token_types) != interface.n_ctx:
+        settings.refuse(
+            f"the task names {len(interface.token_types)} token types for {interface.n_ctx} positions"
+        )
+    if min(interface.token_types, default=0) < 0:
+        settings.refuse("the task's token types must not be negative")
+    size = table_size(interface, d_model)
+    if size > MAX_PARAMETERS:
+        settings.refuse(
+            f"embedding and unembedding would hold {size:,} parameters (limit {MAX_PARAMETERS:,})"
+        )
