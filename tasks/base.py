@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from tasks.errors import UserError
+
+Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +36,20 @@ class Batch:
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self: Self, change: Callable[[Tensor], Tensor]) -> Self:
         return dataclasses.replace(
             self, **{f.name: change(getattr(self, f.name)) for f in dataclasses.fields(self)}
         )
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Self, device: torch.device | str) -> Self:
         """The same prompts on another device."""
         return self._map(lambda t: t.to(device))
 
-    def select(self, rows: slice | Tensor) -> Self:
+    def select(self: Self, rows: slice | Tensor) -> Self:
         """Some of the prompts, in the order asked for."""
         return self._map(lambda t: t[rows])
 
-    def double(self) -> Self:
+    def double(self: Self) -> Self:
         """The same prompts with float64 in place of float32; integers stay."""
         return self._map(lambda t: t.double() if t.is_floating_point() else t)
 
