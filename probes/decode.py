@@ -1,0 +1,89 @@
+"""Which symbol a site carries: a linear map to one-hot codes, judged by its largest output on prompts it never saw.
+
+Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose", accuracy from
+"test". Every read is a classification of its own with the same classes; all share one design per site. Controls: an
+untrained twin read on the same prompts, and labels dealt to other prompts. Accuracy is a share in [0, 1]; what the best
+constant guess gets is 1 over the number of classes for balanced ones. That a symbol can be read does not show that the
+model uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from probes import ridge, stats, tables
+from probes.ridge import Fit, Moments
+from tasks.errors import UserError
+
+STRENGTHS = tuple(10.0**e for e in range(-8, 3, 2))
+
+
+class Decoder:
+    """Fit and score linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
+
+    def __init__(self, reads: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0) -> None:
+        if not reads or classes < 2:
+            raise UserError("a decoder needs at least one read and two classes")
+        self.reads, self.classes, self.strengths = list(reads), classes, tuple(strengths)
+        self._moments: dict[str, dict[str, Moments]] = {"fit": {}, "choose": {}}
+        self._fits: dict[str, Fit] = {}
+        self._hits: dict[tuple[str, str], list[Bool[Tensor, "prompt read"]]] = {}
+        self._deal = torch.Generator().manual_seed(seed)
+
+    def add(
+        self,
+        split: Literal["fit", "choose", "test"],
+        activations: Mapping[str, Float[Tensor, "prompt feature"]],
+        labels: Int[Tensor, "prompt read"],
+    ) -> None:
+        """Take in a batch. Raises UserError for a label outside the classes, or "test" before the other splits."""
+        if labels.shape[1] != len(self.reads) or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
+            raise UserError(f"labels must be {len(self.reads)} a prompt, each from 0 to {self.classes - 1}")
+        dealt = labels[torch.randperm(len(labels), generator=self._deal)]
+        codes = torch.nn.functional.one_hot(torch.cat([labels, dealt], 1), self.classes).flatten(1)
+        for site, x in activations.items():
+            if split == "test":
+                self._score(site, x, labels, dealt)
+                continue
+            moments = Moments.of(x, codes.double(), f"site {site}")
+            if site in self._moments[split]:
+                self._moments[split][site].merge(moments)
+            else:
+                self._moments[split][site] = moments
+
+    def _fit(self, site: str) -> Fit:
+        if site not in self._fits:
+            if any(site not in held for held in self._moments.values()):
+                raise UserError(f"site {site!r}: add 'fit' and 'choose' prompts before 'test' ones")
+            fitting, choosing = self._moments["fit"][site], self._moments["choose"][site]
+            grid = ridge.relative_strengths(fitting, self.strengths)
+            self._fits[site] = ridge.fit(fitting, choosing, grid, f"site {site}")
+        return self._fits[site]
+
+    def _score(self, site: str, x: Tensor, labels: Tensor, dealt: Tensor) -> None:
+        guessed = self._fit(site).predict(x).unflatten(-1, (2 * len(self.reads), self.classes)).argmax(-1)
+        own, other = guessed.chunk(2, dim=1)
+        self._hits.setdefault((site, "none"), []).append(own == labels)
+        self._hits.setdefault((site, "shuffled"), []).append(other == dealt)
+
+    def table(self, twin: Decoder | None = None) -> pd.DataFrame:
+        """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as "untrained"."""
+        hits = dict(self._hits)
+        if twin is not None:
+            hits |= {(site, "untrained"): found for (site, control), found in twin._hits.items() if control == "none"}
+        if not hits:
+            raise UserError("no test prompts were scored; add some with split 'test'")
+        rows = []
+        for (site, control), found in hits.items():
+            right = torch.cat(found)
+            for read, count in zip(self.reads, right.sum(0).tolist(), strict=True):
+                share = stats.share(int(count), len(right)).row()
+                fixed = {"position": read, "site": site, "metric": "accuracy", "control": control, "split": "test"}
+                rows.append({**fixed, "unit": "share of prompts", **share})
+        return tables.frame(rows)

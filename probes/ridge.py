@@ -1,0 +1,187 @@
+"""Ridge regression from streamed sufficient statistics: no activation is kept once its batch was added.
+
+Owns: `Moments` (means and centred second moments, float64, merged by Chan's update, so large means lose no
+digits) and the ridge path (every strength and every target from one eigendecomposition of a design). A design
+is one regression: leading axes `*design` hold many of them (the reads of a prompt, say). Strengths are
+scikit-learn's `alpha`: the penalty stands beside the SUM of squared errors; the intercept is not penalised.
+What a held-out error chosen on one set of prompts does not show is the error on a third: score there
+(`probes.readout` does).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tasks.errors import UserError
+
+
+@dataclasses.dataclass
+class Moments:
+    """Means and centred sums of products of `rows` rows per design.
+
+    `xx` is sum (x - mean)(x - mean)', `xy` and `yy` likewise.
+    """
+
+    mean_x: Float[Tensor, "*design feature"]
+    mean_y: Float[Tensor, "*design target"]
+    xx: Float[Tensor, "*design feature feature"]
+    xy: Float[Tensor, "*design feature target"]
+    yy: Float[Tensor, "*design target target"]
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        x: Float[Tensor, "*design row feature"],
+        y: Float[Tensor, "*design row target"],
+        name: str = "features",
+    ) -> Moments:
+        """Moments of one batch. Raises UserError, naming `name`, for NaN, infinity or no rows."""
+        if x.shape[-2] == 0:
+            raise UserError(f"{name}: no rows to fit on; give at least one prompt")
+        _finite(x, name)
+        _finite(y, f"targets of {name}")
+        x, y = x.double(), y.double()
+        mean_x, mean_y = x.mean(-2), y.mean(-2)
+        x, y = x - mean_x[..., None, :], y - mean_y[..., None, :]
+        return cls(mean_x, mean_y, x.mT @ x, x.mT @ y, y.mT @ y, x.shape[-2])
+
+    def merge(self, other: Moments) -> None:
+        """Take in the rows of `other`, in place (Chan, Golub & LeVeque 1983, pairwise update)."""
+        total = self.rows + other.rows
+        dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        weight = self.rows * other.rows / total
+        self.xx += other.xx + weight * dx[..., :, None] * dx[..., None, :]
+        self.xy += other.xy + weight * dx[..., :, None] * dy[..., None, :]
+        self.yy += other.yy + weight * dy[..., :, None] * dy[..., None, :]
+        self.mean_x = self.mean_x + dx * (other.rows / total)
+        self.mean_y = self.mean_y + dy * (other.rows / total)
+        self.rows = total
+
+    def pool(self, designs: Sequence[int]) -> Moments:
+        """One design from several along the first axis, as if their rows had been stacked."""
+        if not designs:
+            raise UserError("no designs to pool: name at least one")
+        pooled = self.design(designs[0])
+        for i in designs[1:]:
+            pooled.merge(self.design(i))
+        return pooled
+
+    def design(self, i: int) -> Moments:
+        """A copy of one design along the first axis."""
+        parts = (self.mean_x, self.mean_y, self.xx, self.xy, self.yy)
+        return Moments(*(part[i].clone() for part in parts), rows=self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Chosen readout of each design: one weight vector, intercept and strength a target."""
+
+    weights: Float[Tensor, "*design feature target"]
+    intercept: Float[Tensor, "*design target"]
+    strength: Float[Tensor, "*design target"]
+    held_out: Float[Tensor, "*design strength target"]
+
+    def predict(self, x: Float[Tensor, "*batch row feature"]) -> Float[Tensor, "*batch row target"]:
+        """Predictions in float64."""
+        return x.double() @ self.weights + self.intercept[..., None, :]
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """A design's eigendecomposition, from which every strength and target follows."""
+
+    basis: Float[Tensor, "*design feature feature"]
+    eigenvalues: Float[Tensor, "*design feature"]
+    projected: Float[Tensor, "*design feature target"]
+    mean_x: Float[Tensor, "*design feature"]
+    mean_y: Float[Tensor, "*design target"]
+    rows: int
+
+    @classmethod
+    def of(cls, moments: Moments, name: str = "features") -> Path:
+        """Decompose `moments`. Raises UserError where every feature of a design is constant."""
+        eigenvalues, basis = torch.linalg.eigh(moments.xx)
+        size = moments.mean_x.abs().amax(-1).clamp_min(torch.finfo(torch.float64).tiny)
+        if bool((eigenvalues[..., -1] <= moments.rows * (1e-12 * size) ** 2).any()):
+            raise UserError(
+                f"{name}: every feature is constant over the rows, nothing can be read; leave it out"
+            )
+        projected = basis.mT @ moments.xy
+        return cls(basis, eigenvalues.clamp_min(0), projected, moments.mean_x, moments.mean_y, moments.rows)
+
+    def shrunk(
+        self, strengths: Float[Tensor, "*design strength"]
+    ) -> Float[Tensor, "*design strength feature target"]:
+        """Weights in the eigenbasis. Raises UserError for a negative strength, or 0 on a singular design."""
+        if bool((strengths < 0).any()):
+            raise UserError(f"ridge strength {float(strengths.min()):g} is negative: use 0 or more")
+        damped = self.eigenvalues[..., None, :] + strengths[..., :, None]
+        floor = self.eigenvalues[..., -1:] * self.eigenvalues.shape[-1] * torch.finfo(torch.float64).eps
+        if bool((damped <= floor[..., None, :]).any()):
+            raise UserError(self._singular())
+        return self.projected[..., None, :, :] / damped[..., None]
+
+    def _singular(self) -> str:
+        features = self.eigenvalues.shape[-1]
+        if self.rows <= features:
+            return (
+                f"{self.rows} rows for {features} features without ridge: use a strength > 0 or more prompts"
+            )
+        return (
+            "a feature is constant, or a combination of others, and the ridge strength is 0: "
+            "use a strength above 0 or leave the feature out"
+        )
+
+    def weights(
+        self, strengths: Float[Tensor, "*design strength"]
+    ) -> Float[Tensor, "*design strength feature target"]:
+        """Ridge weights at every strength: argmin sum (y - a - x'w)^2 + strength |w|^2."""
+        return self.basis[..., None, :, :] @ self.shrunk(strengths)
+
+    def held_out(
+        self, strengths: Float[Tensor, "*design strength"], moments: Moments
+    ) -> Float[Tensor, "*design strength target"]:
+        """Mean squared error of every strength on the rows behind `moments`, without seeing those rows."""
+        shrunk = self.shrunk(strengths)
+        xx = self.basis.mT @ moments.xx @ self.basis
+        xy = self.basis.mT @ moments.xy
+        quadratic = (shrunk * (xx[..., None, :, :] @ shrunk)).sum(-2)
+        cross = (shrunk * xy[..., None, :, :]).sum(-2)
+        drift = (self.basis.mT @ (moments.mean_x - self.mean_x)[..., None])[..., None, :, :]
+        bias = (moments.mean_y - self.mean_y)[..., None, :] - (shrunk * drift).sum(-2)
+        variance = moments.yy.diagonal(dim1=-2, dim2=-1)[..., None, :]
+        return (variance - 2 * cross + quadratic) / moments.rows + bias.square()
+
+
+def relative_strengths(moments: Moments, grid: Sequence[float]) -> Float[Tensor, "*design strength"]:
+    """Strengths as multiples of each design's mean eigenvalue, so that one grid fits every layer's scale."""
+    mean = moments.xx.diagonal(dim1=-2, dim2=-1).mean(-1)
+    return mean[..., None] * torch.tensor(list(grid), dtype=torch.float64)
+
+
+def fit(
+    fitting: Moments, choosing: Moments, strengths: Float[Tensor, "*design strength"], name: str = "features"
+) -> Fit:
+    """Ridge fitted on one set of prompts, the strength of each target chosen on another.
+
+    Raises UserError as `Path` does, naming `name`.
+    """
+    path = Path.of(fitting, name)
+    errors = path.held_out(strengths, choosing)
+    best = errors.argmin(-2)
+    chosen = torch.gather(strengths, -1, best)
+    damped = path.eigenvalues[..., :, None] + chosen[..., None, :]
+    weights = path.basis @ (path.projected / damped.clamp_min(torch.finfo(torch.float64).tiny))
+    intercept = fitting.mean_y - (fitting.mean_x[..., None, :] @ weights)[..., 0, :]
+    return Fit(weights, intercept, chosen, errors)
+
+
+def _finite(x: Tensor, name: str) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise UserError(f"{name}: NaN or infinity; the model has diverged or the site is wrong")

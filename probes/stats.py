@@ -1,0 +1,229 @@
+"""The one set of intervals: every number this project prints with an uncertainty takes it from here.
+
+Owns: the bootstrap of whole prompts (percentile, seeded; the prompt is the unit, so positions of one prompt
+are never resampled apart), Student's t on a stated scale for means over few seeds, Clopper-Pearson for
+shares, and exact order statistics for medians. An `Interval` says by which method it was made; where no
+interval of the asked level exists it is a range and calls itself "range". Prompts are the first axis
+throughout. A bootstrap over prompts says nothing about other training seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import bdtr, betaincinv, stdtrit
+from torch import Tensor
+
+from tasks.errors import UserError
+
+Scale = Literal["linear", "log", "logit"]
+Numbers = Sequence[float | int] | np.ndarray
+Statistic = Callable[[Tensor], Tensor]
+
+LEVEL = 0.95
+DRAWS = 1000
+_CHUNK = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its interval (nan where there is none), from `n` units, by a named method."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    def __str__(self) -> str:
+        if math.isnan(self.low):
+            return f"{self.value:.3g} (no interval, n={self.n})"
+        word = "range " if self.method == "range" else ""
+        return f"{self.value:.3g} [{word}{self.low:.3g}, {self.high:.3g}]"
+
+    def row(self) -> dict[str, float | int]:
+        """The table columns `value`, `ci_low`, `ci_high`, `n`."""
+        return {"value": self.value, "ci_low": self.low, "ci_high": self.high, "n": self.n}
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+    """Many intervals of one method at once; indexing gives an `Interval`."""
+
+    value: Float[Tensor, "*cell"]
+    low: Float[Tensor, "*cell"]
+    high: Float[Tensor, "*cell"]
+    n: int
+    method: str
+
+    def __getitem__(self, cell: int | tuple[int, ...]) -> Interval:
+        return Interval(
+            float(self.value[cell]), float(self.low[cell]), float(self.high[cell]), self.n, self.method
+        )
+
+    def one(self) -> Interval:
+        """The interval of a single statistic."""
+        return self[()]
+
+
+def resamples(prompts: int, draws: int = DRAWS, seed: int = 0) -> Iterator[Float[Tensor, "draw prompt"]]:
+    """Bootstrap weights of whole prompts, in chunks of draws: counts of a resample divided by its size.
+
+    Each row sums to 1, so `weights @ values` are the means of the resamples. Raises UserError without
+    prompts.
+    """
+    if prompts < 1:
+        raise UserError("no prompts to resample: give at least one")
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // prompts)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        picks = rng.integers(0, prompts, (size, prompts)) + prompts * np.arange(size)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=size * prompts).reshape(size, prompts)
+        yield torch.from_numpy(counts / prompts)
+
+
+def percentile(
+    value: Float[Tensor, "*cell"], replicates: Float[Tensor, "draw *cell"], prompts: int, level: float = LEVEL
+) -> Intervals:
+    """Percentile interval of a statistic from its bootstrap replicates.
+
+    A statistic that is not finite in some resamples has no interval (nan ends).
+    """
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=replicates.dtype)
+    low, high = torch.quantile(replicates, tails, dim=0)
+    return Intervals(value, low, high, prompts, f"bootstrap of {prompts} prompts")
+
+
+def bootstrap(
+    values: Float[Tensor, "prompt *cell"],
+    of: Statistic | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Intervals:
+    """Percentile bootstrap of whole prompts for any statistic that is a function of means over prompts.
+
+    `of` maps means `[draw, *cell]` to statistics `[draw, *stat]` (None: the means themselves). A ratio of
+    sums is `of=lambda m: m[:, 0] / m[:, 1]` with both terms stacked on the first cell axis, so that it stays
+    paired. Raises UserError when a value is not finite.
+    """
+    if len(values) == 0:
+        raise UserError("no prompts to resample: give at least one")
+    flat = values.double().reshape(len(values), -1)
+    if not bool(torch.isfinite(flat).all()):
+        raise UserError("values to bootstrap hold NaN or infinity: leave out the prompts that have none")
+    statistic = of or (lambda means: means)
+    shape = values.shape[1:]
+    point = statistic(flat.mean(0).reshape(1, *shape))[0]
+    chunks = resamples(len(values), draws, seed)
+    replicates = torch.cat([statistic((w @ flat).reshape(len(w), *shape)) for w in chunks])
+    return percentile(point, replicates, len(values), level)
+
+
+def paired(
+    a: Float[Tensor, "prompt *cell"],
+    b: Float[Tensor, "same *shape"],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Intervals:
+    """Bootstrap of the mean difference a - b, both measured on the same prompts.
+
+    Raises UserError when the two were not measured on equally many prompts.
+    """
+    if a.shape != b.shape:
+        raise UserError(f"paired values must have one shape, got {list(a.shape)} and {list(b.shape)}")
+    return bootstrap(a - b, draws=draws, seed=seed, level=level)
+
+
+def ratio(
+    top: Float[Tensor, "prompt *cell"],
+    bottom: Float[Tensor, "prompt *cell"],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Intervals:
+    """Bootstrap of sum(top) / sum(bottom) over prompts, both terms resampled together."""
+    both = torch.stack([top.double(), bottom.double().expand_as(top)], dim=1)
+    return bootstrap(both, lambda m: m[:, 0] / m[:, 1], draws=draws, seed=seed, level=level)
+
+
+_FORTH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda x: x,
+    "log": np.log,
+    "logit": lambda x: np.log(x) - np.log1p(-x),
+}
+_BACK: dict[str, Callable[[float], float]] = {
+    "linear": float,
+    "log": math.exp,
+    "logit": lambda x: 1 / (1 + math.exp(-x)),
+}
+
+
+def student(values: Numbers, scale: Scale = "linear", level: float = LEVEL) -> Interval:
+    """Student's t interval of a mean over seeds, taken on `scale` and carried back.
+
+    On "log" the value is the geometric mean. One seed gives a value without an interval. Raises UserError for
+    no value at all, one that is not finite, or one outside the scale (log: > 0; logit: between 0 and 1).
+    """
+    x = _numbers(values)
+    if (scale == "log" and x.min() <= 0) or (scale == "logit" and (x.min() <= 0 or x.max() >= 1)):
+        raise UserError(
+            f"value {x.min():g} .. {x.max():g} has no place on the {scale} scale: choose another scale"
+        )
+    y = _FORTH[scale](x)
+    back = _BACK[scale]
+    if len(y) == 1:
+        return Interval(back(y[0]), math.nan, math.nan, 1, "none: one value")
+    half = float(stdtrit(len(y) - 1, (1 + level) / 2)) * y.std(ddof=1) / math.sqrt(len(y))
+    mean = float(y.mean())
+    return Interval(back(mean), back(mean - half), back(mean + half), len(y), f"Student's t, {scale} scale")
+
+
+def share(successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Clopper-Pearson interval of a share: covers at least `level` whatever the true share.
+
+    Raises UserError unless 0 <= successes <= n and n >= 1.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise UserError(f"a share needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return Interval(successes / n, low, high, n, "Clopper-Pearson")
+
+
+def median(values: Numbers, level: float = LEVEL) -> Interval:
+    """Median with the exact interval between two order statistics, for any continuous law.
+
+    With too few values for the level (fewer than 6 at 95%) the ends are the smallest and the largest value
+    and the method says "range".
+    """
+    x = np.sort(_numbers(values))
+    n, tail = len(x), (1 - level) / 2
+    # x[r] .. x[n-1-r] misses the median with probability 2 P(Binomial(n, 1/2) <= r)
+    misses = bdtr(np.arange(n), n, 0.5)
+    inner = int(np.sum(misses <= tail))
+    middle = float(np.median(x))
+    if inner == 0:
+        return Interval(middle, float(x[0]), float(x[-1]), n, "range")
+    return Interval(middle, float(x[inner - 1]), float(x[n - inner]), n, "exact order statistics")
+
+
+def _numbers(values: Numbers) -> np.ndarray:
+    x = np.asarray(values, dtype=float)
+    if x.size == 0:
+        raise UserError("no values: an interval needs at least one")
+    if not np.isfinite(x).all():
+        raise UserError("values hold NaN or infinity: leave them out and say how many were left out")
+    return x

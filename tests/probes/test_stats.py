@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats as scipy_stats
+
+from probes import stats
+from tasks.errors import UserError
+
+REPLICATES = 400
+# 95% nominal, 400 replicates: the standard error of a measured coverage is 1.1%
+
+
+def coverage(make, truth):
+    rng = np.random.default_rng(7)
+    hits = sum(interval.low <= truth <= interval.high for interval in (make(rng) for _ in range(REPLICATES)))
+    return hits / REPLICATES
+
+
+def test_bootstrap_of_prompts_covers_a_skewed_mean():
+    def make(rng):
+        values = torch.from_numpy(rng.exponential(size=(200, 1)))
+        return stats.bootstrap(values, draws=300, seed=int(rng.integers(1 << 30)))[0]
+
+    assert 0.91 <= coverage(make, 1.0) <= 0.98
+
+
+def test_bootstrap_of_prompts_covers_when_positions_of_a_prompt_agree_and_row_bootstrap_would_not():
+    def draw(rng):
+        return rng.normal(size=(60, 1)) + 0.1 * rng.normal(size=(60, 20))
+
+    def by_prompt(rng):
+        return stats.bootstrap(torch.from_numpy(draw(rng)).mean(1), draws=300).one()
+
+    def by_row(rng):
+        return stats.bootstrap(torch.from_numpy(draw(rng).ravel()), draws=300).one()
+
+    assert coverage(by_prompt, 0.0) >= 0.90
+    assert coverage(by_row, 0.0) <= 0.60
+
+
+def test_paired_difference_is_tighter_than_unpaired_and_covers():
+    def make(rng):
+        shared = rng.normal(size=150)
+        a = torch.from_numpy(shared + 0.3 + 0.1 * rng.normal(size=150))
+        return stats.paired(a, torch.from_numpy(shared), draws=300).one()
+
+    assert 0.91 <= coverage(make, 0.3) <= 0.98
+    interval = make(np.random.default_rng(0))
+    assert interval.high - interval.low < 0.1  # unpaired: about 0.45
+
+
+def test_ratio_of_sums_covers():
+    def make(rng):
+        bottom = rng.exponential(size=300)
+        top = bottom * rng.uniform(0, 1, size=300)
+        return stats.ratio(torch.from_numpy(top), torch.from_numpy(bottom), draws=300).one()
+
+    assert 0.91 <= coverage(make, 0.5) <= 0.98
+
+
+def test_student_over_three_seeds_covers_on_its_scale():
+    assert 0.92 <= coverage(lambda rng: stats.student(rng.normal(2, 1, 3)), 2.0) <= 0.98
+    log = coverage(lambda rng: stats.student(np.exp(rng.normal(2, 1, 3)), "log"), math.exp(2))
+    assert 0.92 <= log <= 0.98
+
+
+def test_student_equals_scipy():
+    x = [1.0, 2.5, 3.0, 7.0]
+    ours = stats.student(x)
+    theirs = scipy_stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-10)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
+def test_share_covers_at_least_nominal(p):
+    assert coverage(lambda rng: stats.share(int(rng.binomial(12, p)), 12), p) >= 0.94
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 10), (10, 10), (1, 400)])
+def test_share_equals_scipy(k, n):
+    theirs = scipy_stats.binomtest(k, n).proportion_ci(0.95, "exact")
+    ours = stats.share(k, n)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [6, 9, 30])
+def test_median_covers_at_least_nominal(n):
+    found = coverage(lambda rng: stats.median(rng.exponential(size=n)), math.log(2))
+    assert found >= 0.93
+
+
+def test_median_is_as_short_as_its_level_allows():
+    x = list(range(20))
+    interval = stats.median(x)
+    assert (interval.low, interval.high) == (5, 14)  # ranks 6 and 15: 95.9%; ranks 7 and 14 would cover 88.5%
+
+
+def test_median_of_three_is_a_range_and_says_so():
+    interval = stats.median([3.0, 1.0, 2.0])
+    assert interval.method == "range"
+    assert (interval.low, interval.high) == (1.0, 3.0)
+    assert "range" in str(interval)
+    assert "range" not in str(stats.median([1.0, 2, 3, 4, 5, 6]))
+
+
+def test_one_seed_has_no_interval():
+    interval = stats.student([4.0])
+    assert interval.value == 4.0
+    assert math.isnan(interval.low)
+    assert "no interval" in str(interval)
+
+
+def test_bootstrap_is_seeded_and_vectorised():
+    values = torch.randn(50, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a, b, c = (stats.bootstrap(values, seed=s) for s in (1, 1, 2))
+    assert torch.equal(a.low, b.low)
+    assert not torch.equal(a.low, c.low)
+    alone = stats.bootstrap(values[:, 1], seed=1).one()
+    assert a[1].low == pytest.approx(alone.low, abs=1e-12)
+    assert torch.allclose(a.value, values.mean(0))
+
+
+def test_resamples_come_in_chunks_that_change_no_result(monkeypatch):
+    whole = torch.cat(list(stats.resamples(40, 30, 5)))
+    monkeypatch.setattr(stats, "_CHUNK", 100)
+    parts = list(stats.resamples(40, 30, 5))
+    assert len(parts) == 15
+    assert torch.equal(whole, torch.cat(parts))
+    assert torch.allclose(whole.sum(1), torch.ones(30, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: stats.bootstrap(torch.tensor([1.0, math.nan])), "NaN"),
+        (lambda: stats.bootstrap(torch.zeros(0, 2)), "no prompts"),
+        (lambda: stats.paired(torch.zeros(3), torch.zeros(4)), "one shape"),
+        (lambda: stats.student([]), "no values"),
+        (lambda: stats.student([1.0, -1.0], "log"), "log scale"),
+        (lambda: stats.student([0.5, 1.0], "logit"), "logit scale"),
+        (lambda: stats.share(4, 3), "4 of 3"),
+        (lambda: stats.share(0, 0), "n >= 1"),
+        (lambda: stats.median([math.inf]), "infinity"),
+    ],
+)
+def test_bad_input_is_one_line(call, words):
+    with pytest.raises(UserError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
