@@ -1,0 +1,207 @@
+"""What one run is: a task, a model, a training and its seeds, and where such settings come from.
+
+Settings are read from a preset or a TOML file, then changed by `key=value` overrides. Their hash covers settings
+only: no path, device, version or time. `init_seed` and `data_seed` follow `seed` unless given and are stored resolved.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from interp.models.config import ModelConfig
+from interp.presets import preset_names, preset_text
+from interp.train.config import TrainConfig
+from interp.train.files import canonical, sha256
+from tasks.base import Task, build, first_problem, settings_of
+from tasks.errors import UserError
+
+__all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
+
+_BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run's numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    task: Task
+    model: ModelConfig
+    train: TrainConfig
+    seed: int = Field(default=0, ge=0, lt=2**62)
+    init_seed: int = Field(ge=0, lt=2**62)
+    data_seed: int = Field(ge=0, lt=2**62)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_follow(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        seed = settings.get("seed", 0)
+        given = {name: settings.get(name) for name in ("init_seed", "data_seed")}
+        return {**settings, **{name: seed if value is None else value for name, value in given.items()}}
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _task_by_kind(cls, task: Any) -> Any:
+        return build(task) if isinstance(task, dict) else task
+
+    @field_serializer("task")
+    def _task_settings(self, task: Task) -> dict[str, Any]:
+        return settings_of(task)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain JSON values; `parse_config` makes the configuration again."""
+        return self.model_dump(mode="json")
+
+    @property
+    def canonical(self) -> str:
+        """The settings as canonical JSON."""
+        return canonical(self.settings)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical settings."""
+        return sha256(self.canonical)
+
+
+def parse_config(settings: dict[str, Any]) -> RunConfig:
+    """The run these settings describe.
+
+    Raises UserError with the first complaint on one line; for an unknown key it names the nearest known one.
+    """
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(_complaint(error, settings)) from None
+
+
+def configure(
+    source: str | Path,
+    *,
+    seed: int | None = None,
+    init_seed: int | None = None,
+    data_seed: int | None = None,
+    steps: int | None = None,
+    overrides: Sequence[str] = (),
+) -> RunConfig:
+    """The run of a preset's name or a TOML file, changed by overrides such as `train.lr=0.002`, then by the arguments.
+
+    An override's value is read as TOML; a bare word is taken as text. Raises UserError naming the culprit.
+    """
+    settings = _read(source)
+    for override in overrides:
+        _override(settings, override)
+    named = {"seed": seed, "init_seed": init_seed, "data_seed": data_seed}
+    settings.update({name: value for name, value in named.items() if value is not None})
+    if steps is not None:
+        _put(settings, ["train"], "steps", steps, f"--steps {steps}")
+    try:
+        return parse_config(settings)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    if str(source) in preset_names():
+        return tomllib.loads(preset_text(str(source)))
+    path = Path(source)
+    if not path.is_file():
+        hint = _nearest(str(source), preset_names())
+        raise UserError(f"{source}: neither a preset ({', '.join(preset_names())}) nor a TOML file{hint}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not valid TOML ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _override(settings: dict[str, Any], text: str) -> None:
+    """Put one `a.b=value` into nested settings."""
+    key, equals, value = text.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not all([*parents, last]):
+        raise UserError(f"--set {text!r}: write it as key=value, such as train.lr=0.002")
+    _put(settings, parents, last, _toml_value(text, value.strip()), f"--set {text!r}")
+
+
+def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, who: str) -> None:
+    place = settings
+    for depth, name in enumerate(parents):
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise UserError(f"{who}: {'.'.join(parents[: depth + 1])} is a value, not a section")
+    place[last] = value
+
+
+def _toml_value(text: str, value: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        if _BARE_WORD.fullmatch(value):
+            return value
+        raise UserError(f"--set {text!r}: {value!r} is not a TOML value (quote text)") from None
+    if set(parsed) != {"value"}:
+        raise UserError(f"--set {text!r}: one value at a time")
+    return parsed["value"]
+
+
+def _complaint(error: ValidationError, settings: dict[str, Any]) -> str:
+    """The first problem on one line, with the nearest known key when a key is unknown."""
+    problem = error.errors(include_url=False)[0]
+    where = [str(part) for part in problem["loc"]]
+    if problem["type"] != "extra_forbidden":
+        own = problem.get("ctx", {}).get("error")
+        return str(own) if isinstance(own, UserError) else first_problem(error)
+    known = list(_known_names(where[:-1], settings))
+    return f"unknown setting {'.'.join(_shown(where, settings))!r}{_nearest(where[-1], known)}"
+
+
+def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:
+    """The place as a user writes it: pydantic adds the kind of a union's member, which no one typed."""
+    if len(where) > 2 and where[0] == "model" and where[1] not in (settings.get("model") or {}):
+        return [where[0], *where[2:]]
+    return where
+
+
+def _known_names(parents: list[str], settings: dict[str, Any]) -> Iterator[str]:
+    """Names that a section knows, found by walking the configuration classes."""
+    level: Any = RunConfig
+    for name in _shown([*parents, ""], settings)[:-1]:
+        if name == "model":
+            kind = settings["model"].get("kind")
+            level = next((c for c in _members(ModelConfig) if c.model_fields["kind"].default == kind), None)
+        else:
+            field = level.model_fields.get(name) if level else None
+            level = field.annotation if field else None
+        if not (isinstance(level, type) and issubclass(level, BaseModel)):
+            return
+    yield from level.model_fields
+
+
+def _members(union: Any) -> list[Any]:
+    return list(union.__origin__.__args__)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": known are {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,178 @@
+"""Files that are either whole or absent, and tensors in files that prove what they are.
+
+A tensor file is safetensors with one metadata key, `algoscope`: canonical JSON of the file's facts, among them the
+hash of every name, dtype, shape and byte. One key only, because safetensors writes several in random order. Reading
+demands that writing again what was read gives the same bytes, so no bit of a file is outside a check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tasks.errors import UserError
+
+KEY = "algoscope"
+TEMPORARY = ".writing-"
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys, no spaces, ASCII only and no NaN: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(text: str | bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a machine that lost power, sees all of it or the former one.
+
+    Raises UserError when the place cannot be written (no space, no permission).
+    """
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The one line for a disk that refuses."""
+    return UserError(
+        f"{path}: cannot be written ({error.strerror}); make room there or choose another folder"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; UserError when it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        label = canonical([name, str(tensor.dtype), list(tensor.shape)])
+        digest.update(f"{len(label)}:{label}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """A tensor file's bytes: a function of the tensors and facts alone."""
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    return save(plain, metadata={KEY: canonical({**facts, "hash": tensor_hash(plain)})})
+
+
+def unpack(
+    path: Path, expected: Mapping[str, Any], free: tuple[str, ...] = ()
+) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and facts of a tensor file, fully checked.
+
+    `expected` holds the facts the file must state, `free` the names of those that may be anything. Raises UserError
+    naming the file and the first thing that is not what it claims.
+    """
+    data = read_bytes(path)
+    try:
+        tensors = load(data)
+        facts = parse_facts(path, data)
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not a whole safetensors file ({_brief(error)})") from None
+    check_facts(path, facts, expected, free)
+    if facts["hash"] != tensor_hash(tensors):
+        raise UserError(f"{path}: its tensors are not those it was written with (hash differs)")
+    if pack(tensors, {k: v for k, v in facts.items() if k != "hash"}) != data:
+        raise UserError(f"{path}: its bytes are not as written (header altered or bytes added)")
+    return dict(sorted(tensors.items())), facts
+
+
+def parse_facts(path: Path, data: bytes) -> dict[str, Any]:
+    """The facts in the header of a tensor file whose layout safetensors has accepted."""
+    size = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return _facts(path, metadata)
+
+
+def header_facts(path: Path) -> dict[str, Any]:
+    """The facts a tensor file states, without reading its tensors (nothing but the layout is checked)."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _facts(path, file.metadata() or {})
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except (SafetensorError, OSError, OverflowError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({_brief(error)})") from None
+
+
+def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if set(metadata) != {KEY}:
+        raise UserError(
+            f"{path}: not one of our files (metadata keys {sorted(metadata)[:5]}, should be {[KEY]})"
+        )
+    try:
+        facts = json.loads(metadata[KEY])
+    except ValueError:
+        raise UserError(f"{path}: its metadata is not JSON") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("hash"), str):
+        raise UserError(f"{path}: its metadata states no hash")
+    return facts
+
+
+def check_facts(path: Path, facts: dict, expected: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
+    """UserError unless the facts are exactly those expected, besides `hash` and the `free` ones."""
+    wanted = {*expected, *free, "hash"}
+    if set(facts) != wanted:
+        odd = sorted(set(facts) ^ wanted)[0]
+        raise UserError(f"{path}: metadata key {odd!r} is {'unknown' if odd in facts else 'missing'}")
+    for name, value in expected.items():
+        if facts[name] != value or type(facts[name]) is not type(value):
+            raise UserError(f"{path}: states {name} {_brief(facts[name])}, should be {_brief(value)}")
+
+
+def _brief(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."

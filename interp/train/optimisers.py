@@ -1,0 +1,101 @@
+"""Optimisers of a training, their learning rates as a function of the step, and their state as plain tensors.
+
+Muon orthogonalises the momentum of a matrix (`torch.optim.Muon`), so it serves the two-dimensional weights inside
+blocks; embeddings, the unembedding, biases and gains go to AdamW.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interp.train.config import TrainConfig
+from interp.train.schedule import rate
+from tasks.errors import UserError
+
+
+class Optimisers:
+    """One or two optimisers over a model's parameters, stepped together."""
+
+    def __init__(self, model: nn.Module, train: TrainConfig):
+        self.train = train
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._parts = _MAKERS[train.optimiser](dict(model.named_parameters()), train)
+        self._base = [[group["lr"] for group in part.param_groups] for part in self._parts]
+
+    def update(self, step: int) -> None:
+        """Clip the gradients, set the rates of this step, and update the parameters."""
+        if self.train.clip:
+            nn.utils.clip_grad_norm_(list(self._names), self.train.clip)
+        share = rate(self.train, step)
+        for part, rates in zip(self._parts, self._base, strict=True):
+            for group, base in zip(part.param_groups, rates, strict=True):
+                group["lr"] = base * share
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every number the optimisers remember, by `parameter/quantity`."""
+        found: dict[str, Tensor] = {}
+        for part in self._parts:
+            for parameter, state in part.state.items():
+                for quantity, value in state.items():
+                    if value is not None:
+                        found[f"{self._names[parameter]}/{quantity}"] = torch.as_tensor(value)
+        return found
+
+    def restore(self, saved: dict[str, Tensor], device: torch.device | str) -> None:
+        """Take back what `state` gave. Raises UserError for a quantity of an unknown parameter."""
+        states: dict[str, dict[str, Tensor]] = {}
+        for label, value in saved.items():
+            name, _, quantity = label.rpartition("/")
+            states.setdefault(name, {})[quantity] = value
+        if unknown := set(states) - set(self._names.values()):
+            raise UserError(f"optimiser state of an unknown parameter {sorted(unknown)[0]!r}")
+        for part in self._parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    state = states.get(self._names[parameter])
+                    if state:
+                        part.state[parameter] = {k: _placed(k, v, device) for k, v in state.items()}
+
+
+def _placed(quantity: str, value: Tensor, device: torch.device | str) -> Tensor:
+    """Step counters stay on the CPU, where torch keeps them."""
+    return value.clone() if quantity == "step" else value.to(device, copy=True)
+
+
+Parameters = dict[str, nn.Parameter]
+
+
+def _adam(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    settings = {"lr": train.lr, "betas": train.betas, "weight_decay": train.weight_decay}
+    return [torch.optim.Adam(parameters.values(), **settings)]
+
+
+def _adamw(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    settings = {"lr": train.lr, "betas": train.betas, "weight_decay": train.weight_decay}
+    return [torch.optim.AdamW(parameters.values(), **settings)]
+
+
+def _sgd(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    settings = {"lr": train.lr, "momentum": train.momentum, "weight_decay": train.weight_decay}
+    return [torch.optim.SGD(parameters.values(), **settings)]
+
+
+def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    hidden = {n: p for n, p in parameters.items() if n.startswith("blocks.") and p.ndim == 2}
+    if not hidden:
+        raise UserError(
+            'optimiser "muon" needs two-dimensional weights in blocks, and this model has none: use "adamw"'
+        )
+    rest = {n: p for n, p in parameters.items() if n not in hidden}
+    muon = torch.optim.Muon(
+        hidden.values(), lr=train.muon_lr, momentum=train.muon_momentum, weight_decay=train.weight_decay
+    )
+    return [muon, *(_adamw(rest, train) if rest else [])]
+
+
+_MAKERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd, "muon": _muon}
