@@ -110,8 +110,12 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str] = ""
-    pair_kinds: ClassVar[tuple[str, ...]] = ()
     score_name: ClassVar[str] = "loss"
+
+    @property
+    def pair_kinds(self) -> tuple[str, ...]:
+        """Names that `pair` takes; they may depend on the settings (one per hop of a retrieval chain)."""
+        return ()
 
     @property
     def interface(self) -> Interface:
@@ -121,6 +125,11 @@ class Task(BaseModel):
     def reads(self) -> tuple[str, ...]:
         """A short name for each read, in order."""
         return tuple(str(p) for p in self.interface.read_positions)
+
+    @property
+    def label_variance(self) -> float:
+        """Variance of a real-valued target, the unit in which its errors are counted; 1 unless a task says otherwise."""
+        return 1.0
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> Batch:
         """Prompts: a pure function of its arguments (same arguments, same bits)."""
@@ -166,6 +175,28 @@ def generator(seed: int, stream: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
+MAX_ELEMENTS = 2**28  # numbers in one batch: 1 GiB of float32
+
+
+def check_batch(batch: int, per_prompt: int) -> None:
+    """Refuse a batch that is empty or would not fit in memory, before anything is allocated.
+
+    Raises UserError.
+    """
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, not {batch}")
+    if batch * per_prompt > MAX_ELEMENTS:
+        most = MAX_ELEMENTS // per_prompt
+        raise UserError(
+            f"a batch of {batch} prompts needs {batch * per_prompt:.1e} numbers, over the limit of {MAX_ELEMENTS:.1e}: "
+            + (
+                f"ask for at most {most} prompts"
+                if most
+                else "one prompt alone is too big, make the task smaller"
+            )
+        )
+
+
 _REGISTRY: dict[str, type[Task]] = {}
 T = TypeVar("T", bound=type[Task])
 
@@ -199,7 +230,9 @@ def build(settings: dict[str, Any]) -> Task:
     """
     kind = settings.get("kind")
     if kind not in kinds():
-        raise UserError(f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours")
+        raise UserError(
+            f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours"
+        )
     try:
         return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})
     except ValidationError as error:

@@ -1,0 +1,390 @@
+"""Multi-hop retrieval: chains of key > value links, shuffled, and a query that starts one of them.
+
+A chain s_0 > s_1 > ... > s_D has D = `hops` links; its value at each hop is the key of the next. All symbols of a prompt
+are distinct. Layout "pair": one token (key, value) a link, then the query (s_0, blank). Layout "flat": key and value are
+tokens of their own, at neighbouring positions, then s_0. With target "mix" a token that says which hop is asked for
+comes before the query. The attention mask is the model's business. Where the source paper (arXiv 2411.12118) is silent
+(number of chains, symbol size, layout) the defaults are choices of this project.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+
+MARGIN = 100.0  # logit of the right symbol in `answer`: its cross entropy is 0 in float32
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalBatch(Batch):
+    """Prompts with their chains.
+
+    Symbols are named by vocabulary entry (discrete) or by row of `table` (gaussian). `chain` and `src` are those of the
+    queried chain: its symbols s_0..s_D and the positions that hold the values s_1..s_D (the link's token, or its value
+    token in the flat layout). `chains` and `links` are the same for every chain, the queried one first, with its dangling
+    links. `table` lists the prompt's symbols; `asked` is the hop asked for (0-based; the last unless target is "mix").
+    """
+
+    src: Int[Tensor, "batch hops"]
+    chain: Int[Tensor, "batch nodes"]
+    links: Int[Tensor, "batch chains links"]
+    chains: Int[Tensor, "batch chains all_nodes"]
+    stray: Int[Tensor, "batch distractors"]
+    table: Shaped[Tensor, "batch symbols *width"]
+    asked: Int[Tensor, "batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draws:
+    """What determines a prompt: symbol names along every chain and stray link, their table, and each link's slot."""
+
+    chains: Int[Tensor, "batch chains all_nodes"]
+    slots: Int[Tensor, "batch chains links"]
+    stray: Int[Tensor, "batch distractors 2"]
+    stray_slots: Int[Tensor, "batch distractors"]
+    table: Shaped[Tensor, "batch symbols *width"]
+    asked: Int[Tensor, "batch"]
+
+    def exchanged(self, hop: int) -> _Draws:
+        """The first two chains trade everything after symbol s_{hop-1}: only the values of their links `hop` move."""
+        chains, slots = self.chains.clone(), self.slots.clone()
+        chains[:, :2, hop:] = self.chains[:, :2, hop:].flip(1)
+        slots[:, :2, hop:] = self.slots[:, :2, hop:].flip(1)
+        return dataclasses.replace(self, chains=chains, slots=slots)
+
+    def turned(self) -> _Draws:
+        """The first two chains change places: the other one is queried."""
+        swap = [1, 0, *range(2, self.chains.shape[1])]
+        return dataclasses.replace(self, chains=self.chains[:, swap], slots=self.slots[:, swap])
+
+
+@register("retrieval")
+class MultiHopRetrieval(Task):
+    """Settings of a family of retrieval prompts.
+
+    `chains` chains of `hops` links (the queried one and its rivals); `vocab` symbols, or `width` coordinates of a
+    N(0, I) vector each. `dangling` links continue every chain past its answer, so that the answer is no longer one of
+    the few symbols that occur as a value only; `distractors` adds isolated links between symbols of their own.
+    `order` of a chain's links: "random", "query_first" (link 1 before link 2 ...) or "value_first". `target`: "ic" all
+    hops, "final" the last, "mix" one hop per prompt. `weights` multiplies the loss of each hop (target "ic" only).
+    `train_set`: 0 for fresh prompts; M for a fixed set of M from which stream "train" draws (other streams stay fresh).
+    """
+
+    hops: int = Field(default=3, ge=1, le=1024)
+    chains: int = Field(default=4, ge=1, le=65536)
+    symbols: Literal["discrete", "gaussian"] = "discrete"
+    vocab: int = Field(default=32, ge=2, le=2**20)
+    width: int = Field(default=16, ge=1, le=65536)
+    layout: Literal["pair", "flat"] = "pair"
+    order: Literal["random", "query_first", "value_first"] = "random"
+    target: Literal["ic", "final", "mix"] = "ic"
+    weights: tuple[float, ...] = ()
+    dangling: int = Field(default=0, ge=0, le=1024)
+    distractors: int = Field(default=0, ge=0, le=65536)
+    train_set: int = Field(default=0, ge=0, le=2**40)
+
+    score_name: ClassVar[str] = "accuracy"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MultiHopRetrieval:
+        if self.symbols == "discrete" and self.vocab < self.n_symbols:
+            raise ValueError(
+                f"vocab {self.vocab} is too small: a prompt has {self.n_symbols} distinct symbols"
+            )
+        if self.weights and (
+            len(self.weights) != self.hops or min(self.weights) < 0 or not sum(self.weights)
+        ):
+            raise ValueError(
+                f"weights must be {self.hops} numbers, none negative and not all 0 (one per hop)"
+            )
+        if self.weights and self.target != "ic":
+            raise ValueError("weights go with target 'ic' only")
+        return self
+
+    @property
+    def n_symbols(self) -> int:
+        """Distinct symbols in a prompt."""
+        return self.chains * (self.hops + self.dangling + 1) + 2 * self.distractors
+
+    @property
+    def n_links(self) -> int:
+        """Links in a prompt."""
+        return self.chains * (self.hops + self.dangling) + self.distractors
+
+    @property
+    def symbol_width(self) -> int:
+        """Outputs per symbol: logits over the vocabulary, or coordinates."""
+        return self.vocab if self.symbols == "discrete" else self.width
+
+    @property
+    def interface(self) -> Interface:
+        announced = self.target == "mix"
+        pair = self.layout == "pair"
+        n_ctx = self.n_links * (1 if pair else 2) + announced + 1
+        extra = self.hops if announced else 0
+        d_out = self.symbol_width * (self.hops if self.target == "ic" else 1)
+        types = () if pair else (0, 1) * self.n_links + (2,) * announced + (3,)
+        if self.symbols == "gaussian":
+            d_in = self.width * (1 + pair) + extra
+            kind = {"inputs": "continuous", "d_in": d_in}
+        else:
+            kind = {"inputs": "pair" if pair else "token", "d_vocab": self.vocab + extra}
+        return Interface(n_ctx=n_ctx, d_out=d_out, token_types=types, read_positions=(n_ctx - 1,), **kind)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        every = tuple(f"hop {k + 1}" for k in range(self.hops))
+        return {"ic": every, "final": every[-1:], "mix": ("asked hop",)}[self.target]
+
+    @property
+    def pair_kinds(self) -> tuple[str, ...]:
+        if self.chains < 2:
+            return ()
+        return (*(f"swap-hop-{k + 1}" for k in range(self.hops)), "swap-query")
+
+    def sample(self, seed: int, stream: str, step: int, batch: int) -> RetrievalBatch:
+        """Prompts: a pure function of the arguments. Raises UserError for a batch that is empty or over the memory limit."""
+        return self._assemble(self._draw(seed, stream, step, batch))
+
+    def _draw(self, seed: int, stream: str, step: int, batch: int) -> _Draws:
+        """Everything random about a batch, from one row of normal draws a prompt."""
+        gaussian = self.symbols == "gaussian"
+        n_table = self.n_symbols * self.width if gaussian else self.vocab
+        count = n_table + self.n_links + self.hops
+        check_batch(batch, count + 4 * self.n_links * (2 * self.width if gaussian else 2))
+        gen = generator(seed, stream, step)
+        if self.train_set and stream == "train":
+            index = torch.randint(self.train_set, (batch,), generator=gen).tolist()
+            z = torch.stack([torch.randn(count, generator=generator(seed, "training set", i)) for i in index])
+        else:
+            z = torch.randn(batch, count, generator=gen)
+        return self._arrange(*z.split([n_table, self.n_links, self.hops], dim=1))
+
+    def _arrange(
+        self,
+        table: Float[Tensor, "batch table"],
+        order: Float[Tensor, "batch all_links"],
+        hop: Float[Tensor, "batch hops"],
+    ) -> _Draws:
+        """Symbols, slots and the hop asked for, each a ranking of normal draws or the draws themselves."""
+        if self.symbols == "discrete":
+            names = table = table.argsort(dim=1)[:, : self.n_symbols]
+        else:
+            table = table.unflatten(1, (self.n_symbols, self.width))
+            names = torch.arange(self.n_symbols).expand(len(table), -1)
+        n_stray = self.distractors
+        chains, stray = names.split([self.n_symbols - 2 * n_stray, 2 * n_stray], dim=1)
+        slots, stray_slots = self._slots(order).split([self.n_links - n_stray, n_stray], dim=1)
+        return _Draws(
+            chains=chains.unflatten(1, (self.chains, self.hops + self.dangling + 1)),
+            slots=slots.unflatten(1, (self.chains, self.hops + self.dangling)),
+            stray=stray.unflatten(1, (n_stray, 2)),
+            stray_slots=stray_slots,
+            table=table,
+            asked=hop.argmax(1) if self.target == "mix" else torch.full((len(hop),), self.hops - 1),
+        )
+
+    def _slots(self, z: Float[Tensor, "batch all_links"]) -> Int[Tensor, "batch all_links"]:
+        """Place of each link among all links: ranks of random numbers, sorted along a chain if its order is fixed."""
+        if self.order != "random":
+            chained, stray = z.split([self.n_links - self.distractors, self.distractors], dim=1)
+            chained = chained.unflatten(1, (self.chains, self.hops + self.dangling))
+            chained = chained.sort(dim=2, descending=self.order == "value_first").values
+            z = torch.cat([chained.flatten(1), stray], dim=1)
+        return z.argsort(dim=1).argsort(dim=1)
+
+    def _assemble(self, draws: _Draws) -> RetrievalBatch:
+        """Tokens, targets and source positions of what was drawn."""
+        chain, asked = draws.chains[:, 0, : self.hops + 1], draws.asked
+        place = (lambda slot: slot) if self.layout == "pair" else (lambda slot: 2 * slot + 1)
+        links = place(draws.slots)
+        targets = chain[:, 1:] if self.target == "ic" else chain.gather(1, asked[:, None] + 1)
+        if self.symbols == "gaussian":
+            targets = _rows(draws.table, targets)
+        return RetrievalBatch(
+            inputs=self._tokens(draws),
+            targets=targets,
+            src=links[:, 0, : self.hops],
+            chain=chain,
+            links=links,
+            chains=draws.chains,
+            stray=place(draws.stray_slots),
+            table=draws.table,
+            asked=asked,
+        )
+
+    def _tokens(self, draws: _Draws) -> Shaped[Tensor, "batch pos *token"]:
+        """The prompt in this task's layout: links by slot, the announcement if there is one, the query."""
+        edges = torch.cat(
+            [torch.stack([draws.chains[..., :-1], draws.chains[..., 1:]], -1).flatten(1, 2), draws.stray],
+            dim=1,
+        )
+        slots = torch.cat([draws.slots.flatten(1), draws.stray_slots], dim=1)
+        links = torch.zeros_like(edges).scatter(1, slots[:, :, None].expand(-1, -1, 2), edges)
+        blank = self.n_symbols if self.symbols == "gaussian" else self.interface.d_vocab
+        ends = [draws.chains[:, 0, 0]]
+        if self.target == "mix":
+            ends.insert(
+                0,
+                torch.full_like(draws.asked, blank)
+                if self.symbols == "gaussian"
+                else self.vocab + draws.asked,
+            )
+        end = torch.stack(ends, dim=1)
+        if self.layout == "pair":
+            names = torch.cat([links, torch.stack([end, torch.full_like(end, blank)], -1)], dim=1)
+        else:
+            names = torch.cat([links.flatten(1), end], dim=1)
+        return names if self.symbols == "discrete" else self._embed(names, draws)
+
+    def _embed(self, names: Int[Tensor, "batch pos *slot"], draws: _Draws) -> Float[Tensor, "batch pos d_in"]:
+        """Vectors in place of names (zeros for the blank), with one-hot coordinates for the announced hop."""
+        padded = F.pad(draws.table, (0, 0, 0, 1))
+        vectors = _rows(padded, names.flatten(1)).reshape(*names.shape[:2], -1)
+        if self.target != "mix":
+            return vectors
+        vectors = F.pad(vectors, (0, self.hops))
+        vectors[:, -2, -self.hops :] = F.one_hot(draws.asked, self.hops).to(vectors)
+        return vectors
+
+    def predictions(self, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tensor, "batch read symbol"]:
+        """The outputs at the query, one row a read: logits over the vocabulary, or a vector."""
+        return outputs[:, -1].unflatten(-1, (len(self.reads), self.symbol_width))
+
+    def loss(
+        self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
+    ) -> Float[Tensor, "batch read"]:
+        """Cross entropy in nats, or mean squared error per coordinate (zero predictor: 1), times the hop's weight."""
+        read = self.predictions(outputs)
+        if self.symbols == "gaussian":
+            loss = ((read - batch.targets) ** 2).mean(-1)
+        else:
+            loss = F.cross_entropy(read.transpose(1, 2), batch.targets, reduction="none")
+        return loss * loss.new_tensor(self.weights) if self.weights else loss
+
+    def score(
+        self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
+    ) -> Float[Tensor, "batch read"]:
+        """1 where the best guess is right: the largest logit, or the nearest of the prompt's own symbols."""
+        read = self.predictions(outputs)
+        if self.symbols == "discrete":
+            return (read.argmax(-1) == batch.targets).to(outputs)
+        nearest = torch.cdist(read, batch.table.to(read)).argmin(-1)
+        wanted = (
+            batch.chain[:, 1:] if self.target == "ic" else batch.chain.gather(1, batch.asked[:, None] + 1)
+        )
+        return (nearest == wanted).to(outputs)
+
+    def answer(self, batch: RetrievalBatch) -> Float[Tensor, "batch pos d_out"]:
+        """The exact answer at the query, zeros elsewhere: the symbols' vectors, or a margin on the right logits."""
+        right = batch.targets if self.symbols == "gaussian" else MARGIN * F.one_hot(batch.targets, self.vocab)
+        out = torch.zeros(len(batch), self.interface.n_ctx, self.interface.d_out, device=batch.inputs.device)
+        out[:, -1] = right.flatten(1).to(out)
+        return out.to(batch.table.dtype) if self.symbols == "gaussian" else out
+
+    def floor(self) -> Level:
+        """0 at every read: the chain is in the prompt."""
+        zero = torch.zeros(len(self.reads))
+        return Level(zero, zero, "the prompt determines every hop")
+
+    def chance(self) -> Level:
+        """Accuracy of guessing any of the prompt's symbols; at the last hop, any that occurs as a value only.
+
+        Inner hops 1/symbols, which is 1/(chains·(hops + 1)) for chains alone. Last hop 1/(chains + distractors): the end
+        of every chain and of every isolated link is never a key. With dangling links the answer is a key too and the
+        rule no longer helps: 1/symbols. "mix" asks for each hop equally often.
+        """
+        last = 1 / self.n_symbols if self.dangling else 1 / (self.chains + self.distractors)
+        return self._level(
+            [1 / self.n_symbols] * (self.hops - 1) + [last], "a guess among the prompt's symbols"
+        )
+
+    def elimination(self) -> Level:
+        """Accuracy of the best guess that knows which symbols occur as keys and which as values, but follows no link.
+
+        Symbols that occur as both are the candidates of every hop whose value is a key: chains·(hops + dangling - 1)
+        of them, all hops of them equally likely. Without dangling links the last hop is as in `chance`.
+        """
+        both = self.chains * (self.hops + self.dangling - 1)
+        last = 1 / both if self.dangling else 1 / (self.chains + self.distractors)
+        return self._level([1 / both] * (self.hops - 1) + [last], "a guess among symbols of the right roles")
+
+    def _level(self, hops: list[float], source: str) -> Level:
+        value = {"ic": hops, "final": hops[-1:], "mix": [sum(hops) / len(hops)]}[self.target]
+        return Level(torch.tensor(value), torch.zeros(len(value)), source)
+
+    def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
+        """ "swap-hop-k": links k of the queried and of one other chain trade their values, so that exactly those two
+        tokens differ, symbols before hop k stay and the rest follow the other chain. "swap-query": the query token
+        asks for another chain."""
+        if kind not in self.pair_kinds:
+            return super().pair(kind, seed, stream, step, batch)
+        draws = self._draw(seed, stream, step, batch)
+        clean = self._assemble(draws)
+        changed = torch.zeros(batch, self.interface.n_ctx, dtype=torch.bool)
+        if kind == "swap-query":
+            changed[:, -1] = True
+            return Pair(kind, clean, self._assemble(draws.turned()), changed)
+        hop = int(kind.rsplit("-", 1)[1])
+        changed.scatter_(1, clean.links[:, :2, hop - 1], True)
+        return Pair(kind, clean, self._assemble(draws.exchanged(hop)), changed)
+
+    def relations(self, batch: RetrievalBatch) -> tuple[Relation, ...]:
+        """Query to each link, neighbouring links both ways (rival chains pooled), and value to key when flat."""
+        query = torch.full_like(batch.src[:, :1], self.interface.n_ctx - 1)
+        src, rivals = batch.src, batch.links[:, 1:, : self.hops]
+        found = [Relation(f"query -> link_{k + 1}", query, src[:, k : k + 1]) for k in range(self.hops)]
+        for k in range(self.hops - 1):
+            here, there = src[:, k : k + 1], src[:, k + 1 : k + 2]
+            found += [Relation(f"link_{k + 1} -> link_{k + 2}", here, there)]
+            found += [Relation(f"link_{k + 2} -> link_{k + 1}", there, here)]
+        if self.hops > 1 and self.chains > 1:
+            before, after = rivals[..., :-1].flatten(1), rivals[..., 1:].flatten(1)
+            found += [
+                Relation("rival link -> next", before, after),
+                Relation("rival link -> previous", after, before),
+            ]
+        if self.layout == "flat":
+            values = torch.arange(self.n_links).expand(len(batch), -1) * 2 + 1
+            found += [Relation("value -> key", values, values - 1)]
+        return tuple(found)
+
+    def labels(self, batch: RetrievalBatch) -> list[list[str]]:
+        """ "7>3" for a link, "7>_" for the query ("7", "3", "7" when flat), "hop 2" for an announcement."""
+        names = self._names(batch)
+        ends = [f"{q}>_" if self.layout == "pair" else str(q) for q in batch.chain[:, 0].tolist()]
+        out = []
+        for row, asked, end in zip(names, batch.asked.tolist(), ends, strict=True):
+            tokens = (
+                [f"{k}>{v}" for k, v in row] if self.layout == "pair" else [str(s) for kv in row for s in kv]
+            )
+            out.append(tokens + [f"hop {asked + 1}"] * (self.target == "mix") + [end])
+        return out
+
+    def _names(self, batch: RetrievalBatch) -> list[list[list[int]]]:
+        """(key, value) names of every link in the order of the prompt."""
+        if self.symbols == "discrete":
+            body = batch.inputs.flatten(1)[:, : 2 * self.n_links]
+            return body.unflatten(1, (self.n_links, 2)).tolist()
+        slot = (lambda p: p) if self.layout == "pair" else (lambda p: p // 2)
+        edges = torch.stack([batch.chains[..., :-1], batch.chains[..., 1:]], -1).flatten(1, 2)
+        first = self.n_symbols - 2 * self.distractors
+        stray = (
+            torch.arange(first, self.n_symbols, device=edges.device).reshape(-1, 2).expand(len(batch), -1, -1)
+        )
+        slots = slot(torch.cat([batch.links.flatten(1), batch.stray], dim=1))
+        edges = torch.cat([edges, stray], dim=1)
+        return torch.zeros_like(edges).scatter(1, slots[:, :, None].expand(-1, -1, 2), edges).tolist()
+
+
+def _rows(table: Float[Tensor, "batch symbols width"], names: Int[Tensor, "batch some"]) -> Tensor:
+    """Rows of each prompt's own table."""
+    return table.gather(1, names[:, :, None].expand(-1, -1, table.shape[-1]))

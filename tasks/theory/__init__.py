@@ -1,0 +1,1 @@
+"""Closed-form theory of the tasks: one module per theory, each reproduced exactly in a test."""
