@@ -1,0 +1,212 @@
+"""Closed forms for one layer of linear self-attention on in-context regression.
+
+Convention: n labelled pairs (x_i, y_i) and a query x_q; the layer predicts yhat = y'X G x_q, that is, the
+implied weight vector is G'X'y with X [n, d] and no 1/n inside G. A paper that writes (1/n) y'X A x_q means
+A = n G. Losses are mean squared errors at the query, in label units squared; `noise_variance` is a
+variance. Everything is float64. These are statements about the population: a finite batch scatters about
+them, and covariates with heavy tails widely. Sources: A = Mahankali, Hashimoto & Ma (2307.03576); C = Ahn,
+Cheng, Daneshmand & Sra (2306.00297); Z = Zhang, Frei & Bartlett (2306.09927).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tasks.errors import UserError
+
+
+@dataclass(frozen=True)
+class RegressionLaw:
+    """Prompts x ~ N(0, covariance), w ~ N(0, prior), y = w'x + N(0, noise_variance)."""
+
+    covariance: Float[Tensor, "d d"]
+    prior: Float[Tensor, "d d"]
+    noise_variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, matrix in (("covariance", self.covariance), ("prior", self.prior)):
+            if matrix.dtype != torch.float64:
+                raise UserError(f"{name} must be float64, got {matrix.dtype}: call .double()")
+            if not torch.allclose(matrix, matrix.T) or torch.linalg.eigvalsh(matrix)[0] <= 0:
+                raise UserError(f"{name} must be symmetric positive definite")
+        if self.noise_variance < 0:
+            raise UserError(f"noise_variance must be at least 0, got {self.noise_variance}")
+
+    @staticmethod
+    def isotropic(d: int, noise_variance: float = 0.0, prior_variance: float = 1.0) -> RegressionLaw:
+        """Standard normal covariates and w ~ N(0, prior_variance I): A, Theorem 1."""
+        eye = torch.eye(d, dtype=torch.float64)
+        return RegressionLaw(eye, prior_variance * eye, noise_variance)
+
+    @staticmethod
+    def whitened(covariance: Float[Tensor, "d d"], noise_variance: float = 0.0) -> RegressionLaw:
+        """w ~ N(0, covariance^-1), so that whitening the covariates whitens the weights too: A, Theorem 2."""
+        return RegressionLaw(covariance, torch.linalg.inv(covariance), noise_variance)
+
+    @property
+    def label_variance(self) -> float:
+        """c = tr(prior covariance) + noise variance, the variance of a label."""
+        return float(torch.trace(self.prior @ self.covariance)) + self.noise_variance
+
+
+def optimal_preconditioner(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
+    """G* = ((n+1) S + c W^-1)^-1: the global minimiser over all one-layer weights.
+
+    Contains A Theorem 1 (S = W = I), A Theorem 2 (W = S^-1), C Theorem 1 and Z (W = I, no noise).
+    """
+    return torch.linalg.inv((n + 1) * law.covariance + law.label_variance * torch.linalg.inv(law.prior))
+
+
+def label_moment(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
+    """E[X'y y'X] = n(n+1) S W S + n c S, by the second Wishart moment."""
+    S = law.covariance
+    return n * (n + 1) * S @ law.prior @ S + n * law.label_variance * S
+
+
+def optimal_loss(law: RegressionLaw, n: int) -> float:
+    """L* = s2 + tr(SW) - n tr(S G* S W): expected squared error against the noisy label of the query."""
+    SW = law.covariance @ law.prior
+    gain = n * torch.trace(law.covariance @ optimal_preconditioner(law, n) @ SW)
+    return law.label_variance - float(gain)
+
+
+def excess_loss(G: Float[Tensor, "d d"], law: RegressionLaw, n: int) -> float:
+    """Exact population loss of the preconditioner `G` above the optimum: tr(S (G-G*)' E (G-G*)), at least
+    0.
+    """
+    off = G.double() - optimal_preconditioner(law, n)
+    return float(torch.trace(law.covariance @ off.T @ label_moment(law, n) @ off))
+
+
+def isotropic_step(n: int, d: int, noise_variance: float = 0.0, prior_variance: float = 1.0) -> float:
+    """eta* = 1 / (n + d + 1 + s2/t2): one step of gradient descent from zero. A, Theorem 1.
+
+    >>> round(isotropic_step(20, 5), 6)
+    0.038462
+    """
+    return 1.0 / (n + d + 1 + noise_variance / prior_variance)
+
+
+def isotropic_loss(n: int, d: int, noise_variance: float = 0.0) -> float:
+    """L* = s2 + d (d+1+s2) / (n+d+1+s2) for standard normal covariates and weights. A, Theorem 1."""
+    return noise_variance + d * (d + 1 + noise_variance) / (n + d + 1 + noise_variance)
+
+
+def whitened_preconditioner(
+    covariance: Float[Tensor, "d d"], n: int, noise_variance: float = 0.0
+) -> Float[Tensor, "d d"]:
+    """S^-1 / (n+d+1+s2): one step of S^-1-preconditioned descent when w ~ N(0, S^-1). A, Theorem 2."""
+    return isotropic_step(n, len(covariance), noise_variance) * torch.linalg.inv(covariance.double())
+
+
+def ahn_preconditioner(covariance: Float[Tensor, "d d"], n: int) -> Float[Tensor, "d d"]:
+    """A_0 = U diag(1 / ((n+1)/n lam_i + (1/n) sum_k lam_k)) U' for w ~ N(0, I) without noise. C, Theorem 1
+    (= n G*).
+    """
+    lam, U = torch.linalg.eigh(covariance.double())
+    return U @ torch.diag(1 / ((n + 1) / n * lam + lam.sum() / n)) @ U.T
+
+
+def zhang_gamma(covariance: Float[Tensor, "d d"], n_train: int) -> Float[Tensor, "d d"]:
+    """Gamma = (1 + 1/N) Lambda + tr(Lambda)/N I; gradient flow ends at G = Gamma^-1 / N. Z, Theorem 4.1."""
+    S = covariance.double()
+    return (1 + 1 / n_train) * S + torch.trace(S) / n_train * torch.eye(len(S), dtype=torch.float64)
+
+
+def zhang_balance(covariance: Float[Tensor, "d d"], n_train: int) -> float:
+    """k = tr(Gamma^-2)^(1/4): the corner of W^PV at the end of a balanced gradient flow. Z, Theorem 4.1."""
+    inverse = torch.linalg.inv(zhang_gamma(covariance, n_train))
+    return float(torch.trace(inverse @ inverse)) ** 0.25
+
+
+def zhang_loss(covariance: Float[Tensor, "d d"], n_train: int, n_test: int) -> float:
+    """Loss on prompts of `n_test` pairs of the layer trained on `n_train`; w ~ N(0, I), no noise. Z,
+    section 4.
+
+    Does not go to 0 as `n_test` grows: the layer keeps the ridge of its training length.
+    """
+    lam = torch.linalg.eigvalsh(covariance.double())
+    g = 1 / torch.linalg.eigvalsh(zhang_gamma(covariance, n_train))
+    cubic = (n_test + 1) / n_test * (lam**3 * g**2).sum() + lam.sum() / n_test * (lam**2 * g**2).sum()
+    return float(lam.sum() - 2 * (lam**2 * g).sum() + cubic)
+
+
+@dataclass(frozen=True)
+class TargetMoments:
+    """What one layer can use of a random target f that is symmetric (f = -f in law) and makes G a multiple
+    of I.
+
+    `gain` is E|mu|^2 with mu = E_x[f(x) x]; `spread` is E[f(x)^2 |x|^2]; `power` is E[f(x)^2]; `m2` is
+    E|x|^2. eta* = (d/m2) gain / (spread + s2 m2 + (n-1) gain). A, Theorem 3, whose covariates are standard
+    normal; targets on other isotropic covariates take the same form, derived in the same way.
+    """
+
+    d: int
+    gain: float
+    spread: float
+    power: float
+    m2: float
+
+    def step(self, n: int, noise_variance: float = 0.0) -> float:
+        """eta*; 0 for a target with no linear part, of which the layer learns nothing."""
+        share = self.gain / (self.spread + noise_variance * self.m2 + (n - 1) * self.gain)
+        return self.d / self.m2 * share
+
+    def loss(self, n: int, noise_variance: float = 0.0) -> float:
+        """L* = s2 + E f^2 - n eta* E|mu|^2, against the noisy label of the query."""
+        return noise_variance + self.power - n * self.step(n, noise_variance) * self.gain
+
+
+def rotation_invariant(d: int, m2: float, m4: float) -> TargetMoments:
+    """Linear targets, w ~ N(0, I), on covariates with a rotation-invariant law, m2 = E|x|^2 and m4 =
+    E|x|^4.
+    """
+    return TargetMoments(d, gain=m2**2 / d, spread=m4, power=m2, m2=m2)
+
+
+def iid_coordinates(d: int, variance: float, fourth: float) -> TargetMoments:
+    """Linear targets, w ~ N(0, I), on i.i.d. symmetric coordinates with the given second and fourth
+    moments.
+    """
+    spread = d * (fourth + (d - 1) * variance**2)
+    return TargetMoments(d, gain=d * variance**2, spread=spread, power=d * variance, m2=d * variance)
+
+
+def gamma_sphere(d: int, shape: float, scale: float) -> TargetMoments:
+    """Covariates sqrt(Gamma(shape, scale)) times a uniform direction: heavy tails for a small `shape`."""
+    return rotation_invariant(d, m2=shape * scale, m4=shape * (shape + 1) * scale**2)
+
+
+def relu_network(d: int, power: float) -> TargetMoments:
+    """Random two-layer ReLU nets of any width with zero-mean weights and E f^2 = `power`: eta* =
+    1/(n+2d+3).
+    """
+    return TargetMoments(d, gain=power / 2, spread=power * (d + 2), power=power, m2=d)
+
+
+def cubic(d: int, power: float = 15.0) -> TargetMoments:
+    """(v'x)^3 with v in a uniform direction; 3, 15 and 105 are moments of a normal, E f^2 = 15 for a unit
+    v.
+    """
+    return TargetMoments(d, gain=9 * power / 15, spread=power * (d + 6), power=power, m2=d)
+
+
+def even(d: int, power: float) -> TargetMoments:
+    """Random quadratic forms (any even target has no gain): one layer learns nothing of them."""
+    return TargetMoments(d, gain=0, spread=power * (d + 4), power=power, m2=d)
+
+
+def relu_attention_step(n: int, d: int) -> float:
+    """a* = 2n / (2(d+2) + n - 1), so that A_0 = a* I in (1/n) sum_i y_i relu(x_i'A x_q); S = W = I. C,
+    Theorem 5.
+    """
+    return 2 * n / (2 * (d + 2) + n - 1)
+
+
+def relu_attention_loss(n: int, d: int) -> float:
+    """d - a* d / 2: what ReLU attention leaves, half of each label's overlap being cut away. C, Theorem 5."""
+    return d - relu_attention_step(n, d) * d / 2
