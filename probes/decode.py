@@ -27,7 +27,9 @@ STRENGTHS = tuple(10.0**e for e in range(-8, 3, 2))
 class Decoder:
     """Fit and score linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
 
-    def __init__(self, reads: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0) -> None:
+    def __init__(
+        self, reads: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+    ) -> None:
         if not reads or classes < 2:
             raise UserError("a decoder needs at least one read and two classes")
         self.reads, self.classes, self.strengths = list(reads), classes, tuple(strengths)
@@ -76,7 +78,11 @@ class Decoder:
         """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as "untrained"."""
         hits = dict(self._hits)
         if twin is not None:
-            hits |= {(site, "untrained"): found for (site, control), found in twin._hits.items() if control == "none"}
+            hits |= {
+                (site, "untrained"): found
+                for (site, control), found in twin._hits.items()
+                if control == "none"
+            }
         if not hits:
             raise UserError("no test prompts were scored; add some with split 'test'")
         rows = []
@@ -84,6 +90,12 @@ class Decoder:
             right = torch.cat(found)
             for read, count in zip(self.reads, right.sum(0).tolist(), strict=True):
                 share = stats.share(int(count), len(right)).row()
-                fixed = {"position": read, "site": site, "metric": "accuracy", "control": control, "split": "test"}
+                fixed = {
+                    "position": read,
+                    "site": site,
+                    "metric": "accuracy",
+                    "control": control,
+                    "split": "test",
+                }
                 rows.append({**fixed, "unit": "share of prompts", **share})
         return tables.frame(rows)

@@ -10,6 +10,7 @@ throughout. A bootstrap over prompts says nothing about other training seeds.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -80,13 +81,25 @@ def resamples(prompts: int, draws: int = DRAWS, seed: int = 0) -> Iterator[Float
     """
     if prompts < 1:
         raise UserError("no prompts to resample: give at least one")
+    if draws * prompts <= _CHUNK:
+        yield _resampled_once(prompts, draws, seed)
+        return
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // prompts)
     for start in range(0, draws, step):
-        size = min(step, draws - start)
-        picks = rng.integers(0, prompts, (size, prompts)) + prompts * np.arange(size)[:, None]
-        counts = np.bincount(picks.ravel(), minlength=size * prompts).reshape(size, prompts)
-        yield torch.from_numpy(counts / prompts)
+        yield _resampled(rng, prompts, min(step, draws - start))
+
+
+@functools.lru_cache(maxsize=4)
+def _resampled_once(prompts: int, draws: int, seed: int) -> Float[Tensor, "draw prompt"]:
+    """The same resamples serve every table of a run: making them costs more than using them."""
+    return _resampled(np.random.default_rng(seed), prompts, draws)
+
+
+def _resampled(rng: np.random.Generator, prompts: int, draws: int) -> Float[Tensor, "draw prompt"]:
+    picks = rng.integers(0, prompts, (draws, prompts)) + prompts * np.arange(draws)[:, None]
+    counts = np.bincount(picks.ravel(), minlength=draws * prompts).reshape(draws, prompts)
+    return torch.from_numpy(counts / prompts)
 
 
 def percentile(
