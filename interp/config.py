@@ -1,7 +1,8 @@
 """What one run is: a task, a model, a training and its seeds, and where such settings come from.
 
-Settings are read from a preset or a TOML file, then changed by `key=value` overrides. Their hash covers settings
-only: no path, device, version or time. `init_seed` and `data_seed` follow `seed` unless given and are stored resolved.
+Settings are read from a preset or a TOML file, then changed by `key=value` overrides. Their hash covers
+settings only: no path, device, version or time. `init_seed` and `data_seed` follow `seed` unless given and are
+stored resolved.
 """
 
 from __future__ import annotations
@@ -101,9 +102,10 @@ def configure(
     steps: int | None = None,
     overrides: Sequence[str] = (),
 ) -> RunConfig:
-    """The run of a preset's name or a TOML file, changed by overrides such as `train.lr=0.002`, then by the arguments.
+    """The run of a preset's name or a TOML file, changed by overrides and then by the named arguments.
 
-    An override's value is read as TOML; a bare word is taken as text. Raises UserError naming the culprit.
+    An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. Raises
+    UserError naming the culprit.
     """
     settings = _read(source)
     for override in overrides:

@@ -1,8 +1,8 @@
 """Files that are either whole or absent, and tensors in files that prove what they are.
 
-A tensor file is safetensors with one metadata key, `algoscope`: canonical JSON of the file's facts, among them the
-hash of every name, dtype, shape and byte. One key only, because safetensors writes several in random order. Reading
-demands that writing again what was read gives the same bytes, so no bit of a file is outside a check.
+A tensor file is safetensors with one metadata key, `algoscope`: canonical JSON of the file's facts, among them
+the hash of every name, dtype, shape and byte. One key only, because safetensors writes several in random order.
+Reading demands that writing again what was read gives the same bytes, so no bit of a file is outside a check.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def unpack(
 ) -> tuple[dict[str, Tensor], dict]:
     """The tensors and facts of a tensor file, fully checked.
 
-    `expected` holds the facts the file must state, `free` the names of those that may be anything. Raises UserError
-    naming the file and the first thing that is not what it claims.
+    `expected` holds the facts the file must state, `free` the names of those that may be anything. Raises
+    UserError naming the file and the first thing that is not what it claims.
     """
     data = read_bytes(path)
     try:

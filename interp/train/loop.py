@@ -1,8 +1,8 @@
 """The training loop. Weights, metrics and the state to resume from are functions of the settings alone.
 
-At step t the loop evaluates weights t, writes what is due (checkpoint, then metrics line, then resume state), and
-then updates on the training batch of step t. A run cut off anywhere therefore begins again from its last resume state
-and ends with the same bytes.
+At step t the loop evaluates weights t, writes what is due (checkpoint, then metrics line, then resume state),
+and then updates on the training batch of step t. A run cut off anywhere therefore begins again from its last
+resume state and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def train(
 def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
     """Go on with the run in a folder; at once done when it is finished. Raises as `train` does."""
     folder = RunFolder.open(out)
+    if folder.recorded:
+        raise UserError(f"{folder.path}: was recorded from a loop of its own; go on with that loop")
     _check_device(folder.head.device)
     return _run(folder, progress)
 
@@ -196,7 +198,7 @@ class _Training:
         raise Diverged(self.folder.path, step, max(self.folder.steps, default=None))
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, list[float | None]]:
+    def _evaluate(self) -> dict[str, Any]:
         """Mean loss and score of each read on the held-out prompts."""
         self.model.eval()
         outputs = self.model(self.held_out.inputs)
@@ -217,7 +219,7 @@ class _Training:
         self.folder.save_resume(tensors, step, self.log.size, self.log.chain)
 
     def _restore(self) -> tuple[int, float]:
-        """Bring model, optimisers, metrics and checkpoints to the last resume state; returns its step and the first loss."""
+        """Bring everything to the last resume state; returns its step and the first loss."""
         saved = self.folder.resume_state()
         tensors, facts = saved or ({}, {"step": 0, "size": 0, "chain": self.folder.config_hash})
         records = self._metrics_until(facts["size"], facts["chain"])

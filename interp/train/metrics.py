@@ -1,8 +1,8 @@
-"""The metrics of a run: one canonical JSON object a line, each sealed by a hash over itself and all lines before it.
+"""The metrics of a run: one canonical JSON object a line, each sealed by a hash over itself and all before it.
 
-A line holds `step`, the training `loss` of the batch that the weights of that step see next, the learning rate `lr`,
-where due `eval` (`loss` and `score` of each read on the held-out prompts), at checkpoints `weights` (the hash), and
-`chain`. An `event` says why a run stopped. No line holds a clock.
+A line holds `step`, the training `loss` of the batch that the weights of that step see next, the learning rate
+`lr`, where due `eval` (`loss` and `score` of each read on the held-out prompts), at checkpoints `weights` (the
+hash), and `chain`. An `event` says why a run stopped. No line holds a clock.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def sealed(record: dict[str, Any], chain: str) -> dict[str, Any]:
 
 
 def read_metrics(path: Path, start: str, size: int | None = None) -> list[dict[str, Any]]:
-    """The records of a metrics file (of its first `size` bytes), checked against the chain that begins at `start`.
+    """The records of a metrics file (of its first `size` bytes), checked against the chain begun at `start`.
 
-    A last line without its newline is a write that was cut off: it is left out. Raises UserError at the first line
-    that does not follow from those before it.
+    A last line without its newline is a write that was cut off: it is left out. Raises UserError at the first
+    line that does not follow from those before it.
     """
     try:
         data = path.read_bytes()
@@ -66,6 +66,12 @@ class MetricsLog:
     def __init__(self, path: Path, size: int, chain: str):
         self.path, self.size, self.chain = path, size, chain
 
+    @classmethod
+    def after(cls, path: Path, records: list[dict[str, Any]], start: str) -> MetricsLog:
+        """A log that goes on behind these records, the first ones of the file."""
+        size = sum(len(canonical(record)) + 1 for record in records)
+        return cls(path, size, records[-1]["chain"] if records else start)
+
     def append(self, record: dict[str, Any]) -> None:
         """Add one record, on disk when this returns."""
         line = sealed(record, self.chain)
@@ -90,7 +96,7 @@ class MetricsLog:
 
 def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) -> pd.DataFrame:
     """Long format: step, split (train or eval), metric, position ("all" or a read's name), value."""
-    rows: list[tuple[int, str, str, str, float]] = []
+    rows: list[tuple[int, str, str, str, float | None]] = []
     for record in records:
         step = record["step"]
         rows += [(step, "train", name, "all", record[name]) for name in ("loss", "lr") if name in record]

@@ -1,7 +1,7 @@
-"""Optimisers of a training, their learning rates as a function of the step, and their state as plain tensors.
+"""Optimisers of a training, their learning rates as functions of the step, their state as plain tensors.
 
-Muon orthogonalises the momentum of a matrix (`torch.optim.Muon`), so it serves the two-dimensional weights inside
-blocks; embeddings, the unembedding, biases and gains go to AdamW.
+Muon orthogonalises the momentum of a matrix (`torch.optim.Muon`), so it serves the two-dimensional weights
+inside blocks; embeddings, the unembedding, biases and gains go to AdamW.
 """
 
 from __future__ import annotations
@@ -71,18 +71,15 @@ Parameters = dict[str, nn.Parameter]
 
 
 def _adam(parameters: Parameters, train: TrainConfig) -> list[Any]:
-    settings = {"lr": train.lr, "betas": train.betas, "weight_decay": train.weight_decay}
-    return [torch.optim.Adam(parameters.values(), **settings)]
+    return [torch.optim.Adam(parameters.values(), train.lr, train.betas, weight_decay=train.weight_decay)]
 
 
 def _adamw(parameters: Parameters, train: TrainConfig) -> list[Any]:
-    settings = {"lr": train.lr, "betas": train.betas, "weight_decay": train.weight_decay}
-    return [torch.optim.AdamW(parameters.values(), **settings)]
+    return [torch.optim.AdamW(parameters.values(), train.lr, train.betas, weight_decay=train.weight_decay)]
 
 
 def _sgd(parameters: Parameters, train: TrainConfig) -> list[Any]:
-    settings = {"lr": train.lr, "momentum": train.momentum, "weight_decay": train.weight_decay}
-    return [torch.optim.SGD(parameters.values(), **settings)]
+    return [torch.optim.SGD(parameters.values(), train.lr, train.momentum, weight_decay=train.weight_decay)]
 
 
 def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from interp.config import RunConfig
+from interp.config import RunConfig, parse_config
 from interp.train import header
 from interp.train.files import (
     TEMPORARY,
@@ -40,7 +40,7 @@ _CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
 
 
 class RunFolder:
-    """One run on disk. Opening reads config.json only; everything else is read, and checked, when asked for."""
+    """One run on disk. Opening reads config.json only; the rest is read, and checked, when asked for."""
 
     def __init__(self, path: Path, head: header.Header):
         self.path = path
@@ -73,13 +73,20 @@ class RunFolder:
         return cls(path, head)
 
     @property
+    def recorded(self) -> bool:
+        """Whether the training loop was someone else's (`Recorder`)."""
+        return isinstance(self.head.content, header.Recording)
+
+    @property
     def config(self) -> RunConfig:
-        """The run's settings. Raises UserError for a folder recorded from a training loop we know nothing of."""
-        if isinstance(self.head.content, RunConfig):
-            return self.head.content
-        raise UserError(
-            f"{self.path}: was recorded from a loop whose task and model are not ours; only its files can be read"
-        )
+        """The run's settings. Raises UserError for a recording whose settings are not those of a run of ours."""
+        content = self.head.content
+        if isinstance(content, RunConfig):
+            return content
+        try:
+            return parse_config(dict(content.recorded))
+        except UserError as error:
+            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
 
     @property
     def config_hash(self) -> str:
@@ -89,8 +96,7 @@ class RunFolder:
     @property
     def last_step(self) -> int:
         """The step at which the run is finished."""
-        content = self.head.content
-        return content.train.steps if isinstance(content, RunConfig) else content.schedule[-1]
+        return self.schedule[-1]
 
     @property
     def schedule(self) -> tuple[int, ...]:
@@ -112,7 +118,7 @@ class RunFolder:
         """Whether training went to its last step and everything about that step is written."""
         if self._last("step") != self.last_step or self._last("event") is not None:
             return False
-        if not isinstance(self.head.content, RunConfig):
+        if self.recorded:
             return True
         return self.resume_path.exists() and header_facts(self.resume_path).get("step") == self.last_step
 
@@ -138,13 +144,14 @@ class RunFolder:
 
     def metrics(self) -> pd.DataFrame:
         """What was logged, long: step, split, metric, position, value."""
-        content = self.head.content
-        if isinstance(content, RunConfig):
-            return as_table(self.records(), content.task.reads, content.task.score_name)
-        return as_table(self.records(), (), "score")
+        try:
+            task = self.config.task
+        except UserError:
+            return as_table(self.records(), (), "score")
+        return as_table(self.records(), task.reads, task.score_name)
 
     def weights(self, step: int) -> dict[str, Tensor]:
-        """The weights after `step` updates, every byte checked. Raises UserError for a missing or damaged file."""
+        """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged."""
         return unpack(self.checkpoint_path(step), self._facts(step))[0]
 
     def weights_hash(self, step: int) -> str:
@@ -211,7 +218,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Sole right to train this run, until the block or the process ends. Raises UserError if another has it."""
+        """Sole right to train this run until the block or the process ends; UserError if another has it."""
         try:
             file = open(self.path / ".lock", "ab")  # noqa: SIM115
         except OSError as error:
