@@ -1,7 +1,8 @@
 """The one place that imports TransformerLens.
 
-What its maintainers declare permanent: hook points, the root module that runs with hooks and caches, the activation
-cache, factored matrices and the patching helpers. Everything else in this project names these through this module.
+What its maintainers declare permanent: hook points, the root module that runs with hooks and caches, the
+activation cache, factored matrices and the patching helpers. Everything else in this project names these
+through this module.
 """
 
 from __future__ import annotations

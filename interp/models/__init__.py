@@ -1,4 +1,6 @@
-"""Models that are trained and taken apart. Names load on first use, so that importing the package stays cheap."""
+"""Models that are trained and taken apart. Names load on first use, so that importing the package stays
+cheap.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.models.config import ModelConfig, build_model
+    from interp.models.config import ModelConfig, build_model, parse_model
     from interp.models.lstm_config import LSTMConfig
     from interp.models.transformer_config import TransformerConfig
 
 _HOMES = {
     "ModelConfig": "config",
     "build_model": "config",
+    "parse_model": "config",
     "TransformerConfig": "transformer_config",
     "LSTMConfig": "lstm_config",
 }
 
-__all__ = ["LSTMConfig", "ModelConfig", "TransformerConfig", "build_model"]
+__all__ = ["LSTMConfig", "ModelConfig", "TransformerConfig", "build_model", "parse_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,9 @@
 """The parts of the hooked transformer: read-in, LayerNorm, attention, MLP, block.
 
-Every hook point receives a fresh tensor, never a parameter or an expanded view, so that hooks may write in place.
-Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they are finite and
-an intervention on them cannot let a row see what the mask hides. Weights are stored in two dimensions, heads side by
-side, and shown per head as views in TransformerLens orientation.
+Every hook point receives a fresh tensor, never a parameter or an expanded view, so that hooks may write in
+place. Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they
+are finite and an intervention on them cannot let a row see what the mask hides. Weights are stored in two
+dimensions, heads side by side, and shown per head as views in TransformerLens orientation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parameter(*shape: int) -> nn.Parameter:
 
 
 class ReadIn(nn.Module):
-    """Tokens to residual stream: a linear map (continuous), a table (token), or the sum of two tables (pair)."""
+    """Tokens to residual stream: a linear map (continuous), a table (token), or two tables added (pair)."""
 
     def __init__(self, interface: Interface, d_model: int, biases: bool):
         super().__init__()
@@ -142,8 +142,8 @@ def attention_pattern(
 ) -> Float[Tensor, "batch head pos pos"]:
     """Scores to weights: the one place that knows mask, nonlinearity and the 1/n scale.
 
-    Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may see
-    (n examples when the query is hidden), "position" each row by its own number of keys.
+    Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may
+    see (n examples when the query is hidden), "position" each row by its own number of keys.
     """
     mask = allowed(scores.shape[-1], config, scores.device)
     if config.attention == "softmax":
@@ -156,7 +156,17 @@ def attention_pattern(
 
 
 class Attention(nn.Module):
-    """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has biases."""
+    """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has
+    biases.
+    """
+
+    hook_q_input: HookPoint
+    hook_k_input: HookPoint
+    hook_v_input: HookPoint
+    hook_attn_scores: HookPoint
+    hook_pattern: HookPoint
+    hook_z: HookPoint
+    hook_result: HookPoint
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -271,7 +281,9 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then (unless attention-only) an MLP, each reading a normalised residual stream and adding to it."""
+    """Attention, then (unless attention-only) an MLP, each reading a normalised residual stream and adding to
+    it.
+    """
 
     def __init__(self, config: TransformerConfig):
         super().__init__()

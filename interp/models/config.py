@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from interp.models.lstm_config import LSTMConfig
 from interp.models.transformer_config import TransformerConfig
-from tasks.base import Interface
+from tasks.base import Interface, first_problem
+from tasks.errors import UserError
 
 ModelConfig = Annotated[
     TransformerConfig | LSTMConfig,
@@ -17,9 +18,18 @@ ModelConfig = Annotated[
 ]
 
 
+def parse_model(settings: dict[str, Any]) -> ModelConfig:
+    """The configuration that a dictionary describes. Raises UserError with the first complaint, on one line."""
+    try:
+        return TypeAdapter(ModelConfig).validate_python(settings)
+    except ValidationError as error:
+        raise UserError(f"model: {first_problem(error)}") from None
+
+
 def build_model(config: ModelConfig, interface: Interface, seed: int) -> torch.nn.Module:
     """A freshly initialised model for a task's interface: a pure function of its arguments.
 
-    The global random state is neither read nor changed. Raises UserError if settings and interface do not fit.
+    The global random state is neither read nor changed. Raises UserError if settings and interface do not
+    fit.
     """
     return config.build(interface, seed)

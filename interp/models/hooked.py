@@ -1,4 +1,6 @@
-"""Running with hooks and caches, made strict: a name that does not exist, or a hook that never fired, is an error."""
+"""Running with hooks and caches, made strict: a name that does not exist, or a hook that never fired, is an
+error.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ Hook = tuple[Name, Callable[..., Tensor | None]]
 def layer_range(
     start_at_layer: int | None, stop_at_layer: int | None, n_layers: int
 ) -> tuple[int | None, int | None]:
-    """Both layers counted from 0 (negative ones from the end); None stays. Raises UserError outside the model."""
+    """Both layers counted from 0 (negative ones from the end); None stays. Raises UserError outside the
+    model.
+    """
     given = {"start_at_layer": start_at_layer, "stop_at_layer": stop_at_layer}
     for name, layer in given.items():
         if layer is not None and not -n_layers <= layer <= n_layers:
@@ -43,7 +47,7 @@ def residual(inputs: Tensor, d_model: int) -> Tensor:
 
 
 class StrictHooks(HookedRootModule):
-    """`hooks`, `run_with_hooks` and `run_with_cache` of TransformerLens that refuse to do nothing silently."""
+    """TransformerLens' `hooks`, `run_with_hooks` and `run_with_cache` that refuse to do nothing silently."""
 
     def hook_names(self, name: Name) -> list[str]:
         """The hook points that a name or a predicate over names selects.
@@ -100,11 +104,12 @@ class StrictHooks(HookedRootModule):
         names_filter: Name | Sequence[str] | None = None,
         return_cache_object: bool = True,
         remove_batch_dim: bool = False,
-        device: torch.device | str | None = None,
+        device: torch.device | None = None,
         incl_bwd: bool = False,
         **model_kwargs: Any,
     ) -> tuple[Tensor, Any]:
-        """Outputs and the activations that `names_filter` selects (all by default), in TransformerLens' own cache.
+        """Outputs and the activations that `names_filter` selects (all by default), in TransformerLens' own
+        cache.
 
         Raises UserError for a name that is unknown or whose hook did not fire.
         """

@@ -1,7 +1,8 @@
-"""Initial weights. Each parameter draws from a generator of its own, made from the seed and the parameter's name.
+"""Initial weights. Each parameter draws from a generator of its own, made from the seed and the parameter's
+name.
 
-So the global random state is not touched, a deeper model shares the shallower one's first draws, and float32 and
-float64 models of one seed hold the same numbers (up to rounding).
+So the global random state is not touched, a deeper model shares the shallower one's first draws, and float32
+and float64 models of one seed hold the same numbers (up to rounding).
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def initialise(model: nn.Module, init: Init, n_layers: int, seed: int) -> None:
 def std_of(name: str, parameter: Tensor, init: Init, n_layers: int) -> float:
     """Standard deviation of a weight's first draw.
 
-    Position vectors: .02. Otherwise .02 ("gpt2") or 1/sqrt(fan-in) ("fan_in"; a table of token vectors sees one-hot
-    input, of which one entry counts, so its fan-in is the number of tables summed). Weights that write to the
-    residual stream are scaled by 1/sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
+    Position vectors: .02. Otherwise .02 ("gpt2") or 1/sqrt(fan-in) ("fan_in"; a table of token vectors sees
+    one-hot input, of which one entry counts, so its fan-in is the number of tables summed). Weights that
+    write to the residual stream are scaled by 1/sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
     """
     leaf = name.rsplit(".", 1)[-1]
     if leaf in ("W_pos", "W_type"):

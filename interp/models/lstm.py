@@ -1,11 +1,14 @@
-"""The hooked LSTM: a stack of single layers, fused for speed, or as a cell loop with gate hooks on the same weights.
+"""The hooked LSTM: a stack of single layers, fused for speed, or as a cell loop with gate hooks on the same
+weights.
 
-Gates in PyTorch's order: input, forget, cell candidate, output, each hooked after its nonlinearity. There are no heads
-and no residual stream; `hook_resid_post` is the name under which a layer's output is hooked, so that probes address
-it as in a transformer.
+Gates in PyTorch's order: input, forget, cell candidate, output, each hooked after its nonlinearity. There are
+no heads and no residual stream; `hook_resid_post` is the name under which a layer's output is hooked, so that
+probes address it as in a transformer.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from jaxtyping import Float, Num
@@ -22,7 +25,11 @@ GATES = ("input", "forget", "candidate", "output")
 
 
 class Cell(nn.Module):
-    """One position of the cell loop; its hooks see [batch d_model], and what they change reaches later positions."""
+    """One position of the cell loop; its hooks see [batch d_model], and what they change reaches later
+    positions.
+    """
+
+    hook_cell: HookPoint
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +50,15 @@ class Cell(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """One layer. Hooks: hook_resid_pre, hook_resid_post [batch pos d_model], and cells.{position}.hook_{gate} and
-    hook_cell [batch d_model], which fire only while gate hooks are on."""
+    """One layer. Hooks: hook_resid_pre, hook_resid_post [batch pos d_model], and cells.{position}.hook_{gate}
+    and hook_cell [batch d_model], which fire only while gate hooks are on.
+    """
 
     def __init__(self, config: LSTMConfig, n_ctx: int):
         super().__init__()
-        self.lstm = nn.LSTM(config.d_model, config.d_model, bias=config.biases, batch_first=True)
+        self.lstm = nn.utils.skip_init(  # its own first draw would use the global random state
+            nn.LSTM, config.d_model, config.d_model, bias=config.biases, batch_first=True
+        )
         self.use_gate_hooks = False
         self.hook_resid_pre, self.hook_resid_post = HookPoint(), HookPoint()
         self.cells = nn.ModuleList(Cell() for _ in range(n_ctx))
@@ -58,14 +68,12 @@ class LSTMLayer(nn.Module):
             raise UserError(
                 f"gate hooks exist for {len(self.cells)} positions, not {x.shape[1]}: shorten the prompt"
             )
-        weights = self.lstm
-        raw = x @ weights.weight_ih_l0.T
-        if weights.bias:
-            raw = raw + weights.bias_ih_l0 + weights.bias_hh_l0
+        w_ih, w_hh, *biases = self.lstm.all_weights[0]
+        raw = x @ w_ih.T + sum(biases)
         out = cell = torch.zeros_like(x[:, 0])
         outputs = []
         for position in range(x.shape[1]):
-            out, cell = self.cells[position](raw[:, position] + out @ weights.weight_hh_l0.T, cell)
+            out, cell = self.cells[position](raw[:, position] + out @ w_hh.T, cell)
             outputs.append(out)
         return torch.stack(outputs, 1)
 
@@ -98,9 +106,9 @@ class HookedLSTM(StrictHooks):
                 weight.copy_((2 * draw - 1) * bound)
 
     def set_use_gate_hooks(self, use: bool) -> None:
-        """Run as a cell loop with gate hooks (about four times slower), or fused. The outputs are the same."""
+        """Run as a cell loop with gate hooks (about four times slower) or fused; the outputs agree."""
         for block in self.blocks:
-            block.use_gate_hooks = use
+            cast(LSTMLayer, block).use_gate_hooks = use
 
     def silence(self, name: str) -> str:
         """Why a hook may not have fired."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -24,7 +24,7 @@ class LSTMConfig(ModelSettings):
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _bounded(self) -> LSTMConfig:
         refuse_too_many(8 * self.n_layers * self.d_model**2, self.n_layers, "the layers")
         return self
 

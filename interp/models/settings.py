@@ -1,13 +1,15 @@
-"""What every model configuration shares: frozen settings, a bound on size, and the check against a task's interface."""
+"""What every model configuration shares: frozen settings, a bound on size, and the check against a task's
+interface.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from tasks.base import Interface, first_problem
+from tasks.base import Interface
 from tasks.errors import UserError
 
 MAX_PARAMETERS = 1_000_000_000
@@ -18,23 +20,17 @@ Init = Literal["gpt2", "fan_in"]
 
 
 class ModelSettings(BaseModel):
-    """Base of every model configuration; a subclass adds a literal `kind` and builds the model it describes."""
+    """Base of every model configuration; a subclass adds a literal `kind` and builds its model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str
+    kind: Any
 
     def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The model, initialised from `seed` alone. Raises UserError if the settings do not fit the interface."""
+        """The model, initialised from `seed` alone. Raises UserError if the settings do not fit the
+        interface.
+        """
         raise NotImplementedError
-
-    @classmethod
-    def parse(cls, settings: dict) -> Self:
-        """The configuration these settings describe. Raises UserError with the first complaint, on one line."""
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            raise UserError(f"model: {first_problem(error)}") from None
 
     def refuse(self, complaint: str) -> NoReturn:
         """Raise the UserError of a setting that does not fit the task."""

@@ -1,18 +1,22 @@
-"""What TransformerLens' helpers ask of a model: the weights per head, the settings by their names, biases summed.
+"""What TransformerLens' helpers ask of a model: the weights per head, the settings by their names, biases
+summed.
 
-`ActivationCache`, `FactoredMatrix` and `transformer_lens.patching` work on a model with this surface. Its "tokens" are
-columns of the unembedding (outputs), not inputs.
+`ActivationCache`, `FactoredMatrix` and `transformer_lens.patching` work on a model with this surface. Its
+"tokens" are columns of the unembedding (outputs), not inputs.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp._lens import FactoredMatrix
+from interp.models.components import Block
 from interp.models.hooked import StrictHooks
 from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface
@@ -61,7 +65,6 @@ class LensConfig:
 class LensSurface(StrictHooks):
     """Mixin of the transformer: everything TransformerLens' analysis helpers reach for."""
 
-    blocks: nn.ModuleList
     W_U: nn.Parameter
     _lens: LensConfig
 
@@ -71,8 +74,12 @@ class LensSurface(StrictHooks):
         self._lens.device = self.W_U.device
         return self._lens
 
+    def typed_blocks(self) -> list[Block]:
+        """The blocks, with their type."""
+        return list(cast(Iterable[Block], self.blocks))
+
     def _stack(self, name: str) -> Tensor:
-        return torch.stack([getattr(block.attn, name) for block in self.blocks])
+        return torch.stack([getattr(block.attn, name) for block in self.typed_blocks()])
 
     @property
     def W_Q(self) -> Float[Tensor, "layer head d_model d_head"]:
@@ -96,7 +103,9 @@ class LensSurface(StrictHooks):
 
     @property
     def QK(self) -> FactoredMatrix:
-        """[layer, head, d_model (row), d_model (column)]: the bilinear form of the scores, before their scale."""
+        """[layer, head, d_model (row), d_model (column)]: the bilinear form of the scores, before their
+        scale.
+        """
         return FactoredMatrix(self.W_Q, self.W_K.transpose(-2, -1))
 
     @property
@@ -113,7 +122,7 @@ class LensSurface(StrictHooks):
     ) -> Float[Tensor, "d_model"]:
         """Sum of the output biases written before a layer (before its MLP with `mlp_input`)."""
         total = self.W_U.new_zeros(self.cfg.d_model)
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.typed_blocks()):
             if index < layer or (index == layer and mlp_input):
                 total = total + block.attn.b_O
             if index < layer and include_mlp_biases and block.mlp is not None:
@@ -137,16 +146,19 @@ class LensSurface(StrictHooks):
         raise NotImplementedError("these models read numbers or symbol indices; there is no text to tokenise")
 
     def set_use_attn_result(self, use: bool) -> None:
-        """Switch `hook_result`, the output of each head [batch pos head d_model], on or off (it costs memory)."""
+        """Switch `hook_result`, the output of each head [batch pos head d_model], on or off (it costs
+        memory).
+        """
         self._lens.use_attn_result = use
-        for block in self.blocks:
+        for block in self.typed_blocks():
             block.attn.use_attn_result = use
 
     def set_use_split_qkv_input(self, use: bool) -> None:
-        """Switch `hook_q_input`, `hook_k_input`, `hook_v_input` on or off: the residual stream forked per head, before
-        ln1, [batch pos head d_model]. While on, ln1's own hooks do not fire."""
+        """Switch `hook_q_input`, `hook_k_input`, `hook_v_input` on or off: the residual stream forked per
+        head, before ln1, [batch pos head d_model]. While on, ln1's own hooks do not fire.
+        """
         self._lens.use_split_qkv_input = use
-        for block in self.blocks:
+        for block in self.typed_blocks():
             block.use_split_qkv_input = use
 
     def silence(self, name: str) -> str:

@@ -1,7 +1,8 @@
 """The hooked transformer: read-in, blocks, unembedding, with TransformerLens' classic hook names.
 
-One forward pass on `[batch, pos]` tokens of any kind; outputs are `[batch, pos, d_out]` and no loss is computed here.
-There is no dropout and no python that looks at the data, so `torch.func.vmap` over stacked parameters works.
+One forward pass on `[batch, pos]` tokens of any kind; outputs are `[batch, pos, d_out]` and no loss is
+computed here. There is no dropout and no python that looks at the data, so `torch.func.vmap` over stacked
+parameters works.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from tasks.base import Interface
 class HookedTransformer(LensSurface):
     """The transformer that `TransformerConfig` describes, for a task's interface.
 
-    Hooks: hook_embed, hook_pos_embed (if there are positions), blocks.{l}.hook_resid_pre, hook_attn_out, hook_resid_mid,
-    hook_mlp_out (if there are MLPs), hook_resid_post, attn.hook_q, k, v, attn_scores, pattern, z, result,
-    ln1/ln2/ln_final.hook_scale and hook_normalized (if there is a LayerNorm), mlp.hook_pre and hook_post.
+    Hooks: hook_embed, hook_pos_embed (if there are positions), blocks.{l}.hook_resid_pre, hook_attn_out,
+    hook_resid_mid, hook_mlp_out (if there are MLPs), hook_resid_post, attn.hook_q, k, v, attn_scores,
+    pattern, z, result, ln1/ln2/ln_final.hook_scale and hook_normalized (if there is a LayerNorm),
+    mlp.hook_pre and hook_post.
     """
 
     def __init__(self, config: TransformerConfig, interface: Interface, seed: int):
@@ -58,7 +60,7 @@ class HookedTransformer(LensSurface):
             resid = resid + self.hook_pos_embed(self.positions(*resid.shape[:2]))
         return resid
 
-    def unembed(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_out"]:
+    def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_out"]:
         """Outputs from the residual stream after the last block."""
         if self.config.layer_norm != "none":
             resid = self.ln_final(resid)
@@ -73,9 +75,9 @@ class HookedTransformer(LensSurface):
         """Outputs [batch, pos, d_out].
 
         With `start_at_layer` the inputs are the residual stream entering that block (its `hook_resid_pre`;
-        `n_layers`: only the unembedding runs). With `stop_at_layer` the residual stream entering that block is returned
-        (`n_layers`: after the last block). Negative layers count from the end. Raises UserError for layers outside the
-        model and inputs of another shape than the interface says.
+        `n_layers`: only the unembedding runs). With `stop_at_layer` the residual stream entering that block
+        is returned (`n_layers`: after the last block). Negative layers count from the end. Raises UserError
+        for layers outside the model and inputs of another shape than the interface says.
         """
         start, stop = layer_range(start_at_layer, stop_at_layer, self.config.n_layers)
         resid = self.embed(inputs) if start is None else residual(inputs, self.config.d_model)

@@ -1,8 +1,10 @@
-"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading a run's settings is cheap."""
+"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading a run's settings
+is cheap.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -16,12 +18,13 @@ Scale = Literal["sqrt_d_head", "n", "position", "none"]
 class TransformerConfig(ModelSettings):
     """A pre-norm transformer.
 
-    `attention`: softmax, or the pattern is the raw (linear) or rectified (relu) score. `attn_scale`: softmax divides
-    its scores by sqrt(d_head); linear and relu patterns are divided by "n" (keys that the last row may see), by
-    "position" (keys that each row may see), or not at all. Left out: "sqrt_d_head" for softmax, "n" otherwise.
-    `mask_query` hides the last position, the query, as a key. `mlp` "none" is an attention-only model.
-    `layer_norm` stands before each sub-layer and before the unembedding. `init`: "gpt2" is normal(.02), "fan_in" is
-    normal(1/sqrt(fan-in)); both scale what writes to the residual stream by 1/sqrt(2 n_layers).
+    `attention`: softmax, or the pattern is the raw (linear) or rectified (relu) score. `attn_scale`: softmax
+    divides its scores by sqrt(d_head); linear and relu patterns are divided by "n" (keys that the last row
+    may see), by "position" (keys that each row may see), or not at all. Left out: "sqrt_d_head" for softmax,
+    "n" otherwise. `mask_query` hides the last position, the query, as a key. `mlp` "none" is an
+    attention-only model. `layer_norm` stands before each sub-layer and before the unembedding. `init`: "gpt2"
+    is normal(.02), "fan_in" is normal(1/sqrt(fan-in)); both scale what writes to the residual stream by
+    1/sqrt(2 n_layers).
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -63,15 +66,13 @@ class TransformerConfig(ModelSettings):
         return self.n_layers * self.d_model * width
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> TransformerConfig:
         if self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(
-                f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: change one, or set d_head"
+                f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: set d_head"
             )
         if self.mlp == "none" and self.d_mlp is not None:
-            raise ValueError(
-                'd_mlp is set but mlp="none" has no neurons: remove d_mlp or choose an activation'
-            )
+            raise ValueError('d_mlp is set but mlp="none" has no neurons: drop either')
         if (self.scale == "sqrt_d_head") != (self.attention == "softmax"):
             raise ValueError(
                 f'attn_scale="{self.scale}" does not go with attention="{self.attention}": '
