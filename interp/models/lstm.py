@@ -56,9 +56,8 @@ class LSTMLayer(nn.Module):
 
     def __init__(self, config: LSTMConfig, n_ctx: int):
         super().__init__()
-        self.lstm = nn.utils.skip_init(  # its own first draw would use the global random state
-            nn.LSTM, config.d_model, config.d_model, bias=config.biases, batch_first=True
-        )
+        with torch.random.fork_rng(devices=[]):  # PyTorch's own first draw, replaced below
+            self.lstm = nn.LSTM(config.d_model, config.d_model, bias=config.biases, batch_first=True)
         self.use_gate_hooks = False
         self.hook_resid_pre, self.hook_resid_post = HookPoint(), HookPoint()
         self.cells = nn.ModuleList(Cell() for _ in range(n_ctx))

@@ -1,0 +1,254 @@
+"""Nets whose circuit is known because their weights are written down: multi-hop retrieval and an induction
+pair.
+
+Residual slots hold one-hot symbols: a token's key and value, the hop answers collected at the query, and what
+a link learns about its neighbours. The depth bound these nets meet is that of arXiv 2411.12118, section 5: a
+layer of attention triples what a position knows. Decoy heads attend sharply and write where nothing reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.models.transformer import HookedTransformer
+from interp.models.wiring import Circuit, Copy, Head, Match, Wiring, build_wired
+from tasks.base import Task
+from tasks.errors import UserError
+from tasks.retrieval import MultiHopRetrieval
+
+SHARPNESS = 40.0  # score of a match: what does not match keeps e^-40 of the attention
+LOGIT = 20.0  # logit of the answer
+JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
+TASK_READERS = 0.25  # share of the decoys that read the task's own tokens
+MERGE_LAYERS = {1: 1, 2: 2, 3: 2, 4: 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class WiredNet:
+    """A model, the circuit that was planted in it, and the task that it solves."""
+
+    model: HookedTransformer
+    circuit: Circuit
+    task: Task
+
+
+def wired_retrieval(
+    hops: int,
+    variant: Literal["merge", "chain"] = "merge",
+    vocab: int = 32,
+    chains: int = 4,
+    decoys: int = 0,
+    seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float64",
+) -> WiredNet:
+    """A net that solves `hops`-hop retrieval (pair layout, discrete symbols, no mask, target "ic").
+
+    "merge" takes the fewest layers: one for a single hop, two for 2 to 4, where layer 0 lets every link read
+    its successor (and, for four hops, its predecessor). No head of it attends from the query to the last
+    hop's source. "chain" takes a layer a hop: head k attends from the query to link k. `decoys` heads are
+    added, a quarter of them reading the task's tokens. Raises UserError for "merge" with more than 4 hops or
+    none.
+    """
+    task = MultiHopRetrieval(
+        hops=hops, chains=chains, vocab=vocab, symbols="discrete", layout="pair", target="ic"
+    )
+    if variant == "merge" and hops not in MERGE_LAYERS:
+        raise UserError(f"the merging net is wired for 1 to 4 hops, not {hops}: use variant='chain'")
+    n_layers = MERGE_LAYERS[hops] if variant == "merge" else hops
+    heads = _merge_heads(hops, vocab) if variant == "merge" else _chain_heads(hops, vocab)
+    wiring = _retrieval_wiring(heads, hops, vocab, seed)
+    settings = {"mask": "full", "positions": "none", "dtype": dtype}
+    return _with_decoys(wiring, task, n_layers, decoys, ("key", "junk"), seed, settings)
+
+
+def wired_induction(
+    vocab: int = 32,
+    chains: int = 4,
+    decoys: int = 0,
+    seed: int = 0,
+    dtype: Literal["float32", "float64"] = "float64",
+) -> WiredNet:
+    """A previous-token head and an induction head on tokens a b ... a -> b (one-hop retrieval, flat layout,
+    causal).
+
+    The previous-token head of position 0 can only see itself, so the induction head's keys leave position 0
+    out.
+    """
+    task = MultiHopRetrieval(
+        hops=1, chains=chains, vocab=vocab, symbols="discrete", layout="flat", target="ic"
+    )
+    n_ctx = task.interface.n_ctx
+    one = SHARPNESS * torch.eye(vocab)
+    not_first = torch.zeros(vocab, n_ctx)
+    not_first[:, 0] = -SHARPNESS
+    previous = SHARPNESS * torch.eye(n_ctx).roll(1, 0)
+    previous[0] = 0
+    heads = [
+        Head(
+            0,
+            "previous token",
+            (Match("position", "position", previous),),
+            (_copy("token", "before", vocab),),
+        ),
+        Head(
+            1,
+            "induction",
+            (Match("token", "before", one), Match("token", "position", not_first)),
+            (_copy("token", "answer 1", vocab),),
+        ),
+    ]
+    wiring = Wiring(
+        slots={
+            "token": vocab,
+            "position": n_ctx,
+            "before": vocab,
+            "answer 1": vocab,
+            "junk": JUNK,
+            "sink": JUNK,
+        },
+        tables={
+            "token_embed.W_E": {"token": torch.eye(vocab), "junk": _codes(vocab, seed)},
+            "positions.W_pos": {"position": torch.eye(n_ctx)},
+        },
+        heads=heads,
+        readout=[("answer 1", LOGIT * torch.eye(vocab))],
+    )
+    settings = {"mask": "causal", "positions": "learned", "dtype": dtype}
+    return _with_decoys(wiring, task, 2, decoys, ("token", "junk"), seed, settings)
+
+
+def _copy(source: str, target: str, width: int) -> Copy:
+    return Copy(source, target, torch.eye(width))
+
+
+def _lookup(query: str, key: str, vocab: int) -> tuple[Match, ...]:
+    """Attend to the position whose `key` slot holds the symbol in the row's `query` slot."""
+    return (Match(query, key, SHARPNESS * torch.eye(vocab)),)
+
+
+def _first_lookup(vocab: int) -> tuple[Match, ...]:
+    """Query to link 1. The query token has the key that it asks for, so it is told not to look at itself."""
+    return (*_lookup("key", "key", vocab), Match("blank", "blank", torch.tensor([[-2 * SHARPNESS]])))
+
+
+def _chain_heads(hops: int, vocab: int) -> list[Head]:
+    heads = [Head(0, "query -> link_1", _first_lookup(vocab), (_copy("value", "answer 1", vocab),))]
+    for hop in range(2, hops + 1):
+        match = _lookup(f"answer {hop - 1}", "key", vocab)
+        heads.append(Head(hop - 1, f"query -> link_{hop}", match, (_copy("value", f"answer {hop}", vocab),)))
+    return heads
+
+
+def _merge_heads(hops: int, vocab: int) -> list[Head]:
+    """Hop 1: look it up. Hop 2: links read ahead, then look up link 1. Hops 3 and 4: links read ahead (and
+    back), the query looks up link 1; then it finds link 2, which knows s_2 and s_3 (and link 3, which knows
+    s_1 and s_4).
+    """
+    first = Head(0, "query -> link_1", _first_lookup(vocab), (_copy("value", "answer 1", vocab),))
+    ahead = Head(0, "link_k -> link_k+1", _lookup("value", "key", vocab), (_copy("value", "next", vocab),))
+    back = Head(0, "link_k -> link_k-1", _lookup("key", "value", vocab), (_copy("key", "previous", vocab),))
+    if hops == 1:
+        return [first]
+    if hops == 2:
+        both = (_copy("value", "answer 1", vocab), _copy("next", "answer 2", vocab))
+        return [ahead, Head(1, "query -> link_1", _first_lookup(vocab), both)]
+    both = (_copy("value", "answer 2", vocab), _copy("next", "answer 3", vocab))
+    heads = [first, ahead, Head(1, "query -> link_2", _lookup("answer 1", "key", vocab), both)]
+    if hops == 4:
+        match = _lookup("answer 1", "previous", vocab)
+        heads += [back, Head(1, "query -> link_3", match, (_copy("next", "answer 4", vocab),))]
+    return heads
+
+
+def _retrieval_wiring(heads: list[Head], hops: int, vocab: int, seed: int) -> Wiring:
+    answers = [f"answer {hop}" for hop in range(1, hops + 1)]
+    names = ["key", "value", "next", "previous", *answers]
+    blank = torch.zeros(vocab + 1, 1)
+    blank[vocab] = 1.0
+    readout = []
+    for index, answer in enumerate(answers):
+        block = torch.zeros(vocab, hops * vocab)
+        block[:, index * vocab : (index + 1) * vocab] = LOGIT * torch.eye(vocab)
+        readout.append((answer, block))
+    return Wiring(
+        slots={**dict.fromkeys(names, vocab), "blank": 1, "junk": JUNK, "sink": JUNK},
+        tables={
+            "token_embed.W_E_key": {"key": torch.eye(vocab), "junk": _codes(vocab, seed)},
+            "token_embed.W_E_value": {"value": torch.eye(vocab + 1, vocab), "blank": blank},
+        },
+        heads=heads,
+        readout=readout,
+    )
+
+
+def _codes(count: int, seed: int) -> Float[Tensor, "count junk"]:
+    """A unit vector for each symbol: the feature that decoys read."""
+    codes = torch.randn(count, JUNK, generator=torch.Generator().manual_seed(seed))
+    return codes / codes.norm(dim=1, keepdim=True)
+
+
+def _decoy_heads(count: int, n_layers: int, slots: tuple[tuple[str, int], ...], seed: int) -> list[Head]:
+    """Heads with large random scores that write unit vectors into the sink; a quarter read the task's own
+    slot.
+    """
+    source = torch.Generator().manual_seed(seed + 1)
+    heads = []
+    for index in range(count):
+        slot, width = slots[0] if index < round(TASK_READERS * count) else slots[1]
+        scores = (
+            20
+            * SHARPNESS
+            * torch.randn(width, width, generator=source)
+            / (1.0 if width > JUNK else width**0.5)
+        )
+        written = torch.randn(width, JUNK, generator=source)
+        written = torch.linalg.qr(written).Q if width == JUNK else written / written.norm(dim=1, keepdim=True)
+        copy = (Copy(slot, "sink", written),)
+        heads.append(
+            Head(index % n_layers, f"decoy on {slot}", (Match(slot, slot, scores),), copy, planted=False)
+        )
+    return heads
+
+
+def _with_decoys(
+    wiring: Wiring,
+    task: Task,
+    n_layers: int,
+    decoys: int,
+    slots: tuple[str, str],
+    seed: int,
+    settings: dict[str, str],
+) -> WiredNet:
+    """The net with decoys whose writes have the planted heads' median norm, measured on 256 of the task's
+    prompts.
+    """
+    widths = tuple((slot, wiring.slots[slot]) for slot in slots)
+    extra = _decoy_heads(decoys, n_layers, widths, seed)
+    wiring = dataclasses.replace(wiring, heads=[*wiring.heads, *extra])
+    model, circuit = build_wired(wiring, task.interface, n_layers, seed, **settings)
+    if decoys:
+        norms = head_norms(model, task)
+        target = torch.cat([norms[head] for head in circuit.heads]).median()
+        with torch.no_grad():
+            for head in circuit.decoys:
+                layer, seat = (int(part) for part in head[1:].split("H"))
+                model.typed_blocks()[layer].attn.W_O[seat] *= target / norms[head].median()
+    return WiredNet(model, circuit, task)
+
+
+def head_norms(model: HookedTransformer, task: Task) -> dict[str, Float[Tensor, "position"]]:
+    """Norm of what each head writes, at every position of 64 prompts."""
+    with torch.no_grad():
+        batch = task.sample(0, "wired norms", 0, 64)
+        _, cache = model.run_with_cache(batch.inputs, names_filter=lambda name: name.endswith("hook_z"))
+        norms = {}
+        for layer, block in enumerate(model.typed_blocks()):
+            z = cache[f"blocks.{layer}.attn.hook_z"]
+            written = torch.einsum("bphk,hkd->hbpd", z, block.attn.W_O).norm(dim=-1).flatten(1)
+            norms |= {f"L{layer}H{head}": row for head, row in enumerate(written)}
+    return norms

@@ -1,0 +1,119 @@
+"""Wired nets against the iterates they claim to run, computed by explicit loops over weight vectors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
+from tasks.errors import UserError
+
+D, N, BATCH = 4, 11, 16
+
+
+def prompts(kappa: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    source = torch.Generator().manual_seed(0)
+    scales = torch.logspace(0, -0.5 * torch.log10(torch.tensor(kappa)).item(), D, dtype=torch.float64)
+    x = torch.randn(BATCH, N + 1, D, generator=source, dtype=torch.float64) * scales
+    y = torch.randn(BATCH, N, generator=source, dtype=torch.float64)
+    slot = torch.cat([y, torch.zeros(BATCH, 1, dtype=torch.float64)], 1)
+    return x, y, torch.cat([x, slot[..., None]], -1)
+
+
+def newton(x: torch.Tensor, y: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:
+    X = x[:, :N]
+    S = X.mT @ X / N
+    M = alpha * S
+    for _ in range(steps):
+        M = 2 * M - M @ S @ M
+    w = torch.einsum("bde,bne,bn->bd", M, X, y) / N
+    return torch.einsum("bd,bd->b", x[:, N], w)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 100.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_newton_steps_are_exact_in_two_more_layers(steps, kappa):
+    x, y, tokens = prompts(kappa)
+    model, _ = wired_newton(steps, D, N, alpha=0.1)
+    predictions = model(tokens)[:, N, 0]
+    assert model.config.n_layers == steps + 2
+    assert model.config.d_model == 2 * D + 2
+    assert model.config.attention == "relu"
+    assert (predictions - newton(x, y, 0.1, steps)).abs().max() < 1e-8
+    assert (predictions - newton(x, y, 0.1, steps + 1)).abs().max() > 1e-3
+
+
+def test_newton_layers_hold_the_scaled_iterates():
+    x, _, tokens = prompts()
+    model, _ = wired_newton(3, D, N, alpha=0.1)
+    _, cache = model.run_with_cache(tokens)
+    X = x[:, :N]
+    S = X.mT @ X / N
+    M = 0.1 * S
+    for k in range(4):
+        state = cache[f"blocks.{k}.hook_resid_post"][..., D + 1 : 2 * D + 1]
+        assert torch.allclose(state, x @ M.mT / 2**k, atol=1e-10)
+        M = 2 * M - M @ S @ M
+
+
+def test_newton_converges_to_least_squares():
+    x, y, tokens = prompts()
+    model, _ = wired_newton(14, D, N, alpha=0.05)
+    w = torch.linalg.lstsq(x[:, :N], y[..., None]).solution[..., 0]
+    ols = torch.einsum("bd,bd->b", x[:, N], w)
+    assert (model(tokens)[:, N, 0] - ols).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("attention", ["linear", "relu"])
+@pytest.mark.parametrize("rates", [[0.3], [0.3, 0.1, 0.5], [0.2] * 6])
+def test_gradient_descent_steps_are_exact(rates, attention):
+    x, y, tokens = prompts()
+    model, circuit = wired_gradient_descent(rates, D, N, attention=attention)
+    _, cache = model.run_with_cache(tokens)
+    X, w = x[:, :N], torch.zeros(BATCH, D, dtype=torch.float64)
+    for layer, rate in enumerate(rates):
+        residual = y - torch.einsum("bnd,bd->bn", X, w)
+        w = w + rate * torch.einsum("bnd,bn->bd", X, residual) / N
+        slots = cache[f"blocks.{layer}.hook_resid_post"][..., D]
+        assert torch.allclose(slots[:, :N], y - torch.einsum("bnd,bd->bn", X, w), atol=1e-10)
+    assert torch.allclose(model(tokens)[:, N, 0], torch.einsum("bd,bd->b", x[:, N], w), atol=1e-10)
+    assert len(circuit.heads) == len(rates) * (2 if attention == "relu" else 1)
+
+
+@pytest.mark.parametrize("attention", ["linear", "relu"])
+def test_gd_plus_plus_steps_are_exact_and_differ_from_gradient_descent(attention):
+    x, y, tokens = prompts()
+    rates, flattening = [0.2, 0.5, 0.8], [0.3, 0.2, 0.1]
+    model, _ = wired_gradient_descent(rates, D, N, flattening, attention)
+    predictions = model(tokens)[:, N, 0]
+    moved, residual = x.clone(), y.clone()
+    total = torch.zeros(BATCH, dtype=torch.float64)
+    for rate, flat in zip(rates, flattening, strict=True):
+        X, query = moved[:, :N], moved[:, N]
+        gradient = torch.einsum("bnd,bn->bd", X, residual) / N
+        total = total + rate * torch.einsum("bd,bd->b", query, gradient)
+        residual = residual - rate * torch.einsum("bnd,bd->bn", X, gradient)
+        moved = moved - flat * moved @ (X.mT @ X / N)
+    assert torch.allclose(predictions, total, atol=1e-10)
+    plain, _ = wired_gradient_descent(rates, D, N)
+    assert (plain(tokens)[:, N, 0] - predictions).abs().max() > 1e-2
+
+
+def test_the_declared_edges_of_a_two_step_net():
+    _, circuit = wired_gradient_descent([0.1, 0.2], D, N)
+    assert circuit.edges == {
+        *(("embed", f"L{layer}H0.{part}") for layer in (0, 1) for part in "qkv"),
+        ("L0H0", "L1H0.v"),
+        ("L0H0", "output"),
+        ("L1H0", "output"),
+        ("embed", "output"),
+    }
+    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, [0.1, 0.1])
+    assert {("L0H0", f"L1H0.{part}") for part in "qkv"} <= circuit.edges
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(UserError, match="steps=0"):
+        wired_newton(0, D, N, 0.1)
+    with pytest.raises(UserError, match="flattening has 1 values for 2 steps"):
+        wired_gradient_descent([0.1, 0.1], D, N, [0.1])
