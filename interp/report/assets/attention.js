@@ -1,0 +1,93 @@
+// CircuitsVis' attention heads of one layer at the chosen checkpoint, from one byte a weight.
+// CircuitsVis offers only "render once"; making a new root for each checkpoint would leave the old charts behind. So
+// it renders a component of ours once, and that component hands it new weights. React knows a class by this mark.
+
+function Stage(props) {
+  this.props = props;
+  this.state = props.first;
+  props.ready((next) => this.updater.enqueueSetState(this, next, null, "setState"));
+}
+Stage.prototype.isReactComponent = {};
+Stage.prototype.render = function render() {
+  return element(CircuitsVis.AttentionHeads, this.state, this.state.heads);
+};
+
+const element = (type, props, key) =>
+  ({ $$typeof: Symbol.for("react.element"), type, key: String(key), ref: null, props, _owner: null });
+
+function attentionViews(run) {
+  if (!run.attention.length) return;
+  const state = { prompt: 0, layer: run.attention[0].shape[1] - 1, show: null, bytes: new Map() };
+  const place = part(run, "attention");
+  const controls = article(run).querySelector('[data-controls="attention"]');
+  const again = () => redraw([place]);
+  choice(controls, "Prompt", run.attention.map((a) => a.name), (i) => { state.prompt = i; tellAttention(run, state); again(); });
+  const layers = Array.from({ length: run.attention[0].shape[1] }, (_, l) => `layer ${l}`);
+  choice(controls, "Layer", layers, (i) => { state.layer = i; again(); });
+  const select = [...controls.querySelectorAll("select")].find((s) => s.options[0].textContent === "layer 0");
+  if (select) select.value = state.layer;
+  tellAttention(run, state);
+  addView(place, () => {}, (el) => showAttention(run, state, el));
+}
+
+function tellAttention(run, state) {
+  const a = run.attention[state.prompt];
+  const scale = a.signed ? `Weights here may be negative (red) and are drawn on ±${number(127 * a.scale)}. ` : "";
+  caption(run, "attention", `${a.note ? `${a.note} ` : ""}Rows are the tokens that look, columns the tokens looked at; hover a small map to ` +
+    `see it large, click to keep it. ${scale}Weights are stored in one byte each: what is drawn is within ` +
+    `${number(a.error)} of the model's own value (never more than 1/255 of the range). Drawn by CircuitsVis.`);
+}
+
+async function showAttention(run, state, place) {
+  const index = state.prompt;
+  const a = run.attention[index];
+  if (!state.bytes.has(index)) state.bytes.set(index, inflate(byId(`bytes-${run.index}-${index}`).textContent));
+  const bytes = await state.bytes.get(index);
+  if (index !== state.prompt) return;
+  const at = nearest(a.steps, page.step);
+  const layer = Math.min(state.layer, a.shape[1] - 1);
+  const attention = unpack(a, bytes, at, layer);
+  const top = a.signed ? 127 * a.scale : 1;
+  show(run, state, {
+    attention, tokens: a.tokens, heads: a.shape[2], attentionHeadNames: attention.map((_, h) => `L${layer}H${h}`),
+    maxValue: top, minValue: -top, positiveColor: "#0b5c9e", negativeColor: "#b3341c", maskUpperTri: a.causal,
+  });
+  place.dataset.step = a.steps[at];
+  place.dataset.layer = layer;
+  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+}
+
+function show(run, state, props) {
+  if (state.show) state.show(props);
+  else CircuitsVis.render(`stage-${run.index}`, Stage, { first: props, ready: (setter) => { state.show = setter; } });
+}
+
+function unpack(a, bytes, step, layer) {
+  const [, layers, heads, dest, src] = a.shape;
+  let at = (step * layers + layer) * heads * dest * src;
+  const row = () => Array.from({ length: src }, () => Number(((bytes[at++] - a.zero) * a.scale).toFixed(4)));
+  return Array.from({ length: heads }, () => Array.from({ length: dest }, row));
+}
+
+/** For every relation the prompt knows: how much each head of the layer puts on it, averaged over its rows. */
+function tellLinks(a, attention, layer, place) {
+  place.replaceChildren();
+  if (!a.links.length) return;
+  const table = make("table");
+  const head = make("tr");
+  head.append(make("th", "should look"), ...attention.map((_, h) => make("th", `L${layer}H${h}`, { scope: "col" })));
+  table.append(head);
+  for (const relation of new Set(a.links.map((l) => l[0]))) {
+    const links = a.links.filter((l) => l[0] === relation);
+    const rows = new Set(links.map((l) => l[1])).size;
+    const line = make("tr");
+    const where = links.length === 1 ? ` (${a.tokens[links[0][1]]} → ${a.tokens[links[0][2]]})` : "";
+    line.append(make("th", relation + where, { scope: "row" }));
+    for (const pattern of attention) {
+      const weight = links.reduce((sum, [, d, s]) => sum + pattern[d][s], 0) / rows;
+      line.append(make("td", weight.toFixed(2), weight > 0.5 ? { class: "big" } : {}));
+    }
+    table.append(line);
+  }
+  place.append(make("h3", "In this prompt, at this checkpoint"), table);
+}

@@ -1,0 +1,113 @@
+// What every view shares: the chosen run and checkpoint, the colours of the theme, and when to draw.
+// A view is an element with `draw` (from nothing) and `move` (to another checkpoint). It is drawn when first seen
+// and moved only while seen; one that was missed catches up when it comes into sight.
+
+const page = { run: 0, step: Infinity, axis: "linear", runs: [] };
+const views = new Map();
+
+const byId = (id) => document.getElementById(id);
+const article = (run) => byId(`run-${run.index}`);
+const part = (run, view) => article(run).querySelector(`[data-view="${view}"]`);
+
+function make(tag, text = "", attributes = {}) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+function caption(run, name, text) {
+  article(run).querySelector(`[data-caption="${name}"]`).textContent = text;
+}
+
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+const whole = (value) => Math.round(value).toLocaleString("en-US");
+
+function interval(panel, row, column) {
+  if (!panel.low || panel.low[row][column] === null) return "";
+  return `[${number(panel.low[row][column])}, ${number(panel.high[row][column])}]`;
+}
+
+/** Index of the step in a sorted list that lies nearest to the chosen one. */
+function nearest(steps, step) {
+  let best = 0;
+  steps.forEach((s, i) => { if (Math.abs(s - step) <= Math.abs(steps[best] - step)) best = i; });
+  return step === Infinity ? steps.length - 1 : best;
+}
+
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const inks = (name) => ink(name).split(/\s*;\s*|\s+/).filter(Boolean);
+
+function ramp(reversed = false) {
+  const colours = reversed ? inks("ramp").reverse() : inks("ramp");
+  return colours.map((colour, i) => [i / (colours.length - 1), colour]);
+}
+
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const view = views.get(entry.target);
+    view.visible = entry.isIntersecting;
+    if (view.visible) refresh(view);
+  }
+}, { rootMargin: "240px" });
+
+function addView(element, draw, move = () => {}) {
+  if (!element) return;
+  views.set(element, { element, draw, move, drawn: false, at: null, visible: false });
+  seen.observe(element);
+}
+
+function refresh(view) {
+  if (!view.drawn) {
+    view.drawn = true;
+    view.draw(view.element);
+    view.at = null;
+  }
+  if (view.at !== page.step) {
+    view.at = page.step;
+    view.move(view.element);
+  }
+}
+
+/** Draw again from nothing, at once if in sight: after a change of theme, axis or of a view's own choice. */
+function redraw(elements = [...views.keys()]) {
+  for (const element of elements) {
+    const view = views.get(element);
+    if (!view) continue;
+    view.drawn = false;
+    if (view.visible) refresh(view);
+  }
+}
+
+let pending = 0;
+
+function moveTo(step) {
+  page.step = step;
+  cancelAnimationFrame(pending);
+  pending = requestAnimationFrame(() => {
+    for (const view of views.values()) if (view.visible) refresh(view);
+  });
+}
+
+/** A labelled select that remembers its choice; left out when there is nothing to choose. */
+function choice(place, label, options, change) {
+  if (options.length < 2) return;
+  const select = make("select");
+  options.forEach((option, i) => select.append(make("option", option, { value: i })));
+  select.addEventListener("change", () => change(Number(select.value)));
+  const box = make("label", `${label} `, { class: "pick" });
+  box.append(select);
+  place.append(box);
+}
+
+async function inflate(base64) {
+  const text = atob(base64);
+  const packed = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

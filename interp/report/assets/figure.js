@@ -1,0 +1,108 @@
+// How this page uses plotly: one look for all figures, a cursor at the chosen checkpoint, and labels that stay text.
+
+const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false, scrollZoom: false };
+const DASHES = ["solid", "dash", "dashdot", "longdash", "dot", "longdashdot"];
+
+/** Plotly reads a little HTML in every label; this keeps a label from being read. */
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+function layout(extra) {
+  const axis = {
+    gridcolor: ink("rule"), linecolor: ink("muted"), zeroline: false, ticks: "outside", ticklen: 4,
+    tickcolor: ink("muted"), automargin: true, fixedrange: true, title: { font: { size: 12.5 }, standoff: 8 },
+  };
+  const merged = (own) => ({ ...axis, ...own, title: { ...axis.title, ...(own && own.title) } });
+  return {
+    font: { family: ink("sans"), size: 12, color: ink("ink") },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 56, r: 14, t: 40, b: 46 }, height: 320, hovermode: "closest", dragmode: false,
+    legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", font: { size: 12 } },
+    hoverlabel: { bgcolor: ink("card"), bordercolor: ink("muted"), font: { family: ink("sans"), color: ink("ink") } },
+    ...extra,
+    title: { text: extra.title || "", x: 0, xref: "paper", font: { size: 13.5 }, y: 0.985, yanchor: "top" },
+    xaxis: merged(extra.xaxis), yaxis: merged(extra.yaxis),
+  };
+}
+
+function plot(element, traces, extra) {
+  element.classList.add("drawn");
+  const shapes = [...(extra.shapes || []), cursor()];
+  Plotly.react(element, traces, layout({ ...extra, shapes }), CONFIG);
+  element.cursorIndex = shapes.length - 1;
+}
+
+const cursor = () => ({
+  type: "line", xref: "x", yref: "paper", x0: 0, x1: 0, y0: 0, y1: 1, layer: "above", visible: false,
+  line: { color: ink("accent"), width: 1.5 },
+});
+
+/** Put the cursor at an x value; heat maps say `columns` and get a frame around the whole column. */
+function point(element, x, half = 0) {
+  const shape = `shapes[${element.cursorIndex}]`;
+  Plotly.relayout(element, {
+    [`${shape}.visible`]: true, [`${shape}.type`]: half ? "rect" : "line",
+    [`${shape}.x0`]: x - half, [`${shape}.x1`]: x + half,
+  });
+}
+
+/** Where a step stands on a step axis. Step 0 has no logarithm: it stands half a step below the first positive one. */
+function place(steps) {
+  const first = Math.min(...steps.filter((s) => s > 0), Infinity);
+  return (step) => (page.axis === "log" && step <= 0 ? (first === Infinity ? 1 : first / 2) : step);
+}
+
+function stepAxis(steps) {
+  const at = place(steps);
+  const last = Math.max(...steps);
+  if (page.axis === "linear") {
+    const room = 0.02 * (last || 1);
+    return { title: { text: "training step" }, range: [-room, last + room], tickformat: "~s" };
+  }
+  const low = Math.log10(at(0));
+  const decades = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].filter((d) => d > at(0) * 1.5 && d <= last);
+  return {
+    title: { text: "training step (log)" }, type: "log", range: [low - 0.05, Math.log10(last || 1) + 0.05],
+    tickvals: [at(0), ...decades], ticktext: ["0", ...decades.map(whole)],
+  };
+}
+
+/** The axis of a heat map: one column a checkpoint, evenly spaced like the slider. */
+function columnAxis(steps) {
+  const every = Math.max(1, Math.ceil(steps.length / 8));
+  const ticks = steps.map((_, i) => i).filter((i) => i % every === 0);
+  return {
+    title: { text: "checkpoint, named by its training step" }, showgrid: false,
+    tickvals: ticks, ticktext: ticks.map((i) => whole(steps[i])), range: [-0.5, steps.length - 0.5],
+  };
+}
+
+/** A line with its interval as a band: two traces that share a legend entry. */
+function ribbon(steps, panel, row, colour, style = {}) {
+  const at = place(steps);
+  const x = steps.map(at);
+  const name = plain(panel.rows[row]);
+  const traces = [];
+  if (panel.low) {
+    const keep = steps.map((_, i) => i).filter((i) => panel.low[row][i] !== null && panel.high[row][i] !== null);
+    traces.push({
+      x: [...keep.map((i) => x[i]), ...keep.map((i) => x[i]).reverse()],
+      y: [...keep.map((i) => panel.high[row][i]), ...keep.map((i) => panel.low[row][i]).reverse()],
+      fill: "toself", fillcolor: colour, opacity: 0.2, mode: "lines", line: { width: 0 }, hoverinfo: "skip",
+      showlegend: false, legendgroup: name,
+    });
+  }
+  traces.push({
+    x, y: panel.value[row], name, legendgroup: name, mode: "lines", line: { color: colour, width: 2, dash: style.dash },
+    customdata: steps.map((s, i) => [whole(s), plain(interval(panel, row, i))]),
+    hovertemplate: `${name}<br>step %{customdata[0]}<br>%{y:.3g} %{customdata[1]}<extra></extra>`,
+    showlegend: style.legend !== false,
+  });
+  return traces;
+}
+
+function level(value, text, colour, dash, range) {
+  return {
+    x: range, y: [value, value], name: plain(text), mode: "lines", line: { color: colour, width: 1.3, dash },
+    hovertemplate: `${plain(text)} %{y:.3g}<extra></extra>`,
+  };
+}

@@ -1,0 +1,43 @@
+// Start: read the data, build the views of every run, wire the controls.
+
+function showRun(index) {
+  page.run = index;
+  for (const run of page.runs) article(run).hidden = run.index !== index;
+  const run = page.runs[index];
+  drawTrack(run);
+  go(nearest(run.steps, page.step));
+}
+
+function wireTheme() {
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  byId("theme").addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    redraw();
+  });
+  system.addEventListener("change", () => redraw());
+}
+
+function start() {
+  page.runs = [...document.querySelectorAll("article.run")].map((_, index) =>
+    ({ index, ...JSON.parse(byId(`data-${index}`).textContent) }));
+  byId("bar").hidden = false;
+  for (const run of page.runs) {
+    learningViews(run);
+    headViews(run);
+    probeViews(run);
+    emergenceViews(run);
+    attentionViews(run);
+  }
+  wireSlider();
+  wireTheme();
+  const axis = byId("axis");
+  axis.addEventListener("change", () => { page.axis = axis.value; redraw(); });
+  const select = byId("run-select");
+  if (select) select.addEventListener("change", () => showRun(Number(select.value)));
+  new ResizeObserver(() => drawTrack(page.runs[page.run])).observe(byId("track"));
+  showRun(0);
+}
+
+start();

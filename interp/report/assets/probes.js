@@ -1,0 +1,87 @@
+// Probe results by site and checkpoint, and the chosen checkpoint beside its controls on the same colours.
+
+function probeViews(run) {
+  if (!run.probes) return;
+  const measured = run.probes.filter((p) => p.keys.control === "none");
+  if (!measured.length) return;
+  let chosen = measured[0];
+  const places = ["probe-map", "probe-controls"].map((name) => part(run, name));
+  choice(article(run).querySelector('[data-controls="probes"]'), "Probe", measured.map(probeName), (i) => {
+    chosen = measured[i];
+    tell();
+    redraw(places);
+  });
+  const tell = () => caption(run, "probes", "Each row on the left is a place in the residual stream, the embedding at the bottom and " +
+    "later layers above; each column is a checkpoint, the chosen one framed. A strong colour means that a linear probe, scored on " +
+    `prompts it was not fitted on, reads the quantity well (${run.lower.includes(chosen.keys.metric) ? "low error" : "high score"}). ` +
+    "Right: the chosen checkpoint in numbers, beside the same probe on controls. What an untrained twin shows as well was not learned.");
+  tell();
+  addView(places[0], (el) => drawProbeMap(run, chosen, el), (el) => point(el, nearest(chosen.steps, page.step), 0.5));
+  addView(places[1], (el) => drawProbeControls(run, chosen, el), (el) => moveProbeControls(run, chosen, el));
+}
+
+const probeName = ({ keys }) => ["metric", "target", "algorithm", "k", "position"].map((k) => keys[k]).filter(Boolean).join(" · ");
+
+function controlsOf(run, panel) {
+  return run.probes.filter((p) => p.keys.control !== "none" && probeName(p) === probeName(panel));
+}
+
+/** One colour scale for the map and its controls; logarithmic when the values span more than a factor of twenty. */
+function probeScale(run, panel) {
+  const values = [panel, ...controlsOf(run, panel)].flatMap((p) => p.value.flat()).filter((v) => v !== null);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const log = low > 0 && high / low > 20;
+  const f = (v) => (v === null || v === undefined ? null : log ? Math.log10(v) : v);
+  const colorbar = bar(labelOf(run, panel.keys.metric));
+  if (log) {
+    const ticks = [-4, -3, -2, -1, 0, 1, 2, 3].flatMap((e) => [10 ** e, 3 * 10 ** e]).filter((t) => t >= low && t <= high);
+    Object.assign(colorbar, { tickvals: ticks.map(Math.log10), ticktext: ticks.map(number) });
+  }
+  return { f, trace: { type: "heatmap", zmin: f(low), zmax: f(high), colorscale: ramp(run.lower.includes(panel.keys.metric)), colorbar } };
+}
+
+const siteName = (site) => plain(site.replace(/^blocks\.(\d+)\.hook_/, "block $1 ").replace(/^hook_/, "").replace(/_/g, " "));
+
+function drawProbeMap(run, panel, element) {
+  const { f, trace } = probeScale(run, panel);
+  plot(element, [{
+    ...trace, z: panel.value.map((row) => row.map(f)), x: panel.steps.map((_, i) => i), y: panel.rows.map((_, i) => i),
+    customdata: panel.value.map((row, r) => row.map((v, c) => [siteName(panel.rows[r]), whole(panel.steps[c]), number(v), interval(panel, r, c)])),
+    hovertemplate: "%{customdata[0]} at step %{customdata[1]}<br>%{customdata[2]} %{customdata[3]}<extra></extra>",
+  }], {
+    height: probeHeight(panel), margin: { l: 56, r: 8, t: 12, b: 46 }, xaxis: columnAxis(panel.steps),
+    yaxis: { showgrid: false, tickvals: panel.rows.map((_, i) => i), ticktext: panel.rows.map(siteName), ticks: "" },
+  });
+}
+
+const probeHeight = (panel) => Math.max(210, 66 + 32 * panel.rows.length);
+
+function controlColumns(run, panel) {
+  const shown = [panel, ...controlsOf(run, panel)];
+  const rowOf = (p, site) => p.rows.indexOf(site);
+  return panel.rows.map((site) => shown.map((p) => {
+    const row = rowOf(p, site);
+    return row < 0 ? null : p.value[row][nearest(p.steps, page.step)];
+  }));
+}
+
+function drawProbeControls(run, panel, element) {
+  const { trace } = probeScale(run, panel);
+  const names = ["trained", ...controlsOf(run, panel).map((p) => plain(p.keys.control))];
+  plot(element, [{
+    ...trace, showscale: false, xgap: 3, x: names.map((_, i) => i), y: panel.rows.map((_, i) => i), z: [], text: [],
+    texttemplate: "%{text}", hoverinfo: "skip",
+  }], {
+    height: probeHeight(panel), margin: { l: 10, r: 8, t: 12, b: 46 },
+    xaxis: { tickvals: names.map((_, i) => i), ticktext: names, showgrid: false, range: [-0.5, names.length - 0.5], title: { text: "at the chosen checkpoint" } },
+    yaxis: { showgrid: false, showticklabels: false, ticks: "" },
+  });
+}
+
+const short = (value) => (value !== null && Math.abs(value) >= 0.1 && Math.abs(value) < 100 ? value.toFixed(2) : number(value));
+
+function moveProbeControls(run, panel, element) {
+  const { f } = probeScale(run, panel);
+  const columns = controlColumns(run, panel);
+  Plotly.restyle(element, { z: [columns.map((row) => row.map(f))], text: [columns.map((row) => row.map(short))] }, [0]);
+}

@@ -1,0 +1,127 @@
+"""What a page is made of: plain data about one run, checked before it is drawn.
+
+Tables are long pandas DataFrames (one row a measurement). `step` is a training step, `value` is in the unit its label
+names, `ci_low`/`ci_high` bound a 95% interval. A table that is `None` leaves its section out; `missing` may say why.
+Attention rows are destinations (who looks), columns are sources (who is looked at).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tasks.errors import UserError
+
+REQUIRED = {
+    "metrics": ("step", "loss"),
+    "scores": ("step", "position", "metric", "value"),
+    "levels": ("level", "metric", "position", "value"),
+    "heads": ("step", "layer", "head", "metric", "value"),
+    "probes": ("step", "site", "metric", "value"),
+    "emergence": ("subject", "metric", "step"),
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of provenance, such as ("optimiser", "learning rate", "0.02")."""
+
+    group: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """One place of a prompt where attention has a known meaning: row `dest` should look at column `source`."""
+
+    relation: str
+    dest: int
+    source: int
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention of every head over one prompt at several checkpoints.
+
+    `signed` marks attention without a softmax, whose weights may be negative and need not sum to 1; otherwise every
+    weight lies in [0, 1]. `causal` greys the sources to the right of a destination. `note` tells in a sentence
+    what to look for.
+    """
+
+    name: str
+    tokens: tuple[str, ...]
+    steps: tuple[int, ...]
+    pattern: Float[np.ndarray, "step layer head dest src"]
+    signed: bool = False
+    causal: bool = True
+    links: tuple[Link, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        steps, _, _, dest, src = self.pattern.shape
+        if not dest == src == len(self.tokens) or steps != len(self.steps):
+            raise UserError(
+                f"attention {self.name!r}: pattern of shape {self.pattern.shape} does not fit"
+                f" {len(self.steps)} steps and {len(self.tokens)} tokens; give one row and column a token"
+            )
+        for link in self.links:
+            if not (0 <= link.dest < dest and 0 <= link.source < src):
+                raise UserError(f"attention {self.name!r}: {link} is outside a prompt of {dest} tokens")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything a page says about one run.
+
+    title, verdict: the run's name, and one paragraph that says in words what was found.
+    facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
+    steps: the checkpoints the slider stops at, ascending.
+    metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".
+    scores: per read; `step, position, metric, value[, ci_low, ci_high]`.
+    levels: references; `level` ("floor" or "chance"), `metric` ("loss" or one of the scores'), `position`, `value`.
+    heads: `step, layer, head, metric (the relation), value[, ci_low, ci_high, control]`.
+    probes: `step, site, metric, value[, control, target, algorithm, position, ci_low, ci_high]`.
+    emergence: `subject, metric, step[, ci_low, ci_high]`, or `before`, the last checkpoint at which it was not yet
+        there, in place of an interval; a step that is missing means "not by the last checkpoint".
+    lower_is_better: the metrics that are errors, so that a strong colour always means "well read".
+    labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
+    sources: for a section, the command and the table its figure came from.
+    missing: for a section whose table is None, why (one line).
+    """
+
+    title: str
+    verdict: str
+    steps: tuple[int, ...]
+    facts: tuple[Fact, ...] = ()
+    metrics: pd.DataFrame | None = None
+    scores: pd.DataFrame | None = None
+    levels: pd.DataFrame | None = None
+    heads: pd.DataFrame | None = None
+    probes: pd.DataFrame | None = None
+    emergence: pd.DataFrame | None = None
+    attention: tuple[Attention, ...] = ()
+    lower_is_better: tuple[str, ...] = ("loss",)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
+            raise UserError(f"report of {self.title!r}: steps must be at least one, ascending, each once")
+        for name, columns in REQUIRED.items():
+            table = getattr(self, name)
+            lacking = [] if table is None else [c for c in columns if c not in table.columns]
+            if lacking:
+                raise UserError(
+                    f"report of {self.title!r}: table {name!r} lacks the columns {lacking}; add them"
+                )
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """The named table, or None when it is absent or empty."""
+        table = getattr(self, name)
+        return None if table is None or table.empty else table

@@ -1,0 +1,170 @@
+"""One self-contained HTML file from plain data: no request leaves it, and no label can become markup.
+
+Scripts are allowed by their hash alone, so a script that got in by a label would not run even if the escaping failed.
+What enters the page unescaped is written here and nowhere else: the libraries, our own assets, JSON and base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from interp.report.model import Attention, Fact, RunReport
+from interp.report.payload import number, payload
+from interp.report.quantise import Packed, pack
+from tasks.errors import UserError
+
+SCRIPTS = ("core", "figure", "track", "learning", "heads", "probes", "emergence", "attention", "main")
+MOST_ROWS = 48
+COLUMNS = ("layer", "head", "position", "site", "subject", "target", "algorithm", "k", "metric", "control")
+
+
+def render(pages: Sequence[RunReport]) -> str:
+    """The page of one or several runs.
+
+    Raises UserError when there is no run, or when a run's data cannot be drawn as it is.
+    """
+    if not pages:
+        raise UserError("a report needs at least one run; name a run folder")
+    scripts = [
+        _library("plotly", "package_data/plotly.min.js"),
+        _library("circuitsvis", "dist/cdn/iife.js"),
+        _own(),
+    ]
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            scripts=[Markup(s) for s in scripts],
+            policy=_policy(scripts),
+            style=Markup(_asset("style.css")),
+            title=" · ".join(p.title for p in pages),
+            runs=[_run(index, page) for index, page in enumerate(pages)],
+        )
+    )
+
+
+def write(html: str, path: str | Path) -> Path:
+    """Write the page whole or not at all: a temporary file beside it, synced, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(html)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def as_json(value: Any) -> Markup:
+    """JSON that may stand inside a script element: no `<` survives in it, nor a line separator."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    for character in "<\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _run(index: int, run: RunReport) -> dict[str, Any]:
+    pairs = [(a, pack(a)) for a in run.attention]
+    groups: dict[str, list[Fact]] = {}
+    for fact in run.facts:
+        groups.setdefault(fact.group, []).append(fact)
+    return {
+        "index": index,
+        "report": run,
+        "facts": groups,
+        "data": as_json({**payload(run), "attention": [_pattern(a, p) for a, p in pairs]}),
+        "bytes": [Markup(p.data) for _, p in pairs],
+        "tables": {name: _last(run.table(name)) for name in ("scores", "heads", "probes", "emergence")},
+    }
+
+
+def _pattern(attention: Attention, packed: Packed) -> dict[str, Any]:
+    return {
+        "name": attention.name,
+        "tokens": attention.tokens,
+        "steps": attention.steps,
+        "shape": attention.pattern.shape,
+        "signed": attention.signed,
+        "causal": attention.causal,
+        "note": attention.note,
+        "links": [[link.relation, link.dest, link.source] for link in attention.links],
+        "zero": packed.zero,
+        "scale": packed.scale,
+        "error": packed.error,
+    }
+
+
+def _last(table: pd.DataFrame | None) -> dict[str, Any] | None:
+    """The last checkpoint's rows of a table, for readers without scripts and for copying."""
+    if table is None:
+        return None
+    last = table[table["step"] == table["step"].max()] if "value" in table.columns else table
+    names = [c for c in COLUMNS if c in last.columns and last[c].notna().any()]
+    names += [c for c in ("before", "step", "value", "ci_low", "ci_high", "unit") if c in last.columns]
+    rows = [[_cell(v) for v in row] for row in last[names].head(MOST_ROWS).itertuples(index=False)]
+    return {"columns": names, "rows": rows, "left_out": max(0, len(last) - MOST_ROWS)}
+
+
+def _cell(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, float):
+        return "–" if number(value) is None else f"{value:.4g}"
+    return str(value)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("interp.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _asset(name: str) -> str:
+    return files("interp.report").joinpath("assets", name).read_text("utf-8")
+
+
+def _own() -> str:
+    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();'
+
+
+@cache
+def _library(package: str, path: str) -> str:
+    """A bundle as it may stand inline: it must not close its own element, nor point at a map that is not there."""
+    text = files(package).joinpath(path).read_text("utf-8").replace("\r\n", "\n")
+    lines = (line for line in text.split("\n") if not line.startswith("//# sourceMappingURL"))
+    return "\n".join(lines).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode("ascii") for s in scripts)
+    allowed = " ".join(f"'sha256-{d}'" for d in digests)
+    # CircuitsVis' bundle tries a WebAssembly module as it loads: refused, it would leave a complaint on every page
+    return (
+        f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:;"
+        " base-uri 'none'; form-action 'none'"
+    )

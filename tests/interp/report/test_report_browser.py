@@ -1,0 +1,291 @@
+"""The page in a real Chromium with the network off: it draws, it moves, it asks for nothing, and labels stay text."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interp.report.page import render, write
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "</script><img src=x onerror=window.__hit=1>"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+WATCH = """addEventListener('securitypolicyviolation',
+    e => (window.__csp ??= []).push(e.violatedDirective + ' ' + e.blockedURI))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page that was opened, and everything it complained about or asked for."""
+
+    def __init__(self, browser, path: Path, **settings) -> None:
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1366, "height": 768}, **settings)
+        self.context.set_offline(True)
+        self.context.route("**/*", lambda route: self._route(route, path.as_uri()))
+        self.context.add_init_script(WATCH)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda m: m.type in {"error", "warning"} and self.complaints.append(m.text))
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.goto(path.as_uri())
+
+    def _route(self, route, allowed: str) -> None:
+        if route.request.url == allowed:
+            route.continue_()
+        else:
+            self.asked.append(route.request.url)
+            route.abort()
+
+    def see(self, view: str, run: int = 0):
+        """Scroll to a view and wait until it is drawn."""
+        found = self.page.locator(f'#run-{run} [data-view="{view}"]')
+        found.scroll_into_view_if_needed()
+        drawn = (
+            "e => e.classList.contains('drawn') || e.dataset.step !== undefined || e.querySelector('table')"
+        )
+        self.page.wait_for_function(f"e => ({drawn})(e)", arg=found.element_handle())
+        return found
+
+    def cursor(self, view: str) -> list[float]:
+        shape = "e => { const s = e.layout.shapes[e.cursorIndex]; return [s.x0, s.x1] }"
+        return self.see(view).evaluate(shape)
+
+    def attention(self) -> tuple[str, str]:
+        """The step shown, and the pixels of the large pattern."""
+        stage = self.see("attention")
+        self.page.wait_for_timeout(400)
+        return stage.get_attribute("data-step"), stage.evaluate(
+            "e => [...e.querySelectorAll('canvas')].at(-1).toDataURL()"
+        )
+
+    def quiet(self) -> None:
+        assert self.complaints == []
+        assert self.asked == []
+        assert self.page.evaluate("window.__csp ?? []") == []
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path) -> Iterator[Callable[..., Opened]]:
+    made: list[Opened] = []
+
+    def build(*runs, **settings) -> Opened:
+        made.append(Opened(browser, write(render(runs), tmp_path / "report.html"), **settings))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+def test_every_figure_draws_and_nothing_leaves_the_page(opened, retrieval, regression):
+    page = opened(retrieval(), regression())
+    for view in (
+        "loss",
+        "scores",
+        "live",
+        "head-map",
+        "head-lines",
+        "head-best",
+        "emergence",
+        "probe-map",
+        "probe-controls",
+        "attention",
+    ):
+        page.see(view)
+    assert page.page.locator("#run-1").is_hidden()
+    page.page.select_option("#run-select", "1")
+    for view in ("loss", "scores", "probe-map", "probe-controls", "attention"):
+        page.see(view, run=1)
+    assert page.page.locator("#run-0").is_hidden()
+    assert page.page.locator("#run-1 .absent").count() == 2
+    page.quiet()
+
+
+def test_the_slider_moves_every_view(opened, retrieval):
+    run = retrieval(count=12)
+    page = opened(run)
+    slider = page.page.locator("#slider")
+    assert slider.input_value() == "11"
+    before = {
+        view: page.cursor(view)
+        for view in ("loss", "scores", "head-map", "head-lines", "emergence", "probe-map")
+    }
+    numbers = page.see("probe-controls").evaluate("e => JSON.stringify(e.data[0].z)")
+    step, pixels = page.attention()
+    assert step == str(run.steps[-1])
+    slider.fill("2")
+    after = {view: page.cursor(view) for view in before}
+    for view in ("loss", "scores", "head-lines", "emergence"):
+        assert before[view] == [run.steps[-1]] * 2
+        assert after[view] == [run.steps[2]] * 2
+    for view in ("head-map", "probe-map"):
+        assert (before[view], after[view]) == ([10.5, 11.5], [1.5, 2.5])
+    assert page.see("probe-controls").evaluate("e => JSON.stringify(e.data[0].z)") != numbers
+    moved_step, moved_pixels = page.attention()
+    assert moved_step == str(run.steps[2])
+    assert moved_pixels != pixels
+    assert f"At step {run.steps[2]:,}" in page.see("live").inner_text()
+    page.quiet()
+
+
+def test_the_keyboard_moves_the_slider_from_anywhere(opened, retrieval):
+    page = opened(retrieval(count=12, tokens=8))
+    value = page.page.locator("#slider").input_value
+    seen = [value()]
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight", "Home", "ArrowLeft", "End", "ArrowRight"):
+        page.page.keyboard.press(key)
+        seen.append(value())
+    assert seen == ["11", "10", "9", "10", "0", "0", "11", "11"]
+    page.page.locator("#slider").focus()
+    page.page.keyboard.press("ArrowLeft")
+    assert value() == "10"
+    assert "checkpoint 11 of 12" in page.page.locator("#now").inner_text()
+
+
+def test_the_chosen_head_stays_chosen_when_the_checkpoint_moves(opened, retrieval):
+    page = opened(retrieval(count=12, tokens=8))
+    stage = page.see("attention")
+    stage.locator("h4", has_text="L2H2").click()
+    page.page.mouse.move(5, 400)
+    page.page.locator("#slider").fill("3")
+    page.page.wait_for_timeout(300)
+    assert "L2H2" in stage.locator("h3").nth(1).inner_text()
+    assert stage.locator("canvas").count() == 5
+    page.page.locator('#run-0 [data-controls="attention"] select').select_option(label="layer 0")
+    page.page.wait_for_function("e => e.dataset.layer === '0'", arg=stage.element_handle())
+    assert "L0H2" in stage.locator("h3").nth(1).inner_text()
+    page.quiet()
+
+
+def test_attention_unpacks_to_the_weights_that_were_given(opened, regression):
+    run = regression()
+    page = opened(run)
+    page.page.locator("#slider").fill("20")
+    stage = page.see("attention")
+    canvas = stage.locator("canvas").last
+    box = canvas.bounding_box()
+    page.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.8 * box["height"])
+    page.page.wait_for_timeout(300)
+    assert stage.get_attribute("data-step") == str(run.steps[20])
+    unpacked = page.page.evaluate("""async () => {
+        const a = JSON.parse(document.getElementById('data-0').textContent).attention[0];
+        const raw = Uint8Array.from(atob(document.getElementById('bytes-0-0').textContent), c => c.charCodeAt(0));
+        const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream('deflate'));
+        const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+        const [, layers, heads, n] = a.shape;
+        const at = (((20 * layers + 1) * heads + 1) * n + 15) * n + 4;
+        return [(bytes[at] - a.zero) * a.scale, a.error];
+    }""")
+    assert unpacked[0] == pytest.approx(run.attention[0].pattern[20, 1, 1, 15, 4], abs=unpacked[1] + 1e-9)
+
+
+def test_hostile_labels_stay_text(opened, retrieval):
+    run = retrieval(count=6, tokens=8, label=HOSTILE, title=HOSTILE)
+    run = replace(
+        run,
+        scores=run.scores.assign(position=run.scores["position"] + HOSTILE),
+        heads=run.heads.assign(metric=HOSTILE + run.heads["metric"]),
+        probes=run.probes.assign(site=run.probes["site"] + HOSTILE, target=run.probes["target"] + HOSTILE),
+        emergence=run.emergence.assign(subject=HOSTILE),
+        levels=None,
+    )
+    page = opened(run)
+    for view in (
+        "loss",
+        "scores",
+        "live",
+        "head-map",
+        "head-lines",
+        "emergence",
+        "probe-map",
+        "probe-controls",
+    ):
+        page.see(view).hover()
+    page.attention()
+    assert page.page.locator("img").count() == 0
+    assert page.page.evaluate("window.__hit") is None
+    assert page.page.locator("h1").inner_text() == HOSTILE
+    assert HOSTILE in page.see("live").inner_text()
+    assert HOSTILE in page.see("emergence").evaluate("e => e.querySelector('.yaxislayer-above').textContent")
+    page.quiet()
+
+
+def test_the_policy_stops_a_script_that_got_in(opened, retrieval):
+    page = opened(retrieval(count=6, tokens=8))
+    page.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.__hit=1\">')"
+    )
+    page.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.__hit=2'}))"
+    )
+    page.page.wait_for_timeout(300)
+    assert page.page.evaluate("window.__hit") is None
+    assert page.page.evaluate("window.__csp.length") >= 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_follows_the_system_and_the_button(opened, retrieval, scheme):
+    page = opened(retrieval(count=6, tokens=8), color_scheme=scheme)
+    ink = "e => e.layout.font.color"
+    before = page.see("loss").evaluate(ink)
+    page.page.locator("#theme").click()
+    after = page.see("loss").evaluate(ink)
+    dark, light = "#e6e4df", "#1d2329"
+    assert (before, after) == ((light, dark) if scheme == "light" else (dark, light))
+    page.quiet()
+
+
+def test_the_step_axis_can_be_logarithmic_and_keeps_step_zero(opened, retrieval):
+    run = retrieval(count=12, tokens=8)
+    page = opened(run)
+    page.page.select_option("#axis", "log")
+    page.page.keyboard.press("Home")
+    assert page.cursor("loss") == [run.steps[1] / 2] * 2
+    assert page.see("loss").evaluate("e => e.layout.xaxis.ticktext[0]") == "0"
+    page.quiet()
+
+
+def test_play_runs_to_the_last_checkpoint_and_stops(opened, retrieval):
+    page = opened(retrieval(count=4, tokens=8))
+    page.page.locator("#play").click()
+    page.page.wait_for_function("() => document.getElementById('play').ariaPressed === 'false'")
+    assert page.page.locator("#slider").input_value() == "3"
+    page.quiet()
+
+
+def test_without_scripts_the_words_and_tables_are_there(opened, retrieval):
+    run = retrieval(count=6, tokens=8)
+    page = opened(run, java_script_enabled=False)
+    assert "switched off here" in page.page.locator(".notice").inner_text()
+    assert page.page.locator("#bar").is_hidden()
+    page.page.get_by_text("Scores at the last checkpoint", exact=True).click()
+    last = run.scores[(run.scores["position"] == "hop 3") & (run.scores["step"] == run.steps[-1])]
+    assert f"{last['value'].item():.4g}" in page.page.locator(".numbers table").first.inner_text()
