@@ -1,0 +1,39 @@
+"""Algoscope: which algorithm does a small transformer run, which heads carry it, and in what order did they appear?
+
+Importing this package loads neither torch nor TransformerLens; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import probes
+    import tasks
+    from interp.run import Run, load
+    from interp.train import Recorder, train
+    from tasks.errors import UserError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recorder": "interp.train",
+    "Run": "interp.run",
+    "UserError": "tasks.errors",
+    "load": "interp.run",
+    "train": "interp.train",
+}
+__all__ = ["Recorder", "Run", "UserError", "load", "probes", "tasks", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("tasks", "probes"):
+        return import_module(name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'interp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

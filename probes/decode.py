@@ -1,7 +1,7 @@
 """Which symbol a site carries: a linear map to one-hot codes, judged by its largest output on prompts it never saw.
 
-Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose", accuracy from
-"test". Every read is a classification of its own with the same classes; all share one design per site. Controls: an
+Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose", accuracy
+from "test". Every read is a classification of its own with the same classes; all share one design per site. Controls: an
 untrained twin read on the same prompts, and labels dealt to other prompts. Accuracy is a share in [0, 1]; what the best
 constant guess gets is 1 over the number of classes for balanced ones. That a symbol can be read does not show that the
 model uses it.
@@ -25,7 +25,7 @@ STRENGTHS = tuple(10.0**e for e in range(-8, 3, 2))
 
 
 class Decoder:
-    """Fit and score linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
+    """Linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
 
     def __init__(
         self, reads: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0

@@ -1,0 +1,206 @@
+"""Streams analyses over a run's checkpoints: one forward pass a checkpoint and chunk, shared by every analysis.
+
+Every analysis reads the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
+paired. An analysis asks for some chunks and some hooks; its rows are kept in `RUN/analysis/NAME.parquet`, stamped with
+the hash of each checkpoint's weights and of the settings. That table is the cache: a later call measures only the
+checkpoints whose hash it does not hold. Memory does not grow with the number of checkpoints beyond the table itself.
+
+A table's `step` is missing in rows that belong to no checkpoint (the untrained twin, uniform attention).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from interp.tables import Stamp, read_table, write_table
+from tasks import Batch, Task, UserError
+
+if TYPE_CHECKING:
+    from interp.run import Run
+
+CHUNK = 256
+FLUSH_SECONDS = 20.0
+Progress = Callable[[str, int, int], None]
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What an analysis makes of one model: it is shown chunk after chunk, then asked for its table."""
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        """Take in one chunk; `cache` maps the hook names asked for to activations."""
+        ...
+
+    def table(self) -> pd.DataFrame:
+        """Rows without `run`, `seed` and `step`."""
+        ...
+
+
+class Analysis(BaseModel):
+    """Settings of a measurement that is taken at every checkpoint.
+
+    `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
+    of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    twin: ClassVar[bool] = False
+
+    chunks: int = 4
+
+    def hooks(self, model: Any) -> list[str]:
+        """Names of the activations the reader wants to see."""
+        raise NotImplementedError
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
+        """A fresh reader; `twin` has read the untrained model already (None for the twin's own reader)."""
+        raise NotImplementedError
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+        """Rows that belong to no checkpoint (chance levels, the twin's scores); none by default."""
+        return None
+
+    @property
+    def table_name(self) -> str:
+        """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""
+        return self.name if self == type(self)() else f"{self.name}-{self.key[:8]}"
+
+    @property
+    def key(self) -> str:
+        """Hash of the name, version and settings."""
+        text = json.dumps([self.name, self.version, self.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class _Job:
+    """One analysis with the part of its table that is already known."""
+
+    analysis: Analysis
+    known: pd.DataFrame | None
+    hashes: dict[int, str]
+    fresh: list[pd.DataFrame]
+    twin: Reader | None = None
+    begun: bool = False
+
+    def lacks(self, step: int, weights_hash: str) -> bool:
+        return self.hashes.get(step) != weights_hash
+
+
+def analyse(
+    run: Run, analyses: Sequence[Analysis], steps: Sequence[int], progress: Progress | None = None
+) -> dict[str, pd.DataFrame]:
+    """Measure each analysis at each of the steps, from the cache where it can, and return its rows for those steps.
+
+    Rows without a step come along. Raises UserError when a step has no checkpoint or a checkpoint is damaged.
+    """
+    jobs = [_open(run, analysis) for analysis in analyses]
+    wanted = {step: run.folder.weights_hash(step) for step in steps}
+    try:
+        _measure_all(run, jobs, wanted, progress)
+    finally:
+        for job in jobs:
+            _store(run, job)
+    return {job.analysis.name: _rows(job, steps) for job in jobs}
+
+
+def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: Progress | None) -> None:
+    model = None
+    flushed = time.monotonic()
+    for done, (step, weights_hash) in enumerate(wanted.items()):
+        open_jobs = [job for job in jobs if job.lacks(step, weights_hash)]
+        if open_jobs:
+            model = run.model(step, into=model)
+            _begin(run, [job for job in open_jobs if not job.begun], model)
+            readers = _read(run, model, open_jobs)
+            for job, reader in zip(open_jobs, readers, strict=True):
+                job.fresh.append(_identify(run, reader.table(), step))
+                job.hashes[step] = weights_hash
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                for job in jobs:
+                    _store(run, job)
+                flushed = time.monotonic()
+        if progress:
+            progress("checkpoints", done + 1, len(wanted))
+
+
+def _read(run: Run, model: Any, jobs: Sequence[_Job]) -> list[Reader]:
+    """Readers of several analyses of one model, fed from shared forward passes."""
+    readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
+    names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
+    for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
+        batch = run.task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
+        batch = batch.double() if run.config.model.dtype == "float64" else batch
+        with torch.no_grad():
+            outputs, cache = model.run_with_cache(batch.inputs, names_filter=names)
+        for job, reader in zip(jobs, readers, strict=True):
+            if chunk < job.analysis.chunks:
+                reader.read(chunk, batch, outputs, cache)
+    return readers
+
+
+def _begin(run: Run, jobs: Sequence[_Job], model: Any) -> None:
+    """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
+    twins = [job for job in jobs if job.analysis.twin]
+    if twins:
+        for job, reader in zip(twins, _read(run, run.twin(), twins), strict=True):
+            job.twin = reader
+    for job in jobs:
+        job.begun = True
+        constants = job.analysis.constants(model, run.task, job.twin)
+        if constants is not None and job.known is None:
+            job.fresh.append(_identify(run, constants, None))
+
+
+def _identify(run: Run, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
+    table = table.copy()
+    table.insert(0, "run", run.name)
+    table.insert(1, "seed", run.config.seed)
+    table.insert(2, "step", pd.array([pd.NA if step is None else step] * len(table), dtype="Int64"))
+    return table
+
+
+def _open(run: Run, analysis: Analysis) -> _Job:
+    found = read_table(run.folder.table_path(analysis.table_name))
+    if found is None or found[1].key != analysis.key or found[1].config != run.folder.config_hash:
+        return _Job(analysis, None, {}, [])
+    return _Job(analysis, found[0], dict(found[1].checkpoints), [])
+
+
+def _rows(job: _Job, steps: Sequence[int]) -> pd.DataFrame:
+    if job.known is None:
+        raise UserError(f"{job.analysis.name}: no checkpoint was asked for")
+    wanted = job.known["step"].isna() | job.known["step"].isin(list(steps))
+    return job.known[wanted].reset_index(drop=True)
+
+
+def _store(run: Run, job: _Job) -> None:
+    """Merge the fresh rows into the table on disk, sorted by step, so that the order of calls leaves no trace."""
+    if not job.fresh:
+        return
+    replaced = {int(s) for table in job.fresh for s in table["step"].dropna().unique()}
+    kept = [] if job.known is None else [job.known[~job.known["step"].isin(replaced)]]
+    merged = pd.concat([*kept, *job.fresh], ignore_index=True)
+    job.known = merged.sort_values("step", kind="stable", na_position="first").reset_index(drop=True)
+    job.fresh = []
+    stamp = Stamp(
+        analysis=job.analysis.name,
+        key=job.analysis.key,
+        config=run.folder.config_hash,
+        checkpoints=dict(sorted(job.hashes.items())),
+        settings=job.analysis.model_dump(mode="json"),
+    )
+    write_table(run.folder.table_path(job.analysis.table_name), job.known, stamp)

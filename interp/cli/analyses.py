@@ -1,0 +1,110 @@
+"""Commands that ask something of a run: one line a checkpoint, the whole table under RUN/analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from interp.cli import show, wide
+from interp.results import Result
+from interp.run import load
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print the rows as one JSON document instead.")
+]
+Steps = Annotated[str, Parameter(help="'all', 'last', or steps with commas between.")]
+
+
+def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
+    """Loss and score of every read at every checkpoint, with the closed-form floor and the chance level.
+
+    Example: interp scores runs/demo/retrieval --steps last
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    """
+    with show.progress("scores") as advance:
+        result = load(run).scores(steps, advance)
+    if json:
+        return _json(result)
+    for metric in result.table["metric"].unique():
+        show.table(wide.by_read(result.table, metric), f"{metric} by checkpoint")
+    return 0
+
+
+def probe(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
+    """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
+
+    Example: interp probe runs/demo/regression --steps 0,1000
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    """
+    with show.progress("probe") as advance:
+        result = load(run).probe(steps, advance)
+    if json:
+        return _json(result)
+    table = result.table
+    for metric in table["metric"].unique():
+        reads = table[table["metric"] == metric]
+        if "readout" in reads:
+            reads = reads[(reads["readout"] == "all") & (reads["position"] == "all")]
+        for read, rows in reads.groupby("position", sort=False):
+            show.table(wide.by_site(rows), f"{metric} of a linear readout, {read}, by checkpoint and site")
+    show.note(result.caption)
+    return 0
+
+
+def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Json = False) -> int:
+    """Attention of every head on the positions that the task gives a meaning.
+
+    Example: interp heads runs/demo/retrieval
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    layers
+        Print every head of the last of the steps instead of the best head of each.
+    """
+    with show.progress("heads") as advance:
+        result = load(run).heads(steps, advance)
+    if json:
+        return _json(result)
+    if layers:
+        show.table(wide.every_head(result.table), "attention of every head at the last of the steps")
+    else:
+        show.table(wide.best_heads(result.table), "highest-scoring head on each relation, by checkpoint")
+    show.table(wide.head_levels(result.table), "what to compare with")
+    show.note(result.caption)
+    return 0
+
+
+def emergence(run: Path, /, *, json: Json = False) -> int:
+    """When each read's accuracy and each head's score rose for good.
+
+    Example: interp emergence runs/demo/retrieval
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    """
+    with show.progress("emergence") as advance:
+        result = load(run).emergence(progress=advance)
+    if json:
+        return _json(result)
+    show.table(result.table, "onsets, in order")
+    show.note(result.caption)
+    return 0
+
+
+def _json(result: Result) -> int:
+    show.document({"analysis": result.name, "caption": result.caption, "rows": show.records(result.table)})
+    return 0

@@ -1,0 +1,34 @@
+"""Commands that write what people open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.report.collect import write_report
+from interp.run import load
+from tasks.errors import UserError
+
+
+def report(*runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> int:
+    """Write one HTML file with everything known about one or more runs; it needs no network.
+
+    Example: interp report runs/demo/retrieval runs/demo/regression -o both.html
+
+    Parameters
+    ----------
+    runs
+        Folders of the runs, in the order of the page.
+    out
+        File to write; RUN/report.html of the first run unless given.
+    """
+    if not runs:
+        raise UserError("a report needs at least one run: name a run folder")
+    opened = [load(run) for run in runs]
+    with show.progress("report") as advance:
+        path = write_report(opened, out or runs[0] / "report.html", advance)
+    show.note(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0

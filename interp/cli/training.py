@@ -1,0 +1,187 @@
+"""Commands that make and keep runs: train, resume, demo, runs, verify, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.config import RunConfig, configure, preset_names
+from interp.train.listing import export_checkpoint, list_runs
+from interp.train.loop import resume as resume_run
+from interp.train.loop import train as train_run
+from interp.train.runs import RunFolder
+from interp.train.verify import verify as verify_run
+from tasks.errors import UserError
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
+]
+Settings = Annotated[list[str] | None, Parameter(name="--set", negative="", consume_multiple=True)]
+
+
+def train(
+    config: str,
+    /,
+    *,
+    out: Path | None = None,
+    seed: int | None = None,
+    init_seed: int | None = None,
+    data_seed: int | None = None,
+    steps: int | None = None,
+    settings: Settings = None,
+    device: str = "cpu",
+) -> int:
+    config_ = configure(
+        config, seed=seed, init_seed=init_seed, data_seed=data_seed, steps=steps, overrides=settings or []
+    )
+    folder = out or Path("runs") / f"{Path(config).stem}-seed{config_.seed}"
+    with show.progress(folder.name) as advance:
+        run = train_run(config_, folder, device=device, progress=_tell(advance, config_))
+    return _trained(run)
+
+
+train.__doc__ = f"""Train a model and keep its checkpoints.
+
+    Example: interp train retrieval --out runs/mine --seed 1 --set train.lr=2e-3 model.n_layers=2
+
+    Parameters
+    ----------
+    config
+        A TOML file, or a preset: {", ".join(preset_names())}.
+    out
+        Folder of the run; runs/NAME-seedN unless given.
+    seed
+        Seeds initialisation and data, unless they have seeds of their own.
+    init_seed
+        Seed of the initial weights.
+    data_seed
+        Seed of the training and evaluation data.
+    steps
+        Number of training steps.
+    settings
+        Settings to change, as section.key=value in TOML's notation.
+    device
+        Where to train; not part of the settings' hash.
+    """
+
+
+def resume(run: Path, /) -> int:
+    """Go on with a run that was broken off; does nothing when it is finished.
+
+    Example: interp resume runs/mine
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    """
+    config = RunFolder.open(run).config
+    with show.progress(run.name) as advance:
+        folder = resume_run(run, progress=_tell(advance, config))
+    return _trained(folder)
+
+
+def _tell(advance, config: RunConfig):
+    return lambda step, loss: advance("training", step, config.train.steps)
+
+
+def _trained(run: RunFolder) -> int:
+    show.note(f"{run.path}: trained, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
+    return 0
+
+
+def _shortened(steps: tuple[int, ...]) -> str:
+    """Steps as people read them, the middle of a long list left out."""
+    text = [str(step) for step in steps]
+    return ", ".join(text if len(text) <= 12 else [*text[:8], "...", *text[-3:]])
+
+
+def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
+    """Train the two demo runs and write their report.
+
+    Example: interp demo --out runs/demo
+
+    Parameters
+    ----------
+    out
+        Folder of the runs and of report.html.
+    settings
+        Settings to change in both runs, as section.key=value.
+    """
+    from interp.demo import demo as run_demo
+
+    run_demo(out, lambda line: print(line, flush=True), settings or [])
+    return 0
+
+
+def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
+    """List the runs at or below a folder.
+
+    Example: interp runs runs/demo
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    """
+    table = list_runs(folder)
+    if json:
+        show.document({"folder": str(folder), "runs": show.records(table)})
+    elif table.empty:
+        show.note(f"{folder}: no runs; make one with: interp train retrieval")
+    else:
+        show.table(table)
+    return 0
+
+
+def verify(run: Path, /, *, json: Json = False) -> int:
+    """Re-hash everything in a run; exit 1 and name the first file that is not what it claims.
+
+    Example: interp verify runs/demo/retrieval
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    """
+    found = verify_run(run)
+    if json:
+        show.document(
+            {
+                "run": str(run),
+                "ok": found.ok,
+                "state": found.state,
+                "checked": found.checked,
+                "problem": found.problem,
+            }
+        )
+    else:
+        show.note(str(found))
+    return 0 if found.ok else 1
+
+
+def export(run: Path, /, *, out: Path, step: str = "last") -> int:
+    """Write one checkpoint as a plain state dict (safetensors) with its settings.
+
+    Example: interp export runs/demo/retrieval --step last --out exported
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    out
+        Folder for model.safetensors and config.json; neither may exist there.
+    step
+        A checkpoint step, or 'last'.
+    """
+    folder = RunFolder.open(run)
+    if not folder.steps:
+        raise UserError(f"{run}: has no checkpoint yet")
+    if step != "last" and not step.isdecimal():
+        raise UserError(f"--step {step!r}: say 'last' or one step number")
+    weights, settings = export_checkpoint(folder, folder.steps[-1] if step == "last" else int(step), out)
+    show.note(f"wrote {weights} and {settings}")
+    return 0

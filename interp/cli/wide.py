@@ -1,0 +1,91 @@
+"""Long tables turned wide for people: one line a checkpoint."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+MOST_READS = 8
+ABBREVIATIONS = {
+    "rival link": "rival", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
+}  # fmt: skip
+
+
+def by_read(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One line a step, one column a read (`MOST_READS` of them, evenly spread, where there are more); the levels to
+    compare with stand in the last lines."""
+    chosen = table[table["metric"] == metric]
+    reads = list(dict.fromkeys(chosen["position"]))
+    if len(reads) > MOST_READS:
+        reads = [reads[round(i * (len(reads) - 1) / (MOST_READS - 1))] for i in range(MOST_READS)]
+        chosen = chosen[chosen["position"].isin(reads)]
+    measured = chosen[chosen["control"] == "none"]
+    wide = _pivot(measured, "position")
+    levels = chosen[chosen["control"] != "none"].pivot_table(
+        index="control", columns="position", values="value", sort=False
+    )
+    return _with_levels(wide, levels)
+
+
+def best_heads(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a step; for each relation the head that scores highest, and its score."""
+    measured = table[table["control"] == "none"]
+    best = measured.loc[measured.groupby(["step", "metric"], sort=False)["value"].idxmax()].copy()
+    best["shown"] = [
+        f"L{layer}H{head} {value:.2f}"
+        for layer, head, value in zip(best["layer"], best["head"], best["value"], strict=True)
+    ]
+    wide = best.pivot(index="step", columns="metric", values="shown")[list(dict.fromkeys(table["metric"]))]
+    return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
+
+
+def short_relation(name: str) -> str:
+    """`query -> link_1` as `q→l1`: many relations must fit into a line."""
+    for long, short in ABBREVIATIONS.items():
+        name = name.replace(long, short)
+    return name
+
+
+def every_head(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a head of the last step, one column a relation."""
+    measured = table[table["control"] == "none"]
+    last = measured[measured["step"] == measured["step"].max()]
+    wide = last.pivot(index=["layer", "head"], columns="metric", values="value")
+    wide = wide[list(dict.fromkeys(last["metric"]))].rename(columns=short_relation)
+    return wide.reset_index().rename_axis(columns=None)
+
+
+def head_levels(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a control; the highest score of the untrained twin's heads, and that of uniform attention."""
+    controls = table[table["control"] != "none"]
+    wide = controls.pivot_table(index="control", columns="metric", values="value", aggfunc="max", sort=False)
+    return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
+
+
+def by_site(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a step, one column a site; the untrained twin in the last line."""
+    short = table.assign(site=table["site"].map(short_site))
+    measured = short[short["control"] == "none"]
+    wide = _pivot(measured, "site")
+    controls = short[short["control"] != "none"].pivot_table(
+        index="control", columns="site", values="value", sort=False
+    )
+    return _with_levels(wide, controls)
+
+
+def short_site(site: str) -> str:
+    """`blocks.2.hook_resid_post` as `L2`, the stream before block 0 as `embed`; other sites keep their name."""
+    parts = site.split(".")
+    if len(parts) < 3 or parts[0] != "blocks":
+        return site
+    return "embed" if parts[2] == "hook_resid_pre" else f"L{parts[1]}"
+
+
+def _pivot(measured: pd.DataFrame, column: str) -> pd.DataFrame:
+    wide = measured.pivot(index="step", columns=column, values="value")
+    return wide[list(dict.fromkeys(measured[column]))].reset_index().rename_axis(columns=None)
+
+
+def _with_levels(wide: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+    wide = wide.astype({"step": object})
+    extra = levels.reindex(columns=[c for c in wide.columns if c != "step"]).reset_index()
+    return pd.concat([wide, extra.rename(columns={"control": "step"})], ignore_index=True)

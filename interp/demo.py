@@ -1,0 +1,90 @@
+"""The two demo runs and their report: what `make report` does, saying as it goes what it does, how far and how long.
+
+The runs train side by side, each in a process of its own with one thread; this process reads their progress from disk.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from interp.config import configure
+from interp.report.collect import write_report
+from interp.run import load
+
+PRESETS = ("retrieval", "regression")
+POLL_SECONDS = 1.0
+SAY_SECONDS = 15.0
+Say = Callable[[str], None]
+
+
+def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
+    """Train the demo runs (or go on with them) and write `out/report.html`. Raises what training raises."""
+    began = time.monotonic()
+    paths = [out / preset for preset in PRESETS]
+    say(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
+    _train_all(paths, say, overrides)
+    say(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
+    runs = [load(path) for path in paths]
+    teller = Teller(say)
+    say_steps = {"checkpoints": teller.tell}
+    page = write_report(
+        runs, out / "report.html", lambda label, done, total: say_steps[label](label, done, total)
+    )
+    say(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
+    return page
+
+
+class Teller:
+    """Says how far a stage is, at most every `SAY_SECONDS`, with the time it still needs at the pace so far."""
+
+    def __init__(self, say: Say):
+        self.say = say
+        self.began = self.said = time.monotonic()
+
+    def tell(self, label: str, done: int, total: int) -> None:
+        """Note that `done` of `total` are finished."""
+        now = time.monotonic()
+        if now - self.said < SAY_SECONDS or not done:
+            return
+        self.said = now
+        left = (now - self.began) / done * (total - done)
+        self.say(
+            f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone, about {left:.0f} s to go"
+        )
+
+
+def _train_all(paths: Sequence[Path], say: Say, overrides: Sequence[str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(paths), mp_context=context) as pool:
+        futures = {pool.submit(_train, path.name, path, tuple(overrides)): path for path in paths}
+        tellers = {path: Teller(say) for path in paths}
+        totals = {path: configure(path.name, overrides=overrides).train.steps for path in paths}
+        waiting: set[Future[None]] = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=POLL_SECONDS)
+            for future in done:
+                future.result()
+                say(f"     {futures[future].name}: trained ({_step(futures[future]):,} steps)")
+            for future in waiting:
+                path = futures[future]
+                tellers[path].tell(path.name, _step(path), totals[path])
+
+
+def _train(preset: str, path: Path, overrides: tuple[str, ...]) -> None:
+    from interp.train import train
+
+    train(configure(preset, overrides=overrides), path)
+
+
+def _step(path: Path) -> int:
+    """The step a training has reached, from the last whole line of its timings."""
+    try:
+        lines = (path / "timing.jsonl").read_text(encoding="utf-8").splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, IndexError, ValueError, KeyError):
+        return 0

@@ -1,0 +1,107 @@
+"""Scores of attention heads at one checkpoint: how much of a head's attention falls where the task says it may matter.
+
+A task names relations between positions (`Task.relations`); a head's score on a relation is the attention it pays from
+a row of the relation to that row's sources, summed over the sources and averaged over rows and prompts. Sign: higher is
+more attention. Range: [0, 1] for softmax attention, where the chance level is uniform attention over the keys the mask
+allows (kept as `control` "uniform"); for linear and ReLU attention it is a signed sum without a bound, and a score
+says how strongly, not with which share, a head reads. A score is a correlation with a role, not proof that the head
+is needed. Source: retrieval score of Musat (arXiv 2411.12118); attention-pattern scores of Olsson et al. (2209.11895).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.analysis import Analysis, Reader
+from probes.stats import bootstrap
+from tasks import Batch, Task, UserError
+
+
+class HeadScores(Analysis):
+    """Attention mass of every head on every relation of the task."""
+
+    name: ClassVar[str] = "heads"
+    twin: ClassVar[bool] = True
+
+    def hooks(self, model: Any) -> list[str]:
+        if not hasattr(model.cfg, "n_heads"):
+            raise UserError(f"a {model.config.kind} model has no attention heads to score")
+        return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
+        return HeadReader(self.hooks(model), task)
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+        """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
+        uniform = uniform_scores(model, task)
+        return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
+
+
+def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
+    """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
+    batch = task.sample(0, "labels", 0, 64)
+    length = batch.inputs.shape[1]
+    allowed = torch.ones(length, length) if model.config.mask == "full" else torch.ones(length, length).tril()
+    uniform = (allowed / allowed.sum(1, keepdim=True)).expand(len(batch), 1, -1, -1)
+    rows = []
+    for relation in task.relations(batch):
+        value = relation_mass(uniform, relation.dest, relation.source).mean().item()
+        rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
+    return pd.DataFrame(rows)
+
+
+class HeadReader:
+    """Collects the mass of each head on each relation, prompt by prompt."""
+
+    def __init__(self, hooks: list[str], task: Task):
+        self.hooks = hooks
+        self.task = task
+        self.masses: dict[str, list[Float[Tensor, "batch layer head"]]] = {}
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        relations = self.task.relations(batch)
+        if not relations:
+            raise UserError(
+                f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
+            )
+        for relation in relations:
+            mass = [relation_mass(cache[hook], relation.dest, relation.source) for hook in self.hooks]
+            self.masses.setdefault(relation.name, []).append(torch.stack(mass, dim=1))
+
+    def table(self) -> pd.DataFrame:
+        return pd.concat([self._rows(name, torch.cat(parts)) for name, parts in self.masses.items()])
+
+    def _rows(self, name: str, mass: Float[Tensor, "batch layer head"]) -> pd.DataFrame:
+        n, layers, heads = mass.shape
+        means = bootstrap(mass.reshape(n, -1))
+        index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
+        return pd.DataFrame(
+            {
+                "layer": pd.array(index[:, 0].numpy(), dtype="Int64"),
+                "head": pd.array(index[:, 1].numpy(), dtype="Int64"),
+                "metric": name,
+                "control": "none",
+                "value": means.value.numpy(),
+                "unit": "attention",
+                "ci_low": means.low.numpy(),
+                "ci_high": means.high.numpy(),
+                "n": n,
+            }
+        )
+
+
+def relation_mass(
+    pattern: Float[Tensor, "batch head dest source"],
+    dest: Int[Tensor, "batch pair"],
+    source: Int[Tensor, "batch pair"],
+) -> Float[Tensor, "batch head"]:
+    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows."""
+    prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
+    picked = pattern[prompts, :, dest, source].sum(1)
+    rows = dest[0].unique().numel()
+    return picked / rows

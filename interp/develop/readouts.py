@@ -1,0 +1,100 @@
+"""What each layer knows of the target, by linear readout of the residual stream at the positions where it is read.
+
+A regression target is read by ridge (`probes.readout`: mean squared error in label variances, lower is better; and R2), a symbol by one-hot ridge (`probes.decode`: accuracy, higher is better). Prompts are split by chunk into
+fit, choose and test, the same at every checkpoint; the untrained twin is read on the same test prompts. Sites are
+residual-stream hooks; `blocks.l.hook_resid_post` is the stream after block l (0-based).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp.analysis import Analysis, Reader
+from probes.decode import Decoder
+from probes.readout import Readout, ReadoutConfig
+from tasks import Batch, Task, UserError
+
+
+class Readouts(Analysis):
+    """Linear readout of the target at the embedding and after every block.
+
+    `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge strength,
+    the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each read apart as well.
+    """
+
+    name: ClassVar[str] = "probe"
+    twin: ClassVar[bool] = True
+
+    chunks: int = Field(default=8, ge=3)
+    choose_chunks: int = Field(default=2, ge=1)
+    test_chunks: int = Field(default=2, ge=1)
+    normalised: bool = False
+    per_position: bool = False
+
+    def hooks(self, model: Any) -> list[str]:
+        return [
+            "blocks.0.hook_resid_pre",
+            *(f"blocks.{layer}.hook_resid_post" for layer in range(model.cfg.n_layers)),
+        ]
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> ReadoutReader:
+        if self.choose_chunks + self.test_chunks >= self.chunks:
+            raise UserError(
+                f"{self.chunks} chunks leave none to fit on: give more than choose_chunks + test_chunks"
+            )
+        return ReadoutReader(self, self.hooks(model), task, twin)
+
+    def split(self, chunk: int) -> Literal["fit", "choose", "test"]:
+        """What a chunk is for."""
+        from_end = self.chunks - chunk
+        if from_end <= self.test_chunks:
+            return "test"
+        return "choose" if from_end <= self.test_chunks + self.choose_chunks else "fit"
+
+
+class ReadoutReader:
+    """Feeds one model's residual stream to the readout that fits the task's targets."""
+
+    def __init__(self, settings: Readouts, sites: list[str], task: Task, twin: Any):
+        self.settings, self.sites, self.task = settings, sites, task
+        self.twin: ReadoutReader | None = twin
+        self.probe: Readout | Decoder | None = None
+
+    def _start(self, batch: Batch) -> Readout | Decoder:
+        if not batch.targets.is_floating_point():
+            return Decoder(self.task.reads, self.task.interface.d_vocab)
+        config = ReadoutConfig(normalised=self.settings.normalised, per_position=self.settings.per_position)
+        return Readout(self.task.reads, self._target_names(batch), config)
+
+    def _target_names(self, batch: Batch) -> list[str]:
+        width = batch.targets[0, 0].numel()
+        return ["label"] if width == 1 else [f"coordinate {i}" for i in range(width)]
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        if self.probe is None:
+            self.probe = self._start(batch)
+        split = self.settings.split(chunk)
+        places = list(self.task.interface.read_positions)
+        if isinstance(self.probe, Decoder):
+            self.probe.add(split, {site: cache[site][:, places[-1]] for site in self.sites}, batch.targets)
+            return
+        targets = batch.targets.reshape(len(batch), len(self.task.reads), -1) / self.task.label_variance**0.5
+        places = places * (len(self.task.reads) // len(places))
+        self.probe.add(split, {site: cache[site][:, places] for site in self.sites}, targets)
+
+    def table(self) -> pd.DataFrame:
+        assert self.probe is not None
+        twin = None if self.twin is None else self.twin.probe
+        if isinstance(self.probe, Decoder):
+            return self.probe.table(twin if isinstance(twin, Decoder) else None)
+        if isinstance(twin, Readout):
+            for (site, readout, control), errors in twin.errors.items():
+                if control == "none":
+                    self.probe.errors[site, readout, "untrained"] = errors
+        table = self.probe.table().assign(unit="label variance")
+        return table[table["position"].notna()]

@@ -1,0 +1,185 @@
+"""From a run to its page: measures what is missing, gathers tables, attention and provenance, and draws nothing.
+
+The one module of the report that knows a `Run`; everything behind `RunReport` sees plain data only.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from interp.analysis import Progress
+from interp.develop.emergence import emergence_table
+from interp.develop.heads import HeadScores
+from interp.develop.readouts import Readouts
+from interp.develop.scores import Scores
+from interp.report.model import Attention, Fact, Link, RunReport
+from interp.report.page import render, write
+from interp.report.words import verdict
+from interp.run import Run
+
+LEVELS = ("floor", "chance")
+LABELS = {
+    "attention": "attention mass",
+    "accuracy": "accuracy (share of prompts)",
+    "mse": "error / label variance",
+}
+
+
+def write_report(runs: Sequence[Run], out: Path, progress: Progress | None = None) -> Path:
+    """Write the page of one or several runs. Raises UserError when a run has no checkpoint, or a damaged one."""
+    return write(render([collect(run, progress) for run in runs]), out)
+
+
+def collect(run: Run, progress: Progress | None = None) -> RunReport:
+    """Everything a page says about a run, measured at every checkpoint from shared forward passes."""
+    has_heads = hasattr(run.config.model, "n_heads") and bool(run.task.relations(_prompt(run)))
+    tables = run.tables([Scores(), Readouts(), *([HeadScores()] if has_heads else [])], "all", progress)
+    scores, heads = tables["scores"], tables.get("heads")
+    emergence = emergence_table(scores, heads)
+    return RunReport(
+        title=run.name,
+        verdict=verdict(run, scores, heads, emergence),
+        steps=run.steps,
+        facts=facts(run),
+        metrics=_losses(run.metrics()),
+        scores=scores[scores["control"] == "none"],
+        levels=scores[scores["control"].isin(LEVELS)].rename(columns={"control": "level"}),
+        heads=None if heads is None else _everywhere(heads, run.steps),
+        probes=_pooled(tables["probe"]),
+        emergence=emergence if len(emergence) else None,
+        attention=attention(run) if has_heads else (),
+        lower_is_better=(
+            "loss",
+            "mse",
+            *(() if run.task.score_name == "accuracy" else (run.task.score_name,)),
+        ),
+        labels={**LABELS, "loss": _loss_label(run)},
+        sources=_sources(run),
+        missing=_missing(run, has_heads),
+    )
+
+
+def _prompt(run: Run) -> Any:
+    return run.task.sample(run.config.data_seed, "report", 0, 1)
+
+
+def _loss_label(run: Run) -> str:
+    return "loss (nats)" if run.task.score_name == "accuracy" else "squared error / label variance"
+
+
+def _losses(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One row a logged step: the training loss, and the held-out loss averaged over reads where it was taken."""
+    loss = metrics[metrics["metric"] == "loss"]
+    wide = loss.pivot_table(index="step", columns="split", values="value").reset_index()
+    return wide.rename(columns={"train": "loss", "eval": "held-out loss"}).rename_axis(columns=None)
+
+
+def _everywhere(table: pd.DataFrame, steps: Sequence[int]) -> pd.DataFrame:
+    """Rows that belong to no checkpoint stand at the first and the last, so that they can be drawn as levels."""
+    level = table[table["step"].isna() & table["layer"].notna()]
+    ends = [level.assign(step=step) for step in sorted({steps[0], steps[-1]})]
+    return pd.concat([table[table["step"].notna()], *ends], ignore_index=True).astype({"step": int})
+
+
+def _pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Readouts shared over the reads, as a page shows them: error for real targets, accuracy for symbols."""
+    if "readout" not in table:
+        return table
+    chosen = table[(table["readout"] == "all") & (table["metric"] == "mse") & (table["position"] == "all")]
+    return chosen.drop(columns=["readout", "note"], errors="ignore")
+
+
+def attention(run: Run) -> tuple[Attention, ...]:
+    """Attention of every head on one prompt at every checkpoint, one checkpoint in memory at a time."""
+    batch = _prompt(run)
+    model, patterns = None, []
+    for step in run.steps:
+        model = run.model(step, into=model)
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
+        with torch.no_grad():
+            _, cache = model.run_with_cache(batch.inputs, names_filter=names)
+        patterns.append(torch.stack([cache[name][0] for name in names]).float())
+    links = [
+        Link(relation.name, int(dest), int(source))
+        for relation in run.task.relations(batch)
+        for dest, source in zip(relation.dest[0], relation.source[0], strict=True)
+        if relation.name.startswith("query")
+    ]
+    settings: Any = run.config.model
+    return (
+        Attention(
+            name="one prompt",
+            tokens=tuple(run.task.labels(batch)[0]),
+            steps=run.steps,
+            pattern=torch.stack(patterns).numpy(),
+            signed=settings.attention != "softmax",
+            causal=settings.mask == "causal",
+            links=tuple(links),
+        ),
+    )
+
+
+def facts(run: Run) -> tuple[Fact, ...]:
+    """Where the page's numbers come from."""
+    config, train = run.config, run.config.train
+    rate = (
+        f"{train.muon_lr:g} (hidden matrices), {train.lr:g} (the rest)"
+        if train.optimiser == "muon"
+        else f"{train.lr:g}"
+    )
+    last = run.steps[-1]
+    rows = [
+        *(Fact("task", name, str(value)) for name, value in config.settings["task"].items()),
+        *(
+            Fact("model", name, str(value))
+            for name, value in config.settings["model"].items()
+            if value is not None
+        ),
+        Fact("model", "parameters", f"{run.parameters:,}"),
+        Fact("training", "optimiser", train.optimiser),
+        Fact("training", "learning rate", rate),
+        Fact("training", "batch", str(train.batch)),
+        Fact("training", "steps", str(train.steps)),
+        Fact("training", "checkpoints", str(len(run.steps))),
+        Fact("seeds", "initialisation", str(config.init_seed)),
+        Fact("seeds", "data", str(config.data_seed)),
+        Fact("hashes", "settings", run.folder.config_hash),
+        Fact("hashes", f"weights at step {last}", run.folder.weights_hash(last)),
+        Fact("versions", "algoscope", version("algoscope")),
+        Fact("versions", "torch", version("torch")),
+        Fact("versions", "transformer-lens", version("transformer-lens")),
+        Fact("versions", "python", platform.python_version()),
+        Fact("commands", "check every file", f"interp verify {run.path}"),
+        Fact("commands", "this page", f"interp report {run.path}"),
+    ]
+    return tuple(rows)
+
+
+def _sources(run: Run) -> dict[str, str]:
+    commands = {"scores": "scores", "heads": "heads", "probes": "probe", "emergence": "emergence"}
+    tables = {"scores": "scores", "heads": "heads", "probes": "probe"}
+    return {
+        section: f"interp {command} {run.path}"
+        + (f"  ->  analysis/{tables[section]}.parquet" if section in tables else "")
+        for section, command in commands.items()
+    } | {"metrics": f"{run.path}/metrics.jsonl"}
+
+
+def _missing(run: Run, has_heads: bool) -> dict[str, str]:
+    said = {}
+    if not has_heads:
+        said["heads"] = said["attention"] = (
+            "this model has no attention heads, or the task names no relations to score"
+        )
+    if run.task.score_name != "accuracy":
+        said["emergence"] = (
+            "no read has an accuracy whose rise could be dated, and no head passed its threshold"
+        )
+    return said

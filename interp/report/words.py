@@ -1,0 +1,76 @@
+"""What a page says first, in words: only what the tables beside it hold, with the levels to compare with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from interp.run import Run
+
+
+def verdict(run: Run, scores: pd.DataFrame, heads: pd.DataFrame | None, emergence: pd.DataFrame) -> str:
+    """One paragraph: what was trained, how well it does, which heads look where, what came when."""
+    parts = [_trained(run), _performance(run, scores)]
+    if heads is not None:
+        parts.append(_heads(heads))
+    parts.append(_order(emergence))
+    return " ".join(part for part in parts if part)
+
+
+def _trained(run: Run) -> str:
+    model: Any = run.config.model
+    shape = f"{model.n_layers}-layer" + (f", {model.n_heads}-head" if hasattr(model, "n_heads") else "")
+    kind = "attention-only transformer" if getattr(model, "mlp", None) == "none" else model.kind
+    return (
+        f"A {shape} {kind} ({run.parameters:,} parameters) was trained on {run.task.kind} for {run.steps[-1]:,} steps"
+        f" with {run.config.train.optimiser}."
+    )
+
+
+def _performance(run: Run, scores: pd.DataFrame) -> str:
+    metric = run.task.score_name if run.task.score_name == "accuracy" else "loss"
+    level = "chance" if metric == "accuracy" else "floor"
+    last = scores[
+        (scores["step"] == run.steps[-1]) & (scores["metric"] == metric) & (scores["control"] == "none")
+    ]
+    reference = scores[(scores["metric"] == metric) & (scores["control"] == level)].set_index("position")[
+        "value"
+    ]
+    if metric == "accuracy":
+        each = [
+            f"{row.position} {row.value:.3f}"
+            + (f" (chance {reference[row.position]:.3f})" if len(reference) else "")
+            for row in last.itertuples()
+        ]
+        return f"Accuracy on {int(last['n'].iloc[0])} fresh prompts: {', '.join(each)}."
+    mean = last["value"].mean()
+    if not len(reference):
+        return f"Its loss is {mean:.3g} on {int(last['n'].iloc[0])} fresh prompts; the task has no closed-form floor."
+    floor = reference.mean()
+    ratio = f", {mean / floor:.2f} times the lowest possible {floor:.3g}" if floor > 0 else ""
+    return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (guessing zero scores 1)."
+
+
+def _heads(heads: pd.DataFrame) -> str:
+    last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
+    best = last.loc[last.groupby("metric", sort=False)["value"].idxmax()]
+    strong = best[best["value"] >= 0.5]
+    if strong.empty:
+        return "No head pays half of its attention or more to any position the task gives a meaning."
+    said = [f"L{int(r.layer)}H{int(r.head)} for {r.metric} ({r.value:.2f})" for r in strong.itertuples()]
+    return f"Strongest attention at the end: {', '.join(said)}. Attention alone does not show that a head is needed."
+
+
+def _order(emergence: pd.DataFrame) -> str:
+    reads = emergence[emergence["metric"] == "accuracy"]
+    if reads.empty:
+        return ""
+    came = reads[reads["step"].notna()]
+    late = reads[reads["step"].isna()]["subject"].tolist()
+    said = (
+        f"Skills appeared in the order {' < '.join(f'{r.subject} (step {r.step})' for r in came.itertuples())}."
+        if len(came)
+        else ""
+    )
+    return said + (f" Not emerged by step {int(reads['last'].max())}: {', '.join(late)}." if late else "")

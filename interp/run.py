@@ -1,0 +1,162 @@
+"""The front door: a run and everything that can be asked of it.
+
+`load` reads the configuration and the list of checkpoints; nothing else happens until a model, a table or a picture is
+asked for. Steps are given as "all", "last", one step, or several. Every analysis returns a `Result` whose `table` is a
+long DataFrame, kept under RUN/analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+
+from interp.analysis import Analysis, Progress, analyse
+from interp.config import RunConfig
+from interp.results import Result
+from interp.train.runs import RunFolder
+from tasks import Task, UserError
+
+Steps = Literal["all", "last"] | int | str | Sequence[int]
+TWIN_SEED_OFFSET = 7_919
+
+
+def load(path: str | Path) -> Run:
+    """The run kept in a folder. Raises UserError when the folder holds none, or a damaged one."""
+    return Run(RunFolder.open(Path(path)))
+
+
+class Run:
+    """A trained (or half-trained) model with its checkpoints, its task, and the analyses of both.
+
+    >>> run = load("runs/demo/retrieval")                                          # doctest: +SKIP
+    >>> run.heads(steps="last").table.query("control == 'none' and value > 0.5")   # doctest: +SKIP
+    """
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        state = "finished" if self.folder.finished else "unfinished"
+        return f"Run({self.path}: {self.task.kind}, {len(self.steps)} checkpoints, {state})"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.folder.config
+
+    @property
+    def task(self) -> Task:
+        return self.config.task
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the checkpoints that are there, increasing."""
+        return self.folder.steps
+
+    def resolve(self, steps: Steps) -> tuple[int, ...]:
+        """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
+
+        Raises UserError for a step without a checkpoint, naming the nearest.
+        """
+        if not self.steps:
+            raise UserError(f"{self.path} has no checkpoint yet: train it first (interp resume {self.path})")
+        if isinstance(steps, str):
+            if steps in ("all", "last"):
+                return self.steps if steps == "all" else self.steps[-1:]
+            steps = _parse_steps(steps)
+        asked = (steps,) if isinstance(steps, int) else tuple(steps)
+        for step in asked:
+            if step not in self.steps:
+                near = min(self.steps, key=lambda s: abs(s - step))
+                raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest is {near}")
+        if not asked:
+            raise UserError("no step was asked for: give 'all', 'last' or some steps")
+        return tuple(sorted(set(asked)))
+
+    def model(self, step: Steps = "last", into: Any = None) -> Any:
+        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one."""
+        (at,) = self.resolve(step)
+        model = self._blank(self.config.init_seed) if into is None else into
+        model.load_state_dict(self.folder.weights(at))
+        return model.eval()
+
+    def twin(self) -> Any:
+        """An untrained model of fresh initialisation: the control of every probe and head score."""
+        return self._blank(self.config.init_seed + TWIN_SEED_OFFSET).eval()
+
+    def _blank(self, seed: int) -> Any:
+        from interp.models import build_model
+
+        return build_model(self.config.model, self.task.interface, seed)
+
+    def metrics(self) -> pd.DataFrame:
+        """What was logged during training, one row a logged step."""
+        return self.folder.metrics()
+
+    def tables(
+        self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
+    ) -> dict[str, pd.DataFrame]:
+        """Several analyses at once, sharing the forward passes; tables by the analyses' names."""
+        torch.set_num_threads(self.config.train.threads)
+        return analyse(self, list(analyses), self.resolve(steps), progress)
+
+    def _result(self, analysis: Analysis, caption: str, steps: Steps, progress: Progress | None) -> Result:
+        return Result(analysis.name, self.tables([analysis], steps, progress)[analysis.name], caption)
+
+    def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Loss and score at every read, with floor and chance."""
+        from interp.develop.scores import Scores
+
+        caption = "Loss and score of each read; rows without a step hold the floor and the chance level."
+        return self._result(Scores(), caption, steps, progress)
+
+    def heads(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Attention mass of every head on every relation of the task."""
+        from interp.develop.heads import HeadScores
+
+        caption = "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause."
+        return self._result(HeadScores(), caption, steps, progress)
+
+    def probe(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin."""
+        from interp.develop.readouts import Readouts
+
+        caption = "Held-out error of a linear readout at each site; 'untrained' is the same readout of a fresh model."
+        return self._result(Readouts(), caption, steps, progress)
+
+    def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """When each hop's accuracy and each head's score rose for good."""
+        from interp.develop.emergence import emergence_table
+        from interp.develop.heads import HeadScores
+        from interp.develop.scores import Scores
+
+        with_heads = hasattr(self.config.model, "n_heads")
+        tables = self.tables([Scores(), *([HeadScores()] if with_heads else [])], steps, progress)
+        table = emergence_table(tables["scores"], tables.get("heads"))
+        return Result(
+            "emergence", table, "Onset: first checkpoint from which the curve stays above its threshold."
+        )
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.twin().parameters())
+
+
+def _parse_steps(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"steps {text!r}: say 'all', 'last', or step numbers with commas between") from None

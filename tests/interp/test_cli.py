@@ -1,0 +1,123 @@
+"""The command line: exit codes, one-line errors, one JSON document, tables that fit 100 columns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from interp.cli import run as cli
+
+SMALL = [
+    *("--steps", "8", "--set", "train.batch=16", "train.schedule.log=0", "train.schedule.every=4"),
+    *("train.eval_batch=16", "model.n_layers=1", "model.n_heads=2", "model.d_model=16"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("cli") / "run")
+    assert cli(["train", "retrieval", "--out", path, *SMALL]) == 0
+    return path
+
+
+@pytest.mark.parametrize("command", ["scores", "probe", "heads", "emergence"])
+def test_tables_fit_and_json_is_one_document(folder, command, capsys) -> None:
+    assert cli([command, folder]) == 0
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    assert "\x1b" not in shown, "plain text in a pipe"
+    assert cli([command, folder, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["analysis"] == command
+    assert document["rows"]
+
+
+def test_heads_by_layer(folder, capsys) -> None:
+    assert cli(["heads", folder, "--layers", "--steps", "last"]) == 0
+    assert "q→l1" in capsys.readouterr().out
+
+
+def test_runs_verify_resume_export(folder, capsys, tmp_path) -> None:
+    assert cli(["runs", folder]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert cli(["verify", folder]) == 0
+    assert cli(["resume", folder]) == 0
+    assert cli(["export", folder, "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    capsys.readouterr()
+    assert cli(["verify", folder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_verify_names_the_damage(folder, capsys, tmp_path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken, ignore=shutil.ignore_patterns("analysis"))
+    victim = broken / "checkpoints" / "00000004.safetensors"
+    data = bytearray(victim.read_bytes())
+    data[-3] ^= 1
+    victim.write_bytes(bytes(data))
+    assert cli(["verify", str(broken)]) == 1
+    assert "00000004.safetensors" in capsys.readouterr().out
+    assert cli(["scores", str(broken), "--steps", "4"]) == 2
+    assert "00000004.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "nosuch"],
+        ["train", "retrieval", "--set", "foo=1"],
+        ["train", "retrieval", "--set", "train.lr=fast"],
+        ["train", "retrieval", "--set", "model.n_layers=-1"],
+        ["train", "retrieval", "--set", "model.n_layers=1000000"],
+        ["train", "retrieval", "--steps", "many"],
+        ["train"],
+        ["train", "retrieval", "--device", "abacus"],
+        ["heads", "no/such/run"],
+        ["frobnicate"],
+        ["report"],
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.err.startswith("interp: ")
+    assert list(tmp_path.iterdir()) == [], "nothing half written"
+
+
+def test_wrong_step_names_the_nearest(folder, capsys) -> None:
+    assert cli(["scores", folder, "--steps", "5"]) == 2
+    assert "nearest is 4" in capsys.readouterr().err
+
+
+def _modules(code: str) -> set[str]:
+    program = f"{code}\nimport sys; print(*sorted(m for m in sys.modules if '.' not in m))"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    return set(out.splitlines()[-1].split())
+
+
+def test_import_and_help_load_nothing_heavy() -> None:
+    heavy = {"torch", "transformer_lens", "pandas", "plotly", "transformers", "pydantic", "scipy"}
+    assert not heavy & _modules("import interp")
+    assert not heavy & _modules("from interp.cli import run; run(['--help'])")
+
+
+def test_siblings_are_ours() -> None:
+    from pathlib import Path
+
+    import interp
+    from interp import probes, tasks
+
+    home = Path(interp.__file__).parent.parent
+    assert Path(tasks.__file__).parent == home / "tasks"
+    assert Path(probes.__file__).parent == home / "probes"
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = interp.nonsense
