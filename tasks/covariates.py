@@ -1,8 +1,8 @@
 """Where the x of a regression prompt come from: spectrum, eigenbasis and law.
 
-Convention: x = x_scale · Q diag(λ)^{1/2} r u with u uniform on the unit sphere, Q the eigenbasis, λ the spectrum
-normalised to sum d, and r the law's radius: chi with d degrees of freedom ("normal": x is N(0, Σ) at x_scale 1),
-1 ("sphere": |x| is 1 when isotropic) or the square root of a Gamma draw ("gamma-sphere").
+Convention: x = x_scale · Q diag(λ)^{1/2} r u with u uniform on the unit sphere, Q the eigenbasis, λ the
+spectrum normalised to sum d, and r the law's radius: chi with d degrees of freedom ("normal": x is N(0, Σ) at
+x_scale 1), 1 ("sphere": |x| is 1 when isotropic) or the square root of a Gamma draw ("gamma-sphere").
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def normalised(eigenvalues: tuple[float, ...]) -> tuple[float, ...]:
 def directions(
     gen: torch.Generator, shape: tuple[int, int, int], law: Law, gamma: tuple[float, float]
 ) -> Tensor:
-    """r·u: draws of the law before spectrum, basis and scale. `gamma` is (shape, scale) of r² for "gamma-sphere"."""
+    """r·u: draws of the law before spectrum, basis and scale. `gamma` is (shape, scale) of r² for
+    "gamma-sphere"."""
     z = torch.randn(shape, generator=gen)
     if law == "normal":
         return z
@@ -41,8 +42,8 @@ def directions(
     if law == "sphere":
         return u
     concentration, scale = gamma
-    squared = torch.ops.aten._standard_gamma(torch.full((*shape[:2], 1), concentration), generator=gen) * scale
-    return u * squared.sqrt()
+    squared = torch.ops.aten._standard_gamma(torch.full((*shape[:2], 1), concentration), generator=gen)
+    return u * (squared * scale).sqrt()
 
 
 def squared_radius(d: int, law: Law, gamma: tuple[float, float]) -> float:
@@ -58,5 +59,6 @@ def haar(gen: torch.Generator, batch: int, d: int) -> Float[Tensor, "batch d d"]
 
 @functools.lru_cache(maxsize=8)
 def fixed_basis(seed: int, d: int) -> Float[Tensor, "1 d d"]:
-    """The one basis that `seed` stands for; it belongs to the task, so that every stream and run shares it."""
+    """The one basis that `seed` stands for; it belongs to the task, so that every stream and run shares
+    it."""
     return haar(generator(seed, "eigenbasis", 0), 1, d)

@@ -1,4 +1,5 @@
-"""The raw draws behind regression prompts, and their corrupt twins: what is changed, and that nothing else is.
+"""The raw draws behind regression prompts, and their corrupt twins: what is changed, and that nothing else
+is.
 
 replace-w       same x and noise, a fresh function: every shown label differs
 swap-example    one labelled example, drawn per prompt, replaced by a fresh one under the same function
@@ -19,7 +20,8 @@ PAIR_KINDS = ("replace-w", "swap-example", "replace-query", "negate-w")
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """Everything random about a batch: inputs, their eigenbasis, the function (`tasks.targets`), the label noise."""
+    """Everything random about a batch: inputs, their eigenbasis, the function (`tasks.targets`), the label
+    noise."""
 
     x: Float[Tensor, "batch n_x d"]
     basis: Float[Tensor, "batch d d"]
@@ -31,7 +33,8 @@ class Draws:
 def corrupted(
     kind: str, clean: Draws, fresh: Draws, gen: torch.Generator
 ) -> tuple[Draws, Bool[Tensor, "batch n_x"], Bool[Tensor, "batch n_x"]]:
-    """The corrupt draws, and which inputs and which labels they change. `fresh` shares the eigenbasis of `clean`."""
+    """The corrupt draws, and which inputs and which labels they change. `fresh` shares the eigenbasis of
+    `clean`."""
     batch, n_x = clean.noise.shape
     none = torch.zeros(batch, n_x, dtype=torch.bool)
     if kind == "replace-w":

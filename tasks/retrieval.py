@@ -1,16 +1,17 @@
 """Multi-hop retrieval: chains of key > value links, shuffled, and a query that starts one of them.
 
-A chain s_0 > s_1 > ... > s_D has D = `hops` links; its value at each hop is the key of the next. All symbols of a prompt
-are distinct. Layout "pair": one token (key, value) a link, then the query (s_0, blank). Layout "flat": key and value are
-tokens of their own, at neighbouring positions, then s_0. With target "mix" a token that says which hop is asked for
-comes before the query. The attention mask is the model's business. Where the source paper (arXiv 2411.12118) is silent
-(number of chains, symbol size, layout) the defaults are choices of this project.
+A chain s_0 > s_1 > ... > s_D has D = `hops` links; its value at each hop is the key of the next. All symbols
+of a prompt are distinct. Layout "pair": one token (key, value) a link, then the query (s_0, blank). Layout
+"flat": key and value are tokens of their own, at neighbouring positions, then s_0. With target "mix" a token
+that says which hop is asked for comes before the query. The attention mask is the model's business. Where the
+source paper (arXiv 2411.12118) is silent (number of chains, symbol size, layout) the defaults are choices of
+this project.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -19,7 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.retrieval_draws import Draws, edges, in_order, ranked
+from tasks.retrieval_reading import chain_relations, token_labels
 
+MAX_LINKS = 65536
 MARGIN = 100.0  # logit of the right symbol in `answer`: its cross entropy is 0 in float32
 
 
@@ -27,10 +31,11 @@ MARGIN = 100.0  # logit of the right symbol in `answer`: its cross entropy is 0 
 class RetrievalBatch(Batch):
     """Prompts with their chains.
 
-    Symbols are named by vocabulary entry (discrete) or by row of `table` (gaussian). `chain` and `src` are those of the
-    queried chain: its symbols s_0..s_D and the positions that hold the values s_1..s_D (the link's token, or its value
-    token in the flat layout). `chains` and `links` are the same for every chain, the queried one first, with its dangling
-    links. `table` lists the prompt's symbols; `asked` is the hop asked for (0-based; the last unless target is "mix").
+    Symbols are named by vocabulary entry (discrete) or by row of `table` (gaussian). `chain` and `src` are
+    those of the queried chain: its symbols s_0..s_D and the positions that hold the values s_1..s_D (the
+    link's token, or its value token in the flat layout). `chains` and `links` are the same for every chain,
+    the queried one first, with its dangling links. `table` lists the prompt's symbols; `asked` is the hop
+    asked for (0-based; the last unless target is "mix").
     """
 
     src: Int[Tensor, "batch hops"]
@@ -42,40 +47,17 @@ class RetrievalBatch(Batch):
     asked: Int[Tensor, "batch"]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Draws:
-    """What determines a prompt: symbol names along every chain and stray link, their table, and each link's slot."""
-
-    chains: Int[Tensor, "batch chains all_nodes"]
-    slots: Int[Tensor, "batch chains links"]
-    stray: Int[Tensor, "batch distractors 2"]
-    stray_slots: Int[Tensor, "batch distractors"]
-    table: Shaped[Tensor, "batch symbols *width"]
-    asked: Int[Tensor, "batch"]
-
-    def exchanged(self, hop: int) -> _Draws:
-        """The first two chains trade everything after symbol s_{hop-1}: only the values of their links `hop` move."""
-        chains, slots = self.chains.clone(), self.slots.clone()
-        chains[:, :2, hop:] = self.chains[:, :2, hop:].flip(1)
-        slots[:, :2, hop:] = self.slots[:, :2, hop:].flip(1)
-        return dataclasses.replace(self, chains=chains, slots=slots)
-
-    def turned(self) -> _Draws:
-        """The first two chains change places: the other one is queried."""
-        swap = [1, 0, *range(2, self.chains.shape[1])]
-        return dataclasses.replace(self, chains=self.chains[:, swap], slots=self.slots[:, swap])
-
-
 @register("retrieval")
 class MultiHopRetrieval(Task):
     """Settings of a family of retrieval prompts.
 
-    `chains` chains of `hops` links (the queried one and its rivals); `vocab` symbols, or `width` coordinates of a
-    N(0, I) vector each. `dangling` links continue every chain past its answer, so that the answer is no longer one of
-    the few symbols that occur as a value only; `distractors` adds isolated links between symbols of their own.
-    `order` of a chain's links: "random", "query_first" (link 1 before link 2 ...) or "value_first". `target`: "ic" all
-    hops, "final" the last, "mix" one hop per prompt. `weights` multiplies the loss of each hop (target "ic" only).
-    `train_set`: 0 for fresh prompts; M for a fixed set of M from which stream "train" draws (other streams stay fresh).
+    `chains` chains of `hops` links (the queried one and its rivals); `vocab` symbols, or `width` coordinates
+    of a N(0, I) vector each. `dangling` links continue every chain past its answer, so that the answer is no
+    longer one of the few symbols that occur as a value only; `distractors` adds isolated links between
+    symbols of their own. `order` of a chain's links: "random", "query_first" (link 1 before link 2 ...) or
+    "value_first". `target`: "ic" all hops, "final" the last, "mix" one hop per prompt. `weights` multiplies
+    the loss of each hop (target "ic" only). `train_set`: 0 for fresh prompts; M for a fixed set of M from
+    which stream "train" draws (other streams stay fresh).
     """
 
     hops: int = Field(default=3, ge=1, le=1024)
@@ -86,7 +68,7 @@ class MultiHopRetrieval(Task):
     layout: Literal["pair", "flat"] = "pair"
     order: Literal["random", "query_first", "value_first"] = "random"
     target: Literal["ic", "final", "mix"] = "ic"
-    weights: tuple[float, ...] = ()
+    weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
     dangling: int = Field(default=0, ge=0, le=1024)
     distractors: int = Field(default=0, ge=0, le=65536)
     train_set: int = Field(default=0, ge=0, le=2**40)
@@ -95,13 +77,13 @@ class MultiHopRetrieval(Task):
 
     @model_validator(mode="after")
     def _consistent(self) -> MultiHopRetrieval:
+        if self.n_links > MAX_LINKS:
+            raise ValueError(f"a prompt of {self.n_links} links is over the limit of {MAX_LINKS}")
         if self.symbols == "discrete" and self.vocab < self.n_symbols:
             raise ValueError(
                 f"vocab {self.vocab} is too small: a prompt has {self.n_symbols} distinct symbols"
             )
-        if self.weights and (
-            len(self.weights) != self.hops or min(self.weights) < 0 or not sum(self.weights)
-        ):
+        if self.weights and (len(self.weights) != self.hops or not sum(self.weights)):
             raise ValueError(
                 f"weights must be {self.hops} numbers, none negative and not all 0 (one per hop)"
             )
@@ -151,10 +133,11 @@ class MultiHopRetrieval(Task):
         return (*(f"swap-hop-{k + 1}" for k in range(self.hops)), "swap-query")
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> RetrievalBatch:
-        """Prompts: a pure function of the arguments. Raises UserError for a batch that is empty or over the memory limit."""
+        """Prompts: a pure function of the arguments. Raises UserError for a batch that is empty or over the
+        memory limit."""
         return self._assemble(self._draw(seed, stream, step, batch))
 
-    def _draw(self, seed: int, stream: str, step: int, batch: int) -> _Draws:
+    def _draw(self, seed: int, stream: str, step: int, batch: int) -> Draws:
         """Everything random about a batch, from one row of normal draws a prompt."""
         gaussian = self.symbols == "gaussian"
         n_table = self.n_symbols * self.width if gaussian else self.vocab
@@ -173,7 +156,7 @@ class MultiHopRetrieval(Task):
         table: Float[Tensor, "batch table"],
         order: Float[Tensor, "batch all_links"],
         hop: Float[Tensor, "batch hops"],
-    ) -> _Draws:
+    ) -> Draws:
         """Symbols, slots and the hop asked for, each a ranking of normal draws or the draws themselves."""
         if self.symbols == "discrete":
             names = table = table.argsort(dim=1)[:, : self.n_symbols]
@@ -182,8 +165,9 @@ class MultiHopRetrieval(Task):
             names = torch.arange(self.n_symbols).expand(len(table), -1)
         n_stray = self.distractors
         chains, stray = names.split([self.n_symbols - 2 * n_stray, 2 * n_stray], dim=1)
-        slots, stray_slots = self._slots(order).split([self.n_links - n_stray, n_stray], dim=1)
-        return _Draws(
+        slots = ranked(order, self.chains, n_stray, self.order)
+        slots, stray_slots = slots.split([self.n_links - n_stray, n_stray], dim=1)
+        return Draws(
             chains=chains.unflatten(1, (self.chains, self.hops + self.dangling + 1)),
             slots=slots.unflatten(1, (self.chains, self.hops + self.dangling)),
             stray=stray.unflatten(1, (n_stray, 2)),
@@ -192,16 +176,7 @@ class MultiHopRetrieval(Task):
             asked=hop.argmax(1) if self.target == "mix" else torch.full((len(hop),), self.hops - 1),
         )
 
-    def _slots(self, z: Float[Tensor, "batch all_links"]) -> Int[Tensor, "batch all_links"]:
-        """Place of each link among all links: ranks of random numbers, sorted along a chain if its order is fixed."""
-        if self.order != "random":
-            chained, stray = z.split([self.n_links - self.distractors, self.distractors], dim=1)
-            chained = chained.unflatten(1, (self.chains, self.hops + self.dangling))
-            chained = chained.sort(dim=2, descending=self.order == "value_first").values
-            z = torch.cat([chained.flatten(1), stray], dim=1)
-        return z.argsort(dim=1).argsort(dim=1)
-
-    def _assemble(self, draws: _Draws) -> RetrievalBatch:
+    def _assemble(self, draws: Draws) -> RetrievalBatch:
         """Tokens, targets and source positions of what was drawn."""
         chain, asked = draws.chains[:, 0, : self.hops + 1], draws.asked
         place = (lambda slot: slot) if self.layout == "pair" else (lambda slot: 2 * slot + 1)
@@ -221,14 +196,10 @@ class MultiHopRetrieval(Task):
             asked=asked,
         )
 
-    def _tokens(self, draws: _Draws) -> Shaped[Tensor, "batch pos *token"]:
+    def _tokens(self, draws: Draws) -> Shaped[Tensor, "batch pos *token"]:
         """The prompt in this task's layout: links by slot, the announcement if there is one, the query."""
-        edges = torch.cat(
-            [torch.stack([draws.chains[..., :-1], draws.chains[..., 1:]], -1).flatten(1, 2), draws.stray],
-            dim=1,
-        )
         slots = torch.cat([draws.slots.flatten(1), draws.stray_slots], dim=1)
-        links = torch.zeros_like(edges).scatter(1, slots[:, :, None].expand(-1, -1, 2), edges)
+        links = in_order(edges(draws.chains, draws.stray), slots)
         blank = self.n_symbols if self.symbols == "gaussian" else self.interface.d_vocab
         ends = [draws.chains[:, 0, 0]]
         if self.target == "mix":
@@ -245,7 +216,7 @@ class MultiHopRetrieval(Task):
             names = torch.cat([links.flatten(1), end], dim=1)
         return names if self.symbols == "discrete" else self._embed(names, draws)
 
-    def _embed(self, names: Int[Tensor, "batch pos *slot"], draws: _Draws) -> Float[Tensor, "batch pos d_in"]:
+    def _embed(self, names: Int[Tensor, "batch pos *slot"], draws: Draws) -> Float[Tensor, "batch pos d_in"]:
         """Vectors in place of names (zeros for the blank), with one-hot coordinates for the announced hop."""
         padded = F.pad(draws.table, (0, 0, 0, 1))
         vectors = _rows(padded, names.flatten(1)).reshape(*names.shape[:2], -1)
@@ -262,7 +233,8 @@ class MultiHopRetrieval(Task):
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
     ) -> Float[Tensor, "batch read"]:
-        """Cross entropy in nats, or mean squared error per coordinate (zero predictor: 1), times the hop's weight."""
+        """Cross entropy in nats, or mean squared error per coordinate (zero predictor: 1), times the hop's
+        weight."""
         read = self.predictions(outputs)
         if self.symbols == "gaussian":
             loss = ((read - batch.targets) ** 2).mean(-1)
@@ -284,7 +256,8 @@ class MultiHopRetrieval(Task):
         return (nearest == wanted).to(outputs)
 
     def answer(self, batch: RetrievalBatch) -> Float[Tensor, "batch pos d_out"]:
-        """The exact answer at the query, zeros elsewhere: the symbols' vectors, or a margin on the right logits."""
+        """The exact answer at the query, zeros elsewhere: the symbols' vectors, or a margin on the right
+        logits."""
         right = batch.targets if self.symbols == "gaussian" else MARGIN * F.one_hot(batch.targets, self.vocab)
         out = torch.zeros(len(batch), self.interface.n_ctx, self.interface.d_out, device=batch.inputs.device)
         out[:, -1] = right.flatten(1).to(out)
@@ -298,9 +271,10 @@ class MultiHopRetrieval(Task):
     def chance(self) -> Level:
         """Accuracy of guessing any of the prompt's symbols; at the last hop, any that occurs as a value only.
 
-        Inner hops 1/symbols, which is 1/(chains·(hops + 1)) for chains alone. Last hop 1/(chains + distractors): the end
-        of every chain and of every isolated link is never a key. With dangling links the answer is a key too and the
-        rule no longer helps: 1/symbols. "mix" asks for each hop equally often.
+        Inner hops 1/symbols, which is 1/(chains·(hops + 1)) for chains alone. Last hop 1/(chains +
+        distractors): the end of every chain and of every isolated link is never a key. With dangling links
+        the answer is a key too and the rule no longer helps: 1/symbols. "mix" asks for each hop equally
+        often.
         """
         last = 1 / self.n_symbols if self.dangling else 1 / (self.chains + self.distractors)
         return self._level(
@@ -308,12 +282,14 @@ class MultiHopRetrieval(Task):
         )
 
     def elimination(self) -> Level:
-        """Accuracy of the best guess that knows which symbols occur as keys and which as values, but follows no link.
+        """Accuracy of the best guess that knows which symbols occur as keys and which as values, but follows
+        no link.
 
-        Symbols that occur as both are the candidates of every hop whose value is a key: chains·(hops + dangling - 1)
-        of them, all hops of them equally likely. Without dangling links the last hop is as in `chance`.
+        Symbols that occur as both are the candidates of every hop whose value is a key: chains·(hops +
+        dangling - 1) of them, all hops of them equally likely. Without dangling links the last hop is as in
+        `chance`.
         """
-        both = self.chains * (self.hops + self.dangling - 1)
+        both = max(1, self.chains * (self.hops + self.dangling - 1))  # one hop without dangling has none
         last = 1 / both if self.dangling else 1 / (self.chains + self.distractors)
         return self._level([1 / both] * (self.hops - 1) + [last], "a guess among symbols of the right roles")
 
@@ -322,9 +298,9 @@ class MultiHopRetrieval(Task):
         return Level(torch.tensor(value), torch.zeros(len(value)), source)
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
-        """ "swap-hop-k": links k of the queried and of one other chain trade their values, so that exactly those two
-        tokens differ, symbols before hop k stay and the rest follow the other chain. "swap-query": the query token
-        asks for another chain."""
+        """ "swap-hop-k": links k of the queried and of one other chain trade their values, so that exactly
+        those two tokens differ, symbols before hop k stay and the rest follow the other chain. "swap-query":
+        the query token asks for another chain."""
         if kind not in self.pair_kinds:
             return super().pair(kind, seed, stream, step, batch)
         draws = self._draw(seed, stream, step, batch)
@@ -338,51 +314,27 @@ class MultiHopRetrieval(Task):
         return Pair(kind, clean, self._assemble(draws.exchanged(hop)), changed)
 
     def relations(self, batch: RetrievalBatch) -> tuple[Relation, ...]:
-        """Query to each link, neighbouring links both ways (rival chains pooled), and value to key when flat."""
-        query = torch.full_like(batch.src[:, :1], self.interface.n_ctx - 1)
-        src, rivals = batch.src, batch.links[:, 1:, : self.hops]
-        found = [Relation(f"query -> link_{k + 1}", query, src[:, k : k + 1]) for k in range(self.hops)]
-        for k in range(self.hops - 1):
-            here, there = src[:, k : k + 1], src[:, k + 1 : k + 2]
-            found += [Relation(f"link_{k + 1} -> link_{k + 2}", here, there)]
-            found += [Relation(f"link_{k + 2} -> link_{k + 1}", there, here)]
-        if self.hops > 1 and self.chains > 1:
-            before, after = rivals[..., :-1].flatten(1), rivals[..., 1:].flatten(1)
-            found += [
-                Relation("rival link -> next", before, after),
-                Relation("rival link -> previous", after, before),
-            ]
-        if self.layout == "flat":
-            values = torch.arange(self.n_links).expand(len(batch), -1) * 2 + 1
-            found += [Relation("value -> key", values, values - 1)]
-        return tuple(found)
+        """Query to each link, neighbouring links both ways (rival chains pooled), and value to key when
+        flat."""
+        flat_links = self.n_links if self.layout == "flat" else 0
+        return chain_relations(batch.links[:, :, : self.hops], self.interface.n_ctx - 1, flat_links)
 
     def labels(self, batch: RetrievalBatch) -> list[list[str]]:
         """ "7>3" for a link, "7>_" for the query ("7", "3", "7" when flat), "hop 2" for an announcement."""
-        names = self._names(batch)
-        ends = [f"{q}>_" if self.layout == "pair" else str(q) for q in batch.chain[:, 0].tolist()]
-        out = []
-        for row, asked, end in zip(names, batch.asked.tolist(), ends, strict=True):
-            tokens = (
-                [f"{k}>{v}" for k, v in row] if self.layout == "pair" else [str(s) for kv in row for s in kv]
-            )
-            out.append(tokens + [f"hop {asked + 1}"] * (self.target == "mix") + [end])
-        return out
+        flat = self.layout == "flat"
+        places = torch.cat([batch.links.flatten(1), batch.stray], dim=1)
+        slots = places // 2 if flat else places
+        links = in_order(edges(batch.chains, self._stray_names(batch)), slots)
+        announced = batch.asked.tolist() if self.target == "mix" else []
+        return token_labels(links.tolist(), announced, batch.chain[:, 0].tolist(), flat)
 
-    def _names(self, batch: RetrievalBatch) -> list[list[list[int]]]:
-        """(key, value) names of every link in the order of the prompt."""
-        if self.symbols == "discrete":
-            body = batch.inputs.flatten(1)[:, : 2 * self.n_links]
-            return body.unflatten(1, (self.n_links, 2)).tolist()
-        slot = (lambda p: p) if self.layout == "pair" else (lambda p: p // 2)
-        edges = torch.stack([batch.chains[..., :-1], batch.chains[..., 1:]], -1).flatten(1, 2)
+    def _stray_names(self, batch: RetrievalBatch) -> Int[Tensor, "batch distractors 2"]:
         first = self.n_symbols - 2 * self.distractors
-        stray = (
-            torch.arange(first, self.n_symbols, device=edges.device).reshape(-1, 2).expand(len(batch), -1, -1)
-        )
-        slots = slot(torch.cat([batch.links.flatten(1), batch.stray], dim=1))
-        edges = torch.cat([edges, stray], dim=1)
-        return torch.zeros_like(edges).scatter(1, slots[:, :, None].expand(-1, -1, 2), edges).tolist()
+        if self.symbols == "discrete":
+            names = batch.table[:, first:]
+        else:
+            names = torch.arange(first, self.n_symbols, device=batch.chain.device).expand(len(batch), -1)
+        return names.unflatten(1, (self.distractors, 2))
 
 
 def _rows(table: Float[Tensor, "batch symbols width"], names: Int[Tensor, "batch some"]) -> Tensor:

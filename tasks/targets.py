@@ -1,7 +1,7 @@
 """The functions that regression prompts are labelled by: linear, two-layer nets without biases, cubic.
 
-Owns how a function is drawn and the second moment of its values. Every family is symmetric (f and -f equally likely)
-and rotation-invariant in its argument, so the zero predictor is the best guess without examples.
+Owns how a function is drawn and the second moment of its values. Every family is symmetric (f and -f equally
+likely) and rotation-invariant in its argument, so the zero predictor is the best guess without examples.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Target = Literal["linear", "relu", "tanh", "cubic"]
 def draw(
     gen: torch.Generator, target: Target, batch: int, d: int, hidden: int
 ) -> tuple[Float[Tensor, "batch unit d"], Float[Tensor, "batch unit"]]:
-    """Standard normal first-layer rows (one for "linear" and "cubic") and second-layer weights (ones for those)."""
+    """Standard normal first-layer rows (one for "linear" and "cubic") and second-layer weights (ones for
+    those)."""
     if target in ("linear", "cubic"):
         return torch.randn(batch, 1, d, generator=gen), torch.ones(batch, 1)
     rows = torch.randn(batch, hidden, d, generator=gen)
@@ -34,7 +35,8 @@ def values(
     rows: Float[Tensor, "batch unit d"],
     outer: Float[Tensor, "batch unit"],
 ) -> Float[Tensor, "batch pos"]:
-    """f(a) for every prompt's own f; the cubic is scaled so that for a ~ N(0, I) E f² = d, as for the linear one."""
+    """f(a) for every prompt's own f; the cubic is scaled so that for a ~ N(0, I) E f² = d, as for the linear
+    one."""
     h = torch.einsum("bpd,bud->bpu", a, rows)
     d = a.shape[-1]
     if target == "cubic":

@@ -1,9 +1,10 @@
 """How many attention layers a retrieval chain needs: information closure, simulated exactly.
 
-Assumption (arXiv 2411.12118, Assumption 1): position i can read position j only if what the two know shares an atom, a
-symbol or (flat layout) the fact that a key and a value are neighbours. A layer lets every position read every visible
-position it shares an atom with, all at once. Rival chains share nothing with the queried one and are left out.
-The result is a lower bound on depth: what an idealised network could know, not what a trained one learns.
+Assumption (arXiv 2411.12118, Assumption 1): position i can read position j only if what the two know shares
+an atom, a symbol or (flat layout) the fact that a key and a value are neighbours. A layer lets every position
+read every visible position it shares an atom with, all at once. Rival chains share nothing with the queried
+one and are left out. The result is a lower bound on depth: what an idealised network could know, not what a
+trained one learns.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Layout = Literal["pair", "flat"]
 
 
 def bound(hops: int) -> int:
-    """ceil(log_3(2·hops)): layers below which no unmasked network can know the answer (2411.12118, Theorem 1)."""
+    """ceil(log_3(2·hops)): layers below which no unmasked network can know the answer (2411.12118, Theorem
+    1)."""
     _check_hops(hops)
     layers = 0
     while 3**layers < 2 * hops:
@@ -32,7 +34,8 @@ def layers_needed(
     order: Sequence[int] | None = None,
     heads: int | None = None,
 ) -> int:
-    """Layers after which the query first knows the last symbol of its chain; arguments as in `earliest_layers`."""
+    """Layers after which the query first knows the last symbol of its chain; arguments as in
+    `earliest_layers`."""
     return earliest_layers(hops, layout, causal, order, heads)[-1]
 
 
@@ -46,9 +49,10 @@ def earliest_layers(
     """For each symbol s_0..s_D, the number of layers after which the query first knows it (s_0: 0).
 
     `order` lists the links 1..hops from first to last position (default: link 1 first); the query comes last.
-    `heads` limits how many positions each position reads per layer; it then takes the one with most to add, again and
-    again, ties going to the earlier position. That choice is greedy: with one head the count can depend on the order.
-    Raises UserError for an order that is not a permutation of the links, or fewer than one hop or head.
+    `heads` limits how many positions each position reads per layer; it then takes the one with most to add,
+    again and again, ties going to the earlier position. That choice is greedy: with one head the count can
+    depend on the order. Raises UserError for an order that is not a permutation of the links, or fewer than
+    one hop or head.
     """
     _check_hops(hops)
     links = list(range(1, hops + 1)) if order is None else [int(link) for link in order]
@@ -73,7 +77,8 @@ def _check_hops(hops: int) -> None:
 
 
 def _tokens(links: list[int], layout: Layout) -> list[int]:
-    """Atoms of each position as bits: symbol s is bit s; flat keys and values of link k share bit hops + k."""
+    """Atoms of each position as bits: symbol s is bit s; flat keys and values of link k share bit hops +
+    k."""
     hops = len(links)
     if layout == "pair":
         return [(1 << (k - 1)) | (1 << k) for k in links] + [1]

@@ -72,7 +72,11 @@ def test_earliest_layer_of_every_symbol():
 
 
 def test_bad_input_is_one_line():
-    for call in (lambda: bound(0), lambda: layers_needed(3, order=[1, 1, 2]), lambda: layers_needed(3, heads=0)):
+    for call in (
+        lambda: bound(0),
+        lambda: layers_needed(3, order=[1, 1, 2]),
+        lambda: layers_needed(3, heads=0),
+    ):
         with pytest.raises(UserError) as caught:
             call()
         assert "\n" not in str(caught.value)

@@ -1,0 +1,67 @@
+"""The raw draws behind retrieval prompts: who follows whom, in which slot, and the two exchanges that make
+corrupt twins.
+
+Symbols are names (vocabulary entries, or rows of a prompt's own table); a slot is a link's place among all
+links.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """What determines a prompt: symbol names along every chain and stray link, their table, and each link's
+    slot."""
+
+    chains: Int[Tensor, "batch chains all_nodes"]
+    slots: Int[Tensor, "batch chains links"]
+    stray: Int[Tensor, "batch distractors 2"]
+    stray_slots: Int[Tensor, "batch distractors"]
+    table: Shaped[Tensor, "batch symbols *width"]
+    asked: Int[Tensor, "batch"]
+
+    def exchanged(self, hop: int) -> Draws:
+        """The first two chains trade everything after symbol s_{hop-1}: only the values of their links `hop`
+        move."""
+        chains, slots = self.chains.clone(), self.slots.clone()
+        chains[:, :2, hop:] = self.chains[:, :2, hop:].flip(1)
+        slots[:, :2, hop:] = self.slots[:, :2, hop:].flip(1)
+        return dataclasses.replace(self, chains=chains, slots=slots)
+
+    def turned(self) -> Draws:
+        """The first two chains change places: the other one is queried."""
+        swap = [1, 0, *range(2, self.chains.shape[1])]
+        return dataclasses.replace(self, chains=self.chains[:, swap], slots=self.slots[:, swap])
+
+
+def ranked(
+    z: Float[Tensor, "batch all_links"], chains: int, stray: int, order: str
+) -> Int[Tensor, "batch all_links"]:
+    """Slots as ranks of random numbers, sorted along each chain when its order is fixed; stray links come
+    last in z."""
+    if order != "random":
+        chained, loose = z.split([z.shape[1] - stray, stray], dim=1)
+        chained = chained.unflatten(1, (chains, chained.shape[1] // chains))
+        chained = chained.sort(dim=2, descending=order == "value_first").values
+        z = torch.cat([chained.flatten(1), loose], dim=1)
+    return z.argsort(dim=1).argsort(dim=1)
+
+
+def edges(
+    chains: Int[Tensor, "batch chains all_nodes"], stray: Int[Tensor, "batch distractors 2"]
+) -> Int[Tensor, "batch all_links 2"]:
+    """(key, value) of every link, chain by chain, then the stray ones."""
+    return torch.cat([torch.stack([chains[..., :-1], chains[..., 1:]], -1).flatten(1, 2), stray], dim=1)
+
+
+def in_order(
+    rows: Int[Tensor, "batch all_links slot"], slots: Int[Tensor, "batch all_links"]
+) -> Int[Tensor, "batch all_links slot"]:
+    """The same rows, each in its slot."""
+    return torch.zeros_like(rows).scatter(1, slots[:, :, None].expand(rows.shape), rows)

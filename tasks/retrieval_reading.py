@@ -1,0 +1,45 @@
+"""Retrieval prompts for people and for head scores: which position should look where, and what each token
+says."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from tasks.base import Relation
+
+
+def chain_relations(
+    links: Int[Tensor, "batch chains hops"], query: int, flat_links: int
+) -> tuple[Relation, ...]:
+    """Relations among the query and the links (row 0: the queried chain); `flat_links` value tokens at 1, 3,
+    5, ..."""
+    src, rivals = links[:, 0], links[:, 1:]
+    asker = torch.full_like(src[:, :1], query)
+    hops = src.shape[1]
+    found = [Relation(f"query -> link_{k + 1}", asker, src[:, k : k + 1]) for k in range(hops)]
+    for k in range(hops - 1):
+        here, there = src[:, k : k + 1], src[:, k + 1 : k + 2]
+        found.append(Relation(f"link_{k + 1} -> link_{k + 2}", here, there))
+        found.append(Relation(f"link_{k + 2} -> link_{k + 1}", there, here))
+    if hops > 1 and rivals.shape[1]:
+        before, after = rivals[..., :-1].flatten(1), rivals[..., 1:].flatten(1)
+        found.append(Relation("rival link -> next", before, after))
+        found.append(Relation("rival link -> previous", after, before))
+    if flat_links:
+        values = torch.arange(1, 2 * flat_links, 2, device=links.device).expand(len(links), -1)
+        found.append(Relation("value -> key", values, values - 1))
+    return tuple(found)
+
+
+def token_labels(
+    links: list[list[list[int]]], announced: list[int], queries: list[int], flat: bool
+) -> list[list[str]]:
+    """Labels of every token; `announced` holds the hop asked for (0-based) of each prompt, or nothing."""
+    out = []
+    for i, (row, query) in enumerate(zip(links, queries, strict=True)):
+        tokens = [str(symbol) for link in row for symbol in link] if flat else [f"{k}>{v}" for k, v in row]
+        hop = [f"hop {announced[i] + 1}"] if announced else []
+        out.append(tokens + hop + [str(query) if flat else f"{query}>_"])
+    return out
