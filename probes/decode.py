@@ -1,10 +1,11 @@
-"""Which symbol a site carries: a linear map to one-hot codes, judged by its largest output on prompts it never saw.
+"""Which symbol a site carries: a linear map to one-hot codes, judged by its largest output on prompts it
+never saw.
 
-Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose", accuracy
-from "test". Every read is a classification of its own with the same classes; all share one design per site. Controls: an
-untrained twin read on the same prompts, and labels dealt to other prompts. Accuracy is a share in [0, 1]; what the best
-constant guess gets is 1 over the number of classes for balanced ones. That a symbol can be read does not show that the
-model uses it.
+Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose",
+accuracy from "test". Every read is a classification of its own with the same classes; all share one design
+per site. Controls: an untrained twin read on the same prompts, and labels dealt to other prompts. Accuracy is
+a share in [0, 1]; what the best constant guess gets is 1 over the number of classes for balanced ones. That a
+symbol can be read does not show that the model uses it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Decoder:
         activations: Mapping[str, Float[Tensor, "prompt feature"]],
         labels: Int[Tensor, "prompt read"],
     ) -> None:
-        """Take in a batch. Raises UserError for a label outside the classes, or "test" before the other splits."""
+        """Take in a batch. Raises UserError for a label outside the classes, or "test" before the other
+        splits.
+        """
         if labels.shape[1] != len(self.reads) or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
             raise UserError(f"labels must be {len(self.reads)} a prompt, each from 0 to {self.classes - 1}")
         dealt = labels[torch.randperm(len(labels), generator=self._deal)]
@@ -75,7 +78,9 @@ class Decoder:
         self._hits.setdefault((site, "shuffled"), []).append(other == dealt)
 
     def table(self, twin: Decoder | None = None) -> pd.DataFrame:
-        """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as "untrained"."""
+        """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as
+        "untrained".
+        """
         hits = dict(self._hits)
         if twin is not None:
             hits |= {
