@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.models.config import ModelConfig, build_model, parse_model
+    from interp.models.linear_config import LinearConfig
     from interp.models.lstm_config import LSTMConfig
     from interp.models.transformer_config import TransformerConfig
 
@@ -18,9 +19,10 @@ _HOMES = {
     "parse_model": "config",
     "TransformerConfig": "transformer_config",
     "LSTMConfig": "lstm_config",
+    "LinearConfig": "linear_config",
 }
 
-__all__ = ["LSTMConfig", "ModelConfig", "TransformerConfig", "build_model", "parse_model"]
+__all__ = ["LSTMConfig", "LinearConfig", "ModelConfig", "TransformerConfig", "build_model", "parse_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
+from interp.models.linear_config import LinearConfig
 from interp.models.lstm_config import LSTMConfig
 from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface, first_problem
 from tasks.errors import UserError
 
 ModelConfig = Annotated[
-    TransformerConfig | LSTMConfig,
+    TransformerConfig | LSTMConfig | LinearConfig,
     Field(discriminator="kind"),
 ]
 

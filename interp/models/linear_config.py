@@ -1,0 +1,50 @@
+"""Settings of the linear transformer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from interp.models.settings import Dtype, ModelSettings, check_interface, refuse_too_many
+from tasks.base import Interface
+
+
+class LinearConfig(ModelSettings):
+    """Attention layers alone on tokens [x; y], each with a value matrix P and a query-key matrix Q of width
+    d + 1.
+
+    `family`: "gd" trains one d by d preconditioner A per layer (Q = blockdiag(A, 0), P's corner 1); "gd++" also the
+    upper block B of P, which rewrites the covariates; "full" trains all of P and Q. `corner` is where the label
+    corner of a full P starts ("random": like the rest; 1 in the other families). `attention` is the nonlinearity of
+    the scores: none, relu, or softmax. Weights start normal with standard deviation `init_std`.
+    """
+
+    kind: Literal["linear"] = "linear"
+    n_layers: int = Field(ge=1)
+    family: Literal["gd", "gd++", "full"] = "gd++"
+    attention: Literal["linear", "relu", "softmax"] = "linear"
+    init_std: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    corner: float | Literal["random"] = 1.0
+    dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LinearConfig:
+        if self.family != "full" and self.corner != 1.0:
+            raise ValueError(f"corner is 1 in family {self.family!r}; only family 'full' trains it")
+        return self
+
+    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
+        """The model of these settings for a task of merged tokens [x; y]. Raises UserError for any other
+        task.
+        """
+        from interp.models.linear import LinearTransformer
+
+        if interface.inputs != "continuous" or interface.read_positions != (interface.n_ctx - 1,):
+            self.refuse("reads tokens [x; y] with the query last: use a regression task with layout 'merged'")
+        if interface.d_out != 1 or interface.d_in < 2 or interface.n_ctx < 2:
+            self.refuse("needs covariates, one label and at least one example before the query")
+        check_interface(self, interface, interface.d_in)
+        refuse_too_many(2 * self.n_layers * interface.d_in**2, self.n_layers, "the layers")
+        return LinearTransformer(self, interface, seed)
