@@ -8,8 +8,9 @@ predictions a prompt (x-positions of a regression prompt, hops of a retrieval pr
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -128,7 +129,7 @@ class Task(BaseModel):
 
     @property
     def label_variance(self) -> float:
-        """Variance of a real-valued target, the unit in which its errors are counted; 1 unless a task says otherwise."""
+        """Variance of a real-valued target, the unit in which errors are counted; 1 unless a task says otherwise."""
         return 1.0
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> Batch:
@@ -236,7 +237,7 @@ def build(settings: dict[str, Any]) -> Task:
     try:
         return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})
     except ValidationError as error:
-        raise UserError(f"task {kind!r}: {first_problem(error)}") from None
+        raise UserError(f"task {kind!r}: {first_problem(error, _REGISTRY[kind].model_fields)}") from None
 
 
 def settings_of(task: Task) -> dict[str, Any]:
@@ -244,9 +245,26 @@ def settings_of(task: Task) -> dict[str, Any]:
     return {"kind": task.kind, **task.model_dump(mode="json")}
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of a validation, as `field: what is wrong (got value)` on one line."""
+def first_problem(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """The first complaint of a validation, as `field: what is wrong (got value)` on one line.
+
+    For an unknown field it names the nearest of the `known` ones.
+    """
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "settings"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known)}"
+    own = problem.get("ctx", {}).get("error")
+    if isinstance(own, ValueError):
+        return f"{where}: {own}"
     got = repr(problem.get("input"))
     return f"{where}: {problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint to append to a complaint about an unknown name: the closest known one, or all of them."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": known are {', '.join(choices)}" if choices else ""
