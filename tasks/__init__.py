@@ -8,17 +8,21 @@ from tasks.base import (
     Relation,
     Task,
     build,
+    check_batch,
     generator,
     kinds,
     register,
     settings_of,
 )
+from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
 
 __all__ = [
     "Batch",
+    "ConditionalBatch",
+    "ConditionalRetrieval",
     "InContextRegression",
     "Interface",
     "Level",
@@ -30,6 +34,7 @@ __all__ = [
     "Task",
     "UserError",
     "build",
+    "check_batch",
     "generator",
     "kinds",
     "register",

@@ -21,10 +21,9 @@ from torch.nn import functional as F
 
 from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
 from tasks.retrieval_draws import Draws, edges, in_order, ranked
-from tasks.retrieval_reading import chain_relations, token_labels
+from tasks.retrieval_reading import chain_relations, exact, hop_loss, hop_score, token_labels
 
 MAX_LINKS = 65536
-MARGIN = 100.0  # logit of the right symbol in `answer`: its cross entropy is 0 in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,33 +234,22 @@ class MultiHopRetrieval(Task):
     ) -> Float[Tensor, "batch read"]:
         """Cross entropy in nats, or mean squared error per coordinate (zero predictor: 1), times the hop's
         weight."""
-        read = self.predictions(outputs)
-        if self.symbols == "gaussian":
-            loss = ((read - batch.targets) ** 2).mean(-1)
-        else:
-            loss = F.cross_entropy(read.transpose(1, 2), batch.targets, reduction="none")
+        loss = hop_loss(self.predictions(outputs), batch.targets)
         return loss * loss.new_tensor(self.weights) if self.weights else loss
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
     ) -> Float[Tensor, "batch read"]:
         """1 where the best guess is right: the largest logit, or the nearest of the prompt's own symbols."""
-        read = self.predictions(outputs)
-        if self.symbols == "discrete":
-            return (read.argmax(-1) == batch.targets).to(outputs)
-        nearest = torch.cdist(read, batch.table.to(read)).argmin(-1)
         wanted = (
             batch.chain[:, 1:] if self.target == "ic" else batch.chain.gather(1, batch.asked[:, None] + 1)
         )
-        return (nearest == wanted).to(outputs)
+        return hop_score(self.predictions(outputs), wanted, batch.table)
 
     def answer(self, batch: RetrievalBatch) -> Float[Tensor, "batch pos d_out"]:
         """The exact answer at the query, zeros elsewhere: the symbols' vectors, or a margin on the right
         logits."""
-        right = batch.targets if self.symbols == "gaussian" else MARGIN * F.one_hot(batch.targets, self.vocab)
-        out = torch.zeros(len(batch), self.interface.n_ctx, self.interface.d_out, device=batch.inputs.device)
-        out[:, -1] = right.flatten(1).to(out)
-        return out.to(batch.table.dtype) if self.symbols == "gaussian" else out
+        return exact(batch.targets, self.interface.n_ctx, self.symbol_width)
 
     def floor(self) -> Level:
         """0 at every read: the chain is in the prompt."""

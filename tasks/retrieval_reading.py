@@ -4,10 +4,43 @@ says."""
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.nn import functional as F
 
 from tasks.base import Relation
+
+MARGIN = 100.0  # logit of the right symbol in `exact`: its cross entropy is 0 in float32
+
+
+def hop_loss(
+    read: Float[Tensor, "batch read symbol"], targets: Shaped[Tensor, "batch read *symbol"]
+) -> Float[Tensor, "batch read"]:
+    """Cross entropy in nats against entries of a vocabulary, or mean squared error per coordinate against vectors."""
+    if targets.is_floating_point():
+        return ((read - targets) ** 2).mean(-1)
+    return F.cross_entropy(read.transpose(1, 2), targets, reduction="none")
+
+
+def hop_score(
+    read: Float[Tensor, "batch read symbol"],
+    names: Int[Tensor, "batch read"],
+    table: Shaped[Tensor, "batch symbols *width"],
+) -> Float[Tensor, "batch read"]:
+    """1 where the best guess is right: the largest logit, or the nearest row of the prompt's own table of vectors."""
+    vectors = table.is_floating_point()
+    guess = torch.cdist(read, table.to(read)).argmin(-1) if vectors else read.argmax(-1)
+    return (guess == names).to(read)
+
+
+def exact(
+    targets: Shaped[Tensor, "batch read *symbol"], n_ctx: int, symbol_width: int
+) -> Float[Tensor, "batch pos d_out"]:
+    """Outputs that give the targets at the last position: their vectors, or a margin on the right logits."""
+    right = targets if targets.is_floating_point() else MARGIN * F.one_hot(targets, symbol_width).float()
+    out = right.new_zeros(len(right), n_ctx, right.shape[1] * symbol_width)
+    out[:, -1] = right.flatten(1)
+    return out
 
 
 def chain_relations(

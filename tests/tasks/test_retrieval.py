@@ -151,6 +151,11 @@ def test_chance_and_elimination_by_monte_carlo(extra, target):
         assert ((level.value - expected).abs() < 4.5 * (0.25 / len(batch)) ** 0.5).all()
 
 
+def test_one_hop_has_levels_too():
+    task = MultiHopRetrieval(hops=1, chains=5)
+    assert task.chance().value.tolist() == task.elimination().value.tolist() == pytest.approx([0.2])
+
+
 def test_default_chance_levels_are_the_published_ones():
     assert MultiHopRetrieval().chance().value.tolist() == pytest.approx([1 / 16, 1 / 16, 1 / 4])
 
