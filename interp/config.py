@@ -7,10 +7,9 @@ stored resolved.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from interp.models.config import ModelConfig
 from interp.presets import preset_names, preset_text
 from interp.train.config import TrainConfig
 from interp.train.files import canonical, sha256
-from tasks.base import Task, build, first_problem, settings_of
+from tasks.base import Task, build, first_problem, nearest, settings_of
 from tasks.errors import UserError
 
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
@@ -101,15 +100,17 @@ def configure(
     data_seed: int | None = None,
     steps: int | None = None,
     overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The run of a preset's name or a TOML file, changed by overrides and then by the named arguments.
 
-    An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. Raises
-    UserError naming the culprit.
+    An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
+    same with values already read. Raises UserError naming the culprit.
     """
     settings = _read(source)
-    for override in overrides:
-        _override(settings, override)
+    for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:
+        *parents, last = key.split(".")
+        _put(settings, parents, last, value, f"setting {key!r}")
     named = {"seed": seed, "init_seed": init_seed, "data_seed": data_seed}
     settings.update({name: value for name, value in named.items() if value is not None})
     if steps is not None:
@@ -125,8 +126,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         return tomllib.loads(preset_text(str(source)))
     path = Path(source)
     if not path.is_file():
-        hint = _nearest(str(source), preset_names())
-        raise UserError(f"{source}: neither a preset ({', '.join(preset_names())}) nor a TOML file{hint}")
+        raise UserError(f"{source}: no TOML file, nor a preset{nearest(str(source), preset_names())}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -135,13 +135,12 @@ def _read(source: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _override(settings: dict[str, Any], text: str) -> None:
-    """Put one `a.b=value` into nested settings."""
+def parse_override(text: str) -> tuple[str, Any]:
+    """`a.b=value` as its dotted key and value. Raises UserError for text of another form."""
     key, equals, value = text.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not all([*parents, last]):
+    if not equals or not all(key.strip().split(".")):
         raise UserError(f"--set {text!r}: write it as key=value, such as train.lr=0.002")
-    _put(settings, parents, last, _toml_value(text, value.strip()), f"--set {text!r}")
+    return key.strip(), _toml_value(text, value.strip())
 
 
 def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, who: str) -> None:
@@ -173,7 +172,7 @@ def _complaint(error: ValidationError, settings: dict[str, Any]) -> str:
         own = problem.get("ctx", {}).get("error")
         return str(own) if isinstance(own, UserError) else first_problem(error)
     known = list(_known_names(where[:-1], settings))
-    return f"unknown setting {'.'.join(_shown(where, settings))!r}{_nearest(where[-1], known)}"
+    return f"unknown setting {'.'.join(_shown(where, settings))!r}{nearest(where[-1], known)}"
 
 
 def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:
@@ -200,10 +199,3 @@ def _known_names(parents: list[str], settings: dict[str, Any]) -> Iterator[str]:
 
 def _members(union: Any) -> list[Any]:
     return list(union.__origin__.__args__)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f": known are {', '.join(sorted(known))}" if known else ""

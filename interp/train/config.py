@@ -6,7 +6,7 @@ are functions of the step alone, so that a resumed run needs no other state for 
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,7 +26,7 @@ class Schedule(BaseModel):
     explicit: tuple[int, ...] = ()
 
     @model_validator(mode="after")
-    def _not_before_the_start(self) -> Self:
+    def _not_before_the_start(self) -> Schedule:
         if any(step < 0 for step in self.explicit):
             raise ValueError("a checkpoint step cannot be negative")
         return self
@@ -65,7 +65,7 @@ class TrainConfig(BaseModel):
     compile: bool = False
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> TrainConfig:
         late = [step for step in self.schedule.explicit if step > self.steps]
         if late:
             raise ValueError(f"checkpoint step {late[0]} lies beyond the last step {self.steps}")

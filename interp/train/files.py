@@ -24,6 +24,7 @@ from tasks.errors import UserError
 
 KEY = "algoscope"
 TEMPORARY = ".writing-"
+_OWN = ("hash", "seal")
 
 
 def canonical(value: Any) -> str:
@@ -95,7 +96,8 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
 def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """A tensor file's bytes: a function of the tensors and facts alone."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    return save(plain, metadata={KEY: canonical({**facts, "hash": tensor_hash(plain)})})
+    stated = {**facts, "hash": tensor_hash(plain)}
+    return save(plain, metadata={KEY: canonical({**stated, "seal": sha256(canonical(stated))})})
 
 
 def unpack(
@@ -125,7 +127,7 @@ def unpack(
     check_facts(path, facts, expected, free)
     if facts["hash"] != tensor_hash(tensors):
         raise UserError(f"{path}: its tensors are not those it was written with (hash differs)")
-    if pack(tensors, {k: v for k, v in facts.items() if k != "hash"}) != data:
+    if pack(tensors, {k: v for k, v in facts.items() if k not in _OWN}) != data:
         raise UserError(f"{path}: its bytes are not as written (header altered or bytes added)")
     return dict(sorted(tensors.items())), facts
 
@@ -163,14 +165,16 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_facts(path: Path, facts: dict, expected: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
-    """UserError unless the facts are exactly those expected, besides `hash` and the `free` ones."""
-    wanted = {*expected, *free, "hash"}
+    """UserError unless the facts are exactly those expected (besides `hash` and the `free` ones) and sealed."""
+    wanted = {*expected, *free, *_OWN}
     if set(facts) != wanted:
         odd = sorted(set(facts) ^ wanted)[0]
         raise UserError(f"{path}: metadata key {odd!r} is {'unknown' if odd in facts else 'missing'}")
     for name, value in expected.items():
         if facts[name] != value or type(facts[name]) is not type(value):
             raise UserError(f"{path}: states {name} {_brief(facts[name])}, should be {_brief(value)}")
+    if facts["seal"] != sha256(canonical({k: v for k, v in facts.items() if k != "seal"})):
+        raise UserError(f"{path}: its metadata is not what was written (seal differs)")
 
 
 def _brief(value: object) -> str:

@@ -9,7 +9,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
@@ -33,7 +33,7 @@ class Recording(BaseModel):
     schedule: tuple[int, ...]
 
     @model_validator(mode="after")
-    def _increasing(self) -> Self:
+    def _increasing(self) -> Recording:
         if not self.schedule or any(
             a >= b for a, b in zip((-1, *self.schedule), self.schedule, strict=False)
         ):

@@ -36,6 +36,7 @@ from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"
 RESUME_FORMAT = "algoscope resume 1"
+_FREE = ("step", "size", "chain")
 _CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
 
 
@@ -120,7 +121,7 @@ class RunFolder:
             return False
         if self.recorded:
             return True
-        return self.resume_path.exists() and header_facts(self.resume_path).get("step") == self.last_step
+        return self.resume_path.exists() and header_facts(self.resume_path)["step"] == self.last_step
 
     @property
     def diverged(self) -> int | None:
@@ -132,7 +133,13 @@ class RunFolder:
         return records[-1].get(key) if records else None
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, checked against their chain."""
+        """The lines of metrics.jsonl, checked against their chain and the length that the resume state states."""
+        if self.resume_path.exists():
+            facts = header_facts(self.resume_path)
+            self._check_resume(facts)
+            least = facts["size"]
+            if not self.metrics_path.exists() or self.metrics_path.stat().st_size < least:
+                raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
         return read_metrics(self.metrics_path, self.config_hash)
 
     def records_until(self, size: int, chain: str) -> list[dict[str, Any]]:
@@ -198,11 +205,16 @@ class RunFolder:
         if not self.resume_path.exists():
             return None
         expected = {"format": RESUME_FORMAT, "config": self.config_hash}
-        tensors, facts = unpack(self.resume_path, expected, free=("step", "size", "chain"))
+        tensors, facts = unpack(self.resume_path, expected, free=_FREE)
+        self._check_resume(facts)
+        return tensors, facts
+
+    def _check_resume(self, facts: dict[str, Any]) -> None:
+        expected = {"format": RESUME_FORMAT, "config": self.config_hash}
+        check_facts(self.resume_path, facts, expected, _FREE)
         whole = type(facts["step"]) is int and type(facts["size"]) is int and isinstance(facts["chain"], str)
         if not whole or not 0 <= facts["step"] <= self.last_step or facts["size"] < 0:
             raise UserError(f"{self.resume_path}: states an impossible step or length")
-        return tensors, facts
 
     def save_resume(self, tensors: Mapping[str, Tensor], step: int, size: int, chain: str) -> None:
         """Replace the point to resume from: weights and optimiser state, and where the metrics stood."""
