@@ -83,25 +83,6 @@ def wired_induction(
         hops=1, chains=chains, vocab=vocab, symbols="discrete", layout="flat", target="ic"
     )
     n_ctx = task.interface.n_ctx
-    one = SHARPNESS * torch.eye(vocab)
-    not_first = torch.zeros(vocab, n_ctx)
-    not_first[:, 0] = -SHARPNESS
-    previous = SHARPNESS * torch.eye(n_ctx).roll(1, 0)
-    previous[0] = 0
-    heads = [
-        Head(
-            0,
-            "previous token",
-            (Match("position", "position", previous),),
-            (_copy("token", "before", vocab),),
-        ),
-        Head(
-            1,
-            "induction",
-            (Match("token", "before", one), Match("token", "position", not_first)),
-            (_copy("token", "answer 1", vocab),),
-        ),
-    ]
     wiring = Wiring(
         slots={
             "token": vocab,
@@ -115,11 +96,33 @@ def wired_induction(
             "token_embed.W_E": {"token": torch.eye(vocab), "junk": _codes(vocab, seed)},
             "positions.W_pos": {"position": torch.eye(n_ctx)},
         },
-        heads=heads,
+        heads=_induction_heads(n_ctx, vocab),
         readout=[("answer 1", LOGIT * torch.eye(vocab))],
     )
     settings = {"mask": "causal", "positions": "learned", "dtype": dtype}
     return _with_decoys(wiring, task, 2, decoys, ("token", "junk"), seed, settings)
+
+
+def _induction_heads(n_ctx: int, vocab: int) -> list[Head]:
+    one = SHARPNESS * torch.eye(vocab)
+    not_first = torch.zeros(vocab, n_ctx)
+    not_first[:, 0] = -SHARPNESS
+    previous = SHARPNESS * torch.eye(n_ctx).roll(1, 0)
+    previous[0] = 0
+    return [
+        Head(
+            0,
+            "previous token",
+            (Match("position", "position", previous),),
+            (_copy("token", "before", vocab),),
+        ),
+        Head(
+            1,
+            "induction",
+            (Match("token", "before", one), Match("token", "position", not_first)),
+            (_copy("token", "answer 1", vocab),),
+        ),
+    ]
 
 
 def _copy(source: str, target: str, width: int) -> Copy:
