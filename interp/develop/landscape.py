@@ -1,0 +1,124 @@
+"""The loss landscape along a run: curvature at its checkpoints and along the steps between them.
+
+Works on any run, whatever model, task or optimiser: everything is taken on one fixed batch (stream
+"curvature"). Directional smoothness between checkpoints t and t' is that of the straight line from one to
+the other; it is the optimiser's own step only where t' = t + 1, and `stride` says how far apart they are.
+Checkpoints in pairs (100, 101, 200, 201, ...) give true steps at a fraction of the disk space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from scipy.optimize import nnls
+from torch import Tensor
+
+from interp.develop.curvature import (
+    Objective,
+    conditioning,
+    diagonal_conditioning,
+    directional_smoothness,
+    hessian,
+    hessian_diagonal,
+    sharpness,
+)  # fmt: skip
+from probes.tables import frame
+from tasks import UserError
+
+if TYPE_CHECKING:
+    from interp.run import Run
+
+
+@dataclass(frozen=True)
+class SmoothnessFit:
+    """How curvature along the path goes with the gradient: |H| <= L0 + L1 |g| as a non-negative least-
+    squares fit, and the slope and correlation of log curvature on log |g|. Steps of negative curvature have
+    no logarithm; they are left out of the latter and counted in `negative`.
+    """
+
+    l0: float
+    l1: float
+    correlation: float
+    slope: float
+    used: int
+    negative: int
+
+
+def smoothness_fit(gradient: Float[Tensor, " step"], smoothness: Float[Tensor, " step"]) -> SmoothnessFit:
+    """Fit of directional smoothness on gradient norms. Raises UserError for fewer than 3 steps of positive
+    curvature.
+
+    Source: (L0, L1)-smoothness of Zhang et al. 2020, shown as a scatter in Ahn et al. 2310.01082.
+    """
+    g, s = gradient.double().numpy(), smoothness.double().numpy()
+    up = (s > 0) & (g > 0)
+    if up.sum() < 3:
+        raise UserError(f"a fit needs at least 3 steps of positive curvature, got {int(up.sum())}")
+    (l0, l1), _ = nnls(np.stack([np.ones_like(g), g], 1), s)
+    x, y = np.log(g[up]), np.log(s[up])
+    slope = np.polyfit(x, y, 1)[0]
+    return SmoothnessFit(
+        float(l0), float(l1), float(np.corrcoef(x, y)[0, 1]), float(slope), int(up.sum()), int((~up).sum())
+    )
+
+
+def run_objective(run: Run, prompts: int) -> Objective:
+    """The objective of a run on its fixed curvature batch."""
+    batch = run.task.sample(run.config.data_seed, "curvature", 0, prompts)
+    return Objective(
+        run.model("last"), run.task, batch.double() if run.config.model.dtype == "float64" else batch
+    )
+
+
+def curvature_table(
+    run: Run, steps: Sequence[int] | str = "all", *, prompts: int = 1000, probes: int = 32, sharp: bool = True
+) -> pd.DataFrame:
+    """Loss, gradient norm, sharpness, robust condition number at each checkpoint, and smoothness to the
+    next one asked.
+
+    Nets of at most 400 parameters have their whole Hessian taken (both condition numbers); larger ones the
+    diagonal estimated from `probes` products (`metric` says so). `sharp` off leaves all Hessian columns out
+    but the path's.
+    """
+    objective = run_objective(run, prompts)
+    asked = run.resolve(steps)  # type: ignore[arg-type]
+    states = {step: objective.flat(run.folder.weights(step)) for step in asked}
+    rows: list[dict[str, object]] = []
+    for step, after in zip(asked, (*asked[1:], None), strict=True):
+        at = states[step]
+        found = {"loss": float(objective.loss(at)), "gradient norm": float(objective.gradient(at).norm())}
+        found |= _bends(objective, at, probes) if sharp else {}
+        rows += [{"step": step, "metric": name, "value": value} for name, value in found.items()]
+        if after is not None and not torch.equal(at, states[after]):
+            along = directional_smoothness(objective, at, states[after])
+            rows.append(
+                {"step": step, "metric": "directional smoothness", "value": along, "stride": after - step}
+            )
+    table = frame(rows)
+    table.insert(0, "run", run.name)
+    table.insert(1, "seed", run.config.seed)
+    return table
+
+
+def _bends(objective: Objective, at: Float[Tensor, " weight"], probes: int) -> dict[str, float]:
+    if len(at) > 400:
+        diagonal, _ = hessian_diagonal(objective, at, probes)
+        return {
+            "sharpness": sharpness(objective, at),
+            "robust condition (estimated diagonal)": diagonal_conditioning(diagonal),
+        }
+    H = hessian(objective, at)
+    found = conditioning(H)
+    return {
+        "sharpness": float(torch.linalg.eigvalsh(H)[-1]),
+        "robust condition (eigenvalues)": found.eigenvalues,
+        "robust condition (diagonal)": found.diagonal,
+        "robust condition (active diagonal)": found.diagonal_active,
+        "active parameters": found.active,
+    }
