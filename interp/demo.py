@@ -5,7 +5,6 @@ The runs train side by side, each in a process of its own with one thread; this 
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from interp.config import configure
 from interp.report.collect import write_report
 from interp.run import load
+from interp.train.progress import reached
 
 PRESETS = ("retrieval", "regression")
 POLL_SECONDS = 1.0
@@ -69,22 +69,13 @@ def _train_all(paths: Sequence[Path], say: Say, overrides: Sequence[str]) -> Non
             done, waiting = wait(waiting, timeout=POLL_SECONDS)
             for future in done:
                 future.result()
-                say(f"     {futures[future].name}: trained ({_step(futures[future]):,} steps)")
+                say(f"     {futures[future].name}: trained ({reached(futures[future]):,} steps)")
             for future in waiting:
                 path = futures[future]
-                tellers[path].tell(path.name, _step(path), totals[path])
+                tellers[path].tell(path.name, reached(path), totals[path])
 
 
 def _train(preset: str, path: Path, overrides: tuple[str, ...]) -> None:
     from interp.train import train
 
     train(configure(preset, overrides=overrides), path)
-
-
-def _step(path: Path) -> int:
-    """The step a training has reached, from the last whole line of its timings."""
-    try:
-        lines = (path / "timing.jsonl").read_text(encoding="utf-8").splitlines()
-        return int(json.loads(lines[-1])["step"])
-    except (OSError, IndexError, ValueError, KeyError):
-        return 0

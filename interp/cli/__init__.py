@@ -22,6 +22,7 @@ app = App(
 COMMANDS = {
     "Train": {
         "train": ("training:train", "Train a preset or a TOML configuration and keep its checkpoints."),
+        "sweep": ("sweeps:sweep", "Train and measure many runs on parallel workers."),
         "resume": ("training:resume", "Go on with a run that was broken off."),
         "demo": ("training:demo", "Train the two demo runs and write their report."),
         "runs": ("training:runs", "List the runs in a folder."),

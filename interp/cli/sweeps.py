@@ -1,0 +1,102 @@
+"""The command for many runs at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.config import parse_override
+from interp.sweep.engine import Progress, run_sweep
+from interp.sweep.plan import parse_seeds, read_plan
+from interp.sweep.results import Sweep
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
+]
+Lists = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
+
+
+def sweep(
+    config: str,
+    /,
+    *,
+    seeds: str | None = None,
+    grid: Lists = None,
+    zip: Lists = None,
+    settings: Annotated[list[str] | None, Parameter(name="--set", negative="", consume_multiple=True)] = None,
+    analyses: Lists = None,
+    out: Path | None = None,
+    workers: int = 2,
+    scheduler: str | None = None,
+    json: Json = False,
+) -> int:
+    """Train and measure many runs on parallel workers; finished ones are skipped, broken-off ones resume.
+
+    Example: interp sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads --workers 2
+
+    Parameters
+    ----------
+    config
+        A preset, or a TOML file with config, set, grid, zip, seeds and analyses.
+    seeds
+        0:8 for 0 to 7, or numbers with commas between.
+    grid
+        key=[values]: every combination is run.
+    zip
+        key=[values], several of one length: they move together.
+    settings
+        key=value for all runs.
+    analyses
+        What to measure at every checkpoint: scores, heads, probe.
+    out
+        Folder of the sweep; runs/sweeps/NAME unless given.
+    workers
+        Processes on this machine, one thread each.
+    scheduler
+        Address of a dask scheduler, or its scheduler file, instead of processes of our own.
+    """
+    changes = {
+        "seeds": parse_seeds(seeds) if seeds else None,
+        "grid": dict(map(parse_override, grid or [])),
+        "zip": dict(map(parse_override, zip or [])),
+        "set": dict(map(parse_override, settings or [])),
+        "analyses": tuple(analyses or ()),
+    }
+    plan = read_plan(config, changes)
+    folder = out or Path("runs/sweeps") / Path(config).stem
+    with show.progress("sweep") as advance:
+        found = run_sweep(
+            plan, folder, workers=workers, scheduler=scheduler, progress=_tell(advance, plan.size)
+        )
+    return _say(found, json)
+
+
+def _tell(advance: Any, total: int) -> Progress:
+    def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
+        advance("runs", done, total)
+        for name, (step, last) in steps.items():
+            advance(name, step, last)
+
+    return tell
+
+
+def _say(found: Sweep, json: bool) -> int:
+    """The summary, and exit code 1 when a run failed."""
+    if json:
+        document = {
+            "sweep": str(found.path),
+            "runs": [cell.name for cell in found.cells],
+            "failures": dict(found.failures),
+        }
+        show.document(document)
+    else:
+        for name, reason in found.failures.items():
+            show.note(f"failed: {name}: {reason}")
+        done = found.plan.size - len(found.failures)
+        show.note(
+            f"{found.path}: {done} of {found.plan.size} runs done; tables: {', '.join(found.plan.analyses)}"
+        )
+    return 1 if found.failures else 0

@@ -1,0 +1,124 @@
+"""A sweep's results as one table: the runs' own tables under each other, with the settings that vary as columns.
+
+Aggregates over seeds use the intervals of `probes.stats`: Student's t for means of fewer than 20 seeds. Missing runs
+are missing rows, and are named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from interp.run import Run, load
+from interp.sweep.plan import Cell, SweepPlan, cells
+from interp.tables import Stamp, read_table, write_table
+from interp.train.files import canonical, sha256, write_atomically
+from interp.train.header import NAME
+from probes.stats import student
+from tasks.errors import UserError
+
+PLAN = "sweep.json"
+FAILURES = "failures.json"
+KEYS = (
+    "layer",
+    "head",
+    "position",
+    "site",
+    "metric",
+    "algorithm",
+    "k",
+    "target",
+    "control",
+    "split",
+    "readout",
+)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep on disk: its plan, its runs, and its tables over all of them."""
+
+    path: Path
+    plan: SweepPlan
+    failures: Mapping[str, str]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every run of the plan, whether it is there or not."""
+        return cells(self.plan)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that are there, in the order of the plan."""
+        return [load(self.path / cell.name) for cell in self.cells if (self.path / cell.name / NAME).exists()]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One analysis over every run. Raises UserError when the sweep did not measure it."""
+        found = read_table(self.path / "analysis" / f"{name}.parquet")
+        if found is None:
+            raise UserError(f"{self.path}: has no table {name!r}; it has {list(self.plan.analyses)}")
+        return found[0]
+
+    def over_seeds(self, name: str) -> pd.DataFrame:
+        """Mean over seeds of every value of an analysis, with Student's t interval (none for a single seed).
+
+        One row for each combination of the varied settings, step and what else names a measurement; `n` counts seeds.
+        """
+        table = self.table(name)
+        keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
+        rows = [
+            {**dict(zip(keys, values, strict=True)), **student(part["value"].tolist()).row()}
+            for values, part in table.groupby(keys, sort=False, dropna=False)
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"Sweep({self.path}: {len(self.runs)} of {self.plan.size} runs{failed})"
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """The sweep kept in a folder. Raises UserError when there is none."""
+    path = Path(path)
+    try:
+        plan = SweepPlan.model_validate(json.loads((path / PLAN).read_text(encoding="utf-8"))["plan"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: holds no sweep ({PLAN} is missing)") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path / PLAN}: not a sweep's plan; make the sweep again into another folder"
+        ) from None
+    failures = path / FAILURES
+    return Sweep(path, plan, json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {})
+
+
+def gather(plan: SweepPlan, out: Path, todo: Sequence[Cell], failures: Mapping[str, str]) -> Sweep:
+    """Write the sweep's tables from its runs' tables, in the order of the plan, and the reasons of failures."""
+    for name in plan.analyses:
+        _gather_one(plan, out, [cell for cell in todo if cell.name not in failures], name)
+    write_atomically(out / FAILURES, canonical(dict(failures)).encode() + b"\n")
+    return Sweep(out, plan, failures)
+
+
+def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> None:
+    parts: list[pd.DataFrame] = []
+    stamps: dict[str, Any] = {}
+    for cell in done:
+        found = read_table(load(out / cell.name).folder.table_path(name))
+        if found is not None:
+            parts.append(found[0].assign(**{key: _plain(value) for key, value in cell.varied.items()}))
+            stamps[cell.name] = found[1].model_dump(mode="json")
+    if parts:
+        plan_hash = sha256(plan.model_dump_json())
+        stamp = Stamp(analysis=name, key="sweep", config=plan_hash, checkpoints={}, settings={"runs": stamps})
+        write_table(out / "analysis" / f"{name}.parquet", pd.concat(parts, ignore_index=True), stamp)
+
+
+def _plain(value: Any) -> Any:
+    """A varied setting as a cell of a table; lists as text."""
+    return canonical(value) if isinstance(value, (list, tuple, dict)) else value
