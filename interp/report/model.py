@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,47 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A place in the circuit: a "token" that is read, a "head" or "mlp" that writes at a position, or the "output".
+
+    `name` is what edges call it; `head` counts only for heads, `layer` for heads and MLPs.
+    """
+
+    name: str
+    kind: Literal["token", "head", "mlp", "output"]
+    position: int
+    layer: int = 0
+    head: int = 0
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Which nodes act on which, and how strongly, at each checkpoint.
+
+    `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
+    answer) and, where it is known, `ci_low, ci_high`. `tokens` labels every position of the prompt.
+    """
+
+    tokens: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    edges: pd.DataFrame
+    unit: str = "effect"
+
+    def __post_init__(self) -> None:
+        names = [node.name for node in self.nodes]
+        if len(set(names)) < len(names):
+            raise UserError(f"circuit: two nodes have one name among {sorted(names)}")
+        lacking = [c for c in ("source", "target", "step", "value") if c not in self.edges.columns]
+        if lacking:
+            raise UserError(f"circuit: the edges lack the columns {lacking}; add them")
+        ends = {str(end) for column in ("source", "target") for end in self.edges[column]}
+        if unknown := sorted(ends - set(names)):
+            raise UserError(f"circuit: edges name the nodes {unknown}, which are not among its nodes")
+        if outside := [n.name for n in self.nodes if not 0 <= n.position < len(self.tokens)]:
+            raise UserError(f"circuit: nodes {outside} stand outside a prompt of {len(self.tokens)} tokens")
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything a page says about one run.
 
@@ -105,6 +147,7 @@ class RunReport:
     probes: pd.DataFrame | None = None
     emergence: pd.DataFrame | None = None
     attention: tuple[Attention, ...] = ()
+    circuit: Circuit | None = None
     lower_is_better: tuple[str, ...] = ("loss",)
     labels: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -22,13 +20,28 @@ import pandas as pd
 from markupsafe import Markup
 
 from interp.report.model import Attention, Fact, RunReport
-from interp.report.payload import number, payload
+from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
+from interp.train.files import cannot_write, write_atomically
 from tasks.errors import UserError
 
-SCRIPTS = ("core", "figure", "track", "learning", "heads", "probes", "emergence", "attention", "main")
+SCRIPTS = (
+    "core",
+    "figure",
+    "track",
+    "learning",
+    "circuit",
+    "heads",
+    "probes",
+    "emergence",
+    "attention",
+    "main",
+)
 MOST_ROWS = 48
-COLUMNS = ("layer", "head", "position", "site", "subject", "target", "algorithm", "k", "metric", "control")
+COLUMNS = (
+    *("layer", "head", "position", "site", "subject", "target", "algorithm", "k", "metric", "control"),
+    *("before", "step", "value", "ci_low", "ci_high", "unit"),
+)
 
 
 def render(pages: Sequence[RunReport]) -> str:
@@ -57,20 +70,16 @@ def render(pages: Sequence[RunReport]) -> str:
 
 
 def write(html: str, path: str | Path) -> Path:
-    """Write the page whole or not at all: a temporary file beside it, synced, then renamed."""
+    """Write the page whole or not at all, into a folder that is made if need be.
+
+    Raises UserError when the place cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    write_atomically(path, html.encode())
     return path
 
 
@@ -117,19 +126,19 @@ def _last(table: pd.DataFrame | None) -> dict[str, Any] | None:
     """The last checkpoint's rows of a table, for readers without scripts and for copying."""
     if table is None:
         return None
-    last = table[table["step"] == table["step"].max()] if "value" in table.columns else table
-    names = [c for c in COLUMNS if c in last.columns and last[c].notna().any()]
-    names += [c for c in ("before", "step", "value", "ci_low", "ci_high", "unit") if c in last.columns]
-    rows = [[_cell(v) for v in row] for row in last[names].head(MOST_ROWS).itertuples(index=False)]
-    return {"columns": names, "rows": rows, "left_out": max(0, len(last) - MOST_ROWS)}
+    rows = rows_of(table)
+    if "value" in table.columns:
+        last = max(row["step"] for row in rows)
+        rows = [row for row in rows if row["step"] == last]
+    names = [c for c in COLUMNS if any(given(row.get(c)) for row in rows)]
+    cells = [[_cell(row[c]) for c in names] for row in rows[:MOST_ROWS]]
+    return {"columns": names, "rows": cells, "left_out": max(0, len(rows) - MOST_ROWS)}
 
 
 def _cell(value: Any) -> str:
-    if pd.isna(value):
+    if not given(value):
         return "–"
-    if isinstance(value, float):
-        return "–" if number(value) is None else f"{value:.4g}"
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @cache

@@ -27,7 +27,22 @@ function attentionViews(run) {
   const select = [...controls.querySelectorAll("select")].find((s) => s.options[0].textContent === "layer 0");
   if (select) select.value = state.layer;
   tellAttention(run, state);
+  run.showHead = async (layer, head) => {
+    if (layer >= run.attention[state.prompt].shape[1]) return;
+    state.layer = layer;
+    if (select) select.value = layer;
+    article(run).querySelector(`#h-attention-${run.index}`).scrollIntoView({ block: "start" });
+    await showAttention(run, state, place);
+    press(place, `L${layer}H${head}`);
+  };
   addView(place, () => {}, (el) => showAttention(run, state, el));
+}
+
+/** Choose a head as a reader would, as soon as CircuitsVis has drawn its small map. */
+function press(place, name, tries = 100) {
+  const label = [...place.querySelectorAll(".stage h4")].find((heading) => heading.textContent === name);
+  if (label) label.click();
+  else if (tries > 0) setTimeout(() => press(place, name, tries - 1), 30);
 }
 
 function tellAttention(run, state) {

@@ -25,6 +25,7 @@ function start() {
   byId("bar").hidden = false;
   for (const run of page.runs) {
     learningViews(run);
+    circuitViews(run);
     headViews(run);
     probeViews(run);
     emergenceViews(run);

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.report.model import Attention, Fact, Link, RunReport
+from interp.report.model import Attention, Circuit, Fact, Link, Node, RunReport
 
 
 def rise(step: np.ndarray | int, middle: float, width: float = 220.0) -> np.ndarray:
@@ -136,6 +136,7 @@ def retrieval() -> Callable[..., RunReport]:
                 [*emergence, {"subject": "L2H2", "metric": "link_2->link_3", "step": np.nan}]
             ),
             attention=(softmax_attention(rng, steps, names),),
+            circuit=circuit(steps, names),
             labels={
                 "loss": "cross-entropy (nats)",
                 "accuracy": "share of prompts answered right",
@@ -145,6 +146,40 @@ def retrieval() -> Callable[..., RunReport]:
         )
 
     return build
+
+
+def circuit(steps: tuple[int, ...], tokens: list[str]) -> Circuit:
+    """Three heads in a row carry the answer, one works against it, one does nothing."""
+    last = len(tokens) - 1
+    places = [min(p, last - 1) for p in (5, 17, 30)]
+    nodes = [Node(f"link {k + 1}", "token", p) for k, p in enumerate(places)]
+    chain = [
+        Node("L0H1", "head", last, 0, 1),
+        Node("L1H3", "head", last, 1, 3),
+        Node("L2H0", "head", last, 2, 0),
+    ]
+    others = [
+        Node("L1H2", "head", last, 1, 2),
+        Node("L2H3", "head", last, 2, 3),
+        Node("answer", "output", last),
+    ]
+    rows = []
+    for s in steps:
+        up = [float(rise(s, m)) for m in (650, 1400, 2500)]
+        effects = [(f"link {k + 1}", chain[k].name, 0.9 * up[k]) for k in range(3)]
+        effects += [
+            ("L0H1", "L1H3", 0.8 * up[1]),
+            ("L1H3", "L2H0", 0.8 * up[2]),
+            ("L2H0", "answer", 0.95 * up[2]),
+        ]
+        effects += [("L1H2", "answer", -0.25 * up[1]), ("L2H3", "answer", 0.01)]
+        rows += [
+            {"source": a, "target": b, "step": s, "value": v, "ci_low": v - 0.04, "ci_high": v + 0.04}
+            for a, b, v in effects
+        ]
+    return Circuit(
+        tuple(tokens), (*nodes, *chain, *others), pd.DataFrame(rows), "share of the logit difference"
+    )
 
 
 def softmax_attention(rng: np.random.Generator, steps: tuple[int, ...], tokens: list[str]) -> Attention:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -118,6 +119,7 @@ def test_every_figure_draws_and_nothing_leaves_the_page(opened, retrieval, regre
         "probe-map",
         "probe-controls",
         "attention",
+        "circuit",
     ):
         page.see(view)
     assert page.page.locator("#run-1").is_hidden()
@@ -125,7 +127,7 @@ def test_every_figure_draws_and_nothing_leaves_the_page(opened, retrieval, regre
     for view in ("loss", "scores", "probe-map", "probe-controls", "attention"):
         page.see(view, run=1)
     assert page.page.locator("#run-0").is_hidden()
-    assert page.page.locator("#run-1 .absent").count() == 2
+    assert page.page.locator("#run-1 .absent").count() == 3
     page.quiet()
 
 
@@ -249,6 +251,44 @@ def test_the_policy_stops_a_script_that_got_in(opened, retrieval):
     page.page.wait_for_timeout(300)
     assert page.page.evaluate("window.__hit") is None
     assert page.page.evaluate("window.__csp.length") >= 2
+
+
+def test_the_circuit_moves_with_the_slider_and_opens_a_head(opened, retrieval):
+    run = retrieval(count=12, tokens=12)
+    page = opened(run)
+    circuit = page.see("circuit")
+    widths = "e => [...e.querySelectorAll('path')].map(p => Number(p.getAttribute('stroke-width')))"
+    late = circuit.evaluate(widths)
+    page.page.locator("#slider").fill("0")
+    page.page.wait_for_function("e => e.dataset.step === '0'", arg=circuit.element_handle())
+    early = circuit.evaluate(widths)
+    assert late[5] == 12
+    assert early[5] == 1
+    head = circuit.locator('[data-node="L1H3"]')
+    head.focus()
+    told = page.page.locator("#run-0 [data-part='circuit-told']")
+    assert "L1H3 at step 0" in told.inner_text()
+    page.page.keyboard.press("Enter")
+    assert page.see("circuit-lines").evaluate("e => e.data.filter(t => t.name).length") == 3
+    page.page.get_by_role("button", name="Show the attention of L1H3").click()
+    stage = page.see("attention")
+    page.page.wait_for_function("e => e.dataset.layer === '1'", arg=stage.element_handle())
+    page.page.wait_for_function(
+        "e => e.querySelectorAll('h3')[1]?.textContent.includes('L1H3')", arg=stage.element_handle()
+    )
+    page.quiet()
+
+
+def test_the_circuit_is_saved_as_svg(opened, retrieval, tmp_path):
+    page = opened(retrieval(count=4, tokens=12, label="<b>&"))
+    page.see("circuit")
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Save as SVG").click()
+    download.value.save_as(tmp_path / "circuit.svg")
+    root = ElementTree.parse(tmp_path / "circuit.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "<b>&" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    page.quiet()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.report.model import Attention, Link, RunReport
-from interp.report.payload import MOST_POINTS, curves, number, panels, payload
+from interp.report.model import Attention, Circuit, Link, Node, RunReport
+from interp.report.payload import MOST_POINTS, curves, number, panels, payload, rows_of
 from interp.report.quantise import from_bytes, pack
 from tasks.errors import UserError
 
@@ -84,7 +84,7 @@ def test_panels_put_every_value_in_its_row_and_step():
             for m in "ab"
         ]
     )
-    made = panels(table, table["row"], ("metric",), "t")
+    made = panels(rows_of(table), lambda row: str(row["row"]), ("metric",), "t")
     assert [p["keys"]["metric"] for p in made] == ["a", "b"]
     assert made[1]["steps"] == [0, 5]
     assert made[1]["rows"] == ["1", "2"]
@@ -102,7 +102,7 @@ def test_a_missing_measurement_is_null_and_a_missing_control_is_none():
             "control": None,
         }
     )
-    (panel,) = panels(table, table["row"], ("metric", "control"), "t")
+    (panel,) = panels(rows_of(table), lambda row: str(row["row"]), ("metric", "control"), "t")
     assert panel["keys"]["control"] == "none"
     assert panel["value"] == [[1.0, None], [None, 3.0]]
 
@@ -110,7 +110,7 @@ def test_a_missing_measurement_is_null_and_a_missing_control_is_none():
 def test_two_values_for_one_cell_are_refused():
     table = pd.DataFrame({"step": [3, 3], "row": ["hop 1", "hop 1"], "metric": "m", "value": [1.0, 2.0]})
     with pytest.raises(UserError, match="two values for hop 1 at step 3"):
-        panels(table, table["row"], ("metric",), "scores")
+        panels(rows_of(table), lambda row: str(row["row"]), ("metric",), "scores")
 
 
 def test_long_curves_are_averaged_and_keep_the_first_step():
@@ -126,6 +126,27 @@ def test_long_curves_are_averaged_and_keep_the_first_step():
 def test_short_curves_are_kept_as_they_are():
     made = curves(pd.DataFrame({"step": [4, 0, 2], "loss": [1.0, 3.0, np.nan]}))
     assert made == {"steps": [0.0, 2.0, 4.0], "each": 1, "series": {"loss": [3.0, None, 1.0]}}
+
+
+def test_a_circuit_keeps_the_order_of_its_edges(retrieval):
+    made = payload(retrieval(count=4))["circuit"]
+    assert made["ends"][0] == ["link 1", "L0H1"]
+    assert made["rows"][0] == "link 1 → L0H1"
+    assert [len(row) for row in made["value"]] == [4] * len(made["ends"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "complaint"),
+    [
+        ((Node("a", "token", 0),), r"name the nodes \['b'\]"),
+        ((Node("a", "token", 0), Node("b", "output", 7)), r"nodes \['b'\] stand outside"),
+        ((Node("a", "token", 0), Node("a", "output", 0)), "two nodes have one name"),
+    ],
+)
+def test_a_circuit_that_does_not_hang_together_is_refused(nodes, complaint):
+    edges = pd.DataFrame({"source": ["a"], "target": ["b"], "step": [0], "value": [1.0]})
+    with pytest.raises(UserError, match=complaint):
+        Circuit(("x", "y"), nodes, edges)
 
 
 def test_numbers_keep_five_digits():

@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from interp.report import page
 from interp.report.model import Fact, RunReport
 from interp.report.page import as_json, render, write
 from tasks.errors import UserError
@@ -98,6 +97,7 @@ def test_hostile_labels_become_text_everywhere(retrieval):
         "heads": run.heads.assign(metric=HOSTILE + run.heads["metric"]),
         "probes": run.probes.assign(site=HOSTILE + run.probes["site"]),
         "emergence": run.emergence.assign(subject=HOSTILE),
+        "circuit": replace(run.circuit, unit=HOSTILE),
     }
     run = replace(
         run,
@@ -130,7 +130,7 @@ def test_a_given_reason_takes_the_place_of_the_usual_one(regression):
 
 
 def test_a_run_with_nothing_says_so_for_every_section():
-    assert render([RunReport(title="empty", verdict="", steps=(0,))]).count('class="absent"') == 6
+    assert render([RunReport(title="empty", verdict="", steps=(0,))]).count('class="absent"') == 7
 
 
 def test_without_scripts_the_last_checkpoint_is_still_there(retrieval):
@@ -168,10 +168,16 @@ def test_a_write_that_fails_leaves_the_old_page(tmp_path, monkeypatch):
     path = write("old", tmp_path / "report.html")
 
     def broken(*_):
-        raise OSError("disk full")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.os, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(UserError, match="cannot be written"):
         write("new", path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write("page", tmp_path / "file" / "report.html")

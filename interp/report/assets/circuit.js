@@ -1,0 +1,155 @@
+// The circuit: positions across, layers up, heads at their nodes, edges as wide as their causal effect.
+// Everything is drawn with attributes of its own, so that the exported SVG looks the same outside the page.
+
+const SVG = "http://www.w3.org/2000/svg";
+const CELL = { height: 74, top: 26, bottom: 46, left: 62, right: 16, width: 1124 };
+
+function circuitViews(run) {
+  const c = run.circuit;
+  if (!c) return;
+  const state = { chosen: null, edges: [] };
+  const places = ["circuit", "circuit-lines"].map((name) => part(run, name));
+  const told = article(run).querySelector('[data-part="circuit-told"]');
+  const pick = (node) => {
+    state.chosen = state.chosen === node.name ? null : node.name;
+    places[1].hidden = state.chosen === null;
+    redraw(places);
+  };
+  const controls = article(run).querySelector('[data-controls="circuit"]');
+  const save = make("button", "Save as SVG", { type: "button" });
+  save.addEventListener("click", () => saveSvg(places[0].querySelector("svg"), `${run.title} circuit`));
+  controls.append(save);
+  addView(places[0], (el) => drawCircuit(run, state, el, pick, told), (el) => moveCircuit(run, state, el));
+  addView(places[1], (el) => drawTouching(run, state, el), (el) => state.chosen && movePoint(run, el));
+  caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
+    `width is the causal effect (${c.unit}) of one node on the next at the chosen checkpoint: blue where it serves the answer, orange and ` +
+    "dashed where it works against it, thin grey where its 95% interval includes zero. Hover or focus a node for its numbers; " +
+    "press it to see its effects over training, and its attention further down.");
+}
+
+/** Positions that carry nodes get more room than bare tokens; a node's place depends on its neighbours in a cell. */
+function circuitPlaces(c) {
+  const busy = new Map();
+  for (const node of c.nodes) {
+    if (node.kind === "token" || node.kind === "output") continue;
+    const key = `${node.layer}/${node.position}`;
+    busy.set(key, [...(busy.get(key) || []), node.name]);
+  }
+  const most = (p) => Math.max(0, ...[...busy].filter(([k]) => k.endsWith(`/${p}`)).map(([, v]) => v.length));
+  const weights = c.tokens.map((_, p) => 1 + 1.6 * most(p));
+  const room = (CELL.width - CELL.left - CELL.right) / weights.reduce((a, b) => a + b, 0);
+  const edges = weights.reduce((all, w) => [...all, all.at(-1) + w * room], [CELL.left]);
+  const layers = 1 + Math.max(0, ...c.nodes.map((n) => n.layer));
+  const height = CELL.top + CELL.bottom + CELL.height * (layers + 1);
+  const x = (p, share = 0.5) => edges[p] + share * (edges[p + 1] - edges[p]);
+  const y = (row) => height - CELL.bottom - CELL.height * row;
+  const at = new Map(c.nodes.map((node) => {
+    const cell = busy.get(`${node.layer}/${node.position}`) || [];
+    const share = (cell.indexOf(node.name) + 0.5) / Math.max(1, cell.length);
+    const row = node.kind === "token" ? 0 : node.kind === "output" ? layers + 0.75 : node.layer + 1;
+    return [node.name, { x: x(node.position, node.kind === "head" || node.kind === "mlp" ? share : 0.5), y: y(row) }];
+  }));
+  return { at, x, y, layers, height };
+}
+
+function draw(parent, tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+function drawCircuit(run, state, element, pick, told) {
+  const c = run.circuit;
+  const p = circuitPlaces(c);
+  const svg = document.createElementNS(SVG, "svg");
+  for (const [k, v] of Object.entries({ viewBox: `0 0 ${CELL.width} ${p.height}`, role: "group", "aria-label": "Circuit", "font-family": ink("sans"), "font-size": 12 })) svg.setAttribute(k, v);
+  for (let layer = 0; layer < p.layers; layer += 1) {
+    draw(svg, "line", { x1: CELL.left, x2: CELL.width - CELL.right, y1: p.y(layer + 1), y2: p.y(layer + 1), stroke: ink("rule") });
+    draw(svg, "text", { x: 4, y: p.y(layer + 1) + 4, fill: ink("muted") }, `layer ${layer}`);
+  }
+  draw(svg, "text", { x: 4, y: p.y(0) + 24, fill: ink("muted") }, "token");
+  c.tokens.forEach((token, i) => draw(svg, "text", {
+    x: p.x(i), y: p.y(0) + 24, fill: ink("ink"), "text-anchor": "middle", "font-size": c.tokens.length > 24 ? 10 : 12,
+  }, token.length > 8 ? `${token.slice(0, 7)}…` : token));
+  state.edges = c.ends.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
+  for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { told.textContent = tellNode(run, node); }, run);
+  element.replaceChildren(svg);
+}
+
+function drawEdge(svg, from, to) {
+  const lift = 0.5 * (to.y - from.y);
+  const path = draw(svg, "path", { d: `M${from.x},${from.y} C${from.x},${from.y + lift} ${to.x},${to.y - lift} ${to.x},${to.y}`, fill: "none", "stroke-linecap": "round" });
+  draw(path, "title", {});
+  return path;
+}
+
+function drawNode(svg, node, at, chosen, press, tell, run) {
+  const group = draw(svg, "g", { tabindex: 0, role: "button", "aria-label": node.name, "data-node": node.name });
+  draw(group, "title", {}, node.name);
+  const line = { stroke: ink(chosen ? "accent" : "ink"), "stroke-width": chosen ? 3 : 1.3, fill: ink("card") };
+  if (node.kind === "token") draw(group, "circle", { cx: at.x, cy: at.y, r: 4, ...line });
+  else if (node.kind === "head") draw(group, "circle", { cx: at.x, cy: at.y, r: 15, ...line });
+  else draw(group, "rect", { x: at.x - 22, y: at.y - 12, width: 44, height: 24, rx: 4, ...line });
+  const text = { head: `H${node.head}`, mlp: "MLP", output: "output", token: "" }[node.kind];
+  if (text) draw(group, "text", { x: at.x, y: at.y + 4, "text-anchor": "middle", fill: ink("ink") }, text);
+  const act = () => { press(); if (node.kind === "head" && run.showHead) tell(); };
+  group.addEventListener("click", act);
+  group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); } });
+  group.addEventListener("pointerenter", tell);
+  group.addEventListener("focus", tell);
+}
+
+function moveCircuit(run, state, element) {
+  const c = run.circuit;
+  const i = nearest(c.steps, page.step);
+  const top = Math.max(...c.value.flat().map((v) => Math.abs(v ?? 0)), 1e-12);
+  state.edges.forEach((path, e) => {
+    const value = c.value[e][i] ?? 0;
+    const unsure = c.low && c.low[e][i] !== null && c.low[e][i] <= 0 && c.high[e][i] >= 0;
+    path.setAttribute("stroke", unsure ? ink("faint") : inks("series")[value < 0 ? 1 : 0]);
+    path.setAttribute("stroke-width", unsure ? 1 : Math.max(0.6, (12 * Math.abs(value)) / top).toFixed(2));
+    path.setAttribute("stroke-dasharray", !unsure && value < 0 ? "7 5" : "none");
+    path.setAttribute("stroke-opacity", unsure ? 0.7 : 0.75);
+    path.firstChild.textContent = `${c.rows[e]}: ${number(value)} ${interval(c, e, i)}`;
+  });
+  element.dataset.step = c.steps[i];
+}
+
+const touching = (c, name) => c.ends.map((ends, e) => (ends.includes(name) ? e : -1)).filter((e) => e >= 0);
+
+function tellNode(run, node) {
+  const c = run.circuit;
+  const i = nearest(c.steps, page.step);
+  const found = touching(c, node.name).sort((a, b) => Math.abs(c.value[b][i] ?? 0) - Math.abs(c.value[a][i] ?? 0)).slice(0, 4);
+  const said = found.map((e) => `${c.rows[e]}: ${number(c.value[e][i])} ${interval(c, e, i)}`);
+  return `${node.name} at step ${whole(c.steps[i])}. ${said.join("; ")}`;
+}
+
+/** Effects of the chosen node's edges over training, and the way to its attention. */
+function drawTouching(run, state, element) {
+  const c = run.circuit;
+  const node = c.nodes.find((n) => n.name === state.chosen);
+  const controls = article(run).querySelector('[data-controls="circuit"]');
+  controls.querySelector(".to-attention")?.remove();
+  if (!node) return;
+  if (node.kind === "head" && run.showHead) {
+    const button = make("button", `Show the attention of ${node.name}`, { type: "button", class: "to-attention" });
+    button.addEventListener("click", () => run.showHead(node.layer, node.head));
+    controls.append(button);
+  }
+  const colours = inks("series");
+  const traces = touching(c, node.name).slice(0, 6).flatMap((e, i) => ribbon(c.steps, c, e, colours[i], { dash: DASHES[i] }));
+  plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(c.unit) } } });
+}
+
+function saveSvg(svg, name) {
+  const copy = svg.cloneNode(true);
+  copy.setAttribute("xmlns", SVG);
+  copy.setAttribute("style", `background:${ink("paper")}`);
+  const url = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
+  const link = make("a", "", { href: url, download: `${name.replace(/[^\w -]+/g, "_")}.svg` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
