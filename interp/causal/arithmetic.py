@@ -1,0 +1,97 @@
+"""The transformer's arithmetic on slices of positions, for the fast engine: what a block does to some rows.
+
+Written against the model's own weights and settings, tested against its hooked forward pass. Leading axes: `site` (runs
+that differ in what was patched), then `batch`. Rows are destination positions, columns source positions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from interp.models.components import EPS, allowed
+from tasks.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """Scores to weights for any rows: softmax adds `bias`; linear and relu multiply by `weight`."""
+
+    kind: str
+    bias: Float[Tensor, "pos pos"]
+    weight: Float[Tensor, "pos pos"]
+
+    @classmethod
+    def of(cls, config: Any, n_pos: int, like: Tensor) -> Mask:
+        """The mask of a model's settings for prompts of `n_pos` tokens."""
+        seen = allowed(n_pos, config, like.device)
+        keys = seen.sum(-1, keepdim=True).to(like.dtype)
+        scale = {"n": keys[-1:], "position": keys}.get(config.scale, torch.ones_like(keys))
+        bias = torch.zeros(n_pos, n_pos, dtype=like.dtype, device=like.device).masked_fill(~seen, -torch.inf)
+        return cls(config.attention, bias, seen.to(like.dtype) / scale)
+
+    def pattern(self, scores: Float[Tensor, "*lead row pos"], rows: Any) -> Float[Tensor, "*lead row pos"]:
+        """Attention weights of some rows. Overwrites `scores`."""
+        if self.kind == "softmax":
+            return torch.softmax(scores.add_(self.bias[rows]), -1)
+        if self.kind == "relu":
+            scores.relu_()
+        return scores.mul_(self.weight[rows])
+
+
+def norm(layer_norm: Any, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:
+    """LayerNorm without hooks; the identity where the model has none."""
+    if layer_norm is None:
+        return x
+    return F.layer_norm(x, x.shape[-1:], layer_norm.w, layer_norm.b, EPS)
+
+
+def project(
+    attn: Any, name: str, x: Float[Tensor, "site batch pos d_model"]
+) -> Float[Tensor, "site batch head pos k"]:
+    """Queries, keys or values of some positions."""
+    out = x @ getattr(attn, f"w_{name}")
+    bias = getattr(attn, f"b_{name}")
+    out = out if bias is None else out.add_(bias)
+    return out.unflatten(-1, (attn.heads, attn.width)).transpose(2, 3)
+
+
+def score_scale(config: Any) -> float:
+    """What scores are divided by before the mask."""
+    return float(config.head_width) ** 0.5 if config.scale == "sqrt_d_head" else 1.0
+
+
+def mlp(block: Any, resid_mid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:
+    """The block's stream after its MLP, from the stream before it (the same where there is no MLP)."""
+    if block.mlp is None:
+        return resid_mid
+    hidden = norm(block.ln2, resid_mid) @ block.mlp.W_in
+    if block.mlp.b_in is not None:
+        hidden = hidden.add_(block.mlp.b_in)
+    return resid_mid + neurons_out(block.mlp, hidden)
+
+
+def neurons_out(layer: Any, pre: Float[Tensor, "*lead d_mlp"]) -> Float[Tensor, "*lead d_model"]:
+    """An MLP's output from its pre-activations."""
+    out = layer.activation(pre) @ layer.W_out
+    return out if layer.bias_out is None else out.add_(layer.bias_out)
+
+
+def unembed(model: Any, resid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_out"]:
+    """Outputs from the stream after the last block, without hooks."""
+    out = norm(model.ln_final if model.config.layer_norm != "none" else None, resid) @ model.W_U
+    return out if model.bias_U is None else out + model.bias_U
+
+
+def require_transformer(model: Any) -> None:
+    """Raises UserError for a model that is not the hooked transformer."""
+    if getattr(model.config, "kind", None) != "transformer":
+        kind = getattr(model.config, "kind", type(model).__name__)
+        raise UserError(
+            f"the fast engine and edges know the transformer only, not {kind!r}: use engine='hooks'"
+        )

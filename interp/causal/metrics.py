@@ -1,0 +1,179 @@
+"""Metrics of a patched run: one number a prompt, and the scale on which corrupt is 0 and clean is 1.
+
+Every metric is measured against the *clean* prompt's targets, whichever way one patches. The normalised effect of a
+patched run m is (m - m_corrupt) / (m_clean - m_corrupt), a ratio of means over prompts (a ratio a prompt would divide by
+noise), with a bootstrap of whole prompts. It is unbounded: a patch may overshoot 1 or fall below 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probes.stats import DRAWS, Intervals, ratio
+from tasks.base import Pair, Task
+from tasks.errors import UserError
+
+MetricName = Literal["loss", "score", "logit_diff", "prediction_change"]
+Outputs = Float[Tensor, "batch pos d_out"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number a prompt from a model's outputs. `positions` are the only ones it looks at; `of` takes all of them.
+
+    `of(outputs, rows)` sees some of the prompts; `rows` says which, so that targets can be picked alike.
+    """
+
+    name: str
+    target: str
+    unit: str
+    positions: tuple[int, ...]
+    of: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, outputs: Outputs, rows: Tensor | None = None) -> Float[Tensor, "batch"]:
+        """The metric of each prompt. Raises UserError where it is NaN or infinite, or not one number a prompt."""
+        rows = torch.arange(len(outputs), device=outputs.device) if rows is None else rows
+        values = self.of(outputs, rows)
+        if values.shape != (len(outputs),):
+            raise UserError(
+                f"metric {self.name!r} must return one number a prompt ([{len(outputs)}]), got {list(values.shape)}"
+            )
+        if not bool(torch.isfinite(values.detach()).all()):
+            raise UserError(
+                f"metric {self.name!r} is NaN or infinite on these outputs: check model and prompts"
+            )
+        return values
+
+
+def custom(
+    name: str, of: Callable[[Tensor], Tensor], positions: tuple[int, ...], unit: str = "metric"
+) -> Metric:
+    """A metric of your own: `of` maps outputs [batch, pos, d_out] to [batch], looking only at `positions`.
+
+    It must not depend on which prompts it is shown beside (targets of its own belong in `Metric` itself).
+    """
+    return Metric(name, "all", unit, positions, lambda outputs, rows: of(outputs))
+
+
+def metric_of(
+    task: Task,
+    pair: Pair,
+    name: str = "loss",
+    *,
+    read: str | None = None,
+    clean_outputs: Outputs | None = None,
+) -> Metric:
+    """A metric that the task defines for a pair, over all its reads (their mean) or the one named.
+
+    loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff: logit of the
+    clean answer minus that of the corrupt one, over the reads at which they differ (tasks with symbols). prediction_change:
+    mean squared distance to the clean run's prediction (needs `clean_outputs`). Raises UserError for an unknown name or
+    read, and where the task cannot serve the metric.
+    """
+    if name not in get_args(MetricName):
+        raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
+    index = _read_index(task, read)
+    target = read or "all"
+    positions = _positions(task, index)
+    if name in ("loss", "score"):
+        measure = task.loss if name == "loss" else task.score
+        unit = "loss" if name == "loss" else task.score_name
+        return Metric(
+            name, target, unit, positions, lambda o, r: _mean(measure(o, pair.clean.select(r)), index)
+        )
+    if name == "logit_diff":
+        return Metric(name, target, "logit", positions, _projection(_answer_difference(task, pair, index)))
+    if clean_outputs is None:
+        raise UserError("metric 'prediction_change' needs the clean run's outputs")
+    return Metric(name, target, "squared output", positions, _distance(clean_outputs, list(positions)))
+
+
+def _read_index(task: Task, read: str | None) -> int | None:
+    if read is None:
+        return None
+    if read not in task.reads:
+        raise UserError(f"task {task.kind!r} has no read {read!r}: it has {list(task.reads)}")
+    return task.reads.index(read)
+
+
+def _positions(task: Task, index: int | None) -> tuple[int, ...]:
+    """Positions a read looks at: its own where every read has one, else all that count."""
+    every = task.interface.read_positions
+    if index is not None and len(every) == len(task.reads):
+        return (every[index],)
+    return tuple(sorted(set(every)))
+
+
+def _mean(per_read: Float[Tensor, "batch read"], index: int | None) -> Float[Tensor, "batch"]:
+    return per_read.mean(1) if index is None else per_read[:, index]
+
+
+def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
+    """Weights on the outputs that give clean minus corrupt logit, averaged over the reads that differ."""
+    if task.interface.inputs == "continuous":
+        raise UserError(
+            f"metric 'logit_diff' needs symbols to answer with, and task {task.kind!r} reads numbers"
+        )
+    clean, corrupt = task.answer(pair.clean), task.answer(pair.corrupt)
+    weights = (clean - corrupt) / clean.abs().amax().clamp_min(1e-30)
+    if index is not None and len(task.interface.read_positions) == 1 and len(task.reads) > 1:
+        part = torch.arange(weights.shape[-1]) // (weights.shape[-1] // len(task.reads)) == index
+        weights = weights * part
+    differ = (weights > 0).sum((1, 2), keepdim=True).clamp_min(1)
+    return weights / differ
+
+
+def _projection(weights: Outputs) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda outputs, rows: (outputs * weights[rows].to(outputs)).sum((1, 2))
+
+
+def _distance(reference: Outputs, positions: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    def of(outputs: Tensor, rows: Tensor) -> Tensor:
+        return (outputs - reference[rows])[:, positions].pow(2).mean((1, 2))
+
+    return of
+
+
+def check_pair(pair: Pair) -> None:
+    """Raises UserError unless clean and corrupt prompts have one shape and differ somewhere."""
+    clean, corrupt = pair.clean.inputs, pair.corrupt.inputs
+    if clean.shape != corrupt.shape:
+        raise UserError(
+            f"clean prompts {list(clean.shape)} and corrupt prompts {list(corrupt.shape)} differ in shape"
+        )
+    if bool((clean == corrupt).all()):
+        raise UserError(
+            f"the clean and corrupt prompts of pair {pair.kind!r} are the same: nothing can be patched"
+        )
+
+
+def check_eval(model: Any) -> None:
+    """Raises UserError for a model in training mode, whose forward pass may not be a function of its input alone."""
+    if model.training:
+        raise UserError("the model is in train mode: call model.eval() before a causal analysis")
+
+
+def normalised(
+    values: Float[Tensor, "batch *cell"],
+    clean: Float[Tensor, "batch"],
+    corrupt: Float[Tensor, "batch"],
+    draws: int = DRAWS,
+) -> Intervals:
+    """Effect of each cell on the scale corrupt = 0, clean = 1, with its interval over prompts.
+
+    Raises UserError when the clean and the corrupt run have the same mean metric, for nothing divides by zero.
+    """
+    gap = clean.double() - corrupt.double()
+    size = max(float(clean.abs().mean()), float(corrupt.abs().mean()), 1e-30)
+    if abs(float(gap.mean())) <= 1e-9 * size:
+        raise UserError(
+            "the metric is the same on the clean and the corrupt run (normaliser zero): choose another metric or pair"
+        )
+    shape = (len(gap),) + (1,) * (values.ndim - 1)
+    return ratio(values.double() - corrupt.double().reshape(shape), gap.reshape(shape), draws=draws)

@@ -1,0 +1,192 @@
+"""Sites: the one address of every place in a model that causal analysis reads or writes.
+
+A site is a component, its layer, its head and a position. Printed, it is the hook's name, then `.head`, then
+`@position`; both tails are left out where they mean "all": `blocks.2.hook_resid_pre@7`, `blocks.1.attn.hook_q.3`.
+`label` is the short form for pictures (`L1H3.q@7`; a head's output is the head: `L1H3`), and `parse` reads both.
+Layers, heads and positions count from 0. A pattern's or score's position is its row, the attending (destination) token.
+`embed` is all that enters block 0 (read-in plus positions), `output` all that reaches the unembedding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, get_args
+
+from jaxtyping import Float
+from torch import Tensor
+
+from tasks.errors import UserError
+
+Component = Literal[
+    "embed",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "attn_out",
+    "mlp_out",
+    "mlp_pre",
+    "q",
+    "k",
+    "v",
+    "z",
+    "pattern",
+    "attn_scores",
+    "output",
+]
+COMPONENTS: tuple[str, ...] = get_args(Component)
+HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")
+ROW_COMPONENTS = ("pattern", "attn_scores")
+_UNLAYERED = ("embed", "output")
+_TAIL = r"(?:@(?P<position>\d+|all))?"
+_LONG = re.compile(
+    r"blocks\.(?P<layer>\d+)\.(?:attn\.|mlp\.)?hook_(?P<component>[a-z_]+?)(?:\.(?P<head>\d+))?" + _TAIL
+)
+_SHORT = re.compile(r"L(?P<layer>\d+)(?:H(?P<head>\d+))?(?:\.(?P<component>[a-z_]+))?" + _TAIL)
+_BARE = re.compile(r"(?P<component>embed|output)" + _TAIL)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Site:
+    """One place: `component` of block `layer`, of one `head` or all (None), at one `position` or all (None).
+
+    Raises UserError for a component that is unknown, lacks its layer, or has no heads.
+
+    >>> Site.parse("L1H3.q@7")
+    Site(component='q', layer=1, head=3, position=7)
+    >>> str(Site("z", 0, 2)), Site("z", 0, 2).label
+    ('blocks.0.attn.hook_z.2', 'L0H2')
+    """
+
+    component: str
+    layer: int | None = None
+    head: int | None = None
+    position: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.component not in COMPONENTS:
+            raise UserError(f"unknown site component {self.component!r}: known are {list(COMPONENTS)}")
+        if (self.layer is None) != (self.component in _UNLAYERED):
+            need = "takes no layer" if self.component in _UNLAYERED else "needs a layer"
+            raise UserError(f"site component {self.component!r} {need}")
+        if self.head is not None and self.component not in HEAD_COMPONENTS:
+            raise UserError(f"site component {self.component!r} has no heads: leave the head out")
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        """The site that `text` names, in its long or its short form. Raises UserError when it is neither."""
+        for form in (_BARE, _LONG, _SHORT):
+            if match := form.fullmatch(text.strip()):
+                return cls._from(match.groupdict(), text)
+        raise UserError(
+            f"{text!r} is no site: write it like blocks.1.attn.hook_q.3@7, L1H3.q@7, L0.resid_pre or embed"
+        )
+
+    @classmethod
+    def _from(cls, parts: dict[str, str | None], text: str) -> Site:
+        layer, head, position = (parts.get(name) for name in ("layer", "head", "position"))
+        component = parts.get("component")
+        if component is None:
+            if head is None:
+                raise UserError(
+                    f"{text!r} names a layer but no component: write for example {text}.resid_pre"
+                )
+            component = "z"
+        return cls(
+            component,
+            None if layer is None else int(layer),
+            None if head is None else int(head),
+            None if position in (None, "all") else int(position),
+        )
+
+    def __str__(self) -> str:
+        stem = self.component if self.layer is None else self.hook(None)
+        return stem + _tail(".", self.head) + _tail("@", self.position)
+
+    @property
+    def label(self) -> str:
+        """The short form, for pictures and circuits."""
+        if self.layer is None:
+            return self.component + _tail("@", self.position)
+        stem = f"L{self.layer}" + _tail("H", self.head)
+        part = "" if self.component == "z" and self.head is not None else f".{self.component}"
+        return stem + part + _tail("@", self.position)
+
+    def hook(self, n_layers: int | None) -> str:
+        """Name of the hook point; the model's `n_layers` is needed for `output` alone."""
+        if self.component == "embed":
+            return "blocks.0.hook_resid_pre"
+        if self.component == "output":
+            if n_layers is None:
+                raise ValueError("the hook of `output` depends on the number of layers")
+            return f"blocks.{n_layers - 1}.hook_resid_post"
+        if self.component == "mlp_pre":
+            return f"blocks.{self.layer}.mlp.hook_pre"
+        room = "attn." if self.component in HEAD_COMPONENTS else ""
+        return f"blocks.{self.layer}.{room}hook_{self.component}"
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """What of the hook's activation belongs to the site, as an index into it."""
+        head = slice(None) if self.head is None else self.head
+        position = slice(None) if self.position is None else self.position
+        if self.component in ROW_COMPONENTS:
+            return (slice(None), head, position)
+        if self.component in HEAD_COMPONENTS:
+            return (slice(None), position, head)
+        return (slice(None), position)
+
+    def read(self, activation: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *part"]:
+        """The site's part of its hook's activation."""
+        return activation[self.index]
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of a table that say where: site, layer, head, position ("all" where there is no one)."""
+        return {
+            "site": str(dataclasses.replace(self, head=None, position=None)),
+            "layer": -1 if self.layer is None else self.layer,
+            "head": "all" if self.head is None else str(self.head),
+            "position": "all" if self.position is None else str(self.position),
+        }
+
+
+def _tail(mark: str, number: int | None) -> str:
+    return "" if number is None else f"{mark}{number}"
+
+
+def check(site: Site, model: Any, n_pos: int) -> Site:
+    """The site itself; raises UserError when the model (fed `n_pos` tokens) has no such place."""
+    cfg = model.cfg
+    if site.component in HEAD_COMPONENTS and not hasattr(cfg, "n_heads"):
+        raise UserError(f"site {site}: a {model.config.kind} model has no attention heads")
+    for name, value, limit in (
+        ("layer", site.layer, cfg.n_layers),
+        ("head", site.head, getattr(cfg, "n_heads", 0)),
+        ("position", site.position, n_pos),
+    ):
+        if value is not None and not 0 <= value < limit:
+            raise UserError(f"site {site}: the model has {limit} {name}s, numbered from 0")
+    if site.hook(cfg.n_layers) not in model.hook_dict:
+        raise UserError(f"site {site}: the model has no hook {site.hook(cfg.n_layers)!r}")
+    return site
+
+
+def grid(
+    model: Any, component: str, n_pos: int, *, by: Iterable[str] = ("layer", "head", "position")
+) -> list[Site]:
+    """Every site of one component, one for each layer, and for each head and position as `by` says.
+
+    `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when the model
+    has no such component.
+    """
+    component = "z" if component == "head_out" else component
+    axes = set(by)
+    headed = component in HEAD_COMPONENTS and "head" in axes
+    layers: Iterator[int | None] = iter((None,) if component in _UNLAYERED else range(model.cfg.n_layers))
+    heads = range(getattr(model.cfg, "n_heads", 1)) if headed else (None,)
+    positions = range(n_pos) if "position" in axes else (None,)
+    sites = [Site(component, layer, head, p) for layer in layers for head in heads for p in positions]
+    for site in sites[:1] + sites[-1:]:
+        check(site, model, n_pos)
+    return sites
