@@ -61,9 +61,8 @@ class Problems:
         x, y = x.double(), y.double()
         root = _root(torch.eye(x.shape[-1]) if precondition is None else precondition)
         z = x @ root
-        last = max(contexts)
-        s = _sums(z[:, :last, :, None] * z[:, :last, None, :], contexts)
-        b = _sums(z[:, :last] * y[:, :last, None], contexts)
+        s = _sums(z[:, : y.shape[1]], z[:, : y.shape[1]], contexts)
+        b = _sums(z[:, : y.shape[1]], y[:, : z.shape[1], None], contexts)[..., 0]
         eigenvalues, basis = torch.linalg.eigh(s)
         live = eigenvalues > RANK_TOLERANCE * eigenvalues[..., -1:]
         projected = torch.where(live, (basis.mT @ b[..., None])[..., 0], 0.0)
@@ -107,11 +106,14 @@ def _root(p: Tensor) -> Tensor:
     return (basis * values.sqrt()[..., None, :]) @ basis.mT
 
 
-def _sums(terms: Tensor, contexts: Sequence[int]) -> Tensor:
-    start = (
-        torch.zeros_like(terms[:, :1]) if terms.shape[1] else terms.new_zeros(len(terms), 1, *terms.shape[2:])
-    )
-    return torch.cat([start, terms.cumsum(1)], 1)[:, list(contexts)]
+def _sums(left: Tensor, right: Tensor, contexts: Sequence[int]) -> Tensor:
+    # example blocks between neighbouring contexts, so that no outer product of a single example is kept
+    total = left.new_zeros(len(left), left.shape[-1], right.shape[-1])
+    seen, done = {}, 0
+    for t in sorted(set(contexts)):
+        total = total + left[:, done:t].mT @ right[:, done:t]
+        seen[t], done = total, t
+    return torch.stack([seen[t] for t in contexts], dim=1)
 
 
 Size = float | int | Tensor

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from probes import filter_shape, filters, induced, planted
+from probes.filters import FilterConfig, Observations
+from tasks import algorithms
+from tasks.algorithms import FAMILIES, Algorithm, Problems
+from tasks.errors import UserError
+
+FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
+REPLICATES = 100 if FULL else 3
+PROMPTS, D, NOISE = 2000, 10, 0.1
+QUERIES = int(os.environ.get("ALGOSCOPE_QUERIES", str(2 * D)))
+CONFIG = FilterConfig()
+SPECTRUM = [float(v) for v in D * np.geomspace(1, 0.01, D) / np.geomspace(1, 0.01, D).sum()]  # kappa = 100
+ALLOWED = 5 if FULL else 0
+
+
+def draw(seed, spectrum=SPECTRUM, n=2 * D, count=PROMPTS, queries=QUERIES):
+    gen = torch.Generator().manual_seed(seed)
+    prompts = planted.prompts(spectrum, n, count, queries, 0.0, gen)
+    return prompts, Problems.of(prompts.x, prompts.y, (n,)), gen
+
+
+def observe(prompts, problems, algorithm, gen, noise=NOISE):
+    return Observations.of(
+        problems, prompts.queries, planted.outputs(problems, algorithm, prompts.queries, noise, gen)
+    )
+
+
+def top():
+    """Mean largest eigenvalue of S: the unit of the planted sizes."""
+    return float(draw(0)[1].eigenvalues[:, 0, -1].mean())
+
+
+TOP = top()
+TRUTHS = {
+    "gd": Algorithm("gd", 16, "fixed", {"eta": 0.6 / TOP}),
+    "newton": Algorithm("newton", 10, "fixed", {"alpha": 0.2 / TOP**2}),
+    "ridge": Algorithm("ridge", 0, "fixed", {"mu": 0.04 * TOP}),
+    "gd++": Algorithm("gd++", 4, "fixed", {"eta": 1.5 / TOP, "gamma": 0.7 / TOP}),
+    "cg": Algorithm("cg", 3),
+}
+NORMALISED = {
+    "gd": Algorithm("gd", 16, "norm", {"eta": 0.6}),
+    "newton": Algorithm("newton", 9, "trace", {"alpha": 1.0}),
+    "ridge": Algorithm("ridge", 0, "trace", {"mu": 0.02}),
+    "gd++": Algorithm("gd++", 4, "norm", {"eta": 1.5, "gamma": 0.7}),
+}
+
+
+@pytest.mark.parametrize("family", [name for name in TRUTHS if name != "cg"])
+def test_planted_filters_are_half_way_at_the_median_eigenvalue(family):
+    _, problems, _ = draw(0)
+    truth = TRUTHS[family]
+    assert 0.2 < float(FAMILIES[family].filter(problems.eigenvalues.median(), truth.k, **truth.sizes)) < 0.8
+
+
+@pytest.mark.parametrize("family", TRUTHS)
+def test_each_family_is_told_from_every_other(family):
+    lost, verdicts = Counter(), Counter()
+    for seed in range(REPLICATES):
+        prompts, problems, gen = draw(1000 + seed)
+        evidence = filters.judge(observe(prompts, problems, TRUTHS[family], gen), CONFIG)
+        lost.update(
+            rival for rival in TRUTHS if rival != family and evidence.compare(family, rival) != family
+        )
+        verdicts[evidence.verdict] += 1
+    print(f"\ntruth {family}: verdicts {dict(verdicts)}; wrong or indistinguishable by rival {dict(lost)}")
+    assert max(lost.values(), default=0) <= ALLOWED
+    assert verdicts[family] >= REPLICATES - ALLOWED
+
+
+@pytest.mark.parametrize("family", NORMALISED)
+def test_steps_normalised_by_each_prompt_are_recognised(family):
+    prompts, problems, gen = draw(5)
+    evidence = filters.judge(observe(prompts, problems, NORMALISED[family], gen), CONFIG)
+    assert evidence.verdict == family
+    best = evidence.best[evidence.families.index(family)]
+    assert best.step == NORMALISED[family].step
+
+
+def undecided(pairs, truth):
+    names = 0
+    for seed in range(REPLICATES):
+        prompts, problems, gen = draw(2000 + seed)
+        seen = observe(prompts, problems, truth, gen)
+        entries = {f"{family} {k}": filters.candidates(seen, family, ladder=(k,)) for family, k in pairs}
+        a, b = entries
+        names += filters.weigh(seen, entries, CONFIG).compare(a, b) == "indistinguishable"
+    print(f"\n{pairs} on {truth.label}: indistinguishable {names} of {REPLICATES}")
+    return names
+
+
+@pytest.mark.parametrize(
+    ("pairs", "truth"),
+    [
+        (
+            (("newton-identity", 5), ("gd", 32)),
+            Algorithm("newton-identity", 5, "fixed", {"alpha": 0.3 / TOP}),
+        ),
+        ((("newton-identity", 4), ("gd", 16)), TRUTHS["gd"]),
+        ((("gd", 16), ("gd", 17)), TRUTHS["gd"]),
+        ((("newton", 9), ("newton", 10)), TRUTHS["newton"]),
+    ],
+)
+def test_identical_and_neighbouring_iterates_are_indistinguishable(pairs, truth):
+    assert undecided(pairs, truth) >= REPLICATES - ALLOWED
+
+
+@pytest.mark.parametrize("family", ["gd", "newton", "ridge"])
+def test_isotropic_prompts_with_many_examples_decide_nothing(family):
+    n, d = 500, 5
+    undecided, standing = 0, Counter()
+    for seed in range(REPLICATES):
+        prompts, problems, gen = draw(3000 + seed, [1.0] * d, n, PROMPTS if FULL else 1000, 2 * d)
+        truth = {
+            "gd": Algorithm("gd", 8, "fixed", {"eta": 0.1 / n}),
+            "newton": Algorithm("newton", 3, "fixed", {"alpha": 0.1 / n**2}),
+            "ridge": Algorithm("ridge", 0, "fixed", {"mu": 1.0 * n}),
+        }[family]
+        evidence = filters.judge(observe(prompts, problems, truth, gen), CONFIG)
+        undecided += evidence.verdict == "indistinguishable"
+        standing.update(evidence.standing)
+    print(
+        f"\nisotropic, truth {family}: indistinguishable {undecided} of {REPLICATES}; standing {dict(standing)}"
+    )
+    assert undecided >= REPLICATES - ALLOWED
+
+
+def test_pure_noise_names_no_family():
+    prompts, problems, gen = draw(7)
+    noise = torch.randn(PROMPTS, QUERIES, generator=gen, dtype=torch.float64)
+    evidence = filters.judge(Observations.of(problems, prompts.queries, noise), CONFIG)
+    assert evidence.verdict == "indistinguishable"
+    assert min(evidence.unexplained) > 0.99
+
+
+def test_scan_equals_the_exact_residual():
+    prompts, problems, gen = draw(8, count=200)
+    seen = observe(prompts, problems, TRUTHS["gd"], gen)
+    for step in algorithms.STEPS:
+        scan = filters.Scan(seen, step)
+        sizes = {"eta": torch.tensor([0.3 / scan.typical], dtype=torch.float64)}
+        f = FAMILIES["gd"].filter(scan.u, 12, eta=0.3 / scan.typical)
+        times, squared = (term.sum() for term in seen.terms((f * seen.base)[None]))
+        exact = float(seen.size.sum() - times**2 / squared)
+        assert float(scan.left_over("gd", 12, sizes)) == pytest.approx(exact, rel=1e-4)  # 0.2 nats here
+
+
+def test_posterior_adds_up_and_identical_families_share_it():
+    prompts, problems, gen = draw(9)
+    seen = observe(prompts, problems, TRUTHS["gd"], gen)
+    same = filters.candidates(seen, "gd", ladder=(16,))
+    evidence = filters.weigh(seen, {"a": same, "b": same}, CONFIG)
+    assert evidence.posterior.tolist() == pytest.approx([0.5, 0.5])
+    assert filters.judge(seen, CONFIG).posterior.sum().item() == pytest.approx(1)
+
+
+def test_gain_is_free_and_reported():
+    prompts, problems, gen = draw(10)
+    clean = planted.outputs(problems, TRUTHS["newton"], prompts.queries, NOISE, gen)
+    evidence = filters.judge(Observations.of(problems, prompts.queries, 0.3 * clean), CONFIG)
+    assert evidence.verdict == "newton"
+    assert evidence.gain[evidence.families.index("newton")] == pytest.approx(0.3, rel=0.02)
+    assert evidence.unexplained[evidence.families.index("newton")] == pytest.approx(0.1 / 1.1, rel=0.1)
+
+
+def test_table_says_who_stands():
+    prompts, problems, gen = draw(11)
+    table = (
+        filters.judge(observe(prompts, problems, TRUTHS["ridge"], gen), CONFIG).table().set_index("algorithm")
+    )
+    assert table.loc["ridge", "value"] == 0
+    assert (table.drop("ridge").value < 0).all()
+    assert set(table.verdict) == {"ridge"}
+
+
+@pytest.mark.parametrize(("family", "slope"), [("newton", 2.0), ("gd", 1.0), ("ridge", 1.0)])
+def test_slope_at_small_eigenvalues_covers_the_truth(family, slope):
+    # every filter is small everywhere here, so its leading power is what there is to see; kappa = 10
+    spectrum = list(np.geomspace(2, 0.2, D))
+    small = {
+        "gd": Algorithm("gd", 2, "fixed", {"eta": 0.01 / TOP}),
+        "newton": Algorithm("newton", 2, "fixed", {"alpha": 0.003 / TOP**2}),
+        "ridge": Algorithm("ridge", 0, "fixed", {"mu": 40 * TOP}),
+    }[family]
+    other = 3 - slope
+    inside = told = 0
+    for seed in range(12):
+        prompts, problems, gen = draw(4000 + seed, spectrum, count=500)
+        found = filter_shape.shape(observe(prompts, problems, small, gen, 0.001), CONFIG)
+        inside += found.power.low <= slope <= found.power.high
+        told += not found.power.low <= other <= found.power.high
+    assert told >= 11
+    assert inside >= 9  # 95% intervals: 8 or fewer of 12 has probability 2e-4
+
+
+def test_a_power_that_cannot_be_measured_has_a_wide_interval():
+    prompts, problems, gen = draw(16, count=300)
+    tiny = Algorithm("newton", 1, "fixed", {"alpha": 1e-3 / TOP**2})
+    found = filter_shape.shape(observe(prompts, problems, tiny, gen, 0.5), CONFIG)
+    assert found.power.low < 1 < 2 < found.power.high
+
+
+def test_measured_filter_follows_the_planted_one():
+    prompts, problems, gen = draw(12)
+    truth = TRUTHS["ridge"]
+    found = filter_shape.shape(observe(prompts, problems, truth, gen), CONFIG)
+    expected = FAMILIES["ridge"].filter(found.eigenvalues, 0, **truth.sizes)
+    assert (found.value.value - expected).abs().max() < 0.05
+
+
+def test_induced_weights_and_their_linearity():
+    prompts, problems, gen = draw(13, count=300)
+    clean = planted.outputs(problems, TRUTHS["newton"], prompts.queries, 0.0, gen)
+    exact = induced.induced_weights(prompts.queries, clean)
+    assert torch.allclose(exact.weights, algorithms.weights(problems, [TRUTHS["newton"]])[0, :, 0], atol=1e-8)
+    assert exact.nonlinear_share().high < 1e-12
+    bent = induced.induced_weights(prompts.queries, clean + 0.3 * clean.square())
+    assert bent.nonlinear_share().low > 0.02
+
+
+@pytest.mark.parametrize(("name", "linear"), [("newton", True), ("ridge", True), ("cg", False)])
+def test_superposition_of_labels_finds_what_is_not_a_filter(name, linear):
+    prompts, _, gen = draw(14, count=300)
+    other = torch.randn(prompts.y.shape, generator=gen, dtype=torch.float64)
+    parts = [
+        planted.outputs(Problems.of(prompts.x, y, (2 * D,)), TRUTHS[name], prompts.queries, 0.0, gen)
+        for y in (prompts.y, other, prompts.y + other)
+    ]
+    share = induced.label_nonlinearity(*parts)
+    assert share.high < 1e-12 if linear else share.low > 1e-3
+
+
+def test_bad_input_is_one_line():
+    prompts, problems, _ = draw(15, count=20)
+    several = Problems.of(prompts.x, prompts.y, (5, 10))
+    out = torch.ones(20, QUERIES)
+    cases = [
+        (lambda: Observations.of(several, prompts.queries, out), "one context length"),
+        (lambda: Observations.of(problems, prompts.queries, out * torch.nan), "NaN"),
+        (lambda: Observations.of(problems, prompts.queries, out * 0), "all 0"),
+        (
+            lambda: filters.candidates(Observations.of(problems, prompts.queries, out), "adam"),
+            "no filter family",
+        ),
+        (lambda: induced.induced_weights(prompts.queries[:, :D], out[:, :D]), "at least 11"),
+        (lambda: induced.induced_weights(prompts.queries, out * torch.nan), "NaN"),
+    ]
+    for call, words in cases:
+        with pytest.raises(UserError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
