@@ -80,7 +80,7 @@ def hessian(objective: Objective, weights: Float[Tensor, " weight"]) -> Float[Te
             f"a Hessian of {size} parameters is too large (limit {LARGEST_HESSIAN}): ask for `hessian_diagonal` and "
             "`sharpness`, which need Hessian-vector products only"
         )
-    _, times = vjp(grad(objective.loss), weights)
+    times = vjp(grad(objective.loss), weights)[1]
     columns = vmap(lambda v: times(v)[0], chunk_size=COLUMNS_AT_ONCE)
     H = columns(torch.eye(size, dtype=weights.dtype))
     return (H + H.T) / 2

@@ -82,6 +82,28 @@ def _sgd(parameters: Parameters, train: TrainConfig) -> list[Any]:
     return [torch.optim.SGD(parameters.values(), train.lr, train.momentum, weight_decay=train.weight_decay)]
 
 
+class SignDescent(torch.optim.Optimizer):
+    """w <- w - lr sign(v), v <- momentum v + g: the direction of Adam without its memory of sizes.
+    Bernstein et al. 1802.04434 (signum; an averaged v has the same sign).
+    """
+
+    def __init__(self, params: Any, lr: float, momentum: float, weight_decay: float):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p in (p for p in group["params"] if p.grad is not None):
+                velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
+                velocity.mul_(group["momentum"]).add_(p.grad)
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(velocity.sign(), alpha=group["lr"])
+
+
+def _sign(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    return [SignDescent(parameters.values(), train.lr, train.momentum, train.weight_decay)]
+
+
 def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
     hidden = {n: p for n, p in parameters.items() if n.startswith("blocks.") and p.ndim == 2}
     if not hidden:
@@ -95,4 +117,4 @@ def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
     return [muon, *(_adamw(rest, train) if rest else [])]
 
 
-_MAKERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd, "muon": _muon}
+_MAKERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd, "sign": _sign, "muon": _muon}
