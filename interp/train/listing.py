@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
-from interp.train.files import write_atomically
+from interp.train.files import cannot_write, write_atomically
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
 from tasks.errors import UserError
@@ -68,7 +68,7 @@ def export_checkpoint(run: RunFolder, step: int, out: str | Path) -> tuple[Path,
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another folder") from None
+        raise cannot_write(out, error) from None
     write_atomically(weights, save(tensors))
     settings = {"step": step, "config_hash": run.config_hash, **run.head.settings}
     write_atomically(config, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())

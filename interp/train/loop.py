@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from interp.config import RunConfig
 from interp.models import build_model
+from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
 from interp.train.runs import RunFolder
@@ -210,8 +211,11 @@ class _Training:
     def _time(self, step: int) -> None:
         wall, cpu = time.perf_counter() - self.clock[0], time.process_time() - self.clock[1]
         line = {"step": step, "from": self.start, "wall_s": round(wall, 4), "cpu_s": round(cpu, 4)}
-        with open(self.folder.timing_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with open(self.folder.timing_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise cannot_write(self.folder.timing_path, error) from None
 
     def _save(self, step: int) -> None:
         tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}

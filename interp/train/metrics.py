@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -76,22 +77,22 @@ class MetricsLog:
         """Add one record, on disk when this returns."""
         line = sealed(record, self.chain)
         data = canonical(line).encode() + b"\n"
-        try:
-            with open(self.path, "ab") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
+        self._change(lambda file: file.write(data))
         self.size += len(data)
         self.chain = line["chain"]
 
     def cut(self) -> None:
         """Drop everything behind `size`."""
-        with open(self.path, "ab") as file:
-            file.truncate(self.size)
-            file.flush()
-            os.fsync(file.fileno())
+        self._change(lambda file: file.truncate(self.size))
+
+    def _change(self, change: Callable[[BinaryIO], object]) -> None:
+        try:
+            with open(self.path, "ab") as file:
+                change(file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
 
 
 def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) -> pd.DataFrame:

@@ -225,7 +225,10 @@ class RunFolder:
             "size": size,
             "chain": chain,
         }
-        self.resume_path.parent.mkdir(exist_ok=True)
+        try:
+            self.resume_path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.resume_path, error) from None
         write_atomically(self.resume_path, pack(tensors, facts))
 
     @contextlib.contextmanager
