@@ -60,18 +60,20 @@ def outputs(
 
 
 def activations(
-    problems: Problems, layers: Sequence[Algorithm], width: int, noise_share: float, gen: torch.Generator
+    problems: Problems,
+    layers: Sequence[Algorithm],
+    directions: Float[Tensor, "layer width"],
+    noise_share: float,
+    gen: torch.Generator,
 ) -> dict[str, Float[Tensor, "prompt context width"]]:
-    """A residual stream: layer l is a random direction times the iterate's prediction, plus isotropic noise.
+    """A residual stream: layer l is its iterate's prediction times its direction, plus isotropic noise.
 
     A readout along the direction sees noise of `noise_share` of the prediction's variance.
     """
     found = {}
     for i, clean in enumerate(algorithms.predictions(problems, layers)):
-        direction = torch.randn(width, generator=gen, dtype=torch.float64)
-        direction = direction / direction.norm()
-        noise = torch.randn(*clean.shape, width, generator=gen, dtype=torch.float64)
-        found[f"blocks.{i}.hook_resid_post"] = (
-            clean[..., None] * direction + noise * (noise_share * clean.var()).sqrt()
-        )
+        noise = torch.randn(*clean.shape, directions.shape[1], generator=gen, dtype=torch.float64)
+        direction = directions[i] / directions[i].norm()
+        size = (noise_share * clean.var()).sqrt()
+        found[f"blocks.{i}.hook_resid_post"] = clean[..., None] * direction + noise * size
     return found

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from interp.bench import probes
+from interp.bench.probes import QUICK
+
+
+def test_rows_compare_the_same_work():
+    rows = {row.name: row for row in probes.readouts(dataclasses.replace(QUICK, width=16, prompts=400))}
+    assert rows["weights at one strength: largest difference"].ours < 1e-6
+    assert rows["chosen strength: largest difference"].ours <= 2  # 80 held-out prompts against leave-one-out
+    for row in rows.values():
+        assert row.peer == 0 or abs(row.ratio * row.ours - row.peer) <= 1e-9 * row.peer
+        assert row.n >= 1
+
+
+def test_published_protocol_multiplies_measured_steps():
+    calls = []
+
+    def forward(prompts):
+        calls.append(prompts)
+        return torch.zeros(prompts, 4, QUICK.width)
+
+    row = probes.published_protocol(forward, 1.0, QUICK, steps=3)
+    assert calls == [64] * 4 + [QUICK.batch]
+    assert row.n == 3
+    assert row.ours > 1.0
+    assert row.peer > 0
