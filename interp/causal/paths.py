@@ -1,0 +1,132 @@
+"""Path patching: what a set of senders tells a set of receivers directly, everything in between held still.
+
+The base run is kept; each receiver's input alone gets the change of the senders that precede it (their direct edges, through
+no head and no MLP in between), and the run goes on from the receivers. Queries, keys and values are receivers apart
+("L1H2.k"); a bare head ("L1H2") stands for its three. Effects are normalised as in `patching`. Sources: Goldowsky-Dill et al.
+(arXiv 2304.05969); Wang et al. (arXiv 2211.00593).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.causal import arithmetic as ar
+from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
+from interp.causal.interventions import intervene
+from interp.causal.metrics import Metric, check_pair, metric_of, normalised
+from interp.causal.sites import Site
+from probes.stats import DRAWS
+from tasks.base import Pair, Task
+from tasks.errors import UserError
+
+
+def expand_receivers(model: Any, names: Sequence[str]) -> list[Site]:
+    """Receivers by name; a head stands for its query, key and value. Raises UserError for what receives nothing."""
+    known = set(receivers(model))
+    found: list[Site] = []
+    for name in names:
+        site = Site.parse(name)
+        forked = [Site(slot, site.layer, site.head) for slot in SLOTS] if site.component == "z" else [site]
+        if not known.issuperset(forked):
+            raise UserError(
+                f"{name!r} is no receiver of this model: use a head, its .q, .k or .v, an MLP's .mlp_pre or output"
+            )
+        found += forked
+    return list(dict.fromkeys(found))
+
+
+def patch_paths(
+    model: Any,
+    task: Task,
+    pair: Pair,
+    paths: Sequence[tuple[Sequence[str], Sequence[str]]],
+    *,
+    direction: str = "denoise",
+    metric: str | Metric = "loss",
+    read: str | None = None,
+    draws: int = DRAWS,
+) -> pd.DataFrame:
+    """Effect of each path, a pair (senders, receivers) of names, with its interval over prompts.
+
+    Raises UserError for names that are no sender or receiver, and for a path on which no sender precedes a receiver.
+    """
+    check_pair(pair)
+    if direction not in ("denoise", "noise"):
+        raise UserError(f"unknown direction {direction!r}: use 'denoise' or 'noise'")
+    measure = metric if isinstance(metric, Metric) else _metric(model, task, pair, metric, read)
+    base, source = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
+    here, there = written(model, base.inputs), written(model, source.inputs)
+    with torch.no_grad():
+        runs = [_run(model, base.inputs, here, there, *path, measure) for path in paths]
+        ends = [measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
+    found = normalised(torch.stack(runs, 1), *ends, draws)
+    names = [{"sender": "+".join(s), "receiver": "+".join(r)} for s, r in paths]
+    return pd.DataFrame(names).assign(
+        metric=measure.name,
+        target=measure.target,
+        value=found.value.numpy(),
+        unit="normalised effect",
+        ci_low=found.low.numpy(),
+        ci_high=found.high.numpy(),
+        n=found.n,
+        direction=direction,
+    )
+
+
+def _metric(model: Any, task: Task, pair: Pair, name: str, read: str | None) -> Metric:
+    with torch.no_grad():
+        return metric_of(task, pair, name, read=read, clean_outputs=model(pair.clean.inputs))
+
+
+def all_paths(model: Any, pairs: Sequence[Edge] | None = None) -> list[tuple[list[str], list[str]]]:
+    """Every single edge as a path, or those given."""
+    if pairs is not None:
+        return [([s], [r]) for s, r in pairs]
+    writers = senders(model)
+    return [([s.label], [r.label]) for r in receivers(model) for s in writers if precedes(s, r)]
+
+
+def _run(
+    model: Any,
+    inputs: Tensor,
+    here: Written,
+    there: Written,
+    sends: Sequence[str],
+    reads: Sequence[str],
+    metric: Metric,
+) -> Float[Tensor, "batch"]:
+    from_sites = [Site.parse(name) for name in sends]
+    unknown = [s for s in from_sites if s.label not in here.out]
+    if unknown:
+        raise UserError(
+            f"{unknown[0].label!r} is no sender of this model: use embed, a head, or an MLP's .mlp_out"
+        )
+    values = []
+    for receiver in expand_receivers(model, reads):
+        before = [s.label for s in from_sites if precedes(s, receiver)]
+        if before:
+            change = torch.stack([there.out[s] - here.out[s] for s in before]).sum(0)
+            values.append(_received(model, receiver, here, change))
+    if not values:
+        raise UserError(f"no sender of {'+'.join(sends)} comes before a receiver of {'+'.join(reads)}")
+    return metric(intervene(model, inputs, values)[0])
+
+
+def _received(model: Any, receiver: Site, here: Written, change: Tensor) -> tuple[Site, Tensor]:
+    """The site that a receiver's input sets, and its value when the input changes."""
+    if receiver.component == "output":
+        return receiver, here.final + change
+    assert receiver.layer is not None
+    block = model.blocks[receiver.layer]
+    if receiver.component == "mlp_pre":
+        pre = ar.norm(block.ln2, here.mid[receiver.layer] + change) @ block.mlp.W_in
+        return receiver, pre if block.mlp.b_in is None else pre + block.mlp.b_in
+    slot = receiver.component.upper()
+    weight, bias = (getattr(block.attn, f"{kind}_{slot}")[receiver.head] for kind in "Wb")
+    return receiver, ar.norm(block.ln1, here.pre[receiver.layer] + change) @ weight + bias
