@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from probes import filter_shape, filters, induced, planted
+from probes import filter_shape, filters, planted
 from probes.filters import FilterConfig, Observations
 from tasks import algorithms
 from tasks.algorithms import FAMILIES, Algorithm, Problems
@@ -217,28 +217,6 @@ def test_measured_filter_follows_the_planted_one():
     assert (found.value.value - expected).abs().max() < 0.05
 
 
-def test_induced_weights_and_their_linearity():
-    prompts, problems, gen = draw(13, count=300)
-    clean = planted.outputs(problems, TRUTHS["newton"], prompts.queries, 0.0, gen)
-    exact = induced.induced_weights(prompts.queries, clean)
-    assert torch.allclose(exact.weights, algorithms.weights(problems, [TRUTHS["newton"]])[0, :, 0], atol=1e-8)
-    assert exact.nonlinear_share().high < 1e-12
-    bent = induced.induced_weights(prompts.queries, clean + 0.3 * clean.square())
-    assert bent.nonlinear_share().low > 0.02
-
-
-@pytest.mark.parametrize(("name", "linear"), [("newton", True), ("ridge", True), ("cg", False)])
-def test_superposition_of_labels_finds_what_is_not_a_filter(name, linear):
-    prompts, _, gen = draw(14, count=300)
-    other = torch.randn(prompts.y.shape, generator=gen, dtype=torch.float64)
-    parts = [
-        planted.outputs(Problems.of(prompts.x, y, (2 * D,)), TRUTHS[name], prompts.queries, 0.0, gen)
-        for y in (prompts.y, other, prompts.y + other)
-    ]
-    share = induced.label_nonlinearity(*parts)
-    assert share.high < 1e-12 if linear else share.low > 1e-3
-
-
 def test_bad_input_is_one_line():
     prompts, problems, _ = draw(15, count=20)
     several = Problems.of(prompts.x, prompts.y, (5, 10))
@@ -251,8 +229,6 @@ def test_bad_input_is_one_line():
             lambda: filters.candidates(Observations.of(problems, prompts.queries, out), "adam"),
             "no filter family",
         ),
-        (lambda: induced.induced_weights(prompts.queries[:, :D], out[:, :D]), "at least 11"),
-        (lambda: induced.induced_weights(prompts.queries, out * torch.nan), "NaN"),
     ]
     for call, words in cases:
         with pytest.raises(UserError, match=words) as caught:
