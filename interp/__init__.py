@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import probes
     import tasks
     from interp.run import Run, load
-    from interp.train import Recorder, train
+    from interp.sweep.results import load_sweep
+    from interp.train import Recorder
     from tasks.errors import UserError
 
 __version__ = "0.1.0"
@@ -22,9 +23,9 @@ _HOMES = {
     "Run": "interp.run",
     "UserError": "tasks.errors",
     "load": "interp.run",
-    "train": "interp.train",
+    "load_sweep": "interp.sweep.results",
 }
-__all__ = ["Recorder", "Run", "UserError", "load", "probes", "tasks", "train"]
+__all__ = ["Recorder", "Run", "UserError", "load", "load_sweep", "probes", "tasks"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ stored resolved.
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def parse_config(settings: dict[str, Any]) -> RunConfig:
 
 
 def configure(
-    source: str | Path,
+    source: str | Path | Mapping[str, Any],
     *,
     seed: int | None = None,
     init_seed: int | None = None,
@@ -102,7 +103,7 @@ def configure(
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """The run of a preset's name or a TOML file, changed by overrides and then by the named arguments.
+    """The run of a preset's name, a TOML file or nested settings, changed by overrides, then by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
     same with values already read. Raises UserError naming the culprit.
@@ -118,10 +119,12 @@ def configure(
     try:
         return parse_config(settings)
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise UserError(str(error) if isinstance(source, Mapping) else f"{source}: {error}") from None
 
 
-def _read(source: str | Path) -> dict[str, Any]:
+def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return copy.deepcopy(dict(source))
     if str(source) in preset_names():
         return tomllib.loads(preset_text(str(source)))
     path = Path(source)

@@ -7,7 +7,7 @@ long DataFrame, kept under RUN/analysis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from interp.analysis import Analysis, Progress, analyse
-from interp.config import RunConfig
+from interp.config import RunConfig, configure
 from interp.results import Result
 from interp.train.runs import RunFolder
 from tasks import Task, UserError
@@ -36,6 +36,33 @@ class Run:
     >>> run = load("runs/demo/retrieval")                                          # doctest: +SKIP
     >>> run.heads(steps="last").table.query("control == 'none' and value > 0.5")   # doctest: +SKIP
     """
+
+    @classmethod
+    def train(
+        cls,
+        config: str | Path | Mapping[str, Any] | RunConfig,
+        out: str | Path,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> Run:
+        """Train a run into a folder (or go on with it there) and open it.
+
+        `config` is a preset's name, a TOML file, settings as nested dictionaries, or a RunConfig, which takes no
+        further changes. `changes` are dotted settings such as {"train.lr": 2e-3}. Raises UserError for settings or a
+        folder that will not do, and what the training loop raises (`Diverged`, `Interrupted`).
+        """
+        from interp.train import train as train_folder
+
+        if isinstance(config, RunConfig):
+            if seed is not None or steps is not None or changes:
+                raise UserError("a RunConfig is complete: put seed, steps and changes into it")
+            settled = config
+        else:
+            settled = configure(config, seed=seed, steps=steps, changes=changes)
+        return cls(train_folder(settled, out, device=device))
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
@@ -137,17 +164,18 @@ class Run:
         return self._result(Readouts(), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """When each hop's accuracy and each head's score rose for good."""
+        """When each read's score and each head's attention rose, with intervals over prompts."""
+        from interp.develop.draws import CurveDraws
         from interp.develop.emergence import emergence_table
-        from interp.develop.heads import HeadScores
+        from interp.develop.heads import HeadScores, scorable
         from interp.develop.scores import Scores
 
-        with_heads = hasattr(self.config.model, "n_heads")
-        tables = self.tables([Scores(), *([HeadScores()] if with_heads else [])], steps, progress)
-        table = emergence_table(tables["scores"], tables.get("heads"))
-        return Result(
-            "emergence", table, "Onset: first checkpoint from which the curve stays above its threshold."
-        )
+        with_heads = scorable(self.config.model, self.task)
+        asked = [Scores(), CurveDraws(), *([HeadScores()] if with_heads else [])]
+        tables = self.tables(asked, steps, progress)
+        table = emergence_table(tables["scores"], tables.get("heads"), tables["draws"])
+        caption = "Onset: first checkpoint from which the fitted curve stays above its threshold; intervals over prompts."
+        return Result("emergence", table, caption)
 
     @cached_property
     def parameters(self) -> int:

@@ -39,6 +39,8 @@ COMMANDS = {
         "emergence": ("analyses:emergence", "When each skill and each head appeared."),
     },
     "Report": {
+        "study": ("studies:study", "A paper's claims beside what is measured here, with verdicts."),
+        "watch": ("watching:watch", "Refresh the scores and heads of a run while it trains."),
         "report": ("reports:report", "One HTML file with everything known about one or more runs."),
     },
 }

@@ -1,0 +1,35 @@
+"""One module per paper: its claims, what was measured, the verdict.
+
+A study's module has `run(scale, out, progress) -> Ledger`. Its runs stay under `out`: finished ones are reused,
+broken-off ones resumed. `STUDIES` names them without importing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp.studies.ledger import Ledger, Scale
+
+STUDIES: dict[str, str] = {}
+
+Say = Callable[[str], None]
+
+
+def run_study(name: str, scale: Scale, out: Path, say: Say) -> Ledger:
+    """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
+
+    Raises UserError for an unknown study.
+    """
+    from interp.train.files import write_atomically
+    from tasks.errors import UserError
+
+    if name not in STUDIES:
+        raise UserError(f"unknown study {name!r}: known are {', '.join(STUDIES)}")
+    ledger = import_module(STUDIES[name]).run(scale, out, say)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")
+    return ledger
