@@ -62,7 +62,7 @@ ZYGOTE = """
 import json, os, signal, sys
 from interp.config import parse_config
 from interp.train import train
-for line in sys.stdin:
+for line in iter(sys.stdin.readline, ""):
     job = json.loads(line)
     pid = os.fork()
     if pid == 0:
@@ -76,6 +76,7 @@ for line in sys.stdin:
         train(parse_config(job["settings"]), job["out"])
         os._exit(0)
     print(pid, flush=True)
+    sys.stdin.readline()
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
@@ -97,6 +98,8 @@ def zygote():
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(pid, signal.SIGKILL)
+        process.stdin.write("its number is free to be used again\n")
+        process.stdin.flush()
         return int(process.stdout.readline())
 
     yield run
