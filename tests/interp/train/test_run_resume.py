@@ -58,6 +58,14 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in files}
 
 
+def until_metrics_hold(file: Path, size: int) -> None:
+    for _ in range(60_000):
+        if file.exists() and file.stat().st_size >= size:
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"{file} never grew to {size} bytes")
+
+
 ZYGOTE = """
 import json, os, signal, sys
 from interp.config import parse_config
@@ -88,15 +96,15 @@ def zygote():
         [sys.executable, "-c", ZYGOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
-    def run(settings: dict, out: Path, *, die_at_sync: int = 0, kill_after: float | None = None) -> int:
+    def run(settings: dict, out: Path, *, die_at_sync: int = 0, kill_at_size: int | None = None) -> int:
         assert process.stdin is not None
         assert process.stdout is not None
         job = {"settings": settings, "out": str(out), "die_at_sync": die_at_sync}
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
         pid = int(process.stdout.readline())
-        if kill_after is not None:
-            time.sleep(kill_after)
+        if kill_at_size is not None:
+            until_metrics_hold(out / "metrics.jsonl", kill_at_size)
             os.kill(pid, signal.SIGKILL)
         process.stdin.write("its number is free to be used again\n")
         process.stdin.flush()
@@ -107,21 +115,20 @@ def zygote():
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[RunConfig, dict[str, bytes], float, int]:
-    """Settings, files, seconds and number of forced writes of a run that nobody disturbs."""
+def whole(tmp_path_factory) -> tuple[RunConfig, dict[str, bytes], int]:
+    """Settings, files and number of forced writes of a run that nobody disturbs."""
     settings = config(REGRESSION, optimiser="muon", clip=1.0, warmup=5, decay="cosine")
     path = tmp_path_factory.mktemp("whole") / "run"
     syncs = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", syncs.append)
-        began = time.perf_counter()
         train(settings, path)
-    return settings, contents(path), time.perf_counter() - began, len(syncs)
+    return settings, contents(path), len(syncs)
 
 
 @pytest.mark.parametrize("attempt", range(KILLS))
 def test_killed_at_a_write_and_resumed_is_bit_equal(zygote, whole, tmp_path, attempt):
-    settings, expected, _, syncs = whole
+    settings, expected, syncs = whole
     moment = random.Random(attempt).randrange(1, syncs + 1)
     assert zygote(settings.settings, tmp_path / "run", die_at_sync=moment) == -signal.SIGKILL
     if (tmp_path / "run" / "config.json").exists():
@@ -131,11 +138,12 @@ def test_killed_at_a_write_and_resumed_is_bit_equal(zygote, whole, tmp_path, att
 
 
 def test_killed_at_random_times_again_and_again(zygote, whole, tmp_path):
-    settings, expected, seconds, _ = whole
+    settings, expected, _ = whole
+    size = len(expected["metrics.jsonl"])
     rng = random.Random(0)
     killed = 0
     for _ in range(KILLS):
-        code = zygote(settings.settings, tmp_path / "run", kill_after=rng.uniform(0.0, seconds))
+        code = zygote(settings.settings, tmp_path / "run", kill_at_size=rng.randrange(size // 2))
         killed += code == -signal.SIGKILL
         if (tmp_path / "run" / "config.json").exists():
             assert verify(tmp_path / "run").problem is None
