@@ -69,6 +69,7 @@ class Observations:
     gram: Float[Tensor, "prompt d d"]
     cross: Float[Tensor, "prompt d"]
     size: Float[Tensor, "prompt"]
+    noise: Float[Tensor, "prompt"]
     rows: int
 
     @classmethod
@@ -93,7 +94,9 @@ class Observations:
         cross = (seen.mT @ outputs[..., None])[..., 0]
         size = outputs.square().sum(1)
         base, eigenvalues = problems.least_squares[:, 0], problems.eigenvalues[:, 0]
-        return cls(problems, eigenvalues, base, seen.mT @ seen, cross, size, outputs.numel())
+        gram = seen.mT @ seen
+        noise = _noise(gram, cross, size, outputs.shape[1])
+        return cls(problems, eigenvalues, base, gram, cross, size, noise, outputs.numel())
 
     def terms(
         self, coefficients: Float[Tensor, "member prompt d"]
@@ -102,6 +105,14 @@ class Observations:
         times = torch.einsum("mpd,pd->pm", coefficients, self.cross)
         squared = torch.einsum("mpd,pde,mpe->pm", coefficients, self.gram, coefficients)
         return times, squared
+
+
+def _noise(gram: Tensor, cross: Tensor, size: Tensor, queries: int) -> Tensor:
+    d = cross.shape[-1]
+    if queries <= d:
+        return torch.full_like(size, torch.nan)
+    explained = (cross * torch.linalg.solve(gram, cross)).sum(-1)
+    return (size - explained) * queries / (queries - d)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +238,7 @@ class Evidence:
     unexplained: tuple[float, ...]
     point: Float[Tensor, "family"]
     draws: Float[Tensor, "draw family"]
+    misfit: tuple[stats.Interval, ...]
     prompts: int
     config: FilterConfig
 
@@ -284,6 +296,9 @@ class Evidence:
                     "member": self.best[i].label,
                     "gain": self.gain[i],
                     "unexplained": self.unexplained[i],
+                    "misfit": self.misfit[i].value,
+                    "misfit_low": self.misfit[i].low,
+                    "misfit_high": self.misfit[i].high,
                     "posterior": float(self.posterior[i]),
                     "verdict": self.verdict,
                     "standing": ", ".join(self.standing),
@@ -314,9 +329,25 @@ def weigh(seen: Observations, entries: dict[str, list[Member]], config: FilterCo
         unexplained=tuple(float(left[0, i]) for i in best),
         point=by_family[0],
         draws=by_family[1:],
+        misfit=tuple(_misfit(seen, times[:, i], squared[:, i], config) for i in best),
         prompts=len(sums),
         config=config,
     )
+
+
+def _misfit(seen: Observations, times: Tensor, squared: Tensor, config: FilterConfig) -> stats.Interval:
+    value = float(seen.noise.sum())
+    if math.isnan(value):
+        return stats.Interval(
+            math.nan, math.nan, math.nan, len(times), "none: too few queries to know the noise"
+        )
+    columns = torch.stack([times, squared, seen.size, seen.noise], 1)
+
+    def share(means: Tensor) -> Tensor:
+        cross, square, size, noise = means.unbind(1)
+        return 1 - cross.square() / (square.clamp_min(1e-300) * size) - noise / size
+
+    return stats.bootstrap(columns, share, draws=config.draws, seed=config.seed).one()
 
 
 def judge(seen: Observations, config: FilterConfig) -> Evidence:

@@ -114,12 +114,23 @@ def test_identical_and_neighbouring_iterates_are_indistinguishable(pairs, truth)
     assert undecided(pairs, truth) >= REPLICATES - ALLOWED
 
 
+def draw_isotropic(seed, n, d, count):
+    """Prompts of d rows whose X'X has the law of n standard normal examples (Bartlett's factor of a Wishart)."""
+    rng = np.random.default_rng(seed)
+    factor = np.tril(rng.normal(size=(count, d, d)), -1)
+    factor[:, range(d), range(d)] = np.sqrt(rng.chisquare(n - np.arange(d), size=(count, d)))
+    x = torch.from_numpy(np.concatenate([factor.transpose(0, 2, 1), rng.normal(size=(count, 1, d))], 1))
+    y = (x @ torch.from_numpy(rng.normal(size=(count, d, 1))))[..., 0]
+    queries = torch.from_numpy(rng.normal(size=(count, 2 * d, d)))
+    return planted.Prompts(x, y, queries), Problems.of(x, y, (d,)), torch.Generator().manual_seed(seed)
+
+
 @pytest.mark.parametrize("family", ["gd", "newton", "ridge"])
 def test_isotropic_prompts_with_many_examples_decide_nothing(family):
-    n, d = 500, 5
+    n, d = 10_000, 5
     undecided, standing = 0, Counter()
     for seed in range(REPLICATES):
-        prompts, problems, gen = draw(3000 + seed, [1.0] * d, n, PROMPTS if FULL else 1000, 2 * d)
+        prompts, problems, gen = draw_isotropic(3000 + seed, n, d, PROMPTS)
         truth = {
             "gd": Algorithm("gd", 8, "fixed", {"eta": 0.1 / n}),
             "newton": Algorithm("newton", 3, "fixed", {"alpha": 0.1 / n**2}),
@@ -170,6 +181,19 @@ def test_gain_is_free_and_reported():
     assert evidence.verdict == "newton"
     assert evidence.gain[evidence.families.index("newton")] == pytest.approx(0.3, rel=0.02)
     assert evidence.unexplained[evidence.families.index("newton")] == pytest.approx(0.1 / 1.1, rel=0.1)
+
+
+def test_misfit_is_nothing_for_the_truth_and_something_for_an_algorithm_of_no_family():
+    prompts, problems, gen = draw(17)
+    right = filters.judge(observe(prompts, problems, TRUTHS["newton"], gen), CONFIG)
+    own = right.misfit[right.families.index("newton")]
+    assert own.low < 0 < own.high
+    assert right.misfit[right.families.index("ridge")].low > 0
+    other = Algorithm("momentum", 6, "norm", {"eta": 1.0, "beta": 0.8})
+    stranger = filters.judge(observe(prompts, problems, other, gen), CONFIG)
+    assert min(found.low for found in stranger.misfit) > 0.001
+    few, problems, gen = draw(18, count=300, queries=3)
+    assert np.isnan(filters.judge(observe(few, problems, TRUTHS["gd"], gen), CONFIG).misfit[0].value)
 
 
 def test_table_says_who_stands():
