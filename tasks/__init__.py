@@ -18,6 +18,7 @@ from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
+from tasks.single_index import SingleIndex, SingleIndexBatch
 
 __all__ = [
     "Batch",
@@ -31,6 +32,8 @@ __all__ = [
     "RegressionBatch",
     "Relation",
     "RetrievalBatch",
+    "SingleIndex",
+    "SingleIndexBatch",
     "Task",
     "UserError",
     "build",

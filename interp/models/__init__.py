@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from interp.models.config import ModelConfig, build_model, parse_model
     from interp.models.linear_config import LinearConfig
     from interp.models.lstm_config import LSTMConfig
+    from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
     from interp.models.transformer_config import TransformerConfig
 
 _HOMES = {
@@ -20,9 +21,20 @@ _HOMES = {
     "TransformerConfig": "transformer_config",
     "LSTMConfig": "lstm_config",
     "LinearConfig": "linear_config",
+    "TiedAttentionConfig": "single_index_config",
+    "IndexNetworkConfig": "single_index_config",
 }
 
-__all__ = ["LSTMConfig", "LinearConfig", "ModelConfig", "TransformerConfig", "build_model", "parse_model"]
+__all__ = [
+    "IndexNetworkConfig",
+    "LSTMConfig",
+    "LinearConfig",
+    "ModelConfig",
+    "TiedAttentionConfig",
+    "TransformerConfig",
+    "build_model",
+    "parse_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,12 +9,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from interp.models.linear_config import LinearConfig
 from interp.models.lstm_config import LSTMConfig
+from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
 from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface, first_problem
 from tasks.errors import UserError
 
 ModelConfig = Annotated[
-    TransformerConfig | LSTMConfig | LinearConfig,
+    TransformerConfig | LSTMConfig | LinearConfig | TiedAttentionConfig | IndexNetworkConfig,
     Field(discriminator="kind"),
 ]
 

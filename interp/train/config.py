@@ -36,7 +36,8 @@ class TrainConfig(BaseModel):
     """How a model is trained. Rates are per update; `clip`, `warmup` and `max_loss` are off at 0.
 
     The floating type is the model's. `optimiser="sign"` moves every number by `lr` against the sign of its
-    momentum. `optimiser="muon"` gives `muon_lr` to the two-dimensional weights inside blocks and AdamW's
+    momentum. `optimiser="spherical"` keeps weight vectors on their sphere.
+    `optimiser="muon"` gives `muon_lr` to the two-dimensional weights inside blocks and AdamW's
     `lr` to the rest. `max_loss` stops a run whose loss passes that multiple of its first loss. `final_lr`
     is the share of the full rate that a cosine ends with.
     """
@@ -45,7 +46,7 @@ class TrainConfig(BaseModel):
 
     steps: int = Field(ge=1, le=LAST_STEP)
     batch: int = Field(ge=1, le=1_000_000)
-    optimiser: Literal["adam", "adamw", "sgd", "sign", "muon"] = "adam"
+    optimiser: Literal["adam", "adamw", "sgd", "sign", "muon", "spherical"] = "adam"
     lr: float = Field(gt=0, allow_inf_nan=False)
     muon_lr: float = Field(default=0.02, gt=0, allow_inf_nan=False)
     betas: tuple[float, float] = (0.9, 0.999)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from interp.train.config import TrainConfig
 from interp.train.schedule import rate
+from interp.train.spherical import SphericalSGD
 from tasks.errors import UserError
 
 
@@ -117,4 +118,15 @@ def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
     return [muon, *(_adamw(rest, train) if rest else [])]
 
 
-_MAKERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd, "sign": _sign, "muon": _muon}
+def _spherical(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    return [SphericalSGD(parameters.values(), train.lr)]
+
+
+_MAKERS = {
+    "adam": _adam,
+    "adamw": _adamw,
+    "sgd": _sgd,
+    "sign": _sign,
+    "muon": _muon,
+    "spherical": _spherical,
+}
