@@ -58,7 +58,7 @@ def attribute_sites(
     """
     check_pair(pair)
     base, other = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
-    n_layers = model.cfg.n_layers
+    n_layers = model.config.n_layers
     hooks = sorted({check(s, model, base.inputs.shape[1]).hook(n_layers) for s in sites})
     slope = gradients(model, base.inputs, hooks, metric)
     here, there = cache_of(model, base.inputs, sites), cache_of(model, other.inputs, sites)
@@ -131,7 +131,7 @@ def _receiver_slopes(
 
 def _slopes_at(model: Any, embed: Float[Tensor, "batch pos d_model"], metric: Metric) -> dict[str, Tensor]:
     """Gradient at every receiver's input for one stream entering block 0: one forward, one backward."""
-    hooks, n_layers = [], model.cfg.n_layers
+    hooks, n_layers = [], model.config.n_layers
     for layer, block in enumerate(model.blocks):
         hooks += [f"blocks.{layer}.hook_resid_pre", *(f"blocks.{layer}.attn.hook_{s}" for s in SLOTS)]
         hooks += [] if block.mlp is None else [f"blocks.{layer}.mlp.hook_pre"]
@@ -158,7 +158,7 @@ def _streams(model: Any, embed: Tensor) -> list[tuple[Tensor, Tensor]]:
         _, cache = model.run_with_cache(
             embed, start_at_layer=0, names_filter=lambda n: n.endswith(ends), return_cache_object=False
         )
-    stems = [f"blocks.{layer}." for layer in range(model.cfg.n_layers)]
+    stems = [f"blocks.{layer}." for layer in range(model.config.n_layers)]
     pre = [cache[stem + "hook_resid_pre"] for stem in stems]
     return [(x, x + cache[stem + "hook_attn_out"]) for x, stem in zip(pre, stems, strict=True)]
 

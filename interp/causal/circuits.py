@@ -118,7 +118,7 @@ def _stream(clean: Written, receiver: Site) -> Float[Tensor, "batch pos d_model"
 @torch.no_grad()
 def _through(model: Any, engine: FastEngine, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
     """The metric when one receiver reads `stream`."""
-    hook = receiver.hook(model.cfg.n_layers)
+    hook = receiver.hook(model.config.n_layers)
     if receiver.component == "output":
         return engine.values([receiver], {hook: stream})[0]
     block = model.blocks[receiver.layer]
@@ -181,7 +181,7 @@ def find_circuit(
             (), (), {**settings, "note": "full and empty circuit are not told apart: no behaviour to explain"}
         )
     scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, measure, method, ig_steps)
-    effect = ratio(scores.values.T, (empty - full)[:, None], draws=draws)
+    effect = edge_effects(scores, full, empty, draws)
     surely = {e for e, low, high in zip(scores.edges, effect.low, effect.high, strict=True) if low > threshold or (method != "exact" and high < -threshold)}  # fmt: skip
     value = dict(zip(scores.edges, effect.value.tolist(), strict=True))
     kept = (
@@ -272,4 +272,5 @@ def stability(model: Any, task: Task, seeds: Iterable[int], **settings: Any) -> 
 
 def edge_effects(scores: EdgeScores, full: Tensor, empty: Tensor, draws: int = DRAWS) -> Intervals:
     """Scores on the scale where the full circuit is 1 and the empty one 0, with intervals over prompts."""
-    return ratio(scores.values.T, (empty - full)[:, None], draws=draws)
+    gap = (empty - full).detach()[:, None].expand(-1, len(scores.edges))
+    return ratio(scores.values.T, gap, draws=draws)

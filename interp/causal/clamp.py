@@ -125,7 +125,7 @@ class Clamps:
             changed[site.index] = value(target) if callable(value) else value.to(activation)
             return changed
 
-        return site.hook(self.model.cfg.n_layers), hold
+        return site.hook(self.model.config.n_layers), hold
 
     def _value(self, config: ClampConfig, batch: Any) -> Tensor | Callable[[Tensor], Tensor]:
         if config.to == "donor":

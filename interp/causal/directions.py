@@ -104,7 +104,7 @@ def swap(
 
 
 def _stream(model: Any, inputs: Tensor, site: Site) -> Float[Tensor, "batch d_model"]:
-    hook = site.hook(model.cfg.n_layers)
+    hook = site.hook(model.config.n_layers)
     with torch.no_grad():
         return site.read(model.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook])
 

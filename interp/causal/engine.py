@@ -24,6 +24,7 @@ from tasks.errors import UserError
 
 STACK = 2048  # tokens run at once: more of them fall out of the processor's cache
 Stream = Float[Tensor, "site batch row d_model"]
+Columns = Float[Tensor, "site batch column d_model"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Layer:
 def base_hooks(model: Any) -> list[str]:
     """Activations of the base run that the engine needs."""
     names = []
-    for layer in range(model.cfg.n_layers):
+    for layer in range(model.config.n_layers):
         stem = f"blocks.{layer}."
         names += [stem + "hook_resid_pre", stem + "hook_attn_out", stem + "hook_resid_post"]
         names += [f"{stem}attn.hook_{part}" for part in ("q", "k", "v", "z", "pattern", "attn_scores")]
+        if model.blocks[layer].mlp is not None:
+            names += [stem + "hook_resid_mid", stem + "mlp.hook_pre", stem + "hook_mlp_out"]
     return names
 
 
@@ -78,7 +81,7 @@ class FastEngine:
                 f"metric {metric.name!r} looks at positions {self.reads} of prompts with {self.n_pos}"
             )
         self.scale = ar.score_scale(model.config)
-        self.layers = [self._layer(i) for i in range(model.cfg.n_layers)]
+        self.layers = [self._layer(i) for i in range(model.config.n_layers)]
         self.skip_unchanged = True
         with torch.no_grad():
             self.base_value = metric(self.outputs, rows)
@@ -109,7 +112,7 @@ class FastEngine:
         out = torch.empty(len(sites), self.batch, dtype=self.base_value.dtype, device=self.base_value.device)
         for places in self._groups(sites):
             members = [sites[i] for i in places]
-            out[places] = self._group(members, replacement[members[0].hook(self.model.cfg.n_layers)])
+            out[places] = self._group(members, replacement[members[0].hook(self.model.config.n_layers)])
         return out
 
     def _groups(self, sites: list[Site]) -> Iterable[list[int]]:
@@ -153,22 +156,9 @@ class FastEngine:
             return self._measure(self._last_block_columns(sites, value))
         return self._measure(self._run(sites, value))
 
-    def cache_of(self, site: Site) -> Tensor:
-        """The base run's activation at a site's hook. Raises UserError for hooks the engine does not keep."""
-        name = site.hook(self.model.cfg.n_layers)
-        if name not in self.cache:
-            block = self.layers[site.layer or 0]
-            if site.component == "resid_mid":
-                self.cache[name] = block.after_attn
-            elif site.component == "mlp_out":
-                self.cache[name] = block.post - block.after_attn
-            elif site.component == "mlp_pre":
-                pre = ar.norm(block.block.ln2, block.after_attn) @ block.block.mlp.W_in
-                bias = block.block.mlp.b_in
-                self.cache[name] = pre if bias is None else pre + bias
-            else:
-                raise UserError(f"site {site}: the fast engine does not patch {site.component!r}")
-        return self.cache[name]
+    def cache_of(self, site: Site) -> Float[Tensor, "batch *rest"]:
+        """The base run's activation at a site's hook."""
+        return self.cache[site.hook(len(self.layers))]
 
     def _measure(self, at_reads: Float[Tensor, "site batch read d_out"]) -> Float[Tensor, "site batch"]:
         values = []
@@ -271,7 +261,7 @@ class FastEngine:
             scores[..., columns] = layer.q[:, heads][:, :, rows] @ keys / self.scale
         return (self.mask.pattern(scores, rows) - base) @ v
 
-    def _block(self, index: int, new: Stream, columns: list[int], rows: list[int]) -> Stream:
+    def _block(self, index: int, new: Columns, columns: list[int], rows: list[int]) -> Stream:
         """One block on the rows it can change: `new` is its input at `columns`, base everywhere else."""
         layer = self.layers[index]
         attn = layer.block.attn
@@ -291,7 +281,7 @@ class FastEngine:
         return ar.mlp(layer.block, out.add_(pre))
 
     def _queries(
-        self, layer: Layer, new: Stream, x: Stream, columns: list[int], rows: list[int]
+        self, layer: Layer, new: Columns, x: Columns, columns: list[int], rows: list[int]
     ) -> tuple[Float[Tensor, "site batch head row k"], Stream]:
         """Queries and incoming stream at the rows: from the changed columns where they are rows, else from the base."""
         attn = layer.block.attn

@@ -30,7 +30,7 @@ def senders(model: Any) -> list[Site]:
     ar.require_transformer(model)
     found = [Site("embed")]
     for layer, block in enumerate(model.blocks):
-        found += [Site("z", layer, head) for head in range(model.cfg.n_heads)]
+        found += [Site("z", layer, head) for head in range(model.config.n_heads)]
         found += [] if block.mlp is None else [Site("mlp_out", layer)]
     return found
 
@@ -39,7 +39,7 @@ def receivers(model: Any) -> list[Site]:
     """Every receiver, in the order in which they read."""
     found = []
     for layer, block in enumerate(model.blocks):
-        found += [Site(slot, layer, head) for head in range(model.cfg.n_heads) for slot in SLOTS]
+        found += [Site(slot, layer, head) for head in range(model.config.n_heads) for slot in SLOTS]
         found += [] if block.mlp is None else [Site("mlp_pre", layer)]
     return [*found, Site("output")]
 

@@ -56,7 +56,7 @@ def hooks_for(
     Raises UserError for a site outside the model.
     """
     return [
-        (check(site, model, n_pos).hook(model.cfg.n_layers), _Write(site, value, changes))
+        (check(site, model, n_pos).hook(model.config.n_layers), _Write(site, value, changes))
         for site, value in values
     ]
 
@@ -97,7 +97,7 @@ def intervene(
 
 def cache_of(model: Any, inputs: Num[Tensor, "batch pos *token"], sites: Sequence[Site]) -> dict[str, Tensor]:
     """Activations at the hooks of some sites, without gradients. Raises UserError for a site outside the model."""
-    names = sorted({check(s, model, inputs.shape[1]).hook(model.cfg.n_layers) for s in sites})
+    names = sorted({check(s, model, inputs.shape[1]).hook(model.config.n_layers) for s in sites})
     with torch.no_grad():
         return model.run_with_cache(inputs, names_filter=names, return_cache_object=False)[1]
 

@@ -176,4 +176,8 @@ def normalised(
             "the metric is the same on the clean and the corrupt run (normaliser zero): choose another metric or pair"
         )
     shape = (len(gap),) + (1,) * (values.ndim - 1)
-    return ratio(values.double() - corrupt.double().reshape(shape), gap.reshape(shape), draws=draws)
+    return ratio(
+        values.double() - corrupt.double().reshape(shape),
+        gap.reshape(shape).expand(values.shape),
+        draws=draws,
+    )

@@ -124,7 +124,7 @@ def run_patches(
     for rows in torch.arange(len(base)).split(chunk):
         part = {name: value[rows] for name, value in there.items()}
         values.append(ENGINES[engine](model, base.inputs[rows], metric, rows).values(sites, part))
-    n_layers = model.cfg.n_layers
+    n_layers = model.config.n_layers
     changes = [
         measure_change(s, s.read(here[s.hook(n_layers)]), s.read(there[s.hook(n_layers)])).row()
         for s in sites
@@ -154,7 +154,7 @@ def _replacement(
     if kind == "resample":
         order = partners(len(source), seed)
         return {name: value[order] for name, value in here.items()}
-    by_hook = {site.hook(model.cfg.n_layers): site for site in sites}
+    by_hook = {site.hook(model.config.n_layers): site for site in sites}
     return {name: ablation_values(kind, site, here[name]) for name, site in by_hook.items()}
 
 

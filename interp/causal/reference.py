@@ -38,7 +38,7 @@ class HooksEngine:
         """The metric of each prompt after each site alone takes its value from `replacement` (by hook name)."""
         values = []
         for site in sites:
-            value = site.read(replacement[site.hook(self.model.cfg.n_layers)])
+            value = site.read(replacement[site.hook(self.model.config.n_layers)])
             outputs, _ = intervene(self.model, self.inputs, [(site, value)])
             values.append(self.metric(outputs, self.rows))
         return torch.stack(values)
@@ -65,7 +65,7 @@ class LensEngine(HooksEngine):
             activation[place] = clean[place]
             return activation
 
-        n_layers = self.model.cfg.n_layers
+        n_layers = self.model.config.n_layers
         layers = [_lens_layer(site, n_layers) for site in sites]
         return patching.generic_activation_patch(
             self.model,

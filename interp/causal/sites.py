@@ -41,7 +41,7 @@ ROW_COMPONENTS = ("pattern", "attn_scores")
 _UNLAYERED = ("embed", "output")
 _TAIL = r"(?:@(?P<position>\d+|all))?"
 _LONG = re.compile(
-    r"blocks\.(?P<layer>\d+)\.(?:attn\.|mlp\.)?hook_(?P<component>[a-z_]+?)(?:\.(?P<head>\d+))?" + _TAIL
+    r"blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\.(?P<head>\d+))?" + _TAIL
 )
 _SHORT = re.compile(r"L(?P<layer>\d+)(?:H(?P<head>\d+))?(?:\.(?P<component>[a-z_]+))?" + _TAIL)
 _BARE = re.compile(r"(?P<component>embed|output)" + _TAIL)
@@ -76,8 +76,9 @@ class Site:
     @classmethod
     def parse(cls, text: str) -> Site:
         """The site that `text` names, in its long or its short form. Raises UserError when it is neither."""
+        spelled = text.strip().replace(".mlp.hook_pre", ".hook_mlp_pre")
         for form in (_BARE, _LONG, _SHORT):
-            if match := form.fullmatch(text.strip()):
+            if match := form.fullmatch(spelled):
                 return cls._from(match.groupdict(), text)
         raise UserError(
             f"{text!r} is no site: write it like blocks.1.attn.hook_q.3@7, L1H3.q@7, L0.resid_pre or embed"
@@ -157,7 +158,7 @@ def _tail(mark: str, number: int | None) -> str:
 
 def check(site: Site, model: Any, n_pos: int) -> Site:
     """The site itself; raises UserError when the model (fed `n_pos` tokens) has no such place."""
-    cfg = model.cfg
+    cfg = model.config
     if site.component in HEAD_COMPONENTS and not hasattr(cfg, "n_heads"):
         raise UserError(f"site {site}: a {model.config.kind} model has no attention heads")
     for name, value, limit in (
@@ -183,8 +184,8 @@ def grid(
     component = "z" if component == "head_out" else component
     axes = set(by)
     headed = component in HEAD_COMPONENTS and "head" in axes
-    layers: Iterator[int | None] = iter((None,) if component in _UNLAYERED else range(model.cfg.n_layers))
-    heads = range(getattr(model.cfg, "n_heads", 1)) if headed else (None,)
+    layers: Iterator[int | None] = iter((None,) if component in _UNLAYERED else range(model.config.n_layers))
+    heads = range(getattr(model.config, "n_heads", 1)) if headed else (None,)
     positions = range(n_pos) if "position" in axes else (None,)
     sites = [Site(component, layer, head, p) for layer in layers for head in heads for p in positions]
     for site in sites[:1] + sites[-1:]:
