@@ -11,7 +11,6 @@ show the difference.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -134,7 +133,7 @@ def contrast(
     fit: Rows,
     choose: Rows,
     test: Rows,
-    names: Sequence[str],
+    names: tuple[str, str],
     config: ContrastConfig,
     site: str = "site",
     random_w: tuple[Rows, Rows, Rows] | None = None,
@@ -155,14 +154,7 @@ def contrast(
         two = partial(a.swapped(), b.swapped(), c.swapped(), config, site)
         columns = torch.stack([one.error, one.base, two.error, two.base, one.noise, two.noise], 1)
         found = stats.bootstrap(columns, _figures, draws=config.draws, seed=config.seed)
-        labels = (
-            ("partial r2", names[0]),
-            ("partial r2", names[1]),
-            ("partial r2 difference", f"{names[0]} - {names[1]}"),
-            ("ceiling", names[0]),
-            ("ceiling", names[1]),
-        )
-        for i, (metric, algorithm) in enumerate(labels):
+        for i, (metric, algorithm) in enumerate(_labels(*names)):
             shared = {
                 "site": site,
                 "metric": metric,
@@ -172,6 +164,17 @@ def contrast(
             }
             rows.append({**shared, **found[i].row()})
     return tables.frame(rows)
+
+
+def _labels(first: str, second: str) -> list[tuple[str, str]]:
+    difference = ("partial r2 difference", f"{first} - {second}")
+    return [
+        ("partial r2", first),
+        ("partial r2", second),
+        difference,
+        ("ceiling", first),
+        ("ceiling", second),
+    ]
 
 
 def _figures(means: Tensor) -> Tensor:

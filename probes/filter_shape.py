@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probes import stats
-from probes.filters import FilterConfig, Observations
+from probes.families import Observations
+from probes.filters import FilterConfig
 from tasks.errors import UserError
 
 POWERS = torch.linspace(-1, 5, 61, dtype=torch.float64)

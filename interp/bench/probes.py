@@ -115,35 +115,17 @@ def readouts(size: Size) -> list[Row]:
     Also the check that both solve the same problem (largest difference of weights at one strength, and of the
     chosen strengths in grid steps), and the share of our time that the bare matrix products X'X would take.
     """
-    ridge_class, cv_class = _oracle()
     x, y = _activations(size, 0)
     seconds, fitted = _timed(lambda: _ours(x, y, size))
     seconds += sum(_layer_seconds(size, layer) for layer in range(1, size.layers))
-    gaps, steps = 0.0, 0
-    designs = size.layers * size.positions
-    grid, peer, plain = _grid(size).numpy(), 0.0, 0.0
-    for i in range(size.sample):
-        a, b = x[:, i].double().numpy(), y[:, i].double().numpy()
-        spent, cv = _timed(lambda a=a, b=b: cv_class(alphas=grid, alpha_per_target=True).fit(a, b))
-        peer += spent
-        away = np.log(cv.alpha_) - fitted.strength[i].log().numpy()
-        steps = max(steps, int(np.rint(np.abs(away).max() / np.log(grid[1] / grid[0]))))
-        spent, one = _timed(lambda a=a, b=b: ridge_class(alpha=grid[0]).fit(a, b[:, 0]))
-        plain += spent
-        gaps = max(gaps, _gap(a, b, float(grid[0]), one.coef_))
-    each, calls = peer / size.sample, designs * size.targets * size.strengths
-    limit = _product_seconds(size)
+    peer, plain, gap, steps = _peers(x, y, fitted, size)
+    designs, limit = size.layers * size.positions, _product_seconds(size)
+    calls = designs * size.targets * size.strengths
     return [
         _row(
-            "readouts: RidgeCV a layer and position", seconds, each * designs, size.sample, "calls multiplied"
+            "readouts: RidgeCV a layer and position", seconds, peer * designs, size.sample, "calls multiplied"
         ),
-        _row(
-            "readouts: loop of Ridge fits",
-            seconds,
-            plain / size.sample * calls,
-            size.sample,
-            "calls multiplied",
-        ),
+        _row("readouts: loop of Ridge fits", seconds, plain * calls, size.sample, "calls multiplied"),
         _row(
             "readouts: bare float64 products X'X (the FLOP limit)",
             seconds,
@@ -151,13 +133,29 @@ def readouts(size: Size) -> list[Row]:
             1,
             "ratio below 1: share of it",
         ),
-        Row(
-            "weights at one strength: largest difference", gaps, 0.0, gaps, size.sample, "ours against Ridge"
-        ),
+        Row("weights at one strength: largest difference", gap, 0.0, gap, size.sample, "ours against Ridge"),
         Row(
             "chosen strength: largest difference", float(steps), 0.0, float(steps), size.sample, "grid steps"
         ),
     ]
+
+
+def _peers(x: Tensor, y: Tensor, fitted: ridge.Fit, size: Size) -> tuple[float, float, float, int]:
+    """Seconds a RidgeCV call, seconds a Ridge fit, the largest gap of weights, and of chosen strengths (grid
+    steps).
+    """
+    ridge_class, cv_class = _oracle()
+    grid, peer, plain, gap, steps = _grid(size).numpy(), 0.0, 0.0, 0.0, 0
+    for i in range(size.sample):
+        a, b = x[:, i].double().numpy(), y[:, i].double().numpy()
+        spent, cv = _timed(lambda a=a, b=b: cv_class(alphas=grid, alpha_per_target=True).fit(a, b))
+        peer += spent
+        away = np.abs(np.log(cv.alpha_) - fitted.strength[i].log().numpy()).max()
+        steps = max(steps, int(np.rint(away / np.log(grid[1] / grid[0]))))
+        spent, one = _timed(lambda a=a, b=b: ridge_class(alpha=grid[0]).fit(a, b[:, 0]))
+        plain += spent
+        gap = max(gap, _gap(a, b, float(grid[0]), one.coef_))
+    return peer / size.sample, plain / size.sample, gap, steps
 
 
 def _layer_seconds(size: Size, layer: int) -> float:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from probes import filter_shape, filters, planted
-from probes.filters import FilterConfig, Observations
+from probes.families import Observations, Scan, candidates
+from probes.filters import FilterConfig
 from tasks import algorithms
 from tasks.algorithms import FAMILIES, Algorithm, Problems
 from tasks.errors import UserError
@@ -91,7 +92,7 @@ def undecided(pairs, truth):
     for seed in range(REPLICATES):
         prompts, problems, gen = draw(2000 + seed)
         seen = observe(prompts, problems, truth, gen)
-        entries = {f"{family} {k}": filters.candidates(seen, family, ladder=(k,)) for family, k in pairs}
+        entries = {f"{family} {k}": candidates(seen, family, ladder=(k,)) for family, k in pairs}
         a, b = entries
         names += filters.weigh(seen, entries, CONFIG).compare(a, b) == "indistinguishable"
     print(f"\n{pairs} on {truth.label}: indistinguishable {names} of {REPLICATES}")
@@ -157,7 +158,7 @@ def test_scan_equals_the_exact_residual():
     prompts, problems, gen = draw(8, count=200)
     seen = observe(prompts, problems, TRUTHS["gd"], gen)
     for step in algorithms.STEPS:
-        scan = filters.Scan(seen, step)
+        scan = Scan(seen, step)
         sizes = {"eta": torch.tensor([0.3 / scan.typical], dtype=torch.float64)}
         f = FAMILIES["gd"].filter(scan.u, 12, eta=0.3 / scan.typical)
         times, squared = (term.sum() for term in seen.terms((f * seen.base)[None]))
@@ -168,7 +169,7 @@ def test_scan_equals_the_exact_residual():
 def test_posterior_adds_up_and_identical_families_share_it():
     prompts, problems, gen = draw(9)
     seen = observe(prompts, problems, TRUTHS["gd"], gen)
-    same = filters.candidates(seen, "gd", ladder=(16,))
+    same = candidates(seen, "gd", ladder=(16,))
     evidence = filters.weigh(seen, {"a": same, "b": same}, CONFIG)
     assert evidence.posterior.tolist() == pytest.approx([0.5, 0.5])
     assert filters.judge(seen, CONFIG).posterior.sum().item() == pytest.approx(1)
@@ -250,7 +251,7 @@ def test_bad_input_is_one_line():
         (lambda: Observations.of(problems, prompts.queries, out * torch.nan), "NaN"),
         (lambda: Observations.of(problems, prompts.queries, out * 0), "all 0"),
         (
-            lambda: filters.candidates(Observations.of(problems, prompts.queries, out), "adam"),
+            lambda: candidates(Observations.of(problems, prompts.queries, out), "adam"),
             "no filter family",
         ),
     ]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from probes import filters, induced, planted
-from probes.filters import FilterConfig, Observations
+from probes.families import Observations
+from probes.filters import FilterConfig
 from tasks import algorithms
 from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
