@@ -18,6 +18,7 @@ import torch
 from interp.analysis import Analysis, Progress, analyse
 from interp.config import RunConfig, configure
 from interp.results import Result
+from interp.train.loop import load_weights
 from interp.train.runs import RunFolder
 from tasks import Task, UserError
 
@@ -116,7 +117,7 @@ class Run:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one."""
         (at,) = self.resolve(step)
         model = self._blank(self.config.init_seed) if into is None else into
-        model.load_state_dict(self.folder.weights(at))
+        load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
         return model.eval()
 
     def twin(self) -> Any:
@@ -174,7 +175,7 @@ class Run:
         asked = [Scores(), CurveDraws(), *([HeadScores()] if with_heads else [])]
         tables = self.tables(asked, steps, progress)
         table = emergence_table(tables["scores"], tables.get("heads"), tables["draws"])
-        caption = "Onset: first checkpoint from which the fitted curve stays above its threshold; intervals over prompts."
+        caption = "Onset: where the fitted curve rises above its threshold for good; intervals over prompts."
         return Result("emergence", table, caption)
 
     @cached_property

@@ -64,7 +64,7 @@ function drawLoss(run, element) {
   const x = run.metrics.steps.map(at);
   const ends = [at(0), Math.max(...run.steps, ...run.metrics.steps)];
   const traces = Object.entries(run.metrics.series).map(([name, y], i) => ({
-    x, y, name: plain(labelOf(run, name) === name ? name : name.replace(/_/g, " ")), mode: "lines",
+    x, y, name: plain(labelOf(run, name) === name ? name : name.replace(/_/g, " ")), mode: "lines", connectgaps: true,
     line: { color: colours[i % colours.length], width: 2, dash: DASHES[i % DASHES.length] },
     hovertemplate: "step %{x:,}<br>%{y:.4g}<extra></extra>",
   }));
