@@ -108,10 +108,12 @@ def undecided(pairs, truth):
         ),
         ((("newton-identity", 4), ("gd", 16)), TRUTHS["gd"]),
         ((("gd", 16), ("gd", 17)), TRUTHS["gd"]),
-        ((("newton", 9), ("newton", 10)), TRUTHS["newton"]),
+        ((("newton", 11), ("newton", 12)), Algorithm("newton", 12, "fixed", {"alpha": 0.05 / TOP**2})),
     ],
 )
 def test_identical_and_neighbouring_iterates_are_indistinguishable(pairs, truth):
+    # a neighbour needs another size to agree: half the steps, twice the alpha. Where twice the alpha would diverge on
+    # some prompt, neighbours can be told apart, so the planted step leaves room
     assert undecided(pairs, truth) >= REPLICATES - ALLOWED
 
 
