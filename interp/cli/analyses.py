@@ -30,7 +30,7 @@ def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
     with show.progress("scores") as advance:
         result = load(run).scores(steps, advance)
     if json:
-        return _json(result)
+        return print_json(result)
     for metric in result.table["metric"].unique():
         show.table(wide.by_read(result.table, metric), f"{metric} by checkpoint")
     return 0
@@ -49,7 +49,7 @@ def probe(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
     with show.progress("probe") as advance:
         result = load(run).probe(steps, advance)
     if json:
-        return _json(result)
+        return print_json(result)
     table = result.table
     for metric in table["metric"].unique():
         reads = table[table["metric"] == metric]
@@ -76,7 +76,7 @@ def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Jso
     with show.progress("heads") as advance:
         result = load(run).heads(steps, advance)
     if json:
-        return _json(result)
+        return print_json(result)
     if layers:
         show.table(wide.every_head(result.table), "attention of every head at the last of the steps")
     else:
@@ -87,7 +87,7 @@ def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Jso
 
 
 def emergence(run: Path, /, *, json: Json = False) -> int:
-    """When each read's accuracy and each head's score rose for good.
+    """When each read's score and each head's attention rose for good, with 95% intervals over prompts.
 
     Example: interp emergence runs/demo/retrieval
 
@@ -99,12 +99,13 @@ def emergence(run: Path, /, *, json: Json = False) -> int:
     with show.progress("emergence") as advance:
         result = load(run).emergence(progress=advance)
     if json:
-        return _json(result)
-    show.table(result.table, "onsets, in order")
+        return print_json(result)
+    show.table(wide.onsets(result.table), "onsets, in order")
     show.note(result.caption)
     return 0
 
 
-def _json(result: Result) -> int:
+def print_json(result: Result) -> int:
+    """The rows of a result as one JSON document."""
     show.document({"analysis": result.name, "caption": result.caption, "rows": show.records(result.table)})
     return 0

@@ -61,6 +61,27 @@ def head_levels(table: pd.DataFrame) -> pd.DataFrame:
     return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
 
 
+def onsets(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a subject: when it appeared, the interval of that step, half-rise and 10-90 width in steps."""
+    late = table["step"].isna()
+    shown = pd.DataFrame({"subject": table["subject"], "of": table["metric"].map(short_relation)})
+    shown["step"] = table["step"].astype(object).where(~late, table["state"])
+    shown["95% interval"] = [
+        _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
+    ]
+    shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
+    lost = "lost again by " + table["fell"].astype("string")
+    shown["note"] = lost.fillna("by step " + table["last"].astype("string")).where(late, "")
+    return shown
+
+
+def _span(low: float, high: float) -> str:
+    """An interval of steps; an open end where some replicates never rose, nothing where there is no onset."""
+    if pd.isna(low):
+        return ""
+    return f"[{low:.0f}, {'never' if pd.isna(high) else f'{high:.0f}'}]"
+
+
 def by_site(table: pd.DataFrame) -> pd.DataFrame:
     """One line a step, one column a site; the untrained twin in the last line."""
     short = table.assign(site=table["site"].map(short_site))

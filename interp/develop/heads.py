@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.analysis import Analysis, Reader
+from interp.develop.emergence import SIGNED
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
 
@@ -26,6 +27,7 @@ class HeadScores(Analysis):
     """Attention mass of every head on every relation of the task."""
 
     name: ClassVar[str] = "heads"
+    version: ClassVar[int] = 2
     twin: ClassVar[bool] = True
 
     def hooks(self, model: Any) -> list[str]:
@@ -34,12 +36,22 @@ class HeadScores(Analysis):
         return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
-        return HeadReader(self.hooks(model), task)
+        return HeadReader(self.hooks(model), task, unit_of(model.config))
 
     def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
         """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
         return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
+
+
+def scorable(config: Any, task: Task) -> bool:
+    """Whether a model of these settings has heads and the task names relations to score them on."""
+    return hasattr(config, "n_heads") and bool(task.relations(task.sample(0, "labels", 0, 1)))
+
+
+def unit_of(config: Any) -> str:
+    """Unit of an attention score: a share of the row for softmax, a signed sum otherwise."""
+    return "attention" if getattr(config, "attention", "softmax") == "softmax" else SIGNED
 
 
 def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
@@ -58,9 +70,10 @@ def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
 class HeadReader:
     """Collects the mass of each head on each relation, prompt by prompt."""
 
-    def __init__(self, hooks: list[str], task: Task):
+    def __init__(self, hooks: list[str], task: Task, unit: str):
         self.hooks = hooks
         self.task = task
+        self.unit = unit
         self.masses: dict[str, list[Float[Tensor, "batch layer head"]]] = {}
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
@@ -87,7 +100,7 @@ class HeadReader:
                 "metric": name,
                 "control": "none",
                 "value": means.value.numpy(),
-                "unit": "attention",
+                "unit": self.unit,
                 "ci_low": means.low.numpy(),
                 "ci_high": means.high.numpy(),
                 "n": n,

@@ -1,8 +1,10 @@
-"""What each layer knows of the target, by linear readout of the residual stream at the positions where it is read.
+"""What each layer knows of the target, by linear readout of the residual stream at the positions where it is
+read.
 
-A regression target is read by ridge (`probes.readout`: mean squared error in label variances, lower is better; and R2), a symbol by one-hot ridge (`probes.decode`: accuracy, higher is better). Prompts are split by chunk into
-fit, choose and test, the same at every checkpoint; the untrained twin is read on the same test prompts. Sites are
-residual-stream hooks; `blocks.l.hook_resid_post` is the stream after block l (0-based).
+A regression target is read by ridge (`probes.readout`: mean squared error in label variances, lower is
+better; and R2), a symbol by one-hot ridge (`probes.decode`: accuracy, higher is better). Prompts are split by
+chunk into fit, choose and test, the same at every checkpoint; the untrained twin is read on the same test
+prompts. Sites are residual-stream hooks; `blocks.l.hook_resid_post` is the stream after block l (0-based).
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from tasks import Batch, Task, UserError
 class Readouts(Analysis):
     """Linear readout of the target at the embedding and after every block.
 
-    `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge strength,
-    the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each read apart as well.
+    `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge
+    strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
+    read apart as well.
     """
 
     name: ClassVar[str] = "probe"

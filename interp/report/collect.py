@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 
 from interp.analysis import Progress
+from interp.develop.draws import CurveDraws
 from interp.develop.emergence import emergence_table
-from interp.develop.heads import HeadScores
+from interp.develop.heads import HeadScores, scorable
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores
 from interp.report.model import Attention, Fact, Link, RunReport
@@ -39,10 +40,11 @@ def write_report(runs: Sequence[Run], out: Path, progress: Progress | None = Non
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
     """Everything a page says about a run, measured at every checkpoint from shared forward passes."""
-    has_heads = hasattr(run.config.model, "n_heads") and bool(run.task.relations(_prompt(run)))
-    tables = run.tables([Scores(), Readouts(), *([HeadScores()] if has_heads else [])], "all", progress)
+    has_heads = scorable(run.config.model, run.task)
+    asked = [Scores(), Readouts(), CurveDraws(), *([HeadScores()] if has_heads else [])]
+    tables = run.tables(asked, "all", progress)
     scores, heads = tables["scores"], tables.get("heads")
-    emergence = emergence_table(scores, heads)
+    emergence = emergence_table(scores, heads, tables["draws"])
     return RunReport(
         title=run.name,
         verdict=verdict(run, scores, heads, emergence),
