@@ -9,7 +9,7 @@ each training forward pass. Analysis never sees it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Num
@@ -45,7 +45,7 @@ class ClampConfig(BaseModel):
     stop: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> ClampConfig:
         site = Site.parse(self.site)
         if site.component not in ("z", "pattern") or site.head is None or site.position is not None:
             raise ValueError(

@@ -1,7 +1,7 @@
-"""Path patching: what a set of senders tells a set of receivers directly, everything in between held still.
+"""Path patching: what a set of senders tells a set of receivers directly, past everything in between.
 
-The base run is kept; each receiver's input alone gets the change of the senders that precede it (their direct edges, through
-no head and no MLP in between), and the run goes on from the receivers. Queries, keys and values are receivers apart
+The base run goes on as it is, but each receiver reads, besides what reaches it, the change of the senders that
+precede it (their direct edges, through no head and no MLP in between). Queries, keys and values are receivers apart
 ("L1H2.k"); a bare head ("L1H2") stands for its three. Effects are normalised as in `patching`. Sources: Goldowsky-Dill et al.
 (arXiv 2304.05969); Wang et al. (arXiv 2211.00593).
 """
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
-from interp.causal.interventions import intervene
-from interp.causal.metrics import Metric, check_pair, metric_of, normalised
+from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.causal.sites import Site
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
@@ -57,6 +56,7 @@ def patch_paths(
     Raises UserError for names that are no sender or receiver, and for a path on which no sender precedes a receiver.
     """
     check_pair(pair)
+    check_eval(model)
     if direction not in ("denoise", "noise"):
         raise UserError(f"unknown direction {direction!r}: use 'denoise' or 'noise'")
     measure = metric if isinstance(metric, Metric) else _metric(model, task, pair, metric, read)
@@ -107,26 +107,38 @@ def _run(
         raise UserError(
             f"{unknown[0].label!r} is no sender of this model: use embed, a head, or an MLP's .mlp_out"
         )
-    values = []
+    hooks: list[tuple[str, Any]] = []
     for receiver in expand_receivers(model, reads):
         before = [s.label for s in from_sites if precedes(s, receiver)]
         if before:
-            change = torch.stack([there.out[s] - here.out[s] for s in before]).sum(0)
-            values.append(_received(model, receiver, here, change))
-    if not values:
+            hooks += _shift(model, receiver, torch.stack([there.out[s] - here.out[s] for s in before]).sum(0))
+    if not hooks:
         raise UserError(f"no sender of {'+'.join(sends)} comes before a receiver of {'+'.join(reads)}")
-    return metric(intervene(model, inputs, values)[0])
+    return metric(model.run_with_hooks(inputs, fwd_hooks=hooks))
 
 
-def _received(model: Any, receiver: Site, here: Written, change: Tensor) -> tuple[Site, Tensor]:
-    """The site that a receiver's input sets, and its value when the input changes."""
+def _shift(model: Any, receiver: Site, change: Float[Tensor, "batch pos d_model"]) -> list[tuple[str, Any]]:
+    """Hooks that add a change to what one receiver alone reads, on top of what reaches it in this run."""
+    hook_name = receiver.hook(model.config.n_layers)
     if receiver.component == "output":
-        return receiver, here.final + change
-    assert receiver.layer is not None
+        return [(hook_name, lambda stream, hook: stream + change)]
     block = model.blocks[receiver.layer]
-    if receiver.component == "mlp_pre":
-        pre = ar.norm(block.ln2, here.mid[receiver.layer] + change) @ block.mlp.W_in
-        return receiver, pre if block.mlp.b_in is None else pre + block.mlp.b_in
-    slot = receiver.component.upper()
-    weight, bias = (getattr(block.attn, f"{kind}_{slot}")[receiver.head] for kind in "Wb")
-    return receiver, ar.norm(block.ln1, here.pre[receiver.layer] + change) @ weight + bias
+    held: dict[str, Tensor] = {}
+
+    def hold(stream: Tensor, hook: Any) -> None:
+        held["stream"] = stream
+
+    def neurons(pre: Tensor, hook: Any) -> Tensor:
+        moved = ar.norm(block.ln2, held["stream"] + change) @ block.mlp.W_in
+        return moved if block.mlp.b_in is None else moved + block.mlp.b_in
+
+    def project(values: Tensor, hook: Any) -> Tensor:
+        slot = receiver.component.upper()
+        weight, bias = (getattr(block.attn, f"{kind}_{slot}")[receiver.head] for kind in "Wb")
+        changed = values.clone()
+        changed[:, :, receiver.head] = ar.norm(block.ln1, held["stream"] + change) @ weight + bias
+        return changed
+
+    inside = receiver.component == "mlp_pre"
+    before = f"blocks.{receiver.layer}." + ("hook_resid_mid" if inside else "hook_resid_pre")
+    return [(before, hold), (hook_name, neurons if inside else project)]

@@ -1,0 +1,145 @@
+"""Gradient screens: sums that must hold, exactness where everything is linear, and a correlation beside every screen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from interp.causal.attribution import attribute_edges, attribute_sites, completeness, node_scores, screen
+from interp.causal.circuits import exact_edges
+from interp.causal.metrics import custom, metric_of
+from interp.causal.patching import run_patches
+from interp.causal.paths import all_paths, patch_paths
+from interp.causal.sites import Site, grid
+from interp.models import build_model
+from interp.models.transformer_config import TransformerConfig
+from interp.models.wired import wired_retrieval
+from tasks import InContextRegression
+from tasks.errors import UserError
+
+TASK = InContextRegression(d=3, n=3)
+LAST = custom("last output", lambda o: o[:, -1, 0], (6,))
+
+
+def model_of(**settings):
+    config = TransformerConfig(**{"n_layers": 2, "n_heads": 2, "d_model": 8, "dtype": "float64", **settings})
+    return build_model(config, TASK.interface, 2).eval()
+
+
+def pair():
+    found = TASK.pair("replace-w", 0, "test", 0, 10)
+    return type(found)(found.kind, found.clean.double(), found.corrupt.double(), found.changed)
+
+
+@pytest.mark.parametrize("settings", [{"mlp": "none"}, {"layer_norm": "none"}, {}])
+def test_a_head_is_the_sum_of_its_outgoing_edges(settings):
+    """A sender's total derivative is that of its edges: every way onward starts with one of them."""
+    model, p = model_of(**settings), pair()
+    nodes = node_scores(attribute_edges(model, p.clean.inputs, p.corrupt.inputs, LAST))
+    sites = [Site("embed"), *grid(model, "z", 7, by=("layer", "head"))]
+    direct = attribute_sites(model, p, sites, LAST, direction="noise")
+    for site, value in zip(sites, direct, strict=True):
+        assert torch.allclose(nodes[site.label], value, atol=1e-10), site
+
+
+def test_edges_into_the_output_are_exact_without_a_final_norm():
+    """Output edges are linear there, so the first order is all there is."""
+    model, p = model_of(layer_norm="none"), pair()
+    first = attribute_edges(model, p.clean.inputs, p.corrupt.inputs, LAST)
+    exact = exact_edges(model, p.clean.inputs, p.corrupt.inputs, LAST)
+    assert first.edges == exact.edges
+    rows = [i for i, (_, receiver) in enumerate(first.edges) if receiver == "output"]
+    assert torch.allclose(first.values[rows], exact.values[rows], atol=1e-10)
+    others = [i for i in range(len(first.edges)) if i not in rows]
+    assert not torch.allclose(first.values[others], exact.values[others], atol=1e-6)
+
+
+@pytest.mark.parametrize("replacement", ["zero", "mean", "mean per position"])
+def test_the_replacement_of_an_edge_is_explicit(replacement):
+    model, p = model_of(), pair()
+    scores = attribute_edges(model, p.clean.inputs, p.corrupt.inputs, LAST, replacement=replacement)
+    usual = attribute_edges(model, p.clean.inputs, p.corrupt.inputs, LAST)
+    assert scores.replacement == replacement
+    assert not torch.allclose(scores.values, usual.values)
+
+
+def test_integrated_gradients_are_complete_and_get_closer():
+    model, p = model_of(layer_norm="none"), pair()
+    coarse, fine = (completeness(model, p.clean.inputs, p.corrupt.inputs, LAST, steps) for steps in (1, 64))
+    assert fine["error"] < 1e-3
+    assert fine["error"] < coarse["error"]
+    assert fine["attributed"] == pytest.approx(fine["difference"], rel=1e-3)
+    with pytest.raises(UserError, match="at least one step"):
+        completeness(model, p.clean.inputs, p.corrupt.inputs, LAST, 0)
+
+
+def test_site_attribution_is_exact_where_the_model_is_linear():
+    """One layer, the pattern apart: with linear attention off and no norm, the last block's stream is read linearly."""
+    model, p = model_of(layer_norm="none", mlp="none", n_layers=1), pair()
+    sites = grid(model, "z", 7)
+    first = attribute_sites(model, p, sites, LAST)
+    exact = run_patches(model, p, sites, LAST)
+    assert torch.allclose(first + exact.corrupt, exact.values, atol=1e-10)
+
+
+def test_a_screen_shows_exact_values_and_their_correlation():
+    model, p = model_of(), pair()
+    table = screen(model, p, grid(model, "resid_pre", 7), metric_of(TASK, p), sample=6, draws=50)
+    assert table["exact"].notna().sum() == 6
+    assert table["correlation"].nunique() == 1
+    assert -1 <= table["correlation"][0] <= 1
+    plain = model_of(layer_norm="none")
+    sites = [Site("output"), *grid(plain, "z", 7, by=("layer", "head"))]
+    assert screen(plain, p, sites, LAST, sample=5, draws=50)["value"][0] == pytest.approx(1)
+    with pytest.raises(UserError, match="at least 2 sites"):
+        screen(model, p, [Site("embed")], LAST)
+
+
+def test_attribution_leaves_the_model_as_it_was():
+    model, p = model_of(), pair()
+    before = model(p.clean.inputs).detach().clone()
+    attribute_edges(model, p.clean.inputs, p.corrupt.inputs, LAST, ig_steps=2)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(model(p.clean.inputs), before)
+
+
+def test_path_patching_follows_the_planted_paths_only():
+    net = wired_retrieval(2, variant="chain", decoys=6, dtype="float32")
+    p = net.task.pair("swap-hop-1", 0, "test", 0, 16)
+    table = patch_paths(net.model, net.task, p, all_paths(net.model), draws=50)
+    effect = {(r.sender, r.receiver): r.value for r in table.itertuples()}
+    assert max(abs(v) for edge, v in effect.items() if edge not in net.circuit.edges) < 1e-5
+    role = {name: head for head, name in net.circuit.roles.items()}
+    first, second = role["query -> link_1"], role["query -> link_2"]
+    assert effect["embed", f"{first}.v"] > 0.9  # the swapped value reaches everything through the first head
+    assert abs(effect["embed", f"{second}.k"]) < 1e-5  # swapping a link's value changes no key
+    assert 0.1 < effect[first, f"{second}.q"] < 0.9  # hop 2 alone follows
+    assert 0.1 < effect[first, "output"] < 0.9  # and hop 1 alone here
+
+
+def test_sets_of_senders_and_receivers():
+    net = wired_retrieval(2, variant="chain", dtype="float32")
+    p = net.task.pair("swap-hop-1", 0, "test", 0, 16)
+    role = {name: head for head, name in net.circuit.roles.items()}
+    first, second = role["query -> link_1"], role["query -> link_2"]
+    paths = [(["embed", first], [f"{second}.q", "output"]), ([first], [second])]
+    table = patch_paths(net.model, net.task, p, paths, draws=50)
+    assert table["value"][0] == pytest.approx(1, abs=1e-4)
+    with pytest.raises(UserError, match="comes before"):
+        patch_paths(net.model, net.task, p, [([second], [first])])
+    with pytest.raises(UserError, match="no receiver"):
+        patch_paths(net.model, net.task, p, [([first], ["L9H9"])])
+    with pytest.raises(UserError, match="no sender"):
+        patch_paths(net.model, net.task, p, [(["output"], [second])])
+
+
+@pytest.mark.parametrize("settings", [{}, {"mlp": "none", "layer_norm": "none"}])
+def test_exact_edges_equal_path_patching(settings):
+    """Two roads to one number: the fast engine's edges, and hooks at the receiver."""
+    model, p = model_of(**settings), pair()
+    exact = exact_edges(model, p.clean.inputs, p.corrupt.inputs, LAST)
+    table = patch_paths(model, TASK, p, all_paths(model), direction="noise", metric=LAST, draws=20)
+    with torch.no_grad():
+        ends = [float(LAST(model(b.inputs)).mean()) for b in (p.clean, p.corrupt)]
+    shift = exact.values.mean(1).detach().numpy() / (ends[0] - ends[1])
+    assert table["value"].to_numpy() == pytest.approx(1 + shift, abs=1e-8)
