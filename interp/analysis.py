@@ -76,7 +76,10 @@ class Analysis(BaseModel):
     @property
     def table_name(self) -> str:
         """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""
-        return self.name if self == type(self)() else f"{self.name}-{self.key[:8]}"
+        fields = type(self).model_fields
+        required = any(field.is_required() for field in fields.values())
+        usual = not required and self == type(self)()
+        return self.name if usual else f"{self.name}-{self.key[:8]}"
 
     @property
     def key(self) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import torch
+from pydantic import ValidationError
 
 from interp.analysis import Analysis, Progress, analyse
 from interp.config import RunConfig, configure
@@ -21,9 +22,11 @@ from interp.results import Result
 from interp.train.loop import load_weights
 from interp.train.runs import RunFolder
 from tasks import Task, UserError
+from tasks.base import first_problem
 
 Steps = Literal["all", "last"] | int | str | Sequence[int]
 TWIN_SEED_OFFSET = 7_919
+A = TypeVar("A", bound=Analysis)
 
 
 def load(path: str | Path) -> Run:
@@ -141,7 +144,8 @@ class Run:
         return analyse(self, list(analyses), self.resolve(steps), progress)
 
     def _result(self, analysis: Analysis, caption: str, steps: Steps, progress: Progress | None) -> Result:
-        return Result(analysis.name, self.tables([analysis], steps, progress)[analysis.name], caption)
+        table = self.tables([analysis], steps, progress)[analysis.name]
+        return Result(analysis.name, table, caption)
 
     def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Loss and score at every read, with floor and chance."""
@@ -178,10 +182,54 @@ class Run:
         caption = "Onset: where the fitted curve rises above its threshold for good; intervals over prompts."
         return Result("emergence", table, caption)
 
+    def patch(
+        self,
+        component: str = "resid_pre",
+        *,
+        pair: str | None = None,
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Effect of patching every site of a grid, clean into corrupt unless `direction="noise"`.
+
+        `pair` is one of the task's pair kinds (the first unless given); further settings are those of
+        `interp.causal.over_training.PatchGrid`. Raises UserError for an unknown kind, component or setting.
+        """
+        from interp.causal.over_training import PatchGrid
+
+        kinds = self.task.pair_kinds
+        if not kinds or (pair is not None and pair not in kinds):
+            raise UserError(f"task {self.task.kind!r} has pairs of kind {list(kinds)}, not {pair!r}")
+        analysis = _settled(PatchGrid, component=component, pair=pair or kinds[0], **settings)
+        caption = (
+            f"Patching {component}, pair {analysis.pair}: corrupt run 0, clean run 1; intervals over prompts."
+        )
+        return self._result(analysis, caption, steps, progress)
+
+    def circuit(self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any) -> Result:
+        """The edges that carry the behaviour, and how faithful they are beside random circuits of their size.
+
+        Settings are those of `interp.causal.over_training.CircuitSearch`.
+        """
+        from interp.causal.over_training import CircuitSearch
+
+        caption = (
+            "Edges whose effect surely passes the threshold; the whole model is 1, other prompts' run is 0."
+        )
+        return self._result(_settled(CircuitSearch, **settings), caption, steps, progress)
+
     @cached_property
     def parameters(self) -> int:
         """Number of trained numbers."""
         return sum(p.numel() for p in self.twin().parameters())
+
+
+def _settled(kind: type[A], **settings: Any) -> A:
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise UserError(f"{kind.name}: {first_problem(error)}") from None
 
 
 def _parse_steps(text: str) -> list[int]:

@@ -1,8 +1,9 @@
 """Patching and circuits at every checkpoint: when does each site, each edge begin to matter.
 
-Analyses in the sense of `interp.analysis`: streamed over checkpoints, cached by weights and settings. All checkpoints
-see the same prompts and pairs. Effects are normalised within a checkpoint (corrupt 0, clean 1), so before a behaviour
-exists there is nothing to normalise by: such a checkpoint has a row without a value, never a made-up number.
+Analyses in the sense of `interp.analysis`: streamed over checkpoints, cached by weights and settings. All
+checkpoints see the same prompts and pairs. Effects are normalised within a checkpoint (corrupt 0, clean 1),
+so before a behaviour exists there is nothing to normalise by: such a checkpoint has a row without a value,
+never a made-up number.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from tasks import Batch, Task, UserError
 class PatchGrid(Analysis):
     """Effect of patching every site of a grid with a clean/corrupt pair of the task.
 
-    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read` as in
-    `interp.causal.patching.patch`.
+    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read`
+    as in `interp.causal.patching.patch`.
     """
 
     name: ClassVar[str] = "patch"
@@ -70,8 +71,8 @@ class PatchReader:
 class CircuitSearch(Analysis):
     """The edges that carry the behaviour, and how much of it they carry beside random circuits of their size.
 
-    Rows of metric "edge" name `sender` and `receiver`; rows "faithfulness" (with controls full, empty and random),
-    "completeness" and "minimality" judge the circuit on prompts other than those that found it.
+    Rows of metric "edge" name `sender` and `receiver`; rows "faithfulness" (with controls full, empty and
+    random), "completeness" and "minimality" judge the circuit on prompts other than those that found it.
     """
 
     name: ClassVar[str] = "circuit"

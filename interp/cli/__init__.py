@@ -38,6 +38,10 @@ COMMANDS = {
         "heads": ("analyses:heads", "How much each head attends to the positions that matter."),
         "emergence": ("analyses:emergence", "When each skill and each head appeared."),
     },
+    "Intervene": {
+        "patch": ("causes:patch", "Patch sites from one run into another: where is the answer carried?"),
+        "circuit": ("causes:circuit", "Search the edges that carry the behaviour, and judge them."),
+    },
     "Report": {
         "study": ("studies:study", "A paper's claims beside what is measured here, with verdicts."),
         "watch": ("watching:watch", "Refresh the scores and heads of a run while it trains."),

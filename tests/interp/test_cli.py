@@ -35,6 +35,19 @@ def test_tables_fit_and_json_is_one_document(folder, command, capsys) -> None:
     assert document["rows"]
 
 
+def test_patch_and_circuit(folder, capsys, tmp_path) -> None:
+    assert cli(["patch", folder, "--pair", "swap-hop-2", "--prompts", "8", "--steps", "0,8"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("normalised effect at step") == 2
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    assert cli(["circuit", folder, "--prompts", "8", "--steps", "all", "-o", str(tmp_path / "c.json")]) == 0
+    assert "no behaviour to explain" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c.json").read_text())["edges"] == []
+    for wrong in (["patch", folder, "--pair", "swap-hop-9"], ["patch", folder, "--component", "soul"]):
+        assert cli(wrong) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
 def test_heads_by_layer(folder, capsys) -> None:
     assert cli(["heads", folder, "--layers", "--steps", "last"]) == 0
     assert "q→l1" in capsys.readouterr().out

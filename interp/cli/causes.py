@@ -1,0 +1,157 @@
+"""Commands that intervene: activation patching and circuits, at one checkpoint or at all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.cli.analyses import Json, Steps, print_json
+from interp.run import load
+
+Choice = Annotated[str | None, Parameter(show_default=False)]
+
+
+def patch(
+    run: Path,
+    /,
+    *,
+    component: str = "resid_pre",
+    pair: Choice = None,
+    direction: str = "denoise",
+    replacement: str = "pair",
+    metric: str = "loss",
+    read: Choice = None,
+    by: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    prompts: int = 64,
+    steps: Steps = "last",
+    json: Json = False,
+) -> int:
+    """Patch every site of a grid and print how much of the clean run each brings back (corrupt 0, clean 1).
+
+    Example: interp patch runs/demo/retrieval --component head_out --pair swap-hop-2 --by layer head
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    component
+        resid_pre, resid_mid, resid_post, attn_out, mlp_out, head_out, q, k, v, z or pattern.
+    pair
+        Which pair of the task; its first unless given.
+    direction
+        denoise (clean value into the corrupt run) or noise (the clean run loses one site).
+    replacement
+        pair; with noise also zero, mean, mean_per_position, resample.
+    metric
+        loss, score, logit_diff or prediction_change.
+    read
+        One read of the task ("hop 2"); all unless given.
+    by
+        Axes of the grid: layer, head, position; others are patched as a whole.
+    prompts
+        Number of pairs.
+    """
+    axes = {"by": tuple(by)} if by else {}
+    with show.progress("patch") as advance:
+        result = load(run).patch(
+            component, pair=pair, steps=steps, progress=advance, direction=direction,
+            replacement=replacement, metric=metric, read=read, prompts=prompts, **axes,
+        )  # fmt: skip
+    if json:
+        return print_json(result)
+    for step, rows in result.table.groupby("step", sort=True):
+        show.table(_grid(rows), f"normalised effect at step {step}")
+    show.note(result.caption)
+    return 0
+
+
+def _grid(rows: pd.DataFrame) -> pd.DataFrame:
+    """Layers and heads down, positions across, in pieces that fit a line; a list where there is one axis only."""
+    rows = rows.assign(value=[f"{value:.2f}" for value in rows["value"]])
+    keys = [key for key in ("layer", "head") if key in rows and rows[key].notna().any()]
+    if "position" not in rows or rows["position"].nunique() < 2 or rows["position"].nunique() > 16:
+        names = [*keys, *(["position"] if "position" in rows and rows["position"].nunique() > 1 else [])]
+        return rows[[*names, "value", "ci_low", "ci_high"]]
+    wide = rows.pivot(index=keys, columns="position", values="value")[list(dict.fromkeys(rows["position"]))]
+    return wide.reset_index().rename_axis(columns=None)
+
+
+def circuit(
+    run: Path,
+    /,
+    *,
+    method: str = "exact",
+    search: str = "threshold",
+    threshold: float = 0.02,
+    read: Choice = None,
+    prompts: int = 64,
+    steps: Steps = "last",
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    json: Json = False,
+) -> int:
+    """Search the edges that carry the behaviour and judge them beside random circuits of the same size.
+
+    Example: interp circuit runs/demo/retrieval --steps 400,1200
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    method
+        exact (every edge run by itself), EAP or EAP-IG (gradient screens: quicker, approximate).
+    search
+        threshold, or greedy.
+    threshold
+        Least effect of an edge, as a share of the whole behaviour.
+    read
+        One read of the task; all unless given.
+    prompts
+        Prompts to score edges on.
+    out
+        Write the last circuit as JSON.
+    """
+    from interp.causal.over_training import circuit_at
+    from interp.train.files import write_atomically
+
+    opened = load(run)
+    with show.progress("circuit") as advance:
+        result = opened.circuit(
+            steps=steps,
+            progress=advance,
+            method=method,
+            search=search,
+            threshold=threshold,
+            read=read,
+            prompts=prompts,
+        )
+    if out is not None:
+        write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")
+    if json:
+        return print_json(result)
+    for step, rows in result.table.groupby("step", sort=True):
+        edges = rows[rows["metric"] == "edge"]
+        judged = rows[rows["metric"] != "edge"]
+        if judged.empty:
+            show.note(f"step {step}: {edges['note'].iloc[0]}")
+            continue
+        show.table(edges[["sender", "receiver", "value"]], f"edges of the circuit at step {step}")
+        show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
+    show.note(result.caption)
+    return 0
+
+
+def _judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a figure; the random circuits' range in one line."""
+    own = rows[rows["control"] != "random"][["metric", "control", "edges", "value", "ci_low", "ci_high", "n"]]
+    drawn = rows[rows["control"] == "random"]["value"]
+    spread = {
+        "metric": "faithfulness",
+        "control": f"random, {len(drawn)} drawn (range)",
+        "value": drawn.median(),
+    }
+    ends = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
+    return pd.concat([own, pd.DataFrame([{**spread, **ends}])], ignore_index=True)
