@@ -33,7 +33,7 @@ class CurveDraws(Analysis):
     draws: int = Field(default=100, ge=40, le=1000)
 
     def hooks(self, model: Any) -> list[str]:
-        return HeadScores().hooks(model) if hasattr(model.cfg, "n_heads") else []
+        return HeadScores().hooks(model) if hasattr(model.config, "n_heads") else []
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> DrawReader:
         scored = scorable(model.config, task)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from interp.analysis import Analysis, Reader
 from interp.develop.emergence import SIGNED
+from interp.models.components import allowed
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
 
@@ -31,9 +32,9 @@ class HeadScores(Analysis):
     twin: ClassVar[bool] = True
 
     def hooks(self, model: Any) -> list[str]:
-        if not hasattr(model.cfg, "n_heads"):
+        if not hasattr(model.config, "n_heads"):
             raise UserError(f"a {model.config.kind} model has no attention heads to score")
-        return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
+        return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
         return HeadReader(self.hooks(model), task, unit_of(model.config))
@@ -57,14 +58,19 @@ def unit_of(config: Any) -> str:
 def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
     """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
     batch = task.sample(0, "labels", 0, 64)
-    length = batch.inputs.shape[1]
-    allowed = torch.ones(length, length) if model.config.mask == "full" else torch.ones(length, length).tril()
-    uniform = (allowed / allowed.sum(1, keepdim=True)).expand(len(batch), 1, -1, -1)
+    uniform = allowed_uniform(model, batch)
     rows = []
     for relation in task.relations(batch):
         value = relation_mass(uniform, relation.dest, relation.source).mean().item()
         rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
     return pd.DataFrame(rows)
+
+
+def allowed_uniform(model: Any, batch: Batch) -> Float[Tensor, "batch head row column"]:
+    """Attention spread evenly over the keys that the mask allows, as the pattern of one head."""
+    length = batch.inputs.shape[1]
+    seen = allowed(length, model.config, batch.inputs.device).float()
+    return (seen / seen.sum(1, keepdim=True)).expand(len(batch), 1, -1, -1)
 
 
 class HeadReader:

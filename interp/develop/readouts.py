@@ -42,7 +42,7 @@ class Readouts(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return [
             "blocks.0.hook_resid_pre",
-            *(f"blocks.{layer}.hook_resid_post" for layer in range(model.cfg.n_layers)),
+            *(f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers)),
         ]
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> ReadoutReader:

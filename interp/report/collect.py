@@ -104,7 +104,7 @@ def attention(run: Run) -> tuple[Attention, ...]:
     model, patterns = None, []
     for step in run.steps:
         model = run.model(step, into=model)
-        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
         with torch.no_grad():
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())

@@ -1,0 +1,72 @@
+"""From real runs to a page: every kind of run has one, and a hostile name stays text."""
+
+from __future__ import annotations
+
+from interp.demo import PRESETS, demo
+from interp.report.collect import collect, write_report
+from interp.run import Run
+
+SMALL = {
+    "train.steps": 8, "train.batch": 16, "train.eval_batch": 16, "train.warmup": 0,
+    "train.schedule": {"log": 0, "every": 4, "explicit": []},
+}  # fmt: skip
+TINY = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 16}
+
+
+def _run(preset: str, path, **changes) -> Run:
+    return Run.train(preset, path, changes={**SMALL, **changes})
+
+
+def test_a_retrieval_run(tmp_path) -> None:
+    report = collect(_run("retrieval", tmp_path / "r", **TINY))
+    assert report.steps == (0, 4, 8)
+    assert report.heads is not None
+    assert {"untrained", "none"} <= set(report.heads["control"])
+    assert report.attention[0].pattern.shape == (3, 1, 2, 13, 13)
+    assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
+    assert "Accuracy on 1024 fresh prompts" in report.verdict
+    assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
+
+
+def test_a_regression_run_with_linear_attention(tmp_path) -> None:
+    linear = {"model.attention": "linear", "model.layer_norm": "none"}
+    report = collect(_run("regression", tmp_path / "r", **TINY, **linear))
+    assert report.attention[0].signed
+    assert report.attention[0].causal
+    assert "mse" in report.lower_is_better
+    assert "of the label variance" in report.verdict
+
+
+def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:
+    model = {"kind": "lstm", "n_layers": 1, "d_model": 16}
+    run = _run("regression", tmp_path / "r", model=model)
+    report = collect(run)
+    assert report.heads is None
+    assert not report.attention
+    assert "no attention heads" in report.missing["attention"]
+    assert write_report([run], tmp_path / "page.html").stat().st_size > 1e6
+
+
+def test_a_hostile_name_stays_text(tmp_path) -> None:
+    run = _run("retrieval", tmp_path / "<img src=x onerror=alert(1)>", **TINY)
+    page = write_report([run], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+
+
+def test_the_demo_says_what_it_does(tmp_path) -> None:
+    said: list[str] = []
+    sizes = ["model.n_layers=1", "model.n_heads=2", "model.d_model=16"]
+    small = [
+        "train.steps=8",
+        "train.batch=16",
+        "train.eval_batch=16",
+        "train.warmup=0",
+        "train.schedule.every=4",
+    ]
+    page = demo(tmp_path / "demo", said.append, [*sizes, *small])
+    assert page == tmp_path / "demo" / "report.html"
+    assert [line[:3] for line in said if line[0].isdigit()] == ["1/3", "2/3", "3/3"]
+    assert sum("trained" in line for line in said) == len(PRESETS)
+    again: list[str] = []
+    assert demo(tmp_path / "demo", again.append, [*sizes, *small]) == page
