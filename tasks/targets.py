@@ -1,4 +1,4 @@
-"""The functions that regression prompts are labelled by: linear, two-layer nets without biases, cubic.
+"""The functions that regression prompts are labelled by: linear, two-layer nets without biases, cubic, even.
 
 Owns how a function is drawn and the second moment of its values. Every family is symmetric (f and -f equally
 likely) and rotation-invariant in its argument, so the zero predictor is the best guess without examples.
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy import integrate, stats
 from torch import Tensor
 
-Target = Literal["linear", "relu", "tanh", "cubic"]
+Target = Literal["linear", "relu", "tanh", "cubic", "even"]
 
 
 def draw(
@@ -41,6 +41,8 @@ def values(
     d = a.shape[-1]
     if target == "cubic":
         h = h**3 / (15 * (d + 2) * (d + 4)) ** 0.5
+    elif target == "even":
+        h = h**2 / (6 * (d + 2)) ** 0.5
     elif target != "linear":
         h = h.relu() if target == "relu" else h.tanh()
     return torch.einsum("bpu,bu->bp", h, outer)
@@ -51,12 +53,15 @@ def second_moment(target: Target, d: int, length: float) -> float:
     """E f(a)² over functions and a ~ N(0, length² I).
 
     Linear and ReLU: d·length² (E relu(z)² = 1/2, undone by the factor 2); cubic: d·length⁶ (E z⁶ = 15,
-    E|a|⁶ = d(d+2)(d+4)·length⁶); tanh: 2 E tanh²(|a| z), by quadrature over |a| and z.
+    E|a|⁶ = d(d+2)(d+4)·length⁶); even, sums of squares with random signs: d·length⁴ (2 E z⁴ = 6); tanh: 2 E
+    tanh²(|a| z), by quadrature over |a| and z.
     """
     if target in ("linear", "relu"):
         return d * length**2
     if target == "cubic":
         return d * length**6
+    if target == "even":
+        return d * length**4
 
     def inner(radius: float) -> float:
         def density(z: float) -> float:

@@ -65,21 +65,23 @@ def label_row(updates: Sequence[Float[Tensor, "width width batch"]]) -> Float[Te
 
 def unlearned(
     x: Float[Tensor, "batch n d"], blocks: Sequence[tuple[Tensor, Tensor]]
-) -> list[Float[Tensor, "batch d d"]]:
+) -> list[Float[Tensor, "d d batch"]]:
     """R_0 .. R_L with label residuals y - prediction = w' R_l x at every token, for nets of blocks (B, A).
 
     R_0 = I; M is the map from first covariates to present ones:
     R <- R + R S M' A M and M <- M + B (M S M') A M with S = X'X/n.
     """
-    S = x.mT @ x / x.shape[-2]
-    R = M = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(S.shape)
+    S = (x.mT @ x / x.shape[-2]).permute(1, 2, 0).contiguous()
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)[:, :, None]
+    R = M = eye.expand(S.shape)
     found = [R]
     for layer, (B, A) in enumerate(blocks):
-        AM = A @ M
-        R = R + R @ (S @ (M.mT @ AM))
+        AM = torch.einsum("ij,jkb->ikb", A, M)
+        pull = times(M.transpose(0, 1), AM)
+        R = R + times(times(R, S), pull)
         found.append(R)
-        if layer + 1 < len(blocks):
-            M = M + B @ (M @ S @ (M.mT @ AM))
+        if layer + 1 < len(blocks) and bool(B.any()):
+            M = M + torch.einsum("ij,jkb->ikb", B, times(times(M, S), pull))
     return found
 
 
@@ -95,4 +97,4 @@ def averaged_loss(
     No label noise. About seven times less variance than the squared error of drawn w and query.
     """
     R = unlearned(x, blocks)[-1]
-    return torch.einsum("ij,...jk,kl,...il->...", prior, R, covariance, R)
+    return (torch.einsum("ij,jkb->ikb", prior, R) * torch.einsum("ijb,jk->ikb", R, covariance)).sum((0, 1))

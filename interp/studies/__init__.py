@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "one-step-gd": "interp.studies.one_step_gd",
+    "linear-attention": "interp.studies.linear_attention",
+    "single-index": "interp.studies.single_index",
+}
 
 Say = Callable[[str], None]
 

@@ -46,7 +46,14 @@ def test_worked_example_of_both_layouts():
 
 
 @pytest.mark.parametrize(
-    "arm", [*ARMS, {"target": "relu"}, {"target": "tanh", "x_scale": 2.0}, {"target": "cubic", "d": 2}]
+    "arm",
+    [
+        *ARMS,
+        {"target": "relu"},
+        {"target": "tanh", "x_scale": 2.0},
+        {"target": "cubic", "d": 2},
+        {"target": "even", "x_scale": 1.3},
+    ],
 )
 def test_zero_predictor_scores_one(arm):
     task = InContextRegression(**arm)
