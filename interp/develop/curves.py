@@ -165,7 +165,7 @@ class Logistic:
     r2: float
 
 
-def fit_logistic(steps: Sequence[int], values: Sequence[float]) -> Logistic:
+def fit_logistic(steps: Sequence[int], values: Sequence[float | int]) -> Logistic:
     """The rising logistic in log steps nearest to a curve. Raises UserError for fewer than 5 points or a flat
     curve.
     """

@@ -67,7 +67,7 @@ class Onset:
 
 def onset(
     steps: Sequence[int],
-    values: Sequence[float],
+    values: Sequence[float | int],
     threshold: float | None = None,
     *,
     draws: Float[np.ndarray, "draw step"] | None = None,
@@ -94,7 +94,7 @@ def onset(
     return _dated([int(s) for s in steps], y, threshold, draws, rises)
 
 
-def _checked(steps: Sequence[int], values: Sequence[float]) -> Float[np.ndarray, " step"]:
+def _checked(steps: Sequence[int], values: Sequence[float | int]) -> Float[np.ndarray, " step"]:
     if not len(steps) or len(steps) != len(values):
         raise UserError(
             f"an onset needs as many values as steps, at least one; got {len(values)} and {len(steps)}"
