@@ -20,7 +20,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import eval_hermitenorm
 
 from tasks.errors import UserError
-from tasks.theory.hermite import Exponent, Function, contract, expand, factorial, operator_norm
+from tasks.theory.hermite import Expansion, Exponent, Function, contract, expand, factorial, operator_norm
 from tasks.theory.single_index import Activation, activation
 
 
@@ -125,12 +125,18 @@ class Landscape:
         return float(found.t_events[0][0]) * d if len(found.t_events[0]) else math.inf
 
 
+@functools.lru_cache(maxsize=32)
+def _expansion(target: Function, length: int, order: int) -> Expansion:
+    """Many settings share one link, and for several tokens its coefficients cost more than a short simulation."""
+    return expand(target, length, order)
+
+
 def landscape(net: Net, order: int) -> Landscape:
     """The population loss of a network as a polynomial in its overlaps, up to `order`.
 
     w_a = c_|a|(sigma) L^(-|a|/2) c_a(g) / a!; coefficients of g that do not differ from zero are left out.
     """
-    series = expand(net.target, net.length, order)
+    series = _expansion(net.target, net.length, order)
     inner = activation_coefficients(net.activation, order)
     kept = {a: c for k in range(1, order + 1) for a, c in series.nonzero(k).items()}
     if not kept:
