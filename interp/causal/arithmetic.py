@@ -1,7 +1,8 @@
 """The transformer's arithmetic on slices of positions, for the fast engine: what a block does to some rows.
 
-Written against the model's own weights and settings, tested against its hooked forward pass. Leading axes: `site` (runs
-that differ in what was patched), then `batch`. Rows are destination positions, columns source positions.
+Written against the model's own weights and settings, tested against its hooked forward pass. Leading axes:
+`site` (runs that differ in what was patched), then `batch`. Rows are destination positions, columns source
+positions.
 """
 
 from __future__ import annotations

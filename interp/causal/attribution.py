@@ -1,10 +1,11 @@
 """Gradient screens: what patching *would* do, to first order, for all sites or edges at once.
 
-A screen is never a result: `screen` shows it beside exact values for a sample of the same sites, with their correlation.
-Sign: the estimated change of the metric when the site (edge) goes from its base value to the other run's; normalised by
-(clean - corrupt) it estimates exactly what `patching.patch` measures, less the base's own 0 or 1. Sources: attribution
-patching (Nanda 2023), EAP (Syed, Rager & Conmy, arXiv 2310.10348), EAP-IG (Hanna et al., arXiv 2403.17806; here with the
-midpoint rule), integrated gradients and completeness (Sundararajan et al., arXiv 1703.01365).
+A screen is never a result: `screen` shows it beside exact values for a sample of the same sites, with their
+correlation. Sign: the estimated change of the metric when the site (edge) goes from its base value to the
+other run's; normalised by (clean - corrupt) it estimates exactly what `patching.patch` measures, less the
+base's own 0 or 1. Sources: attribution patching (Nanda 2023), EAP (Syed, Rager & Conmy, arXiv 2310.10348),
+EAP-IG (Hanna et al., arXiv 2403.17806; here with the midpoint rule), integrated gradients and completeness
+(Sundararajan et al., arXiv 1703.01365).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from tasks.errors import UserError
 def gradients(
     model: Any, inputs: Tensor, hooks: Sequence[str], metric: Metric, start_at_layer: int | None = None
 ) -> dict[str, Tensor]:
-    """Gradient of the summed metric (each prompt's own, since prompts do not mix) at some hooks. One forward, one backward."""
+    """Gradient of the summed metric (each prompt's own, since prompts do not mix) at some hooks. One forward,
+    one backward.
+    """
     check_eval(model)
     held: dict[str, Tensor] = {}
 
@@ -90,10 +93,12 @@ def attribute_edges(
     ig_steps: int = 0,
     replacement: str = "resample",
 ) -> EdgeScores:
-    """EAP (`ig_steps` 0) or EAP-IG: estimated change of the metric when an edge carries the other prompts' value.
+    """EAP (`ig_steps` 0) or EAP-IG: estimated change of the metric when an edge carries the other prompts'
+    value.
 
-    `replacement`: "resample" takes what the sender writes on `other`; zero, mean and mean per position an ablation
-    of what it writes on `inputs`. With IG the gradient is averaged over `ig_steps` inputs between other (excluded) and clean.
+    `replacement`: "resample" takes what the sender writes on `other`; zero, mean and mean per position an
+    ablation of what it writes on `inputs`. With IG the gradient is averaged over `ig_steps` inputs between
+    other (excluded) and clean.
     """
     clean = written(model, inputs)
     elsewhere = written(model, other)
@@ -179,9 +184,9 @@ def completeness(
 ) -> dict[str, float]:
     """Integrated gradients of the stream entering block 0, and by how much they miss m(inputs) - m(other).
 
-    `error` is the mean size of a prompt's miss over the mean size of its difference; it falls with the number of
-    steps (slowly where the way passes a stream of norm 0, at which LayerNorm jumps). The rest are means over prompts,
-    in units of the metric.
+    `error` is the mean size of a prompt's miss over the mean size of its difference; it falls with the number
+    of steps (slowly where the way passes a stream of norm 0, at which LayerNorm jumps). The rest are means
+    over prompts, in units of the metric.
     """
     if ig_steps < 1:
         raise UserError(f"integrated gradients need at least one step, got {ig_steps}")
@@ -212,15 +217,16 @@ def screen(
 ) -> pd.DataFrame:
     """First-order effects of every site beside the exact ones of a random sample of them.
 
-    `value` is the normalised estimate with its interval over prompts, `exact` the patched value (missing where not
-    sampled), `correlation` Pearson's r between the two over the sample, repeated in every row. Raises UserError for a sample
-    under 2 sites (no correlation exists).
+    `value` is the normalised estimate with its interval over prompts, `exact` the patched value (missing
+    where not sampled), `correlation` Pearson's r between the two over the sample, repeated in every row.
+    Raises UserError for a sample under 2 sites (no correlation exists).
     """
     if min(sample, len(sites)) < 2:
         raise UserError("a screen needs at least 2 sites beside exact values: raise `sample` or add sites")
     change = attribute_sites(model, pair, sites, metric, direction)
     order = torch.randperm(len(sites), generator=generator(seed, "screen", 0))[:sample].sort().values
-    exact = run_patches(model, pair, [sites[i] for i in order], metric, direction=direction)
+    picked = [sites[i] for i in order.tolist()]
+    exact = run_patches(model, pair, picked, metric, direction=direction)
     base = exact.corrupt if direction == "denoise" else exact.clean
     estimate = normalised((change + base).T, exact.clean, exact.corrupt, draws)
     truth = normalised(exact.values.T, exact.clean, exact.corrupt, draws)

@@ -1,10 +1,11 @@
 """Circuits: which edges carry a behaviour, found from exact or attributed scores.
 
-An edge's exact score is the rise of the loss when that edge alone carries another prompt's value while everything else
-runs on; higher is more needed, 0 is not used. Scores are put on the scale where the whole model is 1 and the other prompts'
-run is 0, so a threshold means the same in every net. An edge survives when the lower end of its interval over prompts passes
-the threshold, and only if it lies on a way from `embed` to `output`. A model without the behaviour (full and empty circuit
-not told apart) has the empty circuit. Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
+An edge's exact score is the rise of the loss when that edge alone carries another prompt's value while
+everything else runs on; higher is more needed, 0 is not used. Scores are put on the scale where the whole
+model is 1 and the other prompts' run is 0, so a threshold means the same in every net. An edge survives when
+the lower end of its interval over prompts passes the threshold, and only if it lies on a way from `embed` to
+`output`. A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
+Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from interp.causal.engine import FastEngine
 from interp.causal.graph import Edge, EdgeRuns, Written, precedes, receivers, senders
 from interp.causal.metrics import Metric, metric_of
 from interp.causal.sites import Site
-from probes.stats import DRAWS, Intervals, paired, ratio
+from probes.stats import DRAWS, Intervals, ratio, student
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
@@ -161,28 +162,30 @@ def find_circuit(
 ) -> Circuit:
     """The circuit of a task in a model.
 
-    Edges outside carry other prompts: fresh ones of the task, or a pair's corrupt ones (then only what the pair changes can be
-    seen). "threshold" keeps the edges whose score surely passes `threshold`; "greedy" grows from `output` by the largest score
-    until the circuit's faithfulness reaches `faithfulness`. Raises UserError for unknown names or settings out of range.
+    Edges outside carry other prompts: fresh ones of the task, or a pair's corrupt ones (then only what the
+    pair changes can be seen). "threshold" keeps the edges whose score surely passes `threshold`; "greedy"
+    grows from `output` by the largest score until the circuit's faithfulness reaches `faithfulness`. Raises
+    UserError for unknown names or settings out of range.
     """
     if search not in ("threshold", "greedy") or not 0 < threshold < 1 or not 0 < faithfulness <= 1:
         raise UserError(f"search {search!r} with threshold {threshold} and faithfulness {faithfulness}: choose "
                         "'threshold' or 'greedy', both numbers between 0 and 1")  # fmt: skip
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
-    measure = metric_of(task, pair, metric, read=read)
+    with torch.no_grad():
+        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
     settings = {
         "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
         "target": read or "all", "prompts": len(pair.clean), "seed": seed, "others": pair.kind, "ig_steps": ig_steps,
     }  # fmt: skip
     runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
     full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
-    if not has_behaviour(full, empty, draws):
+    if not has_behaviour(full, empty, metric == "loss"):
         return Circuit(
             (), (), {**settings, "note": "full and empty circuit are not told apart: no behaviour to explain"}
         )
     scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, measure, method, ig_steps)
     effect = edge_effects(scores, full, empty, draws)
-    surely = {e for e, low, high in zip(scores.edges, effect.low, effect.high, strict=True) if low > threshold or (method != "exact" and high < -threshold)}  # fmt: skip
+    surely = _surely(scores, effect, threshold)
     value = dict(zip(scores.edges, effect.value.tolist(), strict=True))
     kept = (
         connected(surely)
@@ -193,6 +196,14 @@ def find_circuit(
     return Circuit(tuple(order), tuple(value[e] for e in order), settings)
 
 
+def _surely(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge]:
+    """Edges whose interval lies beyond the threshold. A screen's sign is not to be trusted, so its size counts."""
+    beyond = effect.low > threshold
+    if scores.method != "exact":
+        beyond = beyond | (effect.high < -threshold)
+    return {edge for edge, is_beyond in zip(scores.edges, beyond.tolist(), strict=True) if is_beyond}
+
+
 def resampled_pair(task: Task, seed: int, prompts: int) -> Pair:
     """Clean prompts and unrelated ones in place of corrupt ones, so that everything that varies is resampled."""
     clean = task.sample(seed, "circuit", 0, prompts)
@@ -201,9 +212,16 @@ def resampled_pair(task: Task, seed: int, prompts: int) -> Pair:
     return Pair("resample", clean, other, differ)
 
 
-def has_behaviour(full: Float[Tensor, "batch"], empty: Float[Tensor, "batch"], draws: int = DRAWS) -> bool:
-    """Whether the whole model is surely better (lower metric) than the run on other prompts: 99.9% interval over prompts."""
-    return paired(empty, full, draws=max(draws, 2000), level=0.999).one().low > 0
+def has_behaviour(
+    full: Float[Tensor, "batch"], empty: Float[Tensor, "batch"], lower_is_better: bool = True
+) -> bool:
+    """Whether the whole model and the run on other prompts are surely apart (Student's t over prompts, 99.9%).
+
+    With `lower_is_better` the whole model must have the lower metric; otherwise either side counts. Few prompts
+    make a bootstrap too narrow for a gate this strict.
+    """
+    found = student((empty - full).double().tolist(), level=0.999)
+    return found.low > 0 or (found.high < 0 and not lower_is_better)
 
 
 def connected(found: Collection[Edge]) -> set[Edge]:
@@ -239,7 +257,9 @@ def _grow(
     allowed: set[Edge],
     faithfulness: float,
 ) -> set[Edge]:
-    """Add the strongest edge into what is already there until the circuit is faithful enough or edges run out."""
+    """Add the strongest edge into what is already there until the circuit is faithful enough or edges run
+    out.
+    """
     kept: set[Edge] = set()
     gap = float((empty - full).double().mean())
     while True:
@@ -249,7 +269,7 @@ def _grow(
             return connected(kept)
         kept.add(max(open_edges, key=lambda e: (abs(value[e]), e)))
         whole = connected(kept)
-        if whole and float((empty - metric(runs.outputs(whole))).double().mean()) >= faithfulness * gap:
+        if whole and float((empty - metric(runs.outputs(whole))).double().mean()) / gap >= faithfulness:
             return whole
 
 
@@ -265,7 +285,9 @@ def jaccard(circuits: Sequence[Circuit]) -> float:
 
 
 def stability(model: Any, task: Task, seeds: Iterable[int], **settings: Any) -> tuple[list[Circuit], float]:
-    """Circuits found on the prompts of several seeds, and their mean Jaccard overlap. `settings` as in find_circuit."""
+    """Circuits found on the prompts of several seeds, and their mean Jaccard overlap. `settings` as in
+    find_circuit.
+    """
     circuits = [find_circuit(model, task, seed=seed, **settings) for seed in seeds]
     return circuits, jaccard(circuits)
 

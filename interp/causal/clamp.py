@@ -1,9 +1,9 @@
 """Clamping during training: hold a head's pattern or output fixed while everything else learns.
 
-Asks whether a later head needs an earlier one: with the earlier clamped to what it will become, does the later appear at
-once; clamped to nothing, does it never appear? The value is fixed and gradients flow around it (source: Singh et al. 2024, arXiv
-2404.07129, "artificial optogenetics"). A clamp is a setting of the run; the trainer applies `Clamps.hooks(inputs, step)` to
-each training forward pass. Analysis never sees it.
+Asks whether a later head needs an earlier one: with the earlier clamped to what it will become, does the
+later appear at once; clamped to nothing, does it never appear? The value is fixed and gradients flow around
+it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A clamp is a setting of the run;
+the trainer applies `Clamps.hooks(inputs, step)` to each training forward pass. Analysis never sees it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ Hook = tuple[str, Callable[..., Tensor]]
 class ClampConfig(BaseModel):
     """One clamp.
 
-    `site`: a head ("L0H2": its output z) or its pattern ("L0H2.pattern"). `to`: "uniform" (pattern: uniform over what the mask
-    allows; output: zeros, a head that says nothing), "relation" (pattern: on each row of the task's relation, all attention on
-    its sources; other rows stay the model's own), or "donor": what another model's head does on the same prompts, named by its run
-    folder `donor`, checkpoint `donor_step` (-1: the last) and head `donor_site` (the same site if left out). From
-    update `start` up to but not including `stop` (0: to the end).
+    `site`: a head ("L0H2": its output z) or its pattern ("L0H2.pattern"). `to`: "uniform" (pattern: uniform
+    over what the mask allows; output: zeros, a head that says nothing), "relation" (pattern: on each row of
+    the task's relation, all attention on its sources; other rows stay the model's own), or "donor": what
+    another model's head does on the same prompts, named by its run folder `donor`, checkpoint `donor_step`
+    (-1: the last) and head `donor_site` (the same site if left out). From update `start` up to but not
+    including `stop` (0: to the end).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,8 +77,9 @@ class ClampConfig(BaseModel):
 class Clamps:
     """The clamps of a training, ready to make hooks.
 
-    `donors` maps each `donor` named in the configuration to its model (the trainer loads it; a wired net works alike). Raises UserError for
-    sites outside the model, a relation the task does not have, or a missing donor.
+    `donors` maps each `donor` named in the configuration to its model (the trainer loads it; a wired net
+    works alike). Raises UserError for sites outside the model, a relation the task does not have, or a
+    missing donor.
     """
 
     def __init__(

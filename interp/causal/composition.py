@@ -1,14 +1,15 @@
 """What the weights say: composition of heads, eigenvalues of OV and QK, and why a head looks where it does.
 
-Composition (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"): |B A| / (|B| |A|) in Frobenius norms,
-A the earlier head's OV, B the later head's QK (by its query or key side) or OV; range [0, 1]. Chance is not 0: random matrices of
-the same shapes have a score of their own, given beside it, and `excess` is the difference. Weights are taken as they are:
-a LayerNorm's gain is not folded in. A large score says that a head could read another, not that it does.
+Composition (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"): |B A| / (|B| |A|) in
+Frobenius norms, A the earlier head's OV, B the later head's QK (by its query or key side) or OV; range [0,
+1]. Chance is not 0: random matrices of the same shapes have a score of their own, given beside it, and
+`excess` is the difference. Weights are taken as they are: a LayerNorm's gain is not folded in. A large score
+says that a head could read another, not that it does.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -28,8 +29,8 @@ KINDS = ("Q", "K", "V")
 def composition(model: Any, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
     """Q-, K- and V-composition of every head with every head of a later layer.
 
-    `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes, `random_high` their
-    largest (a range, not an interval), `excess` value minus mean.
+    `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
+    `random_high` their largest (a range, not an interval), `excess` value minus mean.
     """
     ar.require_transformer(model)
     cfg = model.cfg
@@ -57,7 +58,7 @@ def composition(model: Any, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
 
 
 def _per_head(stacked: FactoredMatrix) -> dict[tuple[int | None, int | None], Tensor]:
-    full = stacked.AB
+    full = cast(Tensor, stacked.AB)
     return {
         (layer, head): full[layer, head] for layer in range(full.shape[0]) for head in range(full.shape[1])
     }
@@ -82,14 +83,15 @@ def _random_scores(kind: str, d_model: int, d_head: int, draws: int, seed: int) 
 def eigenvalues(model: Any) -> pd.DataFrame:
     """Eigenvalues of each head's OV and QK matrix, summed up.
 
-    `value` is the positive share, sum of real parts over sum of moduli, in [-1, 1]: OV near 1 copies what it reads, QK near 1
-    attends to what resembles the row. `largest` is the largest modulus; chance of the share is 0 for random weights.
+    `value` is the positive share, sum of real parts over sum of moduli, in [-1, 1]: OV near 1 copies what it
+    reads, QK near 1 attends to what resembles the row. `largest` is the largest modulus; chance of the share
+    is 0 for random weights.
     """
     ar.require_transformer(model)
     rows = []
     with torch.no_grad():
         for name, matrix in (("OV", model.OV), ("QK", model.QK)):
-            found = matrix.eigenvalues
+            found = cast(Tensor, matrix.eigenvalues)
             for layer in range(found.shape[0]):
                 for head in range(found.shape[1]):
                     values = found[layer, head]
@@ -107,10 +109,12 @@ def qk_attribution(
     dest: Int[Tensor, "batch pair"],
     source: Int[Tensor, "batch pair"],
 ) -> pd.DataFrame:
-    """Why a head's row `dest` scores column `source`: the score as a sum over senders of the query and of the key.
+    """Why a head's row `dest` scores column `source`: the score as a sum over senders of the query and of the
+    key.
 
-    LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts and pairs.
-    "bias" gathers everything that no sender writes. The terms add up to the score, or a UserError says that they do not.
+    LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts
+    and pairs. "bias" gathers everything that no sender writes. The terms add up to the score, or a UserError
+    says that they do not.
     """
     site = check(Site.parse(head), model, inputs.shape[1])
     if site.head is None or site.layer is None or site.component != "z":

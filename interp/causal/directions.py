@@ -1,9 +1,11 @@
-"""Probe directions as sites: move what a probe reads from clean to corrupt, and see whether the prediction follows.
+"""Probe directions as sites: move what a probe reads from clean to corrupt, and see whether the prediction
+follows.
 
-A probe w that reads a value off a layer's stream x is only a correlation. Here x goes to x + u (w.x_source - w.x), the smallest
-move in the activations' own metric that makes the probe read the source's value: u = S w / (w' S w), S the covariance of x over prompts.
-The change of the final prediction is then compared with the change that the algorithm behind the probe predicts. Controls: a
-random direction whose move has the same length on every prompt, and a rival algorithm's probe.
+A probe w that reads a value off a layer's stream x is only a correlation. Here x goes to x + u (w.x_source -
+w.x), the smallest move in the activations' own metric that makes the probe read the source's value: u = S w /
+(w' S w), S the covariance of x over prompts. The change of the final prediction is then compared with the
+change that the algorithm behind the probe predicts. Controls: a random direction whose move has the same
+length on every prompt, and a rival algorithm's probe.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ RIDGE = (
 class Probe:
     """A linear probe at one site and what its algorithm says of a pair.
 
-    `weights` reads the stream at the site's position; `clean` and `corrupt` are the algorithm's own predictions there,
-    in the units of the model's output.
+    `weights` reads the stream at the site's position; `clean` and `corrupt` are the algorithm's own
+    predictions there, in the units of the model's output.
     """
 
     name: str
@@ -70,12 +72,14 @@ def swap(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Move each probe's component from clean to corrupt at a site with a position, and compare the prediction's change.
+    """Move each probe's component from clean to corrupt at a site with a position, and compare the
+    prediction's change.
 
-    `value` is the slope of the observed change of output `output` (at the same position) on the change that the probe's
-    algorithm predicts, through the origin: 1 if the network uses the direction as the algorithm does, 0 if not at all. `correlation` is
-    Pearson's r. Each probe comes with control "random": a random direction moved equally far. Intervals over prompts.
-    Raises UserError for a site without a position, or algorithms that predict no change.
+    `value` is the slope of the observed change of output `output` (at the same position) on the change that
+    the probe's algorithm predicts, through the origin: 1 if the network uses the direction as the algorithm
+    does, 0 if not at all. `correlation` is Pearson's r. Each probe comes with control "random": a random
+    direction moved equally far. Intervals over prompts. Raises UserError for a site without a position, or
+    algorithms that predict no change.
     """
     check_pair(pair)
     check(site, model, pair.clean.inputs.shape[1])

@@ -1,10 +1,11 @@
 """The fast engine: for each patched site recompute only what the patch can reach and the metric looks at.
 
-A patch at block l leaves everything before l alone, and with a causal mask every row before its position too. So each
-site is turned into a change of the residual stream at some rows (a head's output by its own W_O, a query, key, value,
-score or pattern by its own head's attention), and the blocks after it are run on the rows it reaches, against cached
-keys and values of the rest; the last block runs at the metric's positions only. Sites whose values differ nowhere from the
-base run cost nothing. Short suffixes of several sites are stacked, as far as that fits the processor's cache.
+A patch at block l leaves everything before l alone, and with a causal mask every row before its position too.
+So each site is turned into a change of the residual stream at some rows (a head's output by its own W_O, a
+query, key, value, score or pattern by its own head's attention), and the blocks after it are run on the rows
+it reaches, against cached keys and values of the rest; the last block runs at the metric's positions only.
+Sites whose values differ nowhere from the base run cost nothing. Short suffixes of several sites are stacked,
+as far as that fits the processor's cache.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ Columns = Float[Tensor, "site batch column d_model"]
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What the base run holds of one block. `after_attn` is the stream between attention and MLP; keys are divided by
-    the score scale."""
+    """What the base run holds of one block. `after_attn` is the stream between attention and MLP; keys are
+    divided by the score scale.
+    """
 
     block: Any
     pre: Float[Tensor, "batch pos d_model"]
@@ -59,8 +61,8 @@ def base_hooks(model: Any) -> list[str]:
 class FastEngine:
     """Metric values of one-site patches of a base run.
 
-    `inputs` are the prompts of the base run; the metric's positions decide what is computed. Raises UserError for models
-    other than the transformer.
+    `inputs` are the prompts of the base run; the metric's positions decide what is computed. Raises UserError
+    for models other than the transformer.
     """
 
     def __init__(
@@ -116,7 +118,9 @@ class FastEngine:
         return out
 
     def _groups(self, sites: list[Site]) -> Iterable[list[int]]:
-        """Sites to run together: same place up to the head, or a whole row of single positions before the last block."""
+        """Sites to run together: same place up to the head, or a whole row of single positions before the
+        last block.
+        """
         groups: dict[tuple, list[int]] = {}
         for i, site in enumerate(sites):
             lone = site.position is not None and self._columns_apart(site)
@@ -132,7 +136,9 @@ class FastEngine:
         return self._entry(site) == len(self.layers) - 1 and site.position not in self.reads
 
     def _entry(self, site: Site) -> int | None:
-        """The block whose input a single-position site changes at that position alone; None where it changes more."""
+        """The block whose input a single-position site changes at that position alone; None where it changes
+        more.
+        """
         if site.component == "embed":
             return 0
         if site.component == "output" or site.layer is None:
@@ -195,7 +201,9 @@ class FastEngine:
         return list(range(start, self.n_pos))
 
     def _stream(self, sites: list[Site], value: Tensor) -> tuple[int, Stream, list[int]]:
-        """The changed stream entering a block, for sites of one component, layer and position: (block, stream, where)."""
+        """The changed stream entering a block, for sites of one component, layer and position: (block,
+        stream, where).
+        """
         site = sites[0]
         last = len(self.layers)
         columns = list(range(self.n_pos)) if site.position is None else [site.position]
@@ -242,7 +250,9 @@ class FastEngine:
     def _head_change(
         self, layer: Layer, part: str, value: Tensor, heads: list[int], columns: list[int], rows: list[int]
     ) -> Float[Tensor, "batch head row k"]:
-        """Change of z of some heads at some rows, when q, k, v, z, scores or pattern take a new value at `columns`."""
+        """Change of z of some heads at some rows, when q, k, v, z, scores or pattern take a new value at
+        `columns`.
+        """
         if part == "z":
             return value[:, rows][:, :, heads].transpose(1, 2) - layer.z[:, heads][:, :, rows]
         v, base = layer.v[:, heads], layer.pattern[:, heads][:, :, rows]
@@ -283,7 +293,9 @@ class FastEngine:
     def _queries(
         self, layer: Layer, new: Columns, x: Columns, columns: list[int], rows: list[int]
     ) -> tuple[Float[Tensor, "site batch head row k"], Stream]:
-        """Queries and incoming stream at the rows: from the changed columns where they are rows, else from the base."""
+        """Queries and incoming stream at the rows: from the changed columns where they are rows, else from
+        the base.
+        """
         attn = layer.block.attn
         if rows == columns:
             return ar.project(attn, "q", x), new

@@ -1,10 +1,12 @@
-"""How much of a behaviour a circuit carries: faithfulness, completeness and minimality, beside random circuits.
+"""How much of a behaviour a circuit carries: faithfulness, completeness and minimality, beside random
+circuits.
 
-F(C) = (m(C) - m(empty)) / (m(full) - m(empty)), where everything outside C carries other prompts: 0 for the empty
-circuit, 1 for the full one, and beyond either where a circuit overshoots. Completeness is 1 - F(everything but C): 1 when
-nothing of the behaviour is left outside. Minimality is the smallest drop of F on removing one edge: 0 or less says that
-some edge is not needed. Intervals are bootstraps over prompts, full and empty resampled together with the circuit. Sources: Wang
-et al. (arXiv 2211.00593), section 4; Hanna et al. (arXiv 2403.17806).
+F(C) = (m(C) - m(empty)) / (m(full) - m(empty)), where everything outside C carries other prompts: 0 for the
+empty circuit, 1 for the full one, and beyond either where a circuit overshoots. Completeness is 1 -
+F(everything but C): 1 when nothing of the behaviour is left outside. Minimality is the smallest drop of F on
+removing one edge: 0 or less says that some edge is not needed. Intervals are bootstraps over prompts, full
+and empty resampled together with the circuit. Sources: Wang et al. (arXiv 2211.00593), section 4; Hanna et
+al. (arXiv 2403.17806).
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Judge:
         return self.metric(self.runs.outputs(circuit)).detach()
 
     def faithfulness(self, circuits: list[Collection[Edge]]) -> pd.DataFrame:
-        """F of each circuit with its interval over prompts. Raises UserError when full and empty measure the same."""
+        """F of each circuit with its interval over prompts. Raises UserError when full and empty measure the
+        same.
+        """
         values = torch.stack([self.measure(c) for c in circuits], 1)
         found = normalised(values, self.full, self.empty, self.draws)
         columns = {"value": found.value.numpy(), "ci_low": found.low.numpy(), "ci_high": found.high.numpy()}
@@ -51,7 +55,9 @@ class Judge:
 
 
 def random_circuit(every: Collection[Edge], size: int, seed: int, draw: int) -> frozenset[Edge]:
-    """`size` edges drawn at random from all of them; connected from embed to output if a few tries find such a one."""
+    """`size` edges drawn at random from all of them; connected from embed to output if a few tries find such
+    a one.
+    """
     pool = sorted(every)
     source = generator(seed, "random circuit", draw)
     picked: frozenset[Edge] = frozenset()
@@ -75,13 +81,16 @@ def judge(
     random: int = 8,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Faithfulness of a circuit, of the full and the empty one, of `random` circuits of its size; its completeness and minimality.
+    """Faithfulness of a circuit, of the full and the empty one, of `random` circuits of its size; its
+    completeness and minimality.
 
-    One row a measurement (`metric` column). Judged on prompts other than those that found it, unless the seed is the same.
-    Random circuits come as control "random", one row each.
+    One row a measurement (`metric` column). Judged on prompts other than those that found it, unless the seed
+    is the same. Random circuits come as control "random", one row each.
     """
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
-    bench = Judge(model, pair, metric_of(task, pair, metric, read=read), draws)
+    with torch.no_grad():
+        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
+    bench = Judge(model, pair, measure, draws)
     own = frozenset(circuit.edges)
     rest = bench.every - own
     drawn = [random_circuit(bench.every, len(own), seed, i) for i in range(random)]
@@ -125,6 +134,8 @@ def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
 
 
 def precision_recall(found: Collection[Edge], planted: Collection[Edge]) -> tuple[float, float]:
-    """Share of the found that is planted, and share of the planted that is found (1 where there is nothing to miss)."""
+    """Share of the found that is planted, and share of the planted that is found (1 where there is nothing to
+    miss).
+    """
     both = len(set(found) & set(planted))
     return (both / len(set(found)) if found else 1.0), (both / len(set(planted)) if planted else 1.0)

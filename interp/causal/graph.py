@@ -1,9 +1,10 @@
 """The edge graph of a transformer, and runs in which some edges carry one prompt and the rest another.
 
-Senders write to the residual stream: `embed`, each head, each MLP. Receivers read from it: each head's query, key and
-value apart, each MLP, and `output`. Every sender of an earlier layer has an edge to a receiver. In a run through a
-circuit each receiver reads, from every sender whose edge is in the circuit, what that sender writes in this run, and from the
-others what they write on the other prompts. The full circuit is therefore the clean run, the empty one the other run.
+Senders write to the residual stream: `embed`, each head, each MLP. Receivers read from it: each head's query,
+key and value apart, each MLP, and `output`. Every sender of an earlier layer has an edge to a receiver. In a
+run through a circuit each receiver reads, from every sender whose edge is in the circuit, what that sender
+writes in this run, and from the others what they write on the other prompts. The full circuit is therefore
+the clean run, the empty one the other run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Interventions through hooks: write values at sites, run, and say what was changed there.
 
-The plain and slow way, exact for every site and any number of them at once; `engine` is the fast one. A hook replaces
-its activation by a changed copy, so nothing is written into tensors that others hold; writing back what was there
-changes no bit. Norms are L2 over the site's entries, averaged over prompts.
+The plain and slow way, exact for every site and any number of them at once; `engine` is the fast one. A hook
+replaces its activation by a changed copy, so nothing is written into tensors that others hold; writing back
+what was there changes no bit. Norms are L2 over the site's entries, averaged over prompts.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def intervene(
 ) -> tuple[Float[Tensor, "batch pos d_out"], pd.DataFrame]:
     """Outputs of a run with values written at sites, and a table of what that changed (norm before, after).
 
-    Raises UserError for a model in train mode, a site outside the model, a value of another shape, or an intervention
-    that did not fire.
+    Raises UserError for a model in train mode, a site outside the model, a value of another shape, or an
+    intervention that did not fire.
     """
     check_eval(model)
     changes: list[Change] = []
@@ -96,7 +96,9 @@ def intervene(
 
 
 def cache_of(model: Any, inputs: Num[Tensor, "batch pos *token"], sites: Sequence[Site]) -> dict[str, Tensor]:
-    """Activations at the hooks of some sites, without gradients. Raises UserError for a site outside the model."""
+    """Activations at the hooks of some sites, without gradients. Raises UserError for a site outside the
+    model.
+    """
     names = sorted({check(s, model, inputs.shape[1]).hook(model.config.n_layers) for s in sites})
     with torch.no_grad():
         return model.run_with_cache(inputs, names_filter=names, return_cache_object=False)[1]
@@ -107,9 +109,9 @@ def ablation_values(
 ) -> Float[Tensor, "batch *rest"]:
     """The hook's activation with everything replaced by an ablation of itself.
 
-    zero; mean: over prompts and positions (patterns and scores: over prompts, since a mean over rows would attend where
-    the mask forbids); mean per position: over prompts. Resampling needs other prompts, so it is the caller's to
-    give their activation. Raises UserError for another kind.
+    zero; mean: over prompts and positions (patterns and scores: over prompts, since a mean over rows would
+    attend where the mask forbids); mean per position: over prompts. Resampling needs other prompts, so it is
+    the caller's to give their activation. Raises UserError for another kind.
     """
     if kind not in get_args(Ablation):
         raise UserError(f"unknown replacement {kind!r}: use 'pair' or one of {list(get_args(Ablation))}")

@@ -1,8 +1,9 @@
 """Metrics of a patched run: one number a prompt, and the scale on which corrupt is 0 and clean is 1.
 
-Every metric is measured against the *clean* prompt's targets, whichever way one patches. The normalised effect of a
-patched run m is (m - m_corrupt) / (m_clean - m_corrupt), a ratio of means over prompts (a ratio a prompt would divide by
-noise), with a bootstrap of whole prompts. It is unbounded: a patch may overshoot 1 or fall below 0.
+Every metric is measured against the *clean* prompt's targets, whichever way one patches. The normalised
+effect of a patched run m is (m - m_corrupt) / (m_clean - m_corrupt), a ratio of means over prompts (a ratio a
+prompt would divide by noise), with a bootstrap of whole prompts. It is unbounded: a patch may overshoot 1 or
+fall below 0.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Outputs = Float[Tensor, "batch pos d_out"]
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number a prompt from a model's outputs. `positions` are the only ones it looks at; `of` takes all of them.
+    """A number a prompt from a model's outputs. `positions` are the only ones it looks at; `of` takes all of
+    them.
 
     `of(outputs, rows)` sees some of the prompts; `rows` says which, so that targets can be picked alike.
     """
@@ -37,7 +39,9 @@ class Metric:
     of: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, outputs: Outputs, rows: Tensor | None = None) -> Float[Tensor, "batch"]:
-        """The metric of each prompt. Raises UserError where it is NaN or infinite, or not one number a prompt."""
+        """The metric of each prompt. Raises UserError where it is NaN or infinite, or not one number a
+        prompt.
+        """
         rows = torch.arange(len(outputs), device=outputs.device) if rows is None else rows
         values = self.of(outputs, rows)
         if values.shape != (len(outputs),):
@@ -71,10 +75,10 @@ def metric_of(
 ) -> Metric:
     """A metric that the task defines for a pair, over all its reads (their mean) or the one named.
 
-    loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff: logit of the
-    clean answer minus that of the corrupt one, over the reads at which they differ (tasks with symbols). prediction_change:
-    mean squared distance to the clean run's prediction (needs `clean_outputs`). Raises UserError for an unknown name or
-    read, and where the task cannot serve the metric.
+    loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff:
+    logit of the clean answer minus that of the corrupt one, over the reads at which they differ (tasks with
+    symbols). prediction_change: mean squared distance to the clean run's prediction (needs `clean_outputs`).
+    Raises UserError for an unknown name or read, and where the task cannot serve the metric.
     """
     if name not in get_args(MetricName):
         raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
@@ -154,7 +158,9 @@ def check_pair(pair: Pair) -> None:
 
 
 def check_eval(model: Any) -> None:
-    """Raises UserError for a model in training mode, whose forward pass may not be a function of its input alone."""
+    """Raises UserError for a model in training mode, whose forward pass may not be a function of its input
+    alone.
+    """
     if model.training:
         raise UserError("the model is in train mode: call model.eval() before a causal analysis")
 
@@ -167,7 +173,8 @@ def normalised(
 ) -> Intervals:
     """Effect of each cell on the scale corrupt = 0, clean = 1, with its interval over prompts.
 
-    Raises UserError when the clean and the corrupt run have the same mean metric, for nothing divides by zero.
+    Raises UserError when the clean and the corrupt run have the same mean metric, for nothing divides by
+    zero.
     """
     gap = clean.double() - corrupt.double()
     size = max(float(clean.abs().mean()), float(corrupt.abs().mean()), 1e-30)

@@ -1,10 +1,11 @@
 """Activation patching over a grid of sites, with clean/corrupt pairs from the task.
 
-Directions: "denoise" runs the corrupt prompts and puts one site's clean value in (which sites suffice to restore the
-behaviour); "noise" runs the clean prompts and takes one site's value away (which sites are necessary): it is replaced by the
-pair's corrupt value, or by an ablation. Effects are normalised so that the corrupt run is 0 and the clean run is 1, in both
-directions: a noising patch that breaks everything scores 0. Source: Meng et al. 2022 (arXiv 2202.05262); Heimersheim &
-Nanda 2024 (arXiv 2404.15255) on the two directions.
+Directions: "denoise" runs the corrupt prompts and puts one site's clean value in (which sites suffice to
+restore the behaviour); "noise" runs the clean prompts and takes one site's value away (which sites are
+necessary): it is replaced by the pair's corrupt value, or by an ablation. Effects are normalised so that the
+corrupt run is 0 and the clean run is 1, in both directions: a noising patch that breaks everything scores 0.
+Source: Meng et al. 2022 (arXiv 2202.05262); Heimersheim & Nanda 2024 (arXiv 2404.15255) on the two
+directions.
 """
 
 from __future__ import annotations
@@ -69,11 +70,11 @@ def patch(
 ) -> pd.DataFrame:
     """Effect of patching each site alone, one row a site.
 
-    `value` is the normalised effect (corrupt 0, clean 1) with its interval over prompts, `raw` the mean metric, norm_*
-    what the patch changed at the site. `components`: any of sites.COMPONENTS or "head_out"; `by`: the axes of the grid
-    (others are patched as a whole). `replacement`: "pair", or for direction "noise" an ablation (zero, mean, mean per position,
-    resample). Raises UserError for a pair that is not one, a model in train mode, sites outside the model, a metric that is NaN or
-    the same on both runs.
+    `value` is the normalised effect (corrupt 0, clean 1) with its interval over prompts, `raw` the mean
+    metric, norm_* what the patch changed at the site. `components`: any of sites.COMPONENTS or "head_out";
+    `by`: the axes of the grid (others are patched as a whole). `replacement`: "pair", or for direction
+    "noise" an ablation (zero, mean, mean per position, resample). Raises UserError for a pair that is not
+    one, a model in train mode, sites outside the model, a metric that is NaN or the same on both runs.
     """
     check_pair(pair)
     check_eval(model)

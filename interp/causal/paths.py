@@ -1,9 +1,9 @@
 """Path patching: what a set of senders tells a set of receivers directly, past everything in between.
 
-The base run goes on as it is, but each receiver reads, besides what reaches it, the change of the senders that
-precede it (their direct edges, through no head and no MLP in between). Queries, keys and values are receivers apart
-("L1H2.k"); a bare head ("L1H2") stands for its three. Effects are normalised as in `patching`. Sources: Goldowsky-Dill et al.
-(arXiv 2304.05969); Wang et al. (arXiv 2211.00593).
+The base run goes on as it is, but each receiver reads, besides what reaches it, the change of the senders
+that precede it (their direct edges, through no head and no MLP in between). Queries, keys and values are
+receivers apart ("L1H2.k"); a bare head ("L1H2") stands for its three. Effects are normalised as in
+`patching`. Sources: Goldowsky-Dill et al. (arXiv 2304.05969); Wang et al. (arXiv 2211.00593).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from tasks.errors import UserError
 
 
 def expand_receivers(model: Any, names: Sequence[str]) -> list[Site]:
-    """Receivers by name; a head stands for its query, key and value. Raises UserError for what receives nothing."""
+    """Receivers by name; a head stands for its query, key and value. Raises UserError for what receives
+    nothing.
+    """
     known = set(receivers(model))
     found: list[Site] = []
     for name in names:
@@ -53,7 +55,8 @@ def patch_paths(
 ) -> pd.DataFrame:
     """Effect of each path, a pair (senders, receivers) of names, with its interval over prompts.
 
-    Raises UserError for names that are no sender or receiver, and for a path on which no sender precedes a receiver.
+    Raises UserError for names that are no sender or receiver, and for a path on which no sender precedes a
+    receiver.
     """
     check_pair(pair)
     check_eval(model)
@@ -65,7 +68,7 @@ def patch_paths(
     with torch.no_grad():
         runs = [_run(model, base.inputs, here, there, *path, measure) for path in paths]
         ends = [measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
-    found = normalised(torch.stack(runs, 1), *ends, draws)
+    found = normalised(torch.stack(runs, 1), ends[0], ends[1], draws)
     names = [{"sender": "+".join(s), "receiver": "+".join(r)} for s, r in paths]
     return pd.DataFrame(names).assign(
         metric=measure.name,

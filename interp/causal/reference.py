@@ -1,13 +1,14 @@
 """Slow engines, to check the fast one against: one whole hooked forward pass a site.
 
-`LensEngine` is TransformerLens' own loop (`generic_activation_patch`) with our sites as its index, so its token-only axes
-are not used. `HooksEngine` is ours, and the one that serves models the fast engine does not know (the LSTM).
+`LensEngine` is TransformerLens' own loop (`generic_activation_patch`) with our sites as its index, so its
+token-only axes are not used. `HooksEngine` is ours, and the one that serves models the fast engine does not
+know (the LSTM).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -67,7 +68,9 @@ class LensEngine(HooksEngine):
 
         n_layers = self.model.config.n_layers
         layers = [_lens_layer(site, n_layers) for site in sites]
-        return patching.generic_activation_patch(
+        # its annotations ask for an ActivationCache where any mapping does
+        loop = cast(Any, patching.generic_activation_patch)
+        return loop(
             self.model,
             self.inputs,
             replacement,

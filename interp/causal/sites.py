@@ -1,10 +1,11 @@
 """Sites: the one address of every place in a model that causal analysis reads or writes.
 
 A site is a component, its layer, its head and a position. Printed, it is the hook's name, then `.head`, then
-`@position`; both tails are left out where they mean "all": `blocks.2.hook_resid_pre@7`, `blocks.1.attn.hook_q.3`.
-`label` is the short form for pictures (`L1H3.q@7`; a head's output is the head: `L1H3`), and `parse` reads both.
-Layers, heads and positions count from 0. A pattern's or score's position is its row, the attending (destination) token.
-`embed` is all that enters block 0 (read-in plus positions), `output` all that reaches the unembedding.
+`@position`; both tails are left out where they mean "all": `blocks.2.hook_resid_pre@7`,
+`blocks.1.attn.hook_q.3`. `label` is the short form for pictures (`L1H3.q@7`; a head's output is the head:
+`L1H3`), and `parse` reads both. Layers, heads and positions count from 0. A pattern's or score's position is
+its row, the attending (destination) token. `embed` is all that enters block 0 (read-in plus positions),
+`output` all that reaches the unembedding.
 """
 
 from __future__ import annotations
@@ -178,8 +179,8 @@ def grid(
 ) -> list[Site]:
     """Every site of one component, one for each layer, and for each head and position as `by` says.
 
-    `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when the model
-    has no such component.
+    `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when
+    the model has no such component.
     """
     component = "z" if component == "head_out" else component
     axes = set(by)

@@ -1,4 +1,4 @@
-"""Gradient screens: sums that must hold, exactness where everything is linear, and a correlation beside every screen."""
+"""Gradient screens: sums that must hold, exactness where everything is linear, a correlation beside each."""
 
 from __future__ import annotations
 

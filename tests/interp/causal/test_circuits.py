@@ -51,6 +51,16 @@ def test_greedy_growth_finds_it_too(name):
     assert set(found.edges) == net.circuit.edges
 
 
+@pytest.mark.parametrize("metric", ["score", "logit_diff", "prediction_change"])
+def test_other_metrics_find_it_too(metric):
+    net = wired("merge, 2 hops", decoys=6)
+    settings = {"prompts": 32, "search": "greedy", "faithfulness": 1.0, "draws": 200}
+    found = find_circuit(net.model, net.task, metric=metric, **settings)
+    assert set(found.edges) == net.circuit.edges
+    table = judge(net.model, net.task, found, prompts=16, metric=metric, random=2, draws=50)
+    assert table["value"][0] == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("name", ["merge, 2 hops", "induction"])
 @pytest.mark.parametrize("method", ["exact", "EAP-IG"])
 def test_an_untrained_net_has_no_circuit(name, method):

@@ -60,7 +60,7 @@ def test_qk_attribution_adds_up_and_names_the_planted_source(settings):
     hook = "blocks.1.attn.hook_attn_scores"
     scores = model.run_with_cache(batch.inputs, names_filter=hook)[1][hook][:, 0]
     true = scores[torch.arange(8)[:, None], relation.dest, relation.source].mean()
-    assert rows["value"].sum() == pytest.approx(float(true), abs=1e-5)
+    assert rows["value"].sum() == pytest.approx(float(true.detach()), abs=1e-5)
     with pytest.raises(UserError, match="one head"):
         qk_attribution(model, batch.inputs, "L1.resid_pre", relation.dest, relation.source)
 
@@ -114,9 +114,9 @@ def test_donor_uniform_and_silent_clamps():
     assert value.shape[-1] == net.model.cfg.d_model
     silent = Clamps([ClampConfig(site=first, to="uniform")], net.model, net.task)
     loss = net.task.loss(run_clamped(net.model, net.task, silent, batch), batch)
-    assert float(loss.min()) > 1  # without the first head neither hop is answered
+    assert float(loss.detach().min()) > 1  # without the first head neither hop is answered
     flat = Clamps([ClampConfig(site=f"{first}.pattern", to="uniform")], net.model, net.task)
-    assert float(net.task.loss(run_clamped(net.model, net.task, flat, batch), batch).mean()) > 1
+    assert float(net.task.loss(run_clamped(net.model, net.task, flat, batch), batch).detach().mean()) > 1
 
 
 def test_a_clamp_holds_only_between_start_and_stop():
