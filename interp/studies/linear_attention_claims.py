@@ -87,7 +87,7 @@ CLAIMS = {
             "Setting the B of a trained GD++ net to 0 destroys it",
             "this project's causal check",
             "none stated",
-            Criterion.above(10),
+            Criterion.above(10.0),
             "loss after / before",
         ),
         Claim(
@@ -103,7 +103,7 @@ CLAIMS = {
             "Adam ends below SGD with momentum (normal covariates)",
             f"{B} Fig. 2",
             "about 5",
-            Criterion.above(3),
+            Criterion.above(3.0),
             "loss ratio",
         ),
         Claim(
@@ -111,7 +111,7 @@ CLAIMS = {
             "Adam ends below SGD with momentum (few covariates)",
             f"{B} Fig. 2",
             "above 1 (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "loss ratio",
         ),
         Claim(
@@ -127,7 +127,7 @@ CLAIMS = {
             "The gap remains with spherical covariates, whose noise is light",
             f"{B} section 4",
             "above 1 (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "loss ratio",
         ),
         Claim(
@@ -135,7 +135,7 @@ CLAIMS = {
             "Descent by signs, at an untuned rate, ends below SGD with momentum on S1",
             "Kunstner et al. 2304.13960, this setting ours",
             "none stated",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "loss ratio SGD / sign",
         ),
         Claim(
@@ -143,7 +143,7 @@ CLAIMS = {
             "The robust condition number is larger along SGD (S1, step 250)",
             f"{B} Table 1",
             "none stated",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "R_SGD / R_Adam",
         ),
         Claim(
@@ -151,7 +151,7 @@ CLAIMS = {
             "The same under heavy tails (S3, step 250)",
             f"{B} Table 1",
             "none stated",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "R_SGD / R_Adam",
         ),
         Claim(
@@ -159,7 +159,7 @@ CLAIMS = {
             "The robust condition number is larger along SGD (S1, step 750)",
             f"{B} Table 1",
             "1.76 (sd .40)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "R_SGD / R_Adam",
         ),
         Claim(
@@ -167,7 +167,7 @@ CLAIMS = {
             "The same with few covariates (S2, step 750)",
             f"{B} Table 1",
             "3.14 (sd .97)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "R_SGD / R_Adam",
         ),
         Claim(
@@ -175,7 +175,7 @@ CLAIMS = {
             "The same under heavy tails (S3, step 750)",
             f"{B} Table 1",
             "9.57 (sd 13.3)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "R_SGD / R_Adam",
         ),
         Claim(
@@ -183,7 +183,7 @@ CLAIMS = {
             "Adam's path is smoother than that of SGD (S1)",
             f"{B} Fig. 4",
             "none stated",
-            Criterion.above(5),
+            Criterion.above(5.0),
             "ratio of median u'Hu",
         ),
         Claim(
@@ -199,7 +199,7 @@ CLAIMS = {
             "Gradient noise is lighter-tailed on the sphere than on S1",
             f"{B} Fig. 3",
             "lighter (plot)",
-            Criterion.below(1),
+            Criterion.below(1.0),
             "ratio of q99/median",
         ),
         Claim(
@@ -207,7 +207,7 @@ CLAIMS = {
             "Gradient noise is heavier-tailed on S2 than on S1",
             f"{B} Fig. 3",
             "heavier (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "ratio of q99/median",
         ),
         Claim(
@@ -215,7 +215,7 @@ CLAIMS = {
             "Gradient noise is heavier-tailed on S3 than on S1",
             f"{B} Fig. 3",
             "heavier (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "ratio of q99/median",
         ),
         Claim(
@@ -223,7 +223,7 @@ CLAIMS = {
             "Gradient noise is heavier-tailed with 8 layers than with 2",
             f"{B} Fig. 6",
             "heavier (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "ratio of q99/median",
         ),
         Claim(
@@ -231,7 +231,7 @@ CLAIMS = {
             "The gap between the optimisers grows with depth",
             f"{B} Fig. 6",
             "grows (plot)",
-            Criterion.above(0),
+            Criterion.above(0.0),
             "slope of log loss ratio on log L",
         ),
         Claim(
@@ -239,7 +239,7 @@ CLAIMS = {
             "Softmax attention of the same size shows the gap too",
             f"{B} Fig. 7",
             "above 1 (plot)",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "loss ratio",
         ),
         Claim(
@@ -247,7 +247,7 @@ CLAIMS = {
             "and Adam's smoother path",
             f"{B}, sketched",
             "none stated",
-            Criterion.above(1),
+            Criterion.above(1.0),
             "ratio of median u'Hu",
         ),
         Claim(

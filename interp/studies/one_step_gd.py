@@ -89,10 +89,10 @@ def monte_carlo(bench: Bench, budget: Budget) -> list[Row]:
         for seed in bench.seeds[:1]
     )
     steps = {
-        "sphere": (law("sphere"), linear.rotation_invariant(5, 1, 1)),
-        "relu": (target("relu"), linear.relu_network(5, 5)),
+        "sphere": (law("sphere"), linear.rotation_invariant(5, 1.0, 1.0)),
+        "relu": (target("relu"), linear.relu_network(5, 5.0)),
         "cubic": (target("cubic"), linear.cubic(5)),
-        "gamma-sphere": (law("gamma-sphere"), linear.gamma_sphere(5, 0.1, 10)),
+        "gamma-sphere": (law("gamma-sphere"), linear.gamma_sphere(5, 0.1, 10.0)),
     }
     off = {
         name: abs(nets.least_squares_step(task, budget.prompts, bench.seeds[0]) / moments.step(task.n) - 1)
@@ -270,7 +270,7 @@ def sweep(bench: Bench, budget: Budget) -> list[Row]:
 def targets(bench: Bench, budget: Budget) -> list[Row]:
     """Rows of non-linear targets, by L-BFGS on fixed prompts."""
     rows = []
-    expected = {"relu": linear.relu_network(5, 5).step(20), "cubic": linear.cubic(5).step(20)}
+    expected = {"relu": linear.relu_network(5, 5.0).step(20), "cubic": linear.cubic(5).step(20)}
     for name, claim in (("relu", "nonlinear"), ("cubic", "cubic"), ("even", "even")):
         unit = expected.get(name, linear.isotropic_step(20, 5))
         found = []

@@ -185,19 +185,19 @@ def relu_network(d: int, power: float) -> TargetMoments:
     """Random two-layer ReLU nets of any width with zero-mean weights and E f^2 = `power`: eta* =
     1/(n+2d+3).
     """
-    return TargetMoments(d, gain=power / 2, spread=power * (d + 2), power=power, m2=d)
+    return TargetMoments(d, gain=power / 2, spread=power * (d + 2), power=power, m2=float(d))
 
 
 def cubic(d: int, power: float = 15.0) -> TargetMoments:
     """(v'x)^3 with v in a uniform direction; 3, 15 and 105 are moments of a normal, E f^2 = 15 for a unit
     v.
     """
-    return TargetMoments(d, gain=9 * power / 15, spread=power * (d + 6), power=power, m2=d)
+    return TargetMoments(d, gain=9 * power / 15, spread=power * (d + 6), power=power, m2=float(d))
 
 
 def even(d: int, power: float) -> TargetMoments:
     """Random quadratic forms (any even target has no gain): one layer learns nothing of them."""
-    return TargetMoments(d, gain=0, spread=power * (d + 4), power=power, m2=d)
+    return TargetMoments(d, gain=0.0, spread=power * (d + 4), power=power, m2=float(d))
 
 
 def relu_attention_step(n: int, d: int) -> float:

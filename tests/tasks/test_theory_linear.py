@@ -120,15 +120,15 @@ def test_printed_figures() -> None:
     assert linear.zhang_loss(diagonal, 20, 10) == pytest.approx(2.45273, abs=1e-5)
     assert linear.zhang_loss(diagonal, 20, 80) == pytest.approx(0.63423, abs=1e-5)
     assert linear.zhang_balance(diagonal, 20) == pytest.approx(1.4872, abs=1e-4)
-    sphere = linear.rotation_invariant(5, 1, 1)
+    sphere = linear.rotation_invariant(5, 1.0, 1.0)
     assert (sphere.step(20), sphere.loss(20)) == pytest.approx((0.208333, 0.166667), abs=1e-6)
-    gamma = linear.gamma_sphere(5, 0.1, 10)
+    gamma = linear.gamma_sphere(5, 0.1, 10.0)
     assert (gamma.step(20), gamma.loss(20)) == pytest.approx((0.067568, 0.729730), abs=1e-6)
     uniform = linear.iid_coordinates(5, 1 / 3, 1 / 5)
     assert (uniform.step(20), uniform.loss(20)) == pytest.approx((0.120968, 0.322581), abs=1e-6)
     halved = linear.iid_coordinates(10, 1 / 12, 1 / 80)
     assert (halved.step(10), halved.loss(10) / 2) == pytest.approx((0.60606, 0.20623), abs=1e-5)
-    assert linear.relu_network(5, 5).loss(20) == pytest.approx(3.4848, abs=1e-4)
+    assert linear.relu_network(5, 5.0).loss(20) == pytest.approx(3.4848, abs=1e-4)
     assert linear.relu_attention_loss(20, 5) == pytest.approx(1.96970, abs=1e-5)
 
 
@@ -158,8 +158,8 @@ def uniform_draws(shape: tuple[int, ...]) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("draw", "moments", "tolerance"),
     [
-        (sphere_draws, linear.rotation_invariant(5, 1, 1), 0.02),
-        (gamma_draws, linear.gamma_sphere(5, 0.1, 10), 0.06),
+        (sphere_draws, linear.rotation_invariant(5, 1.0, 1.0), 0.02),
+        (gamma_draws, linear.gamma_sphere(5, 0.1, 10.0), 0.06),
         (uniform_draws, linear.iid_coordinates(5, 1 / 3, 1 / 5), 0.02),
     ],
 )
@@ -190,7 +190,7 @@ def even_targets(x: torch.Tensor) -> torch.Tensor:
     [
         (relu_targets, linear.relu_network(5, 2.5)),
         (cubic_targets, linear.cubic(5)),
-        (even_targets, linear.even(5, 1)),
+        (even_targets, linear.even(5, 1.0)),
     ],
 )
 def test_nonlinear_targets(target, moments: linear.TargetMoments) -> None:

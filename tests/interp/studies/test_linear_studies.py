@@ -1,0 +1,121 @@
+"""The two studies of linear attention: what their rows are made of, on sizes that a test can afford."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from interp.config import configure
+from interp.models.linear_weights import relative_error
+from interp.studies import STUDIES, linear_attention, linear_attention_runs, linear_nets, one_step_gd
+from interp.studies.linear_attention_claims import CLAIMS as LANDSCAPE
+from interp.studies.one_step_gd_claims import CLAIMS as ONE_STEP
+from tasks.errors import UserError
+from tasks.regression import InContextRegression
+from tasks.theory import linear
+
+SMALL = one_step_gd.Budget(50_000, 4000, 60, 60, 32, ((5, 40), (3,), (0.0, 1.0)))
+
+
+@pytest.fixture
+def bench(tmp_path) -> linear_nets.Bench:
+    return linear_nets.Bench("one-step-gd", "quick", tmp_path, (0, 1), lambda text: None)
+
+
+def test_studies_are_known_by_name() -> None:
+    assert STUDIES[one_step_gd.NAME] == one_step_gd.__name__
+    assert STUDIES[linear_attention.NAME] == linear_attention.__name__
+    assert all(claim.id == key for claims in (ONE_STEP, LANDSCAPE) for key, claim in claims.items())
+
+
+@pytest.mark.parametrize("preset", ["one-step-gd", "linear-attention"])
+def test_presets_build(preset: str) -> None:
+    config = configure(preset)
+    model = config.model.build(config.task.interface, 0)
+    batch = config.task.sample(0, "x", 0, 8)
+    assert torch.isfinite(config.task.loss(model(batch.inputs), batch)).all()
+
+
+def test_normal_equations_find_the_closed_form() -> None:
+    found = linear_nets.least_squares(one_step_gd.WHITENED, 100_000, 0)
+    best = linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.WHITENED), 20)
+    assert relative_error(found, best) < 0.02
+    wrong = linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.ISOTROPIC), 20)
+    assert relative_error(found, wrong) > 0.3
+
+
+def test_laws_of_tasks() -> None:
+    law = linear_nets.law_of(one_step_gd.ANISOTROPIC)
+    values = torch.linalg.eigvalsh(law.covariance)
+    torch.testing.assert_close(
+        values, torch.tensor(sorted(one_step_gd.SPECTRUM)).double(), rtol=1e-5, atol=1e-6
+    )
+    w = one_step_gd.WHITENED.sample(0, "w", 0, 100_000).w.double()
+    torch.testing.assert_close(
+        w.T.cov(), linear_nets.law_of(one_step_gd.WHITENED).prior, rtol=0.05, atol=0.05
+    )
+    with pytest.raises(UserError, match="normal covariates"):
+        linear_nets.law_of(one_step_gd.law("sphere"))
+
+
+def test_a_fit_ends_at_the_optimum_and_says_so(bench: linear_nets.Bench) -> None:
+    config = linear_nets.run_config(
+        InContextRegression(d=3, n=10, layout="merged"),
+        one_step_gd.GD,
+        0,
+        {"steps": 1, "batch": 1, "lr": 1.0},
+    )
+    G = linear_nets.one_layer(linear_nets.fit(config, 10_000), 10)
+    assert relative_error(G, linear.isotropic_step(10, 3) * torch.eye(3).double()) < 0.06
+
+
+def test_rows_judge_what_was_measured(bench: linear_nets.Bench) -> None:
+    claim = ONE_STEP["gd-cosine"]
+    words = {"arm": "a", "budget": "b"}
+    assert bench.row(claim, [0.9995, 0.9996, 0.9995], **words).verdict == "reproduced"
+    assert bench.row(claim, [0.9995], **words).verdict == "partly"
+    assert bench.row(claim, [0.5, 0.6, 0.5], **words).verdict == "not reproduced"
+    assert bench.row(claim, [0.9995, 0.9996], **words).command == "interp study one-step-gd --scale quick"
+
+
+def test_short_training_does_not_reproduce(bench: linear_nets.Bench) -> None:
+    """After 60 steps on 32 prompts the full net is not at the optimum, and the rows must say so."""
+    verdicts = {row.id: row.verdict for row in one_step_gd.full_family(bench, SMALL)}
+    assert verdicts == {
+        "full-error": "not reproduced",
+        "full-excess": "not reproduced",
+        "full-nuisance": "not reproduced",
+    }
+    before = sorted(path.name for path in bench.out.iterdir())
+    one_step_gd.full_family(bench, SMALL)
+    assert sorted(path.name for path in bench.out.iterdir()) == before == ["full-0", "full-1"]
+
+
+def test_gradient_flow_balances(bench: linear_nets.Bench) -> None:
+    (row,) = one_step_gd.gradient_flow(bench, SMALL)
+    assert row.verdict == "reproduced"
+    assert row.value == pytest.approx(1, abs=1e-4)
+
+
+def test_lemma_rows() -> None:
+    assert 0 < linear_attention_runs.lemma_error("float32", 0) < 1e-5
+    assert 0 < linear_attention_runs.lemma_error("float64", 0) < 1e-10
+
+
+def test_deep_nets_reach_the_floor_of_descent() -> None:
+    task = linear_attention_runs.SETTINGS["S1"].task
+    deep = linear_attention_runs.deep_fit(task, 2, False, [0], 1500)
+    assert deep.loss / deep.floor < 1.06
+    assert sorted(deep.steps) == pytest.approx(deep.optimum.steps, rel=0.05)
+    assert max(deep.distances(white=True)) < 0.15
+
+
+def test_paths_of_a_run_hold_true_steps(tmp_path) -> None:
+    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    run = linear_attention_runs.run_of(bench, "S1", "sgd", linear_attention_runs.model_of(1), 0, 150)
+    found = linear_attention_runs.path(run)
+    assert list(found.index) == [0, 50, 100]
+    assert (found["gradient norm"] > 0).all()
+    assert run.config.train.lr == pytest.approx(0.02 * 5)
+    assert run.config.train.clip == pytest.approx(1 / 5)
+    assert linear_attention_runs.final_loss(run) < 5
