@@ -143,6 +143,13 @@ def phase_diagram(
     return [[regime(float(omega), float(a), grid) for omega in omegas] for a in scales]
 
 
+def _mirrored(grid: Moments, loss: ndarray) -> RectBivariateSpline:
+    """A spline of the loss over angles -pi/2 ... pi, even about 0 and pi/2 as the loss is."""
+    t = grid.angle
+    angle = np.concatenate([-t[:0:-1], t, np.pi - t[-2::-1]])
+    return RectBivariateSpline(grid.radius, angle, np.hstack([loss[:, :0:-1], loss, loss[:, -2::-1]]))
+
+
 def flow(
     omega: float | int,
     a: float | int,
@@ -155,7 +162,7 @@ def flow(
     d(m, e)/dt = -(I - v v^T) grad R with v = (m, e): the projection that keeps |w| = sqrt(d).
     """
     grid = moments() if grid is None else grid
-    surface = RectBivariateSpline(grid.radius, grid.angle, grid.loss(omega, a))
+    surface = _mirrored(grid, grid.loss(omega, a))
 
     def slope(_: float, v: ndarray) -> ndarray:
         r, t = max(float(np.hypot(*v)), 1e-6), float(np.arctan2(v[1], v[0]))

@@ -13,7 +13,7 @@ from interp.studies.single_index_chains import LINEAR, middle, resampled, scalin
 from interp.studies.single_index_figures import gains_figure, semantic_figure, waits_figure
 from tasks.theory.reduced import Escapes
 
-TINY = study.Budget(24, (50, 200), (64, 128), (16, 25), (1, 2), 24, False, 2)
+TINY = study.Budget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
 
 
 @pytest.fixture
