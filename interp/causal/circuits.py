@@ -26,6 +26,7 @@ from interp.causal.attribution import EdgeScores, attribute_edges
 from interp.causal.engine import FastEngine
 from interp.causal.graph import Edge, EdgeRuns, Written, precedes, receivers, senders
 from interp.causal.metrics import Metric, metric_of
+from interp.causal.pruning import prune
 from interp.causal.sites import Site
 from probes.stats import DRAWS, Intervals, ratio, student
 from tasks.base import Pair, Task
@@ -33,6 +34,7 @@ from tasks.errors import UserError
 
 Method = Literal["exact", "EAP", "EAP-IG"]
 Search = Literal["threshold", "greedy"]
+SEARCHES = ("threshold", "greedy", "prune")
 SCHEMA = 1
 
 
@@ -164,12 +166,13 @@ def find_circuit(
 
     Edges outside carry other prompts: fresh ones of the task, or a pair's corrupt ones (then only what the
     pair changes can be seen). "threshold" keeps the edges whose score surely passes `threshold`; "greedy"
-    grows from `output` by the largest score until the circuit's faithfulness reaches `faithfulness`. Raises
-    UserError for unknown names or settings out of range.
+    grows from `output` by the largest of these until the circuit's faithfulness reaches `faithfulness`;
+    "prune" takes edges away from the whole model as long as it stays there, which finds redundant heads too.
+    Raises UserError for unknown names or settings out of range.
     """
-    if search not in ("threshold", "greedy") or not 0 < threshold < 1 or not 0 < faithfulness <= 1:
+    if search not in SEARCHES or not 0 < threshold < 1 or not 0 < faithfulness <= 1:
         raise UserError(f"search {search!r} with threshold {threshold} and faithfulness {faithfulness}: choose "
-                        "'threshold' or 'greedy', both numbers between 0 and 1")  # fmt: skip
+                        f"one of {list(SEARCHES)}, both numbers between 0 and 1")  # fmt: skip
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
     with torch.no_grad():
         measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
@@ -187,11 +190,12 @@ def find_circuit(
     effect = edge_effects(scores, full, empty, draws)
     surely = _surely(scores, effect, threshold)
     value = dict(zip(scores.edges, effect.value.tolist(), strict=True))
-    kept = (
-        connected(surely)
-        if search == "threshold"
-        else _grow(runs, measure, full, empty, value, surely, faithfulness)
-    )
+    if search == "prune":
+        kept = prune(runs, measure, full, empty, value, threshold, faithfulness, connected)
+    elif search == "greedy":
+        kept = _grow(runs, measure, full, empty, value, surely, faithfulness)
+    else:
+        kept = connected(surely)
     order = [e for e in scores.edges if e in kept]
     return Circuit(tuple(order), tuple(value[e] for e in order), settings)
 

@@ -79,7 +79,8 @@ class CircuitSearch(Analysis):
 
     chunks: int = Field(default=0, ge=0, le=0)
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
-    search: Literal["threshold", "greedy"] = "threshold"
+    search: Literal["threshold", "greedy", "prune"] = "prune"
+    faithfulness: float = 0.95
     threshold: float = 0.02
     metric: str = "loss"
     read: str | None = None
@@ -107,6 +108,7 @@ class CircuitReader:
         circuit = find_circuit(
             self.model, self.task, prompts=s.prompts, seed=s.seed, metric=s.metric, read=s.read,
             method=s.method, search=s.search, threshold=s.threshold,
+            faithfulness=s.faithfulness,
         )  # fmt: skip
         edges = circuit.table().assign(metric="edge", control="none")
         if not circuit.edges:

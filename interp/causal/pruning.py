@@ -1,10 +1,10 @@
 """Circuits by pruning: take edges away from the whole model, one after the other, as long as the behaviour stays.
 
 Where heads stand in for each other no single edge is needed and a search by single edges finds nothing; pruning leaves
-one way through. Receivers are visited from `output` down, each one's weakest edges first. An edge goes when the loss
-without it, given all that went before, rises by less than `threshold` of the whole behaviour and the circuit keeps the
-faithfulness asked for. Which of two equal ways is kept depends on that order, so pruned circuits of redundant nets are
-one answer among several: look at their overlap over seeds. Source: ACDC, Conmy et al. 2023 (arXiv 2304.14997).
+one way through. Edges are visited from the weakest single effect up. An edge goes when the loss without it, given all
+that went before, rises by less than `threshold` of the whole behaviour and the circuit keeps the faithfulness asked
+for. Which of two equal ways is kept depends on that order, so pruned circuits of redundant nets are one answer among
+several: look at their overlap over seeds. Source: ACDC, Conmy et al. 2023 (arXiv 2304.14997).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from interp.causal.graph import EdgeRuns
 from interp.causal.metrics import Metric
-from interp.causal.sites import Site
 
 Edge = tuple[str, str]
 Trim = Callable[[Collection[Edge]], set[Edge]]
@@ -28,7 +27,6 @@ def prune(
     full: Float[Tensor, "batch"],
     empty: Float[Tensor, "batch"],
     value: Mapping[Edge, float],
-    *,
     threshold: float,
     faithfulness: float,
     connected: Trim,
@@ -40,7 +38,7 @@ def prune(
     gap = float((empty - full).double().mean())
     kept, loss = set(runs.known), float(full.double().mean())
     limit = loss + (1 - faithfulness) * gap
-    for edge in sorted(runs.known, key=lambda e: (-_height(e[1]), e[1], abs(value[e]), e)):
+    for edge in sorted(runs.known, key=lambda e: (abs(value[e]), e)):
         if edge not in kept:
             continue
         without = connected(kept - {edge})
@@ -48,11 +46,3 @@ def prune(
         if risen - loss < threshold * gap and risen <= limit:
             kept, loss = without, risen
     return connected(kept)
-
-
-def _height(receiver: str) -> float:
-    """How far up a receiver stands; MLPs above the heads of their layer, `output` on top."""
-    if receiver == "output":
-        return float("inf")
-    site = Site.parse(receiver)
-    return float(site.layer or 0) + (0.5 if site.component.startswith("mlp") else 0.0)

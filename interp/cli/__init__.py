@@ -17,6 +17,7 @@ app = App(
     name="interp",
     version=__version__,
     help="Which algorithm does a small transformer run, which heads carry it, and in what order did they appear?",
+    suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
         "runs": ("training:runs", "List the runs in a folder."),
         "verify": ("training:verify", "Re-hash everything in a run and name the first file that is wrong."),
         "export": ("training:export", "Write one checkpoint as a plain state dict with its configuration."),
+        "import": ("importing:app", "Make a run of weights that were trained elsewhere."),
     },
     "Analyse": {
         "scores": (

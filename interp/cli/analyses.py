@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli import show, wide
+from interp.cli import matches, show, wide
 from interp.results import Result
 from interp.run import load
 
@@ -36,20 +36,33 @@ def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
     return 0
 
 
-def probe(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
+def probe(run: Path, /, *, steps: Steps = "all", algorithms: bool = False, json: Json = False) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
 
-    Example: interp probe runs/demo/regression --steps 0,1000
+    Example: interp probe runs/demo/regression --steps last --algorithms
 
     Parameters
     ----------
     run
         Folder of the run.
+    algorithms
+        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
+        With --steps all, one line a checkpoint for the last layer.
     """
     with show.progress("probe") as advance:
-        result = load(run).probe(steps, advance)
+        result = load(run).probe(steps, advance, algorithms=algorithms)
     if json:
         return print_json(result)
+    if algorithms:
+        print_algorithms(result, steps)
+    else:
+        print_readouts(result)
+    show.note(result.caption)
+    return 0
+
+
+def print_readouts(result: Result) -> None:
+    """Readout errors, one line a checkpoint and one column a site."""
     table = result.table
     for metric in table["metric"].unique():
         reads = table[table["metric"] == metric]
@@ -57,8 +70,21 @@ def probe(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
             reads = reads[(reads["readout"] == "all") & (reads["position"] == "all")]
         for read, rows in reads.groupby("position", sort=False):
             show.table(wide.by_site(rows), f"{metric} of a linear readout, {read}, by checkpoint and site")
-    show.note(result.caption)
-    return 0
+
+
+def print_algorithms(result: Result, steps: str) -> None:
+    """Tables of each checkpoint; of all checkpoints one line each."""
+    if steps == "all":
+        show.table(matches.by_step(result.table), "the last layer, by checkpoint")
+    else:
+        for step in result.table["step"].dropna().unique():
+            rows = result.table[result.table["step"] == step]
+            show.table(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict")
+            show.table(matches.slopes(rows), f"step {step}: best step against layer, 95% intervals over prompts")
+            show.table(matches.contrasts(rows), f"step {step}: partial R2 of the two nearest iterates")
+    twin = matches.untrained(result.table)
+    show.table(twin, "the untrained twin")
+    show.note(matches.LEGEND)
 
 
 def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Json = False) -> int:

@@ -85,7 +85,7 @@ def circuit(
     /,
     *,
     method: str = "exact",
-    search: str = "threshold",
+    search: str = "prune",
     threshold: float = 0.02,
     read: Choice = None,
     prompts: int = 64,
@@ -104,7 +104,7 @@ def circuit(
     method
         exact (every edge run by itself), EAP or EAP-IG (gradient screens: quicker, approximate).
     search
-        threshold, or greedy.
+        prune (edges are taken away while the behaviour stays), threshold (each edge needed by itself), or greedy.
     threshold
         Least effect of an edge, as a share of the whole behaviour.
     read

@@ -82,6 +82,6 @@ def progress(title: str) -> Iterator[Any]:
         def advance(label: str, done: int, total: int) -> None:
             if label not in tasks:
                 tasks[label] = bar.add_task(f"{title}: {label}", total=total)
-            bar.update(tasks[label], completed=done)
+            bar.update(tasks[label], completed=done, visible=done < total)  # what is through makes room
 
         yield advance

@@ -40,7 +40,7 @@ def sweep(
     Parameters
     ----------
     config
-        A preset, or a TOML file with config, set, grid, zip, seeds and analyses.
+        A preset, a run's TOML file, or a sweep's with config, set, grid, zip, seeds and analyses.
     seeds
         0:8 for 0 to 7, or numbers with commas between.
     grid
@@ -67,17 +67,26 @@ def sweep(
     }
     plan = read_plan(config, changes)
     folder = out or Path("runs/sweeps") / Path(config).stem
-    with show.progress("sweep") as advance:
-        found = run_sweep(
-            plan, folder, workers=workers, scheduler=scheduler, progress=_tell(advance, plan.size)
-        )
+    try:
+        with show.progress("sweep") as advance:
+            found = run_sweep(
+                plan, folder, workers=workers, scheduler=scheduler, progress=_tell(advance, plan.size)
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; go on with the same command ({folder})") from None
     return _say(found, json)
 
 
 def _tell(advance: Any, total: int) -> Progress:
+    """One bar for the whole, one for each run under way; a run's bar goes when the run is through."""
+    shown: dict[str, int] = {}
+
     def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
         advance("runs", done, total)
+        for name in [name for name in shown if name not in steps]:
+            advance(name, shown[name], shown.pop(name))
         for name, (step, last) in steps.items():
+            shown[name] = last
             advance(name, step, last)
 
     return tell
