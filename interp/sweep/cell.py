@@ -5,13 +5,20 @@ Everything that can go wrong comes back as text: a worker's own failure must not
 
 from __future__ import annotations
 
-import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from interp import __version__
 
 ANALYSES = ("scores", "heads", "probe")
+LOCK_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+
+
+class Dropped(Exception):
+    """Nobody waits for this cell any more (the sweep was stopped)."""
 
 
 def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> str | None:
@@ -21,14 +28,42 @@ def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> 
     from interp.train import Diverged, train
     from tasks.errors import UserError
 
+    look = _looker()
     try:
-        train(parse_config(settings), path)
-        load(path).tables([analysis(name) for name in analyses])
+        _await_lock(Path(path))
+        train(parse_config(settings), path, progress=lambda step, loss: look())
+        load(path).tables([analysis(name) for name in analyses], progress=lambda *state: look())
     except (UserError, Diverged) as error:
         return str(error)
+    except Dropped:
+        return "stopped"
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     return None
+
+
+def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
+    """Whether a run is there, finished, and measured at every checkpoint by every analysis; False for a damaged one."""
+    from interp.tables import read_table
+    from interp.train.header import NAME
+    from interp.train.runs import RunFolder
+    from tasks.errors import UserError
+
+    if not (path / NAME).exists():
+        return False
+    try:
+        run = RunFolder.open(path)
+        if run.config_hash != config_hash or not run.finished:
+            return False
+        hashes = {step: run.weights_hash(step) for step in run.steps}
+        tables = [(analysis(name), read_table(run.table_path(name))) for name in analyses]
+    except UserError:
+        return False
+    return all(
+        found is not None
+        and (found[1].key, found[1].config, found[1].checkpoints) == (asked.key, config_hash, hashes)
+        for asked, found in tables
+    )
 
 
 def analysis(name: str) -> Any:
@@ -45,5 +80,43 @@ def analysis(name: str) -> Any:
 
 
 def about() -> dict[str, str]:
-    """What a worker is: version of this package, its process, and where it keeps files."""
-    return {"version": __version__, "pid": str(os.getpid()), "folder": str(Path.cwd())}
+    """What a worker is: the version of this package there."""
+    return {"version": __version__}
+
+
+def _await_lock(path: Path) -> None:
+    """A worker killed a moment ago may hold its run's lock until the kernel is through with it: wait for that."""
+    from interp.train.header import NAME
+    from interp.train.runs import RunFolder
+    from tasks.errors import UserError
+
+    until = time.monotonic() + LOCK_SECONDS
+    while (path / NAME).exists() and time.monotonic() < until:
+        try:
+            with RunFolder.open(path).lock():
+                return
+        except UserError:
+            time.sleep(0.1)
+
+
+def _looker() -> Callable[[], None]:
+    """A function that raises Dropped, within a second or so, once this worker's task has been given up.
+
+    Dask cannot stop a task that runs; without this a cancelled training would go on, and hold its run's lock.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    last = time.monotonic()
+
+    def look() -> None:
+        nonlocal last
+        if time.monotonic() - last < LOOK_SECONDS:
+            return
+        last = time.monotonic()
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise Dropped
+
+    return look

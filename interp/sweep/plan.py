@@ -1,12 +1,13 @@
 """Which runs a sweep holds: a base configuration, a grid, zipped lists and seeds, as one list of named cells.
 
-A cell's folder is named after the settings that vary, so that the same plan always finds its runs again. Cells stand in
-the order of the plan: grid (first key slowest), then zipped lists, then seeds.
+A cell's folder is named after the settings that vary, so that the same plan, or a longer one, always finds its runs
+again. Cells stand in the order of the plan: grid (first key slowest), then zipped lists, then seeds.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -17,24 +18,28 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from interp.config import RunConfig, configure, preset_names
+from interp.train.files import canonical, sha256
 from tasks.base import first_problem
 from tasks.errors import UserError
 
 MOST_CELLS = 10_000
+LONGEST_NAME = 120
+_UNFIT = re.compile(r"[^A-Za-z0-9_.,=+-]+")
 Values = tuple[Any, ...]
 
 
 class SweepPlan(BaseModel):
     """A sweep as its TOML file says it.
 
-    `config`: a preset or a TOML file of a run. `set`: settings that all runs share. `grid`: every combination of its
-    lists; `zip`: lists of one length that move together. `seeds`: numbers, or "0:8" for 0 to 7. `analyses`: what is
-    measured at every checkpoint of every run ("scores", "heads", "probe").
+    `config`: a preset, or a run's settings (`read_plan` puts them in the place of a run's TOML file, so that a sweep
+    does not change when the file does). `set`: settings that all runs share. `grid`: every combination of its lists;
+    `zip`: lists of one length that move together. `seeds`: numbers, or "0:8" for 0 to 7. `analyses`: what is measured
+    at every checkpoint of every run ("scores", "heads", "probe").
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    config: str
+    config: str | dict[str, Any]
     set: dict[str, Any] = {}
     grid: dict[str, Values] = {}
     zip: dict[str, Values] = {}
@@ -46,12 +51,26 @@ class SweepPlan(BaseModel):
     def _span(cls, seeds: Any) -> Any:
         return parse_seeds(seeds) if isinstance(seeds, str) else seeds
 
+    @field_validator("grid", "zip", mode="before")
+    @classmethod
+    def _lists(cls, lists: Any) -> Any:
+        for key, values in lists.items() if isinstance(lists, dict) else ():
+            if isinstance(values, dict):
+                raise ValueError(
+                    f'write the dotted key in quotes, such as "{key}.{next(iter(values), "lr")}"'
+                )
+            if not isinstance(values, (list, tuple)):
+                raise ValueError(f"{key} must be a list of values, got {values!r}")
+        return lists
+
     @model_validator(mode="after")
     def _sound(self) -> SweepPlan:
         lengths = {len(values) for values in self.zip.values()}
         if len(lengths) > 1:
             raise ValueError(f"lists under zip must be of one length, got {sorted(lengths)}")
         twice = sorted(({*self.grid} & {*self.zip}) | ({*self.set} & {*self.grid, *self.zip}))
+        if "seed" in {*self.set, *self.grid, *self.zip}:
+            raise ValueError("write seeds as seeds, not as the setting 'seed'")
         if twice:
             raise ValueError(f"{twice[0]!r} is set in two places of the sweep")
         if self.size == 0:
@@ -65,12 +84,8 @@ class SweepPlan(BaseModel):
     @property
     def size(self) -> int:
         """Number of cells."""
-        count = len(self.seeds)
-        for values in self.grid.values():
-            count *= len(values)
-        for values in list(self.zip.values())[:1]:
-            count *= len(values)
-        return count
+        lists = [self.seeds, *self.grid.values(), *list(self.zip.values())[:1]]
+        return math.prod(map(len, lists))
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -89,36 +104,58 @@ class Cell:
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """ "0:8" as 0 to 7, "1,5" as these two. Raises UserError for anything else."""
-    if span := re.fullmatch(r"(\d+):(\d+)", text):
+    if span := re.fullmatch(r"(\d{1,18}):(\d{1,18})", text):
+        if int(span[2]) - int(span[1]) > MOST_CELLS:
+            raise UserError(f"seeds {text!r}: more than {MOST_CELLS:,}, the most cells a sweep may have")
         return tuple(range(int(span[1]), int(span[2])))
-    if re.fullmatch(r"\d+(,\d+)*", text):
+    if re.fullmatch(r"\d{1,18}(,\d{1,18})*", text):
         return tuple(int(part) for part in text.split(","))
     raise UserError(f"seeds {text!r}: write 0:8 for 0 to 7, or numbers with commas between")
 
 
 def read_plan(source: str, changes: Mapping[str, Any]) -> SweepPlan:
-    """The plan in a TOML file, or the one-cell plan of a preset, with `changes` from the command line put over it.
+    """The plan in a sweep's TOML file, or of a preset or a run's TOML file, with `changes` (from flags) over it.
 
-    Raises UserError naming what is wrong with it.
+    A run's file or a preset is the base of a sweep only with changes that say what varies. Raises UserError naming what
+    is wrong.
     """
-    settings: dict[str, Any] = {"config": source}
-    path = Path(source)
-    if source not in preset_names():
-        if not path.is_file():
-            raise UserError(
-                f"{source}: neither a preset ({', '.join(preset_names())}) nor a sweep's TOML file"
-            )
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{source}: not valid TOML ({error})") from None
-        if "config" not in settings:
-            raise UserError(f"{source}: names no base run; add config = a preset or a run's TOML file")
-    merged = {**settings, **{key: value for key, value in changes.items() if value not in (None, {}, ())}}
+    given = {key: value for key, value in changes.items() if value not in (None, {}, ())}
+    settings = {"config": source} if source in preset_names() else _from_file(source, given)
     try:
-        return SweepPlan.model_validate(merged)
+        plan = SweepPlan.model_validate({**settings, **given})
     except ValidationError as error:
-        raise UserError(f"{source}: {first_problem(error)}") from None
+        raise UserError(f"{source}: {first_problem(error, SweepPlan.model_fields)}") from None
+    if isinstance(plan.config, dict) or plan.config in preset_names():
+        return plan
+    configure(plan.config, changes=plan.set)  # its complaints name the file
+    return plan.model_copy(update={"config": _toml(plan.config)})
+
+
+def _from_file(source: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    settings = _toml(source)
+    if "config" in settings:
+        return settings
+    if "task" not in settings and "model" not in settings:
+        raise UserError(f"{source}: names no base run; add config = a preset or a run's TOML file")
+    if not {"seeds", "grid", "zip"} & set(given):
+        raise UserError(
+            f"{source}: one run's settings, not a sweep's; say what varies (--seeds 0:8, --grid train.lr=[1e-3,2e-3]),"
+            f' or write config = "{source}" and seeds = "0:8" into a file of its own and sweep that'
+        )
+    return {"config": source}
+
+
+def _toml(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if not path.is_file():
+        known = ", ".join(preset_names())
+        raise UserError(f"{source}: neither a preset ({known}) nor a sweep's or a run's TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: not valid TOML ({error})") from None
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
 
 
 def cells(plan: SweepPlan) -> list[Cell]:
@@ -153,6 +190,18 @@ def _cell(plan: SweepPlan, varied: dict[str, Any]) -> Cell:
 
 
 def _folder(varied: Mapping[str, Any]) -> str:
-    """A folder name that says what varies: `lr=0.001,seed=3`; characters that paths dislike become a dash."""
-    text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in varied.items())
-    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", text)[:120]
+    """A folder name that says what varies: `lr=0.001,seed=3`.
+
+    Characters that paths dislike become a dash; a name that lost something by it, or by being cut, ends in a hash of
+    what varies, so that no two cells share a folder.
+    """
+    text = ",".join(f"{key.rsplit('.', 1)[-1]}={plain(value)}" for key, value in varied.items())
+    name = _UNFIT.sub("-", text)
+    if name == text and len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 11]}~{sha256(canonical(dict(varied)))[:10]}"
+
+
+def plain(value: Any) -> Any:
+    """A varied setting as a cell of a table or a part of a name; lists as their JSON."""
+    return canonical(value) if isinstance(value, (list, tuple, dict)) else value

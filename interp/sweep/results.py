@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from interp.run import Run, load
-from interp.sweep.plan import Cell, SweepPlan, cells
+from interp.sweep.plan import Cell, SweepPlan, cells, plain
 from interp.tables import Stamp, read_table, write_table
 from interp.train.files import canonical, sha256, write_atomically
 from interp.train.header import NAME
@@ -85,16 +85,22 @@ class Sweep:
 def load_sweep(path: str | Path) -> Sweep:
     """The sweep kept in a folder. Raises UserError when there is none."""
     path = Path(path)
+    plan = read_sweep_file(path)[1]
+    failures = path / FAILURES
+    return Sweep(path, plan, json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {})
+
+
+def read_sweep_file(path: Path) -> tuple[str, SweepPlan]:
+    """The version that made the sweep in a folder, and its plan. Raises UserError when there is none."""
     try:
-        plan = SweepPlan.model_validate(json.loads((path / PLAN).read_text(encoding="utf-8"))["plan"])
+        document = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        return str(document["version"]), SweepPlan.model_validate(document["plan"])
     except FileNotFoundError:
         raise UserError(f"{path}: holds no sweep ({PLAN} is missing)") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{path / PLAN}: not a sweep's plan; make the sweep again into another folder"
         ) from None
-    failures = path / FAILURES
-    return Sweep(path, plan, json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {})
 
 
 def gather(plan: SweepPlan, out: Path, todo: Sequence[Cell], failures: Mapping[str, str]) -> Sweep:
@@ -107,15 +113,17 @@ def gather(plan: SweepPlan, out: Path, todo: Sequence[Cell], failures: Mapping[s
 
 def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> None:
     parts: list[pd.DataFrame] = []
-    stamps: dict[str, Any] = {}
+    stamps: dict[str, str] = {}
     for cell in done:
         found = read_table(load(out / cell.name).folder.table_path(name))
         if found is not None:
-            parts.append(found[0].assign(**{key: _plain(value) for key, value in cell.varied.items()}))
-            stamps[cell.name] = found[1].model_dump(mode="json")
+            parts.append(found[0].assign(**{key: plain(value) for key, value in cell.varied.items()}))
+            stamps[cell.name] = sha256(found[1].model_dump_json())
     if parts:
         plan_hash = sha256(plan.model_dump_json())
-        stamp = Stamp(analysis=name, key="sweep", config=plan_hash, checkpoints={}, settings={"runs": stamps})
+        stamp = Stamp(
+            analysis=name, key="sweep", config=plan_hash, checkpoints={}, settings={"stamps": stamps}
+        )
         write_table(out / "analysis" / f"{name}.parquet", pd.concat(parts, ignore_index=True), stamp)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from interp.presets import preset_text
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan, cells, parse_seeds, read_plan
-from interp.sweep.results import load_sweep
+from interp.train.runs import RunFolder
 from tasks import UserError
 
 SMALL = {
@@ -82,55 +83,85 @@ def test_a_toml_plan_and_its_errors(tmp_path) -> None:
         read_plan(str(path), {})
 
 
-def _bytes(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((out / "analysis").iterdir())}
+def test_a_run_s_file_is_a_base_once_it_is_said_what_varies(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(preset_text("retrieval"))
+    with pytest.raises(UserError, match=r"one run's settings, not a sweep's; say what varies \(--seeds 0:8"):
+        read_plan(str(path), {})
+    plan = read_plan(str(path), {"seeds": (0, 1)})
+    path.unlink()  # the plan does not need the file again
+    assert [cell.config.hash for cell in cells(plan)] == [c.config.hash for c in cells(_plan(set={}))]
 
 
-def _kill_a_worker_when_runs_have_begun(out: Path, stopped: threading.Event) -> None:
-    """Kill -9 one process that is training under `out`, found by the lock it holds."""
-    me = os.getpid()
-    while not stopped.wait(0.05):
-        for run in out.glob("seed=*/resume/state.safetensors"):
-            lock = run.parent.parent / ".lock"
-            for process in Path("/proc").iterdir():
-                if process.name.isdecimal() and int(process.name) != me and _has_open(process, lock):
-                    os.kill(int(process.name), signal.SIGKILL)
-                    return
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[grid]\n"train.lr" = 1e-3', "train.lr must be a list"),
+        ("[grid.train]\nlr = [1e-3]", 'dotted key in quotes, such as "train.lr"'),
+        ("[grid]\nseed = [1, 2]", "write seeds as seeds"),
+        ('seeds = "0:1000000000000"', "more than 10,000"),
+        ('[set]\n"train.lr" = 1e-3\n[grid]\n"train.lr" = [1.0]', "two places"),
+    ],
+)
+def test_toml_plans_that_are_refused_in_one_line(tmp_path, text, said) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(f'config = "retrieval"\n{text}\n')
+    with pytest.raises(UserError, match=said) as raised:
+        read_plan(str(path), {})
+    assert "\n" not in str(raised.value)
 
 
-def _has_open(process: Path, lock: Path) -> bool:
-    try:
-        return any(os.readlink(fd) == str(lock) for fd in (process / "fd").iterdir())
-    except OSError:
-        return False
+def test_names_stay_apart_when_they_are_cut_or_cleaned() -> None:
+    long = {"train.schedule.explicit": tuple([*range(40), last] for last in (100, 101))}
+    odd = {"train.betas": ([0.9, 0.99], (0.9, 0.95))}
+    for grid in (long, odd):
+        found = cells(SweepPlan(config="retrieval", grid=grid, seeds=(0, 1)))
+        assert len({cell.name for cell in found}) == 4
+        assert all(len(cell.name) <= 120 and "/" not in cell.name and "[" not in cell.name for cell in found)
+        stored = SweepPlan.model_validate_json(SweepPlan(config="retrieval", grid=grid).model_dump_json())
+        assert cells(stored)[0].name == found[0].name, "a plan read back finds its runs"
 
 
-def test_a_killed_worker_changes_no_byte(tmp_path) -> None:
-    plan = _plan()
-    calm = run_sweep(plan, tmp_path / "calm" / "s", workers=1)
-    assert not calm.failures
-    stopped = threading.Event()
-    out = tmp_path / "killed" / "s"
-    killer = threading.Thread(target=_kill_a_worker_when_runs_have_begun, args=(out.resolve(), stopped))
-    killer.start()
-    disturbed = run_sweep(plan, out, workers=2)
-    stopped.set()
-    killer.join()
-    assert not disturbed.failures
-    assert _bytes(tmp_path / "calm" / "s") == _bytes(out)
+def _is_gone(group: int) -> bool:
+    """Whether every process of a group ends within 20 seconds."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.2)
+    return False
 
-    began = time.monotonic()
-    again = run_sweep(plan, out, workers=1)
-    assert not again.failures
-    assert _bytes(out) == _bytes(tmp_path / "calm" / "s"), f"second run took {time.monotonic() - began:.1f} s"
 
-    table = load_sweep(out).over_seeds("scores")
-    measured = table[(table["control"] == "none") & (table["metric"] == "loss")]
-    assert (measured["n"] == 2).all()
-    assert (measured["ci_low"] < measured["value"]).all()
-    assert len(load_sweep(out).runs) == 2
-    with pytest.raises(UserError, match="another sweep"):
-        run_sweep(_plan(seeds=(3,)), out)
+def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(tmp_path) -> None:
+    """The whole process group is told to stop, as a terminal does it, while a run trains."""
+    out = tmp_path / "s"
+    settings = [f"--set={key}={value}" for key, value in SMALL.items() if key != "train.schedule"]
+    steps = ["--set=train.schedule={log=0,every=50}", "--set=train.steps=100000"]
+    command = [sys.executable, "-c", "from interp.cli import main; main()", "sweep", "retrieval", *settings]
+    sweep = subprocess.Popen(
+        [*command, *steps, "--workers", "1", "--out", str(out)],
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert sweep.stderr is not None
+    with sweep.stderr:
+        state = out / "seed=0" / "resume" / "state.safetensors"
+        until = time.monotonic() + 120
+        while not state.exists():
+            assert sweep.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.killpg(sweep.pid, signal.SIGINT)
+        said = sweep.stderr.read()
+    assert sweep.wait(60) == 130
+    assert said.strip() == f"interp: stopped; go on with the same command ({out})"
+    assert _is_gone(sweep.pid), "the workers have ended"
+    run = RunFolder.open(out / "seed=0")
+    kept = run.resume_state()
+    assert kept is not None
+    assert kept[1]["step"] >= 5
+    with run.lock():
+        pass  # nobody trains it any more
 
 
 def test_failures_are_collected_and_the_rest_goes_on(tmp_path) -> None:
@@ -143,15 +174,13 @@ def test_failures_are_collected_and_the_rest_goes_on(tmp_path) -> None:
 
 
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("interp.sweep.engine.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("interp.sweep.cluster.ANSWER_SECONDS", 1)
     with pytest.raises(UserError, match="does not answer"):
         run_sweep(_plan(), tmp_path / "s", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "s").exists()
 
 
 def test_another_version_s_runs_are_left_alone(tmp_path, monkeypatch) -> None:
-    from interp.train.runs import RunFolder
-
     plan = _plan(seeds=(0,))
     RunFolder.create(tmp_path / "s" / cells(plan)[0].name, cells(plan)[0].config)
     (tmp_path / "s" / "sweep.json").write_text(
