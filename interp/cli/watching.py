@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from interp.cli import show, wide
 from interp.run import Run, load
+from tasks.errors import UserError
 
 LINES = 12
 
@@ -30,25 +32,36 @@ def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     once
         Look once and stop.
     """
+    if every <= 0:
+        raise UserError(f"--every {every:g}: seconds between looks, more than 0")
     opened = load(run)
     with Live(console=Console(width=show.console().width), refresh_per_second=2, transient=False) as live:
         while True:
-            live.update(_view(opened))
-            if once or opened.folder.finished or opened.folder.diverged is not None:
+            ended = _ended(opened)  # asked before the look, so that the last look sees the end
+            live.update(_view(opened, ended))
+            if once or ended:
                 return 0
             time.sleep(every)
 
 
-def _view(run: Run) -> Table:
+def _ended(run: Run) -> str:
+    """How the run ended; empty while it has not."""
+    if (step := run.folder.diverged) is not None:
+        return f"diverged at step {step}"
+    return "finished" if run.folder.finished else ""
+
+
+def _view(run: Run, ended: str) -> Group:
     """The last checkpoints: score by read, and the best head on each relation."""
-    title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    state = ended or ("training or broken off" if run.steps else "no checkpoint yet")
+    title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
+    table = Table(box=None, pad_edge=False)
     frame = _frame(run)
     for name in frame.columns:
         table.add_column(str(name), justify="right")
     for row in frame.tail(LINES).itertuples(index=False):
         table.add_row(*(show.cell(value) for value in row))
-    return table
+    return Group(Text(title), table)
 
 
 def _frame(run: Run) -> pd.DataFrame:
