@@ -161,12 +161,26 @@ class Run:
         caption = "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause."
         return self._result(HeadScores(), caption, steps, progress)
 
-    def probe(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin."""
+    def probe(
+        self, steps: Steps = "all", progress: Progress | None = None, *, algorithms: bool = False
+    ) -> Result:
+        """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin.
+
+        With `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
+        the filter verdict. Raises UserError for `algorithms` of another task.
+        """
+        if algorithms:
+            return self._match_algorithms(steps, progress)
         from interp.develop.readouts import Readouts
 
         caption = "Held-out error of a linear readout at each site; 'untrained' is the same readout of a fresh model."
         return self._result(Readouts(), caption, steps, progress)
+
+    def _match_algorithms(self, steps: Steps, progress: Progress | None) -> Result:
+        from interp.develop.algorithms import AlgorithmMatch
+
+        caption = "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
+        return self._result(AlgorithmMatch(), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """When each read's score and each head's attention rose, with intervals over prompts."""

@@ -1,0 +1,115 @@
+"""The algorithms table for people: a line a site, or a line a checkpoint."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from interp.cli.wide import short_site
+
+LEGEND = (
+    "best step [band within one standard error], over all reads; * = end of the ladder; - = no better than a control. "
+    "ridge counts places on a path from strong to weak. Filter: share of the outputs left unexplained."
+)
+
+
+def by_site(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a site of one checkpoint."""
+    return pd.DataFrame([_line(rows, site) for site in _sites(rows)])
+
+
+def by_step(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a checkpoint, for the last site."""
+    measured = table[table["step"].notna()]
+    last = _sites(measured)[-1]
+    return pd.DataFrame([{"step": step, **_line(rows, last)} for step, rows in measured.groupby("step")])
+
+
+def untrained(table: pd.DataFrame) -> pd.DataFrame:
+    """One line: the last site of the untrained twin."""
+    measured = table[table["step"].notna()]
+    first = measured[measured["step"] == measured["step"].min()]
+    error = first[(first["metric"] == "readout error") & (first["control"] == "untrained")]
+    twin = table[table["step"].isna()].assign(control="none")
+    rows = pd.concat([error.assign(control="none"), twin], ignore_index=True)
+    return pd.DataFrame([_line(rows, _sites(first)[-1])])
+
+
+def slopes(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a family: slope of the best step and of its log2 over the blocks."""
+    found = rows[(rows["metric"].str.startswith("slope of")) & (rows["position"] == "all")]
+    lines = []
+    for family, group in found.groupby("algorithm", sort=False):
+        cells = {row.metric: _interval(row) for row in group.itertuples()}
+        lines.append({"algorithm": family, **cells})
+    return pd.DataFrame(lines, columns=["algorithm", *dict.fromkeys(found["metric"])])
+
+
+def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a site that beats its controls: both partial R2 and their difference, or why there is none."""
+    found = rows[rows["metric"].str.startswith("partial r2") & (rows["control"] == "none")]
+    lines = []
+    for site, group in found.groupby("site", sort=False):
+        if len(group) == 3:
+            one, two, both = group.itertuples()
+            shown = [
+                f"{one.algorithm} {_interval(one)}",
+                f"{two.algorithm} {_interval(two)}",
+                _interval(both),
+            ]
+        else:
+            shown = [group["note"].iloc[0], "", ""]
+        lines.append([short_site(str(site)), *shown])
+    return pd.DataFrame(lines, columns=["site", "nearest", "its rival", "difference"])
+
+
+def filters(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a site with a filter: its slope at small eigenvalues, and what is linear in neither query nor labels."""
+    shown = {
+        "small-eigenvalue slope": "slope at small eigenvalues",
+        "non-linear share in the query": "non-linear in query",
+        "non-linear share in the labels": "in labels",
+    }
+    found = rows[rows["metric"].isin(list(shown)) & (rows["control"] == "none")]
+    lines = []
+    for site, group in found.groupby("site", sort=False):
+        cells = {row.metric: _interval(row) for row in group.itertuples()}
+        lines.append({"site": short_site(str(site)), **{title: cells[name] for name, title in shown.items()}})
+    return pd.DataFrame(lines, columns=["site", *shown.values()])
+
+
+def _sites(rows: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(rows[rows["metric"] == "readout error"]["site"]))
+
+
+def _line(rows: pd.DataFrame, site: str) -> dict[str, object]:
+    here = rows[(rows["site"] == site) & (rows["control"] == "none")]
+    error = here[here["metric"] == "readout error"].iloc[0]
+    silent = "no better than control" in error["note"]
+    matched = here[here["position"] == "all"]
+    families = list(dict.fromkeys(matched[matched["metric"] == "best step"]["algorithm"]))
+    steps = {family: "-" if silent else _match(matched, family) for family in families}
+    verdict = _verdict(here)
+    return {"site": short_site(site), "error": float(error["value"]), **steps, "filter": verdict}
+
+
+def _match(rows: pd.DataFrame, family: str) -> str:
+    own = rows[rows["algorithm"] == family].set_index("metric")
+    note = str(own.loc["best step", "note"])
+    if "no better than control" in note:
+        return "-"
+    best, low, high = (int(own.loc[name, "value"]) for name in ("best step", "band low", "band high"))
+    return f"{best}{'*' if 'end of the ladder' in note else ''} [{low}-{high}]"
+
+
+def _verdict(rows: pd.DataFrame) -> str:
+    row = rows[rows["metric"] == "filter verdict"].iloc[0]
+    if row["algorithm"] == "none":
+        return f"none ({row['note']})"
+    left = rows[rows["metric"] == "filter unexplained"]["value"].min()
+    among = f"{row['note']}; " if row["algorithm"] == "indistinguishable" else ""
+    return f"{row['algorithm']} ({among}{left:.1%} left)"
+
+
+def _interval(row: object) -> str:
+    value, low, high = (getattr(row, name) for name in ("value", "ci_low", "ci_high"))
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"

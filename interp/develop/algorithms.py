@@ -1,0 +1,248 @@
+"""Which algorithm each layer's readout of a regression label resembles, checkpoint by checkpoint.
+
+Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
+predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
+layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
+chunk as in `interp.develop.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
+every checkpoint, so the rivals are computed once, beside the untrained twin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp.analysis import Reader
+from interp.develop import algorithm_rows
+from interp.develop.readouts import ReadoutReader, Readouts
+from probes import induced, rivals
+from probes.contrast import Rows
+from probes.filters import FilterConfig
+from probes.readout import Readout
+from probes.rivals import RIVALS, Ladder
+from tasks import Batch, Task, UserError, algorithms
+from tasks.algorithms import Algorithm, Problems
+from tasks.base import generator
+from tasks.regression import InContextRegression, RegressionBatch
+
+PASS = 512
+
+
+class AlgorithmMatch(Readouts):
+    """Matches, slopes, contrast and filter verdict of every residual site against rival algorithms.
+
+    `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
+    the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
+    prompts. A family is named only where its filter leaves at most `most_unexplained` of the outputs unexplained and
+    the readout beats its controls. `draws` resamples of prompts an interval.
+    """
+
+    name: ClassVar[str] = "algorithms"
+
+    families: tuple[str, ...] = RIVALS
+    context: int | None = Field(default=None, ge=1)
+    queries: int | None = Field(default=None, ge=2)
+    filter_prompts: int = Field(default=256, ge=2)
+    most_unexplained: float = Field(default=0.5, gt=0, le=1)
+    draws: int = Field(default=300, ge=2)
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> AlgorithmReader:
+        if not isinstance(task, InContextRegression):
+            raise UserError(
+                f"algorithms are matched on regression runs only: task {task.kind!r} has no least-squares iterates"
+            )
+        super().reader(model, task, None)  # the split of chunks is checked there
+        if self.at(task) not in task.contexts:
+            raise UserError(
+                f"context {self.at(task)} is not read by this task: it reads {_spread(task)} examples"
+            )
+        assert twin is None or isinstance(twin, AlgorithmReader)
+        return AlgorithmReader(self, self.hooks(model), model, task, twin)
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+        """The untrained twin's own rows, filter verdict included."""
+        assert isinstance(twin, AlgorithmReader)
+        return algorithm_rows.as_control(twin.table())
+
+    def at(self, task: InContextRegression) -> int:
+        """The context length of filter and contrast."""
+        if self.context is not None:
+            return self.context
+        return task.n if task.layout == "merged" else min(task.d, task.n)
+
+    def filters(self) -> FilterConfig:
+        return FilterConfig(families=self.families, draws=self.draws)
+
+
+def _spread(task: InContextRegression) -> str:
+    return f"{task.contexts[0]} to {task.contexts[-1]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rivals:
+    """What every model is compared with on these prompts: ladders, and predictions on the test prompts.
+
+    `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them.
+    """
+
+    ladders: tuple[Ladder, ...]
+    predictions: dict[str, Float[Tensor, "step prompt read"]]
+    answers: Float[Tensor, "prompt read"]
+    at: dict[str, dict[str, Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Prompts, probe queries, and what every layer's readout answers at them."""
+
+    x: Float[Tensor, "prompt point d"]
+    y: Float[Tensor, "prompt label"]
+    queries: Float[Tensor, "prompt query d"]
+    outputs: Float[Tensor, "layer prompt query"]
+
+
+@dataclasses.dataclass
+class _Split:
+    """Prompts of one split, and activations at the context of the contrast."""
+
+    batches: list[RegressionBatch] = dataclasses.field(default_factory=list)
+    activations: dict[str, list[Tensor]] = dataclasses.field(default_factory=dict)
+
+    def x(self) -> Tensor:
+        return torch.cat([batch.x for batch in self.batches])
+
+    def y(self) -> Tensor:
+        return torch.cat([batch.y for batch in self.batches]).double()
+
+
+class AlgorithmReader(ReadoutReader):
+    """Fits the label's readout of one model and keeps what matching, contrast and filters ask of it."""
+
+    settings: AlgorithmMatch
+    task: InContextRegression
+
+    def __init__(
+        self, settings: AlgorithmMatch, sites: list[str], model: Any, task: Task, twin: AlgorithmReader | None
+    ):
+        super().__init__(settings, sites, task, twin)
+        self.model = model
+        self.splits = {"fit": _Split(), "choose": _Split(), "test": _Split()}
+        self.layers: list[Float[Tensor, "layer prompt read"]] = []
+        self.asked: list[Asked] = []
+        self.labels: list[Float[Tensor, "set layer prompt"]] = []
+
+    @property
+    def context(self) -> int:
+        return self.settings.at(self.task)
+
+    @property
+    def position(self) -> int:
+        """The token at which `context` examples have been seen."""
+        return self.context if self.task.layout == "merged" else 2 * self.context
+
+    @property
+    def scale(self) -> float:
+        return self.task.label_variance**0.5
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        assert isinstance(batch, RegressionBatch)
+        super().read(chunk, batch, outputs, cache)
+        split = self.settings.split(chunk)
+        kept = self.splits[split]
+        kept.batches.append(batch)
+        for site in self.sites:
+            kept.activations.setdefault(site, []).append(cache[site][:, self.position, None].clone())
+        if split == "test":
+            places = list(self.task.interface.read_positions)
+            self.layers.append(self._predict({site: cache[site][:, places] for site in self.sites}))
+            missing = self.settings.filter_prompts - sum(len(asked.queries) for asked in self.asked)
+            if missing > 0:
+                self._ask(chunk, batch, min(missing, len(batch)))
+
+    def _predict(self, activations: dict[str, Tensor]) -> Float[Tensor, "layer prompt read"]:
+        assert isinstance(self.probe, Readout)
+        found = [self.probe.predict(site, x)[..., 0] for site, x in activations.items()]
+        return torch.stack(found) * self.scale
+
+    def _ask(self, chunk: int, batch: RegressionBatch, count: int) -> None:
+        """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
+        inputs, y = batch.inputs[:count], batch.y[:count]
+        gen = generator(0, "probe queries", chunk)
+        number = self.settings.queries or 2 * self.task.d + 2
+        queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
+        probed = induced.probe_inputs(inputs, self.position, queries).flatten(0, 1)
+        outputs = self._run(probed).unflatten(1, (count, number))
+        self.asked.append(Asked(batch.x[:count], y, queries, outputs))
+        other = y.roll(1, 0)
+        sets = [self._run(self._relabelled(inputs, labels)) for labels in (y, other, y + other)]
+        self.labels.append(torch.stack(sets))
+
+    def _relabelled(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        merged = self.task.layout == "merged"
+        places = range(self.context) if merged else range(1, 2 * self.context, 2)
+        return induced.relabelled(inputs, list(places), -1 if merged else 0, labels)
+
+    def _run(self, inputs: Float[Tensor, "prompt pos d_in"]) -> Float[Tensor, "layer prompt"]:
+        found = []
+        for part in inputs[:, : self.position + 1].split(PASS):
+            with torch.no_grad():
+                _, cache = self.model.run_with_cache(part, names_filter=self.sites)
+            found.append(
+                self._predict({site: cache[site][:, self.position, None] for site in self.sites})[..., 0]
+            )
+        return torch.cat(found, 1)
+
+    def questions(self) -> Asked:
+        """All probe queries of this model in one."""
+        parts = [(a.x, a.y, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
+        x, y, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Asked(x, y, queries, outputs.transpose(0, 1))
+
+    @cached_property
+    def rivals(self) -> Rivals:
+        if isinstance(self.twin, AlgorithmReader):
+            return self.twin.rivals
+        contexts = self.task.contexts
+        choose, test = self.splits["choose"], self.splits["test"]
+        tuning = Problems.of(choose.x(), choose.y(), contexts)
+        labels = choose.y()[:, list(contexts)]
+        ladders = tuple(rivals.ladder(tuning, labels, family) for family in self.settings.families)
+        problems = Problems.of(test.x(), test.y(), contexts)
+        predicted = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
+        at = {name: self._at(split, ladders) for name, split in self.splits.items()}
+        return Rivals(ladders, predicted, test.y()[:, list(contexts)], at)
+
+    def _at(self, split: _Split, ladders: tuple[Ladder, ...]) -> dict[str, Tensor]:
+        problems = Problems.of(split.x(), split.y(), (self.context,))
+        found = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
+        label = split.y()[:, self.context, None]
+        ols = algorithms.predictions(problems, [Algorithm("ols")])[0]
+        return {**found, "nuisance": torch.stack([label, ols], -1)}
+
+    def contrast_rows(self, site: str, first: tuple[str, int], second: tuple[str, int]) -> list[Rows]:
+        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder."""
+        at = self.rivals.at
+        return [
+            Rows(
+                torch.cat(split.activations[site]),
+                at[name][first[0]][first[1]],
+                at[name][second[0]][second[1]],
+                at[name]["nuisance"],
+            )
+            for name, split in self.splits.items()
+        ]
+
+    def table(self) -> pd.DataFrame:
+        return algorithm_rows.table(self)
+
+    def errors(self) -> pd.DataFrame:
+        """Rows of the label's readout over all reads, with every control."""
+        found = super().table()
+        return found[(found["position"] == "all") & (found["readout"] == "all") & (found["metric"] == "mse")]

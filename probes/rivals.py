@@ -1,0 +1,74 @@
+"""Ladders of rival iterates: every family at growing numbers of steps, its step size tuned and stated.
+
+Owns: which steps a layer is compared with, and the tuning of each family's sizes to the labels of prompts the
+comparison does not use. Sizes are normalised by |S| of each prompt (largest eigenvalue), so no iterate
+diverges on a prompt that tuning did not see; and they are at most 1/|S| (1/|S|^2 for Newton): beyond, the top
+direction overshoots, so that early steps predict worse than none and match nothing. One size serves all of a
+family's steps: with a size a step, k would not count steps. A ridge path has no steps; its `k` counts along
+the path, from strong to weak shrinkage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probes.families import LADDERS
+from probes.filters import VERDICT_FAMILIES
+from tasks import algorithms
+from tasks.algorithms import Algorithm, Problems
+from tasks.errors import UserError
+
+RIVALS = VERDICT_FAMILIES
+SIZES: dict[str, dict[str, tuple[float, ...]]] = {
+    "gd": {"eta": (0.125, 0.25, 0.5, 0.75, 1.0)},
+    "newton": {"alpha": (0.125, 0.25, 0.5, 0.75, 1.0)},
+    "gd++": {"eta": (0.125, 0.25, 0.5, 0.75, 1.0), "gamma": (0.5, 0.7, 1.0)},
+}
+RIDGE_NODES = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladder:
+    """One family's iterates by ascending `k`."""
+
+    family: str
+    k: tuple[int, ...]
+    members: tuple[Algorithm, ...]
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether k is a number of steps (not a place on a ridge path)."""
+        return self.family != "ridge"
+
+
+def ladder(problems: Problems, labels: Float[Tensor, "prompt context"], family: str) -> Ladder:
+    """A family's ladder, its sizes those of smallest error on `labels` at the middle step of the ladder.
+
+    Raises UserError for a family without a ladder.
+    """
+    if family == "cg":
+        steps = tuple(range(1, problems.eigenvalues.shape[-1] + 1))
+        return Ladder(family, steps, tuple(Algorithm("cg", k) for k in steps))
+    if family == "ridge":
+        return _ridge_path()
+    if family not in SIZES:
+        raise UserError(f"no ladder for family {family!r}: known are {sorted([*SIZES, 'cg', 'ridge'])}")
+    steps = LADDERS[family][0]
+    names, values = list(SIZES[family]), itertools.product(*SIZES[family].values())
+    middle = steps[len(steps) // 2]
+    tried = [Algorithm(family, middle, "norm", dict(zip(names, chosen, strict=True))) for chosen in values]
+    best = algorithms.tuned(problems, labels, tried)
+    return Ladder(family, tuple(steps), tuple(dataclasses.replace(best, k=k) for k in steps))
+
+
+def _ridge_path() -> Ladder:
+    low, high = LADDERS["ridge"][1]["mu"]
+    strengths = torch.logspace(math.log10(high), math.log10(low), RIDGE_NODES, dtype=torch.float64).tolist()
+    members = tuple(Algorithm("ridge", k, "norm", {"mu": mu}) for k, mu in enumerate(strengths, 1))
+    return Ladder("ridge", tuple(range(1, RIDGE_NODES + 1)), members)
