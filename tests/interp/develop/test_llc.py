@@ -1,0 +1,64 @@
+"""Coefficients known in closed form, and chains that must be refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy.integrate import quad
+
+from interp.develop.llc import check_traces, local_learning_coefficient, split_rhat
+from tasks import UserError
+
+N = 1000
+
+
+def _measured(loss, d: int, step: float, gamma: float = 1.0, draws: int = 3000):
+    start = torch.zeros(d, dtype=torch.float64)
+    return local_learning_coefficient(
+        loss, start, N, chains=4, draws=draws, burn_in=300, step=step, gamma=gamma
+    )
+
+
+def test_a_bowl_has_half_its_dimension() -> None:
+    found = _measured(lambda w: (w**2).sum() / 2, d=10, step=1e-3)
+    assert found.value == pytest.approx(5, rel=0.08)
+
+
+def test_flat_directions_do_not_count() -> None:
+    found = _measured(lambda w: (w[:4] ** 2).sum() / 2, d=10, step=1e-3)
+    assert found.value == pytest.approx(2, rel=0.1)
+
+
+def test_a_singular_minimum_agrees_with_quadrature() -> None:
+    """loss w^4: coefficient 1/4 as n grows; at this n and localisation the exact value is an integral."""
+    beta_n = N / math.log(N)
+
+    def weight(w: float) -> float:
+        return math.exp(-beta_n * w**4 - w**2 / 2)
+
+    exact = beta_n * quad(lambda w: w**4 * weight(w), -3, 3)[0] / quad(weight, -3, 3)[0]
+    assert exact == pytest.approx(0.25, abs=0.03)
+    found = _measured(lambda w: (w**4).sum(), d=8, step=4e-3, draws=4000)
+    assert found.value / 8 == pytest.approx(exact, rel=0.12)
+
+
+def test_rhat_tells_chains_that_agree_from_those_that_do_not() -> None:
+    gen = torch.Generator().manual_seed(0)
+    good = torch.randn(4, 500, generator=gen, dtype=torch.float64)
+    assert split_rhat(good) < 1.02
+    assert split_rhat(good + torch.arange(4.0).double()[:, None]) > 1.3
+    assert split_rhat(good + torch.linspace(0, 4, 500).double()) > 1.3
+
+
+def test_bad_chains_are_refused() -> None:
+    with pytest.raises(UserError, match="diverged"):
+        _measured(lambda w: (w**2).sum() * 1e4, d=3, step=1.0, draws=200)
+    with pytest.raises(UserError, match="not mixed"):
+        check_traces(torch.linspace(0, 1, 100).double().repeat(4, 1), 0.0)
+    noise = 0.1 * torch.randn(4, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with pytest.raises(UserError, match="no local minimum"):
+        check_traces(noise - 1.0, 0.0)
+    with pytest.raises(UserError, match="2 chains"):
+        local_learning_coefficient(lambda w: w.sum(), torch.zeros(2), N, chains=1, step=0.1)
