@@ -1,0 +1,39 @@
+"""Any state dict whose weights are those of a model of ours under other names: a mapping file says which is which."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from interp.config import RunConfig
+from interp.importers.mapping import Source, check_mapping, parse_mapping, translate
+from interp.importers.record import record, weight_shapes
+from interp.importers.state import read_state
+from interp.train.runs import RunFolder
+from tasks.errors import UserError
+
+
+def import_plain(file: str | Path, mapping: str | Path, config: RunConfig, out: str | Path) -> RunFolder:
+    """A state dict as the last checkpoint of a run of these settings (its step: the file's own, or `train.steps`).
+
+    Raises UserError when file, mapping and model do not fit each other, or the folder holds something else.
+    """
+    if config.model.dtype != "float32":
+        raise UserError(f"{file}: is imported in float32; set model.dtype to it")
+    shapes = weight_shapes(config)
+    sources = read_mapping(Path(mapping))
+    check_mapping(sources, shapes, str(mapping))
+    state = read_state(Path(file))
+    weights = translate(state.weights, sources, shapes, str(file))
+    step = config.train.steps if state.step is None else state.step
+    return record(Path(out), config, (step,), lambda _: weights)
+
+
+def read_mapping(path: Path) -> dict[str, Source]:
+    """The mapping in a TOML file: `"blocks.0.attn.w_q" = "layers.0.query.weight"`. Raises UserError."""
+    try:
+        return parse_mapping(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not valid TOML ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,79 @@
+"""Reading other people's weight files without running what they contain.
+
+The one place that opens a pickle, and only through torch's restricted unpickler, which builds tensors and plain
+containers and refuses everything else. What comes out is checked to be a table of finite real tensors.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tasks.errors import UserError
+
+WRAPPED = "model_state_dict"
+_EXACT_IN_FLOAT32 = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class State(NamedTuple):
+    """The weights of one file by their own names, and the training step that the file states, if it does."""
+
+    weights: dict[str, Tensor]
+    step: int | None
+
+
+def read_state(path: Path) -> State:
+    """A state dict, or the one under `model_state_dict` beside its `train_step`.
+
+    Raises UserError for a file that is missing, damaged, would run code, or holds no table of tensors.
+    """
+    content = _load(path)
+    step = None
+    if isinstance(content, Mapping) and WRAPPED in content:
+        step = content.get("train_step")
+        if step is not None and (type(step) is not int or step < 0):
+            raise UserError(f"{path}: its train_step is no step number; save it as a whole number")
+        content = content[WRAPPED]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+        raise UserError(
+            f"{path}: holds no state dict (a table of names and tensors), nor one under {WRAPPED!r}"
+        )
+    for name, value in content.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise UserError(f"{path}: key {name!r} is no dense tensor; save model.state_dict() alone")
+    return State(dict(content), step)
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on old formats; what is wrong is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: refused, not a file of tensors and plain containers alone (anything else could run code when "
+            "loaded); save model.state_dict()"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # a damaged archive can make the unpickler raise anything
+        raise UserError(f"{path}: not a whole torch file ({type(error).__name__}); save it again") from None
+
+
+def as_float32(where: str, name: str, value: Tensor) -> Tensor:
+    """The same numbers in float32. Raises UserError where they would be rounded or are not finite."""
+    if value.dtype not in _EXACT_IN_FLOAT32:
+        raise UserError(
+            f"{where}: key {name!r} is {value.dtype}, which float32 cannot hold; convert it first"
+        )
+    if not value.isfinite().all():
+        raise UserError(f"{where}: key {name!r} has values that are not finite (NaN or infinity)")
+    return value.detach().float()
