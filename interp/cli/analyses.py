@@ -80,11 +80,14 @@ def print_algorithms(result: Result, steps: str) -> None:
         for step in result.table["step"].dropna().unique():
             rows = result.table[result.table["step"] == step]
             show.table(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict")
-            show.table(
-                matches.slopes(rows), f"step {step}: best step against layer, 95% intervals over prompts"
-            )
-            show.table(matches.contrasts(rows), f"step {step}: partial R2 beyond label, OLS and each other")
-            show.table(matches.filters(rows), f"step {step}: filters, 95% intervals over prompts")
+            below = {
+                "best step against layer, 95% intervals over prompts": matches.slopes(rows),
+                "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
+                "filters, 95% intervals over prompts": matches.filters(rows),
+            }
+            for title, frame in below.items():
+                if len(frame):
+                    show.table(frame, f"step {step}: {title}")
     show.table(matches.untrained(result.table), "the untrained twin")
     show.note(matches.LEGEND)
 

@@ -7,8 +7,8 @@ import pandas as pd
 from interp.cli.wide import short_site
 
 LEGEND = (
-    "best step [band within one standard error], over all reads; * = end of the ladder; - = no better than a control. "
-    "ridge counts places on a path from strong to weak. Filter: share of the outputs left unexplained."
+    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a\n"
+    "control. Ridge counts places on a path from strong to weak. Filter: share of outputs unexplained."
 )
 
 
@@ -112,4 +112,4 @@ def _verdict(rows: pd.DataFrame) -> str:
 
 def _interval(row: object) -> str:
     value, low, high = (getattr(row, name) for name in ("value", "ci_low", "ci_high"))
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return "-" if pd.isna(value) else f"{value:.3g} [{low:.3g}, {high:.3g}]"

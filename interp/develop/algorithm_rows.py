@@ -203,8 +203,7 @@ def _verdicts(reader: AlgorithmReader, silent: dict[str, str]) -> list[Row]:
         evidence = filters.judge(seen, reader.settings.filters())
         found = [_named(evidence, reader.settings.most_unexplained), *_family_rows(evidence)]
         found += _linearity_rows(reader, asked.queries, asked.outputs[i], labels[:, i])
-        power = filter_shape.shape(seen, reader.settings.filters()).power
-        found.append({"metric": "small-eigenvalue slope", **power.row()})
+        found.append(_power_row(seen, reader))
         rows += [{**shared, **row} for row in found]
     return rows
 
@@ -232,6 +231,15 @@ def _family_rows(evidence: Evidence) -> list[Row]:
         rows.append({**shared, "metric": "filter posterior", "value": posterior, "n": evidence.prompts})
         rows.append({**shared, "metric": "filter unexplained", "value": left, "n": evidence.prompts})
     return rows
+
+
+def _power_row(seen: Observations, reader: AlgorithmReader) -> Row:
+    """Power of the filter at small eigenvalues; a spectrum too narrow to read one on gives a note instead."""
+    row: Row = {"metric": "small-eigenvalue slope"}
+    try:
+        return {**row, **filter_shape.shape(seen, reader.settings.filters()).power.row()}
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+        return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
 
 
 def _linearity_rows(reader: AlgorithmReader, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:

@@ -59,12 +59,19 @@ class AlgorithmMatch(Readouts):
                 f"algorithms are matched on regression runs only: task {task.kind!r} has no least-squares iterates"
             )
         super().reader(model, task, None)  # the split of chunks is checked there
-        if self.at(task) not in task.contexts:
-            raise UserError(
-                f"context {self.at(task)} is not read by this task: it reads {_spread(task)} examples"
-            )
+        self._check(task)
         assert twin is None or isinstance(twin, AlgorithmReader)
         return AlgorithmReader(self, self.hooks(model), model, task, twin)
+
+    def _check(self, task: InContextRegression) -> None:
+        at, number = self.at(task), self.asks(task)
+        unknown = [family for family in self.families if family not in RIVALS]
+        if unknown or not self.families:
+            raise UserError(f"families {list(self.families)}: give one or more of {list(RIVALS)}")
+        if at not in task.contexts or at == 0:
+            raise UserError(f"context {at} is not read by this task: it reads {_spread(task)} examples")
+        if number <= task.d:
+            raise UserError(f"{number} probe queries cannot fix {task.d} weights: ask at least {task.d + 1}")
 
     def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
         """The untrained twin's own rows, filter verdict included."""
@@ -76,6 +83,10 @@ class AlgorithmMatch(Readouts):
         if self.context is not None:
             return self.context
         return task.n if task.layout == "merged" else min(task.d, task.n)
+
+    def asks(self, task: InContextRegression) -> int:
+        """Probe queries a prompt."""
+        return 2 * task.d + 2 if self.queries is None else self.queries
 
     def filters(self) -> FilterConfig:
         return FilterConfig(families=self.families, draws=self.draws)
@@ -175,7 +186,7 @@ class AlgorithmReader(ReadoutReader):
         """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
         inputs, y = batch.inputs[:count], batch.y[:count]
         gen = generator(0, "probe queries", chunk)
-        number = self.settings.queries or 2 * self.task.d + 2
+        number = self.settings.asks(self.task)
         queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
         probed = induced.probe_inputs(inputs, self.position, queries).flatten(0, 1)
         outputs = self._run(probed).unflatten(1, (count, number))

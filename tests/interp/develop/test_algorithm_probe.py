@@ -195,3 +195,15 @@ def test_other_tasks_and_contexts_that_are_not_read_are_refused():
         AlgorithmMatch().reader(Pseudo(), MultiHopRetrieval(), None)
     with pytest.raises(UserError, match="context 11 is not read"):
         AlgorithmMatch(context=11).reader(Pseudo(), INTERLEAVED, None)
+    with pytest.raises(UserError, match="5 probe queries cannot fix 5 weights"):
+        AlgorithmMatch(queries=5).reader(Pseudo(), INTERLEAVED, None)
+    with pytest.raises(UserError, match="'adam'"):
+        AlgorithmMatch(families=("gd", "adam")).reader(Pseudo(), INTERLEAVED, None)
+
+
+def test_one_dimension_has_matches_but_no_slope_of_the_filter():
+    table = measure(Pseudo(), InContextRegression(d=1, n=4), filter_prompts=64)
+    slopes = values(table, "small-eigenvalue slope")
+    assert slopes["value"].isna().all()
+    assert slopes["note"].str.contains("too few to read").all()
+    assert len(values(table, "filter verdict")) == len(PLANTED) + 1
