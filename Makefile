@@ -9,7 +9,7 @@ report: .venv/ready
 	$(BIN)/interp demo --out runs/demo
 
 test: .venv/ready check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -16,8 +16,17 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis import Analysis, Reader
-from interp.causal.circuits import Circuit, find_circuit
+from interp.causal.circuits import (
+    Circuit,
+    edge_effects,
+    exact_edges,
+    find_circuit,
+    has_behaviour,
+    resampled_pair,
+)
 from interp.causal.faithfulness import judge
+from interp.causal.graph import EdgeRuns
+from interp.causal.metrics import metric_of
 from interp.causal.patching import patch
 from tasks import Batch, Task, UserError
 
@@ -120,7 +129,60 @@ class CircuitReader:
 def _nothing(circuit: Circuit) -> pd.DataFrame:
     """The row of a checkpoint without a behaviour to explain."""
     note = str(circuit.settings.get("note", "no edge passes the threshold"))
-    return pd.DataFrame([{"metric": "edge", "control": "none", "sender": "", "receiver": "", "note": note}])
+    row = {
+        "metric": "edge",
+        "control": "none",
+        "sender": "",
+        "receiver": "",
+        "value": float("nan"),
+        "note": note,
+    }
+    return pd.DataFrame([row])
+
+
+class EdgeEffects(Analysis):
+    """What every single edge is worth at a checkpoint: the rise of the loss when it alone carries other prompts.
+
+    On the scale where the whole model is 1 and the other prompts' run is 0. Where heads stand in for each other every
+    single edge can be worth little in a circuit that is needed as a whole.
+    """
+
+    name: ClassVar[str] = "edges"
+
+    chunks: int = Field(default=0, ge=0, le=0)
+    prompts: int = Field(default=64, ge=2)
+    seed: int = 0
+
+    def hooks(self, model: Any) -> list[str]:
+        return []
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> EdgeReader:
+        return EdgeReader(self, model, task)
+
+
+class EdgeReader:
+    """Scores the edges of one model; it needs no chunks."""
+
+    def __init__(self, settings: EdgeEffects, model: Any, task: Task):
+        self.settings, self.model, self.task = settings, model, task
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        raise AssertionError("edge effects ask for no chunks")
+
+    def table(self) -> pd.DataFrame:
+        pair = resampled_pair(self.task, self.settings.seed, self.settings.prompts)
+        measure = metric_of(self.task, pair, "loss")
+        runs = EdgeRuns(self.model, pair.clean.inputs, pair.corrupt.inputs)
+        full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
+        if not has_behaviour(full, empty):
+            return _nothing(Circuit((), (), {}))
+        scores = exact_edges(self.model, pair.clean.inputs, pair.corrupt.inputs, measure)
+        found = edge_effects(scores, full, empty)
+        rows = [
+            {"sender": s, "receiver": r, "metric": "edge", "control": "none", **found[i].row()}
+            for i, (s, r) in enumerate(scores.edges)
+        ]
+        return pd.DataFrame(rows).assign(unit="share of the behaviour")
 
 
 def circuit_at(table: pd.DataFrame, step: int) -> Circuit:

@@ -55,7 +55,7 @@ def cell(value: Any) -> str:
 
 def note(text: str) -> None:
     """A sentence under a table."""
-    console().print(text, markup=False)
+    console().print(text, markup=False, soft_wrap=True)
 
 
 def document(content: Any) -> None:

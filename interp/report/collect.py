@@ -20,6 +20,7 @@ from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores
+from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Fact, Link, RunReport
 from interp.report.page import render, write
 from interp.report.words import verdict
@@ -45,9 +46,10 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     tables = run.tables(asked, "all", progress)
     scores, heads = tables["scores"], tables.get("heads")
     emergence = emergence_table(scores, heads, tables["draws"])
+    circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
     return RunReport(
         title=run.name,
-        verdict=verdict(run, scores, heads, emergence),
+        verdict=verdict(run, scores, heads, emergence, circuit_table(run, progress) if circuit else None),
         steps=run.steps,
         facts=facts(run),
         metrics=_losses(run.metrics()),
@@ -57,6 +59,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         probes=_pooled(tables["probe"]),
         emergence=emergence if len(emergence) else None,
         attention=attention(run) if has_heads else (),
+        circuit=circuit,
         lower_is_better=(
             "loss",
             "mse",
@@ -64,7 +67,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         ),
         labels={**LABELS, "loss": _loss_label(run)},
         sources=_sources(run),
-        missing=_missing(run, has_heads),
+        missing=_missing(run, has_heads, circuit is not None),
     )
 
 
@@ -165,8 +168,14 @@ def facts(run: Run) -> tuple[Fact, ...]:
 
 
 def _sources(run: Run) -> dict[str, str]:
-    commands = {"scores": "scores", "heads": "heads", "probes": "probe", "emergence": "emergence"}
-    tables = {"scores": "scores", "heads": "heads", "probes": "probe"}
+    commands = {
+        "circuit": "circuit",
+        "scores": "scores",
+        "heads": "heads",
+        "probes": "probe",
+        "emergence": "emergence",
+    }
+    tables = {"circuit": "edges", "scores": "scores", "heads": "heads", "probes": "probe"}
     return {
         section: f"interp {command} {run.path}"
         + (f"  ->  analysis/{tables[section]}.parquet" if section in tables else "")
@@ -174,8 +183,8 @@ def _sources(run: Run) -> dict[str, str]:
     } | {"metrics": f"{run.path}/metrics.jsonl"}
 
 
-def _missing(run: Run, has_heads: bool) -> dict[str, str]:
-    said = {}
+def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:
+    said = {} if has_circuit else {"circuit": why_not(run)}
     if not has_heads:
         said["heads"] = said["attention"] = (
             "this model has no attention heads, or the task names no relations to score"

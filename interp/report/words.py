@@ -9,11 +9,19 @@ import pandas as pd
 from interp.run import Run
 
 
-def verdict(run: Run, scores: pd.DataFrame, heads: pd.DataFrame | None, emergence: pd.DataFrame) -> str:
+def verdict(
+    run: Run,
+    scores: pd.DataFrame,
+    heads: pd.DataFrame | None,
+    emergence: pd.DataFrame,
+    circuit: pd.DataFrame | None,
+) -> str:
     """One paragraph: what was trained, how well it does, which heads look where, what came when."""
     parts = [_trained(run), _performance(run, scores)]
     if heads is not None:
         parts.append(_heads(heads))
+    if circuit is not None:
+        parts.append(_circuit(circuit))
     parts.append(_order(emergence))
     return " ".join(part for part in parts if part)
 
@@ -60,6 +68,18 @@ def _heads(heads: pd.DataFrame) -> str:
         return "No head pays half of its attention or more to any position the task gives a meaning."
     said = [f"L{int(r.layer)}H{int(r.head)} for {r.metric} ({r.value:.2f})" for r in strong.itertuples()]
     return f"Strongest attention at the end: {', '.join(said)}. Attention alone does not show that a head is needed."
+
+
+def _circuit(table: pd.DataFrame) -> str:
+    """What pruning at the last checkpoint left, beside random circuits of its size."""
+    kept = table[table["metric"] == "edge"]
+    heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
+    whole = table[(table["metric"] == "faithfulness")].set_index("control")["value"]
+    drawn = table[(table["metric"] == "faithfulness") & (table["control"] == "random")]["value"].median()
+    return (
+        f"Its circuit, pruned at the last checkpoint: {len(kept)} edges through {', '.join(heads)}, carrying"
+        f" {whole['none']:.0%} of the behaviour (random circuits of that size: {drawn:.0%})."
+    )
 
 
 def _order(emergence: pd.DataFrame) -> str:
