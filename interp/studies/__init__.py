@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "one-step-gd": "interp.studies.one_step_gd",
     "linear-attention": "interp.studies.linear_attention",
     "single-index": "interp.studies.single_index",
+    "stacked-heads": "interp.studies.stacked_heads",
 }
 
 Say = Callable[[str], None]

@@ -1,0 +1,71 @@
+"""The study at toy size: every claim gets a row, finished runs are reused, and nothing is learned in ten steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from interp.studies import stacked_heads as study
+from interp.studies.ledger import Ledger
+from interp.studies.stacked_heads_claims import CLAIMS
+
+# another cluster on the machine may hold dask's usual dashboard port
+pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
+
+SHAPE = (
+    ("model.d_model", 16), ("model.n_heads", 2), ("train.batch", 8), ("train.eval_batch", 8),
+    ("train.schedule.log", 0), ("train.schedule.every", 2),
+)  # fmt: skip
+TOY = replace(
+    study.QUICK, order_seeds=2, seeds=1, ic=10, final=10, gaussian=10, gaussian_final=10, mix=10, depth=10,
+    cells=((1, 2),), workers=1, shape=SHAPE,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory) -> tuple[Ledger, Path]:
+    out = tmp_path_factory.mktemp("study")
+    return study.measure(study.Bench("quick", out, lambda line: None, TOY)), out
+
+
+def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> None:
+    rows = {row.id: row for row in ledger[0].claims}
+    assert set(rows) == set(CLAIMS)
+    for skill in ("curriculum-solves", "fixed-order", "retrieval-heads", "merging-circuit", "mix", "stages"):
+        assert rows[skill].verdict == "not reproduced", skill
+    assert rows["dropped-hop"].value is None
+    assert rows["depth-necessity"].value == 0
+    assert Ledger.from_json(ledger[0].to_json()) == replace(ledger[0], seeds=(0, 1))
+
+
+def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
+    first, out = ledger
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    again = study.measure(study.Bench("quick", out, lambda line: None, TOY))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stamps
+    assert again.to_json() == first.to_json()
+
+
+def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
+    dark = [row for row in ledger[0].claims if row.verdict == "not testable at this scale"]
+    assert len(dark) <= len(ledger[0].claims) / 3
+
+
+def test_layers_before_a_site() -> None:
+    assert study._depth_of("blocks.0.hook_resid_pre") == 0
+    assert study._depth_of("blocks.2.hook_resid_post") == 3
+
+
+def test_order_of_first_heads() -> None:
+    def events(first: float | None, second: float | None) -> pd.DataFrame:
+        rows = [("a", study.READS_LINK[0], first), ("a", study.READS_LINK[1], second)]
+        return pd.DataFrame([{"run": r, "event": e, "step": s, "last": 9} for r, e, s in rows])
+
+    assert study._first_before(events(1, 2)).value == 1
+    assert study._first_before(events(2, 1)).value == 0
+    assert study._first_before(events(None, None).astype({"step": "Float64"})).value == 0
+    assert not math.isnan(study._first_before(events(1, None).astype({"step": "Float64"})).low)
