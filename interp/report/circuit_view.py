@@ -1,0 +1,98 @@
+"""The circuit of a run as the page draws it: heads at the position where they act, edges by what they are worth.
+
+Which edges are drawn is decided at the last checkpoint by pruning; how wide, at every checkpoint, by the effect of the
+single edge. A head stands at the row of the relation it attends to most in the shown prompt (at the query where it has
+none). What it reads from the embedding is drawn from the token it looks at (keys, values) or stands on (queries).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from interp.analysis import Progress
+from interp.causal.graph import edges
+from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
+from interp.report.model import Circuit, Node
+from interp.run import Run
+from tasks import Batch, Relation
+
+MOST_EDGES = 400
+ATTENDS = 0.3
+Place = tuple[int, int]
+
+
+def circuit_of(run: Run, heads: pd.DataFrame, batch: Batch, progress: Progress | None) -> Circuit | None:
+    """The circuit to draw; None when the model has too many edges to score at every checkpoint, or no behaviour."""
+    model = run.model()
+    if getattr(model.config, "kind", "") != "transformer" or len(edges(model)) > MOST_EDGES:
+        return None
+    last = run.steps[-1]
+    kept = circuit_at(circuit_table(run, progress), last)
+    if not kept.edges:
+        return None
+    effects = run.tables([EdgeEffects()], "all", progress)["edges"]
+    places = _places(heads[heads["step"] == last], run.task.relations(batch), batch.inputs.shape[1])
+    drawn = pd.concat([_drawn(effects, edge, places) for edge in kept.edges], ignore_index=True)
+    strongest = drawn.loc[drawn.groupby(["source", "target", "step"])["value"].idxmax()]
+    labels = run.task.labels(batch)[0]
+    names = dict.fromkeys([*strongest["source"], *strongest["target"]])
+    nodes = tuple(_node(name, places, batch.inputs.shape[1]) for name in names)
+    return Circuit(tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour")
+
+
+def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame:
+    """The circuit of the last checkpoint with its figures."""
+    return run.tables([CircuitSearch()], "last", progress)["circuit"]
+
+
+def _places(heads: pd.DataFrame, relations: tuple[Relation, ...], length: int) -> dict[str, Place]:
+    """Row and column of the relation that each head attends to most; the query on itself where none is strong."""
+    shown = [r for r in relations if not r.name.startswith("rival")]  # the queried chain has the same heads
+    where = {r.name: (int(r.dest[0, 0]), int(r.source[0, 0])) for r in shown}
+    own = heads[(heads["control"] == "none") & heads["metric"].isin(list(where))]
+    found: dict[str, Place] = {}
+    for (layer, head), rows in own.groupby(["layer", "head"]):
+        best = rows.loc[rows["value"].idxmax()]
+        strong = best["value"] >= ATTENDS
+        found[f"L{layer}H{head}"] = where[best["metric"]] if strong else (length - 1, length - 1)
+    return found
+
+
+def _drawn(effects: pd.DataFrame, edge: tuple[str, str], places: dict[str, Place]) -> pd.DataFrame:
+    """The rows of one edge under the names of the nodes it is drawn between."""
+    sender, receiver = edge
+    rows = effects[(effects["sender"] == sender) & (effects["receiver"] == receiver)]
+    head, _, slot = receiver.partition(".")
+    source = sender
+    if sender == "embed":
+        dest, looked_at = places.get(head, (0, 0))
+        source = f"token {dest if slot == 'q' else looked_at}"
+    columns = ["step", "value", "ci_low", "ci_high"]
+    return rows[columns].assign(source=source, target=head, step=rows["step"].astype(int))
+
+
+def _node(name: str, places: dict[str, Place], length: int) -> Node:
+    if name.startswith("token "):
+        return Node(name, "token", int(name.split()[1]))
+    if name == "output":
+        return Node(name, "output", length - 1)
+    layer, _, head = name[1:].partition("H")
+    position = places.get(name, (length - 1, 0))[0]
+    return (
+        Node(name, "head", position, int(layer), int(head))
+        if head
+        else Node(name, "mlp", position, int(layer))
+    )
+
+
+def why_not(run: Run) -> str:
+    """Why a run's page draws no circuit."""
+    model: Any = run.config.model
+    if model.kind != "transformer":
+        return f"edges are known for transformers only, and this is a {model.kind}"
+    count = len(edges(run.twin()))
+    if count > MOST_EDGES:
+        return f"this model has {count:,} edges, too many to score at every checkpoint; interp circuit {run.path}"
+    return "at the last checkpoint the whole model and the run on other prompts are not told apart"
