@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,7 @@ def order(table: pd.DataFrame, canonical: Sequence[str]) -> pd.DataFrame:
     metric, with its interval over runs. Raises UserError for an unknown event.
     """
     steps = _steps(table, canonical)
-    strict = sum(all(a < b for a, b in zip(row, row[1:], strict=False)) for row in steps)
+    strict = sum(all(a < b for a, b in pairwise(row)) for row in steps)
     whole = int(np.isfinite(steps).all(1).sum())
     found = {
         "kendall tau": mean_tau([kendall(row) for row in steps.tolist()]),
