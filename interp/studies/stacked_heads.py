@@ -118,7 +118,7 @@ def measure(bench: Bench) -> Ledger:
         *_curricula(bench, ic),
     ]
     need = CLAIMS["paper-size"].not_testable(
-        would_need="the paper's own size: interp train stacked-heads-paper, 24,000 steps of 0.8 s, six hours on one core",
+        would_need="preset stacked-heads-paper, 24,000 steps of 0.8 s, six hours on one core",
         command="interp train stacked-heads-paper",
     )
     seeds = tuple(range(bench.shift, bench.shift + bench.budget.order_seeds))
