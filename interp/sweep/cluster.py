@@ -48,7 +48,7 @@ def _local_cluster(workers: int) -> Any:
 
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one")
-    quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    quiet: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     # No memory limit: dask would pause a worker over its share, and the sweep would stand still without a word.
     with _deaf_to_ctrl_c():
         return LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, **quiet)
