@@ -29,12 +29,7 @@ def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
     say(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
     _train_all(paths, say, overrides)
     say(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
-    runs = [load(path) for path in paths]
-    teller = Teller(say)
-    say_steps = {"checkpoints": teller.tell}
-    page = write_report(
-        runs, out / "report.html", lambda label, done, total: say_steps[label](label, done, total)
-    )
+    page = write_report([load(path) for path in paths], out / "report.html", Teller(say).tell)
     say(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
     return page
 
@@ -44,11 +39,14 @@ class Teller:
 
     def __init__(self, say: Say):
         self.say = say
+        self.stage: tuple[str, int] | None = None
         self.began = self.said = time.monotonic()
 
     def tell(self, label: str, done: int, total: int) -> None:
         """Note that `done` of `total` are finished."""
         now = time.monotonic()
+        if (label, total) != self.stage:
+            self.stage, self.began = (label, total), now
         if now - self.said < SAY_SECONDS or not done:
             return
         self.said = now

@@ -104,3 +104,7 @@ def show() -> None:
     print(f"one core: {rate / 1e9:.0f} GFLOP/s in {MATMUL_SIZE} x {MATMUL_SIZE} float32 products")
     print(f"one H100: {H100_SHARE:.0%} of {H100_PEAK / 1e12:.0f} TFLOP/s")
     print(cost_table(rate).to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+
+
+if __name__ == "__main__":
+    show()

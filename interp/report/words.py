@@ -47,11 +47,11 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
     ]
     if metric == "accuracy":
         each = [
-            f"{row.position} {row.value:.3f}"
-            + (f" (chance {reference[row.position]:.3f})" if len(reference) else "")
+            f"{row.position} {row.value:.1%}"
+            + (f" (chance {reference[row.position]:.0%})" if len(reference) else "")
             for row in last.itertuples()
         ]
-        return f"Accuracy on {int(last['n'].iloc[0])} fresh prompts: {', '.join(each)}."
+        return f"Accuracy on {int(last['n'].iloc[0]):,} fresh prompts: {', '.join(each)}."
     mean = last["value"].mean()
     if not len(reference):
         return f"Its loss is {mean:.3g} on {int(last['n'].iloc[0])} fresh prompts; the task has no closed-form floor."

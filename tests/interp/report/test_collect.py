@@ -24,7 +24,7 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert {"untrained", "none"} <= set(report.heads["control"])
     assert report.attention[0].pattern.shape == (3, 1, 2, 13, 13)
     assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
-    assert "Accuracy on 1024 fresh prompts" in report.verdict
+    assert "Accuracy on 1,024 fresh prompts" in report.verdict
     assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
 
 
