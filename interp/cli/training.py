@@ -94,9 +94,9 @@ def _trained(run: RunFolder) -> int:
 
 
 def _shortened(steps: tuple[int, ...]) -> str:
-    """Steps as people read them, the middle of a long list left out."""
+    """The realised schedule, the middle of a list of more than a hundred left out."""
     text = [str(step) for step in steps]
-    return ", ".join(text if len(text) <= 12 else [*text[:8], "...", *text[-3:]])
+    return ", ".join(text if len(text) <= 100 else [*text[:50], "...", *text[-10:]])
 
 
 def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
