@@ -111,13 +111,19 @@ def analyse(
     Rows without a step come along. Raises UserError when a step has no checkpoint or a checkpoint is damaged.
     """
     jobs = [_open(run, analysis) for analysis in analyses]
-    wanted = {step: run.folder.weights_hash(step) for step in steps}
+    wanted = {step: _checked(run, step) for step in steps}
     try:
         _measure_all(run, jobs, wanted, progress)
     finally:
         for job in jobs:
             _store(run, job)
     return {job.analysis.name: _rows(job, steps) for job in jobs}
+
+
+def _checked(run: Run, step: int) -> str:
+    """The hash of a checkpoint's weights, every byte read: a cached row must not stand for a damaged file."""
+    run.folder.weights(step)
+    return run.folder.weights_hash(step)
 
 
 def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: Progress | None) -> None:

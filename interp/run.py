@@ -102,11 +102,19 @@ class Run:
         Raises UserError for a step without a checkpoint, naming the nearest.
         """
         if not self.steps:
-            raise UserError(f"{self.path} has no checkpoint yet: train it first (interp resume {self.path})")
+            remedy = (
+                f"they are gone, see interp verify {self.path}"
+                if self.folder.finished
+                else f"interp resume {self.path}"
+            )
+            raise UserError(f"{self.path} has no checkpoint yet: {remedy}")
         if isinstance(steps, str):
             if steps in ("all", "last"):
+                self._refuse_gaps()
                 return self.steps if steps == "all" else self.steps[-1:]
             steps = _parse_steps(steps)
+        if not isinstance(steps, int | Sequence):
+            raise UserError(f"steps {steps!r}: say 'all', 'last', a step number or several")
         asked = (steps,) if isinstance(steps, int) else tuple(steps)
         for step in asked:
             if step not in self.steps:
@@ -115,6 +123,15 @@ class Run:
         if not asked:
             raise UserError("no step was asked for: give 'all', 'last' or some steps")
         return tuple(sorted(set(asked)))
+
+    def _refuse_gaps(self) -> None:
+        """Raises UserError when a checkpoint is missing that the run must have written."""
+        reached = self.folder.last_step if self.folder.finished else self.steps[-1]
+        missing = [step for step in self.folder.schedule if step <= reached and step not in self.steps]
+        if missing:
+            raise UserError(
+                f"{self.path}: the checkpoint of step {missing[0]} is missing; see interp verify {self.path}"
+            )
 
     def model(self, step: Steps = "last", into: Any = None) -> Any:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one."""

@@ -43,7 +43,7 @@ class PatchGrid(Analysis):
     chunks: int = Field(default=0, ge=0, le=0)
     pair: str
     component: str = "resid_pre"
-    by: tuple[str, ...] = ("layer", "head", "position")
+    by: tuple[Literal["layer", "head", "position"], ...] = ("layer", "head", "position")
     direction: Literal["denoise", "noise"] = "denoise"
     replacement: str = "pair"
     metric: str = "loss"

@@ -67,7 +67,9 @@ class Site:
 
     def __post_init__(self) -> None:
         if self.component not in COMPONENTS:
-            raise UserError(f"unknown site component {self.component!r}: known are {list(COMPONENTS)}")
+            raise UserError(
+                f"unknown site component {self.component!r}: known are {', '.join(COMPONENTS)}; head_out is z"
+            )
         if (self.layer is None) != (self.component in _UNLAYERED):
             need = "takes no layer" if self.component in _UNLAYERED else "needs a layer"
             raise UserError(f"site component {self.component!r} {need}")

@@ -87,7 +87,7 @@ def _code_of(error: Exception) -> int | None:
 
     if isinstance(error, Diverged):
         return 1
-    return 2 if isinstance(error, UserError) else None
+    return 2 if isinstance(error, UserError | OSError) else None
 
 
 def _refuse(text: str) -> int:

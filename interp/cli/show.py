@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -40,9 +41,9 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     shown = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name])
-        shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(escape(str(name)), justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        shown.add_row(*(cell(value) for value in row))
+        shown.add_row(*(escape(cell(value)) for value in row))
     out.print(shown)
 
 
@@ -81,7 +82,7 @@ def progress(title: str) -> Iterator[Any]:
 
         def advance(label: str, done: int, total: int) -> None:
             if label not in tasks:
-                tasks[label] = bar.add_task(f"{title}: {label}", total=total)
+                tasks[label] = bar.add_task(escape(f"{title}: {label}"), total=total)
             bar.update(tasks[label], completed=done, visible=done < total)  # what is through makes room
 
         yield advance

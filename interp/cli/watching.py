@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -60,7 +61,7 @@ def _view(run: Run, ended: str) -> Group:
     for name in frame.columns:
         table.add_column(str(name), justify="right")
     for row in frame.tail(LINES).itertuples(index=False):
-        table.add_row(*(show.cell(value) for value in row))
+        table.add_row(*(escape(show.cell(value)) for value in row))
     return Group(Text(title), table)
 
 

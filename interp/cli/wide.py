@@ -6,7 +6,7 @@ import pandas as pd
 
 MOST_READS = 8
 ABBREVIATIONS = {
-    "rival link": "rival", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
+    "rival link": "r", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def best_heads(table: pd.DataFrame) -> pd.DataFrame:
     measured = table[table["control"] == "none"]
     best = measured.loc[measured.groupby(["step", "metric"], sort=False)["value"].idxmax()].copy()
     best["shown"] = [
-        f"L{layer}H{head} {value:.2f}"
+        f"L{layer}H{head} {value:.2f}".replace(" 0.", " .")
         for layer, head, value in zip(best["layer"], best["head"], best["value"], strict=True)
     ]
     wide = best.pivot(index="step", columns="metric", values="shown")[list(dict.fromkeys(table["metric"]))]

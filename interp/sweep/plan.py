@@ -105,6 +105,8 @@ class Cell:
 def parse_seeds(text: str) -> tuple[int, ...]:
     """ "0:8" as 0 to 7, "1,5" as these two. Raises UserError for anything else."""
     if span := re.fullmatch(r"(\d{1,18}):(\d{1,18})", text):
+        if int(span[2]) <= int(span[1]):
+            raise UserError(f"seeds {text!r}: names no seed; write 0:8 for 0 to 7")
         if int(span[2]) - int(span[1]) > MOST_CELLS:
             raise UserError(f"seeds {text!r}: more than {MOST_CELLS:,}, the most cells a sweep may have")
         return tuple(range(int(span[1]), int(span[2])))

@@ -92,6 +92,9 @@ def test_verify_names_the_damage(folder, capsys, tmp_path) -> None:
         ["train"],
         ["train", "retrieval", "--device", "abacus"],
         ["heads", "no/such/run"],
+        ["train", "retrieval", "--out", "a" * 300],
+        ["sweep", "retrieval", "--seeds", "0:0"],
+        ["sweep", "retrieval", "--seeds", "5:2"],
         ["frobnicate"],
         ["report"],
     ],
@@ -104,6 +107,36 @@ def test_bad_input_is_one_line_and_exit_2(arguments, capsys, tmp_path, monkeypat
     assert len(said.err.strip().splitlines()) == 1
     assert said.err.startswith("interp: ")
     assert list(tmp_path.iterdir()) == [], "nothing half written"
+
+
+def test_markup_in_a_run_s_name_is_text(folder, capsys, tmp_path) -> None:
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "[red]x[" / "]y")
+    assert cli(["runs", str(tmp_path)]) == 0
+    assert "[red]x[" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_gone_or_altered_is_not_passed_over(folder, capsys, tmp_path) -> None:
+    import shutil
+
+    assert cli(["scores", folder]) == 0
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    victim = broken / "checkpoints" / "00000004.safetensors"
+    data = bytearray(victim.read_bytes())
+    data[-3] ^= 1
+    victim.write_bytes(bytes(data))
+    assert cli(["scores", str(broken)]) == 2, "cached rows must not stand for altered weights"
+    victim.unlink()
+    assert cli(["scores", str(broken)]) == 2
+    assert "step 4 is missing" in capsys.readouterr().err
+    assert cli(["scores", str(broken), "--steps", "8"]) == 0
+
+
+def test_an_unknown_axis_is_refused(folder, capsys) -> None:
+    assert cli(["patch", folder, "--by", "zzz"]) == 2
+    assert "zzz" in capsys.readouterr().err
 
 
 def test_wrong_step_names_the_nearest(folder, capsys) -> None:
