@@ -31,7 +31,38 @@ from interp.causal.patching import patch
 from tasks import Batch, Task, UserError
 
 
-class PatchGrid(Analysis):
+class Direct(Analysis):
+    """An analysis that runs the model itself, on pairs of its own, and needs none of the shared chunks."""
+
+    chunks: int = Field(default=0, ge=0, le=0)
+    prompts: int = Field(default=64, ge=2)
+    seed: int = 0
+
+    def hooks(self, model: Any) -> list[str]:
+        return []
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> Once:
+        return Once(self, model, task)
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        """The table of one model."""
+        raise NotImplementedError
+
+
+class Once:
+    """The reader of a direct analysis: it is shown no chunk."""
+
+    def __init__(self, analysis: Direct, model: Any, task: Task):
+        self.analysis, self.model, self.task = analysis, model, task
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        raise AssertionError(f"{self.analysis.name} asks for no chunks")
+
+    def table(self) -> pd.DataFrame:
+        return self.analysis.measure(self.model, self.task)
+
+
+class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair of the task.
 
     `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read`
@@ -40,7 +71,6 @@ class PatchGrid(Analysis):
 
     name: ClassVar[str] = "patch"
 
-    chunks: int = Field(default=0, ge=0, le=0)
     pair: str
     component: str = "resid_pre"
     by: tuple[Literal["layer", "head", "position"], ...] = ("layer", "head", "position")
@@ -48,36 +78,18 @@ class PatchGrid(Analysis):
     replacement: str = "pair"
     metric: str = "loss"
     read: str | None = None
-    prompts: int = Field(default=64, ge=2)
-    seed: int = 0
 
-    def hooks(self, model: Any) -> list[str]:
-        return []
-
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> PatchReader:
-        return PatchReader(self, model, task)
-
-
-class PatchReader:
-    """Patches one model; it needs no chunks."""
-
-    def __init__(self, settings: PatchGrid, model: Any, task: Task):
-        self.settings, self.model, self.task = settings, model, task
-
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        raise AssertionError("a patch grid asks for no chunks")
-
-    def table(self) -> pd.DataFrame:
-        s = self.settings
-        pair = self.task.pair(s.pair, s.seed, "patch", 0, s.prompts)
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
         table = patch(
-            self.model, self.task, pair, s.component,
-            by=s.by, direction=s.direction, replacement=s.replacement, metric=s.metric, read=s.read, seed=s.seed,
+            model, task, pair, self.component,
+            by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
+            read=self.read, seed=self.seed,
         )  # fmt: skip
-        return table.assign(pair=s.pair, control="none")
+        return table.assign(pair=self.pair, control="none")
 
 
-class CircuitSearch(Analysis):
+class CircuitSearch(Direct):
     """The edges that carry the behaviour, and how much of it they carry beside random circuits of their size.
 
     Rows of metric "edge" name `sender` and `receiver`; rows "faithfulness" (with controls full, empty and
@@ -86,43 +98,23 @@ class CircuitSearch(Analysis):
 
     name: ClassVar[str] = "circuit"
 
-    chunks: int = Field(default=0, ge=0, le=0)
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
     search: Literal["threshold", "greedy", "prune"] = "prune"
     faithfulness: float = 0.95
     threshold: float = 0.02
     metric: str = "loss"
     read: str | None = None
-    prompts: int = Field(default=64, ge=2)
-    seed: int = 0
 
-    def hooks(self, model: Any) -> list[str]:
-        return []
-
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> CircuitReader:
-        return CircuitReader(self, model, task)
-
-
-class CircuitReader:
-    """Searches one model; it needs no chunks."""
-
-    def __init__(self, settings: CircuitSearch, model: Any, task: Task):
-        self.settings, self.model, self.task = settings, model, task
-
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        raise AssertionError("a circuit search asks for no chunks")
-
-    def table(self) -> pd.DataFrame:
-        s = self.settings
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
-            self.model, self.task, prompts=s.prompts, seed=s.seed, metric=s.metric, read=s.read,
-            method=s.method, search=s.search, threshold=s.threshold,
-            faithfulness=s.faithfulness,
+            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
+            method=self.method, search=self.search, threshold=self.threshold,
+            faithfulness=self.faithfulness,
         )  # fmt: skip
         edges = circuit.table().assign(metric="edge", control="none")
         if not circuit.edges:
             return _nothing(circuit)
-        judged = judge(self.model, self.task, circuit, seed=s.seed + 1, metric=s.metric, read=s.read)
+        judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
         return pd.concat([edges, judged], ignore_index=True)
 
 
@@ -140,7 +132,7 @@ def _nothing(circuit: Circuit) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-class EdgeEffects(Analysis):
+class EdgeEffects(Direct):
     """What every single edge is worth at a checkpoint: the rise of the loss when it alone carries other prompts.
 
     On the scale where the whole model is 1 and the other prompts' run is 0. Where heads stand in for each other every
@@ -149,34 +141,14 @@ class EdgeEffects(Analysis):
 
     name: ClassVar[str] = "edges"
 
-    chunks: int = Field(default=0, ge=0, le=0)
-    prompts: int = Field(default=64, ge=2)
-    seed: int = 0
-
-    def hooks(self, model: Any) -> list[str]:
-        return []
-
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> EdgeReader:
-        return EdgeReader(self, model, task)
-
-
-class EdgeReader:
-    """Scores the edges of one model; it needs no chunks."""
-
-    def __init__(self, settings: EdgeEffects, model: Any, task: Task):
-        self.settings, self.model, self.task = settings, model, task
-
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        raise AssertionError("edge effects ask for no chunks")
-
-    def table(self) -> pd.DataFrame:
-        pair = resampled_pair(self.task, self.settings.seed, self.settings.prompts)
-        measure = metric_of(self.task, pair, "loss")
-        runs = EdgeRuns(self.model, pair.clean.inputs, pair.corrupt.inputs)
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        pair = resampled_pair(task, self.seed, self.prompts)
+        measure = metric_of(task, pair, "loss")
+        runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
         if not has_behaviour(full, empty):
             return _nothing(Circuit((), (), {}))
-        scores = exact_edges(self.model, pair.clean.inputs, pair.corrupt.inputs, measure)
+        scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, measure)
         found = edge_effects(scores, full, empty)
         rows = [
             {"sender": s, "receiver": r, "metric": "edge", "control": "none", **found[i].row()}
