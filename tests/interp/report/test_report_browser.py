@@ -51,6 +51,7 @@ class Opened:
         self.context.route("**/*", lambda route: self._route(route, path.as_uri()))
         self.context.add_init_script(WATCH)
         self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # a loaded machine draws slowly
         self.page.on("console", lambda m: m.type in {"error", "warning"} and self.complaints.append(m.text))
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
         self.page.goto(path.as_uri())
