@@ -1,6 +1,6 @@
 """From a run to its page: measures what is missing, gathers tables, attention and provenance, and draws nothing.
 
-The one module of the report that knows a `Run`; everything behind `RunReport` sees plain data only.
+With `circuit_view` and `words` the part of the report that knows a `Run`; all behind `RunReport` sees plain data only.
 """
 
 from __future__ import annotations
