@@ -1,6 +1,6 @@
 """The bridge: the toolkit's emergence estimator on order parameters whose crossing times are known.
 
-Overlaps play the part of head scores: `interp.develop.emergence.onset` sees them at checkpoints only and must give back
+Overlaps play the part of head scores: `interp.develop.onset.onset` sees them at checkpoints only and must give back
 the escape times. Also here: ordinary runs in run folders, and how an ordinary attention layer's wait grows with the
 number of tokens.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from interp.config import RunConfig, configure, parse_config
-from interp.develop.emergence import onset
+from interp.develop.onset import onset
 from interp.models import build_model
 from interp.studies.ledger import Row
 from interp.studies.single_index import Bench, Budget
