@@ -5,9 +5,11 @@
 function Stage(props) {
   this.props = props;
   this.state = props.first;
-  props.ready((next) => this.updater.enqueueSetState(this, next, null, "setState"));
 }
 Stage.prototype.isReactComponent = {};
+Stage.prototype.componentDidMount = function componentDidMount() {
+  this.props.ready((next) => this.updater.enqueueSetState(this, next, null, "setState"));
+};
 Stage.prototype.render = function render() {
   return element(CircuitsVis.AttentionHeads, this.state, this.state.heads);
 };
@@ -17,7 +19,7 @@ const element = (type, props, key) =>
 
 function attentionViews(run) {
   if (!run.attention.length) return;
-  const state = { prompt: 0, layer: run.attention[0].shape[1] - 1, show: null, bytes: new Map() };
+  const state = { prompt: 0, layer: run.attention[0].shape[1] - 1, wanted: null, set: null, pressing: 0, bytes: new Map() };
   const place = part(run, "attention");
   const controls = article(run).querySelector('[data-controls="attention"]');
   const again = () => redraw([place]);
@@ -33,16 +35,29 @@ function attentionViews(run) {
     if (select) select.value = layer;
     article(run).querySelector(`#h-attention-${run.index}`).scrollIntoView({ block: "start" });
     await showAttention(run, state, place);
-    press(place, `L${layer}H${head}`);
+    ignoreRestingPointer(place);
+    press(state, place, `L${layer}H${head}`, ++state.pressing);
   };
   addView(place, () => {}, (el) => showAttention(run, state, el));
 }
 
-/** Choose a head as a reader would, as soon as CircuitsVis has drawn its small map. */
-function press(place, name, tries = 100) {
+/** Choose a head as a reader would, as soon as CircuitsVis has drawn its small map; a later choice takes over. */
+function press(state, place, name, turn) {
+  if (turn !== state.pressing || !name.startsWith(`L${state.layer}H`)) return;
   const label = [...place.querySelectorAll(".stage h4")].find((heading) => heading.textContent === name);
   if (label) label.click();
-  else if (tries > 0) setTimeout(() => press(place, name, tries - 1), 30);
+  else setTimeout(() => press(state, place, name, turn), 30);
+}
+
+/** CircuitsVis shows the map under the pointer before the chosen one; a page that scrolled under it chose nothing. */
+function ignoreRestingPointer(place) {
+  place.classList.add("untouchable");
+  const wake = (event) => {
+    if (!event.movementX && !event.movementY) return;
+    place.classList.remove("untouchable");
+    document.removeEventListener("pointermove", wake);
+  };
+  document.addEventListener("pointermove", wake);
 }
 
 function tellAttention(run, state) {
@@ -72,9 +87,17 @@ async function showAttention(run, state, place) {
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
 }
 
+/** CircuitsVis is called once; what is asked for while React still mounts is handed over when it has. */
 function show(run, state, props) {
-  if (state.show) state.show(props);
-  else CircuitsVis.render(`stage-${run.index}`, Stage, { first: props, ready: (setter) => { state.show = setter; } });
+  const first = state.wanted === null;
+  state.wanted = props;
+  if (state.set) state.set(props);
+  if (!first) return;
+  const ready = (set) => {
+    state.set = set;
+    if (state.wanted !== props) set(state.wanted);
+  };
+  CircuitsVis.render(`stage-${run.index}`, Stage, { first: props, ready });
 }
 
 function unpack(a, bytes, step, layer) {

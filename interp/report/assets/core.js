@@ -71,6 +71,7 @@ function refresh(view) {
   if (view.at !== page.step) {
     view.at = page.step;
     view.move(view.element);
+    view.element.dataset.at = page.step;
   }
 }
 
@@ -88,6 +89,7 @@ let pending = 0;
 
 function moveTo(step) {
   page.step = step;
+  document.documentElement.dataset.at = step;
   cancelAnimationFrame(pending);
   pending = requestAnimationFrame(() => {
     for (const view of views.values()) if (view.visible) refresh(view);

@@ -70,20 +70,34 @@ class Opened:
         drawn = (
             "e => e.classList.contains('drawn') || e.dataset.step !== undefined || e.querySelector('table')"
         )
-        self.page.wait_for_function(f"e => ({drawn})(e)", arg=found.element_handle())
+        here = "e => e.dataset.at === document.documentElement.dataset.at"
+        self.until(f"e => ({drawn})(e) && ({here})(e)", found)
         return found
+
+    def until(self, condition: str, element=None) -> None:
+        """Wait for a condition on an element, never for a time: a loaded machine takes long."""
+        self.page.wait_for_function(condition, arg=element and element.element_handle())
 
     def cursor(self, view: str) -> list[float]:
         shape = "e => { const s = e.layout.shapes[e.cursorIndex]; return [s.x0, s.x1] }"
         return self.see(view).evaluate(shape)
 
-    def attention(self) -> tuple[str, str]:
-        """The step shown, and the pixels of the large pattern."""
+    def attention(self, step: int, unlike: str = "") -> str:
+        """The pixels of the large pattern, once the page shows this step and has painted something new."""
         stage = self.see("attention")
-        self.page.wait_for_timeout(400)
-        return stage.get_attribute("data-step"), stage.evaluate(
-            "e => [...e.querySelectorAll('canvas')].at(-1).toDataURL()"
+        self.until(f"e => e.dataset.step === '{step}'", stage)
+        pixels = "e.querySelectorAll('canvas')[e.querySelectorAll('canvas').length - 1]"
+        blank = (
+            "Object.assign(document.createElement('canvas'), {width: c.width, height: c.height}).toDataURL()"
         )
+        painted = f"const c = {pixels}; if (!c) return false; const now = c.toDataURL();"
+        self.until(f"e => {{ {painted} return now !== {blank} && now !== '{unlike}'; }}", stage)
+        return stage.evaluate(f"e => {pixels}.toDataURL()")
+
+    def large(self, name: str) -> None:
+        """Wait until the large pattern is this head's."""
+        heading = f"e => e.querySelectorAll('h3')[1]?.textContent.includes('{name}')"
+        self.until(heading, self.see("attention"))
 
     def quiet(self) -> None:
         assert self.complaints == []
@@ -142,8 +156,7 @@ def test_the_slider_moves_every_view(opened, retrieval):
         for view in ("loss", "scores", "head-map", "head-lines", "emergence", "probe-map")
     }
     numbers = page.see("probe-controls").evaluate("e => JSON.stringify(e.data[0].z)")
-    step, pixels = page.attention()
-    assert step == str(run.steps[-1])
+    pixels = page.attention(run.steps[-1])
     slider.fill("2")
     after = {view: page.cursor(view) for view in before}
     for view in ("loss", "scores", "head-lines", "emergence"):
@@ -152,9 +165,7 @@ def test_the_slider_moves_every_view(opened, retrieval):
     for view in ("head-map", "probe-map"):
         assert (before[view], after[view]) == ([10.5, 11.5], [1.5, 2.5])
     assert page.see("probe-controls").evaluate("e => JSON.stringify(e.data[0].z)") != numbers
-    moved_step, moved_pixels = page.attention()
-    assert moved_step == str(run.steps[2])
-    assert moved_pixels != pixels
+    assert page.attention(run.steps[2], unlike=pixels) != pixels
     assert f"At step {run.steps[2]:,}" in page.see("live").inner_text()
     page.quiet()
 
@@ -174,17 +185,18 @@ def test_the_keyboard_moves_the_slider_from_anywhere(opened, retrieval):
 
 
 def test_the_chosen_head_stays_chosen_when_the_checkpoint_moves(opened, retrieval):
-    page = opened(retrieval(count=12, tokens=8))
+    run = retrieval(count=12, tokens=8)
+    page = opened(run)
     stage = page.see("attention")
     stage.locator("h4", has_text="L2H2").click()
     page.page.mouse.move(5, 400)
     page.page.locator("#slider").fill("3")
-    page.page.wait_for_timeout(300)
-    assert "L2H2" in stage.locator("h3").nth(1).inner_text()
+    page.until(f"e => e.dataset.step === '{run.steps[3]}'", stage)
+    page.large("L2H2")
     assert stage.locator("canvas").count() == 5
     page.page.locator('#run-0 [data-controls="attention"] select').select_option(label="layer 0")
-    page.page.wait_for_function("e => e.dataset.layer === '0'", arg=stage.element_handle())
-    assert "L0H2" in stage.locator("h3").nth(1).inner_text()
+    page.until("e => e.dataset.layer === '0'", stage)
+    page.large("L0H2")
     page.quiet()
 
 
@@ -193,11 +205,7 @@ def test_attention_unpacks_to_the_weights_that_were_given(opened, regression):
     page = opened(run)
     page.page.locator("#slider").fill("20")
     stage = page.see("attention")
-    canvas = stage.locator("canvas").last
-    box = canvas.bounding_box()
-    page.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.8 * box["height"])
-    page.page.wait_for_timeout(300)
-    assert stage.get_attribute("data-step") == str(run.steps[20])
+    page.until(f"e => e.dataset.step === '{run.steps[20]}'", stage)
     unpacked = page.page.evaluate("""async () => {
         const a = JSON.parse(document.getElementById('data-0').textContent).attention[0];
         const raw = Uint8Array.from(atob(document.getElementById('bytes-0-0').textContent), c => c.charCodeAt(0));
@@ -232,7 +240,7 @@ def test_hostile_labels_stay_text(opened, retrieval):
         "probe-controls",
     ):
         page.see(view).hover()
-    page.attention()
+    page.attention(run.steps[-1])
     assert page.page.locator("img").count() == 0
     assert page.page.evaluate("window.__hit") is None
     assert page.page.locator("h1").inner_text() == HOSTILE
@@ -249,9 +257,8 @@ def test_the_policy_stops_a_script_that_got_in(opened, retrieval):
     page.page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.__hit=2'}))"
     )
-    page.page.wait_for_timeout(300)
+    page.until("() => window.__csp?.length >= 2")
     assert page.page.evaluate("window.__hit") is None
-    assert page.page.evaluate("window.__csp.length") >= 2
 
 
 def test_the_circuit_moves_with_the_slider_and_opens_a_head(opened, retrieval):
@@ -272,11 +279,8 @@ def test_the_circuit_moves_with_the_slider_and_opens_a_head(opened, retrieval):
     page.page.keyboard.press("Enter")
     assert page.see("circuit-lines").evaluate("e => e.data.filter(t => t.name).length") == 3
     page.page.get_by_role("button", name="Show the attention of L1H3").click()
-    stage = page.see("attention")
-    page.page.wait_for_function("e => e.dataset.layer === '1'", arg=stage.element_handle())
-    page.page.wait_for_function(
-        "e => e.querySelectorAll('h3')[1]?.textContent.includes('L1H3')", arg=stage.element_handle()
-    )
+    page.until("e => e.dataset.layer === '1'", page.see("attention"))
+    page.large("L1H3")
     page.quiet()
 
 
