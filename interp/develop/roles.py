@@ -51,14 +51,18 @@ def role_of(relation: str) -> str:
 
 
 def ablated(
-    model: Any, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any
-) -> Float[Tensor, "batch pos d_out"]:
-    """Outputs with the outputs of some heads ablated all at once; `cache` holds hook_z of the intact run."""
+    model: Any, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any,
+    positions: Sequence[int | None] = (None,),
+) -> Float[Tensor, "batch pos d_out"]:  # fmt: skip
+    """Outputs with the outputs of some heads ablated all at once, at all `positions` (None) or at some;
+    `cache` holds hook_z of the intact run.
+    """
     values = []
     for layer, head in heads:
-        site = Site("z", layer, head)
-        z = cache[site.hook(model.cfg.n_layers)]
-        values.append((site, site.read(ablation_values(kind, site, z))))
+        whole = Site("z", layer, head)
+        ablation = ablation_values(kind, whole, cache[whole.hook(model.cfg.n_layers)])
+        sites = [Site("z", layer, head, position) for position in positions]
+        values += [(site, site.read(ablation)) for site in sites]
     with torch.no_grad():
         return intervene(model, inputs, values)[0] if values else model(inputs)
 
@@ -67,6 +71,7 @@ class Ablations(Analysis):
     """Effect of ablating each head alone on every read, at every checkpoint (metric "ablation effect")."""
 
     name: ClassVar[str] = "ablation"
+    runs_model: ClassVar[bool] = True
     chunks: int = 2
     kind: str = "mean per position"
 
@@ -143,16 +148,10 @@ def roles(
     model without heads, with signed attention (whose scores are no shares), or a task that names no
     relations.
     """
-    if not scorable(model.config, task):
-        raise UserError(f"roles need heads and relations: model {model.config.kind!r}, task {task.kind!r}")
-    if unit_of(model.config) != "attention":
-        raise UserError("roles need softmax attention: signed scores have no level that counts as attending")
-    batch, cache = _run(model, task, prompts, seed)
+    refuse_unscorable(model, task)
+    batch, cache = run_heads(model, task, prompts, seed)
     scored = _score(model, task, batch, cache)
-    peers: dict[str, list[HeadName]] = {}
-    for head, best in scored.items():
-        if best.holds:
-            peers.setdefault(best.role, []).append(head)
+    peers = _teams(scored)
     heads = list(scored)
     groups: list[list[HeadName]] = [[], heads, *([head] for head in heads)]
     groups += [group for team in peers.values() for group in (team, *(_without(team, head) for head in team))]
@@ -163,11 +162,28 @@ def roles(
     return pd.DataFrame([_row(head, best, peers, worth) for head, best in scored.items()])
 
 
+def refuse_unscorable(model: Any, task: Task) -> None:
+    """Raises UserError where heads have no role to hold."""
+    if not scorable(model.config, task):
+        raise UserError(f"roles need heads and relations: model {model.config.kind!r}, task {task.kind!r}")
+    if unit_of(model.config) != "attention":
+        raise UserError("roles need softmax attention: signed scores have no level that counts as attending")
+
+
+def _teams(scored: Mapping[HeadName, _Scored]) -> dict[str, list[HeadName]]:
+    peers: dict[str, list[HeadName]] = {}
+    for head, best in scored.items():
+        if best.holds:
+            peers.setdefault(best.role, []).append(head)
+    return peers
+
+
 def _without(team: list[HeadName], head: HeadName) -> list[HeadName]:
     return [other for other in team if other != head]
 
 
-def _run(model: Any, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
+def run_heads(model: Any, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
+    """Prompts of stream "roles" and the patterns and outputs of every head on them."""
     batch = task.sample(seed, "roles", 0, prompts)
     batch = batch.double() if model.config.dtype == "float64" else batch
     names = [
@@ -179,6 +195,27 @@ def _run(model: Any, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
 
 def _score(model: Any, task: Task, batch: Batch, cache: Any) -> dict[HeadName, _Scored]:
     """Every head's highest role, by how far it gets from uniform attention to all of it."""
+    found: dict[HeadName, _Scored] = {}
+    for (head, _), here in _score_all(model, task, batch, cache).items():
+        before = found.get(head)
+        if before is None or here.score.value - here.threshold > before.score.value - before.threshold:
+            found[head] = here
+    return found
+
+
+def held_roles(model: Any, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
+    """Every role with the heads that score high enough on it, be it their highest or not: a head may do one
+    thing in the query's row and another in the links'. `batch` and `cache` from `run_heads`.
+    """
+    found: dict[str, list[HeadName]] = {}
+    for (head, role), here in _score_all(model, task, batch, cache).items():
+        if here.holds:
+            found.setdefault(role, []).append(head)
+    return found
+
+
+def _score_all(model: Any, task: Task, batch: Batch, cache: Any) -> dict[tuple[HeadName, str], _Scored]:
+    """Every head's score on every role, and the threshold."""
     reader = HeadReader(HeadScores().hooks(model), task, "attention")
     for rows in torch.arange(len(batch)).split(CHUNK):
         part = {hook: cache[hook][rows] for hook in reader.hooks}
@@ -187,17 +224,14 @@ def _score(model: Any, task: Task, batch: Batch, cache: Any) -> dict[HeadName, _
     merged: dict[str, list[str]] = {}
     for relation in reader.masses:
         merged.setdefault(role_of(relation), []).append(relation)
-    found: dict[HeadName, _Scored] = {}
+    found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
         masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
         means = bootstrap(masses)
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)
         for layer, head in all_heads(model):
-            here = _Scored(role, means[layer, head], threshold)
-            before = found.get((layer, head))
-            if before is None or here.score.value - threshold > before.score.value - before.threshold:
-                found[layer, head] = here
+            found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
     return found
 
 
