@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from interp.train.files import canonical, write_atomically
+from interp.train.files import cannot_write, canonical, write_atomically
 from tasks.errors import UserError
 
 KEY = b"algoscope"
@@ -37,12 +37,18 @@ class Stamp(BaseModel):
 
 
 def write_table(path: Path, table: pd.DataFrame, stamp: Stamp) -> None:
-    """Write a table with its stamp in one atomic step; the same table and stamp give the same bytes."""
+    """Write a table with its stamp in one atomic step; the same table and stamp give the same bytes.
+
+    Raises UserError when the place cannot be written.
+    """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     text = canonical(stamp.model_dump(mode="json")).encode()
     as_read = pq.read_table(io.BytesIO(_bytes(arrow, {}))).to_pandas()
     data = _bytes(arrow, {KEY: text, DIGEST: _digest(as_read, text)})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     write_atomically(path, data)
 
 
