@@ -1,12 +1,51 @@
-"""What all tests share: one thread, and examples that are the same every time unless the full counts are asked for."""
+"""What all tests share: one thread, examples that are the same every time unless the full counts are asked for, and
+the table of what the trust tests counted (printed at the end; with full counts also kept in runs/trust)."""
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 from hypothesis import settings
+
+FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
+KEPT = Path(__file__).parents[1] / "runs" / "trust"
+COLUMNS = ("section", "what", "tried", "result", "remark")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("same", derandomize=True)
 settings.register_profile("fresh", print_blob=True)
-settings.load_profile("fresh" if os.environ.get("ALGOSCOPE_FULL") else "same")
+settings.load_profile("fresh" if FULL else "same")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Rows that tests recorded as the property "trust": a dict with the columns above."""
+    reports = [r for outcome in ("passed", "failed") for r in terminalreporter.stats.get(outcome, [])]
+    rows = [
+        value for r in reports if r.when == "call" for name, value in r.user_properties if name == "trust"
+    ]
+    if not rows:
+        return
+    if FULL:
+        rows = _kept(rows)
+    terminalreporter.section(f"what the trust tests counted ({'full' if FULL else 'small'} counts)")
+    terminalreporter.write_line(_table(rows))
+
+
+def _kept(rows: list[dict]) -> list[dict]:
+    """These rows over those of former sessions with full counts, so that the sections can run one by one."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    file = KEPT / "rows.json"
+    before = json.loads(file.read_text()) if file.exists() else []
+    found = {(row["section"], row["what"]): row for row in [*before, *rows]}
+    merged = [found[key] for key in sorted(found)]
+    file.write_text(json.dumps(merged, indent=1))
+    (KEPT / "trust.md").write_text(_table(merged) + "\n")
+    return merged
+
+
+def _table(rows: list[dict]) -> str:
+    lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
+    lines += [" | ".join(str(row.get(name, "")) for name in COLUMNS) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
