@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pandas as pd
@@ -52,12 +53,15 @@ class Analysis(BaseModel):
 
     `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
     of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
+    `runs_model` says that the reader runs the model, or reads its weights, itself: clamps of a training are in force in
+    the shared forward passes only, so such an analysis is refused where one holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
     version: ClassVar[int] = 1
     twin: ClassVar[bool] = False
+    runs_model: ClassVar[bool] = False
 
     chunks: int = 4
 
@@ -132,9 +136,9 @@ def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: P
     for done, (step, weights_hash) in enumerate(wanted.items()):
         open_jobs = [job for job in jobs if job.lacks(step, weights_hash)]
         if open_jobs:
-            model = run.model(step, into=model)
+            model = run.released().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
-            readers = _read(run, model, open_jobs)
+            readers = _read(run, model, open_jobs, step)
             for job, reader in zip(open_jobs, readers, strict=True):
                 job.fresh.append(_identify(run, reader.table(), step))
                 job.hashes[step] = weights_hash
@@ -146,14 +150,15 @@ def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: P
             progress("checkpoints", done + 1, len(wanted))
 
 
-def _read(run: Run, model: Any, jobs: Sequence[_Job]) -> list[Reader]:
-    """Readers of several analyses of one model, fed from shared forward passes."""
+def _read(run: Run, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]:
+    """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
+    _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
         batch = run.task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
         batch = batch.double() if run.config.model.dtype == "float64" else batch
-        with torch.no_grad():
+        with torch.no_grad(), run.held(model, batch, step):
             outputs, cache = model.run_with_cache(batch.inputs, names_filter=names)
         for job, reader in zip(jobs, readers, strict=True):
             if chunk < job.analysis.chunks:
@@ -161,11 +166,22 @@ def _read(run: Run, model: Any, jobs: Sequence[_Job]) -> list[Reader]:
     return readers
 
 
+def _refuse_clamped(run: Run, jobs: Sequence[_Job], step: int) -> None:
+    if not run.clamped or not any(clamp.active(step) for clamp in run.config.train.clamps):
+        return
+    for job in jobs:
+        if job.analysis.runs_model:
+            raise UserError(
+                f"{run.path}: {job.analysis.name} runs weights alone, and this run was trained with clamps:"
+                " ask for the released run (--released)"
+            )
+
+
 def _begin(run: Run, jobs: Sequence[_Job], model: Any) -> None:
     """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:
-        for job, reader in zip(twins, _read(run, run.twin(), twins), strict=True):
+        for job, reader in zip(twins, _read(run, run.twin(), twins, 0), strict=True):
             job.twin = reader
     for job in jobs:
         job.begun = True
@@ -182,8 +198,14 @@ def _identify(run: Run, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
     return table
 
 
+def _table_path(run: Run, analysis: Analysis) -> Path:
+    """Where a table is kept: what is measured on a run let go of its clamps lies beside what is measured with them."""
+    apart = "" if run.clamped or not run.config.train.clamps else "-released"
+    return run.folder.table_path(analysis.table_name + apart)
+
+
 def _open(run: Run, analysis: Analysis) -> _Job:
-    found = read_table(run.folder.table_path(analysis.table_name))
+    found = read_table(_table_path(run, analysis))
     if found is None or found[1].key != analysis.key or found[1].config != run.folder.config_hash:
         return _Job(analysis, None, {}, [])
     return _Job(analysis, found[0], dict(found[1].checkpoints), [])
@@ -212,4 +234,4 @@ def _store(run: Run, job: _Job) -> None:
         checkpoints=dict(sorted(job.hashes.items())),
         settings=job.analysis.model_dump(mode="json"),
     )
-    write_table(run.folder.table_path(job.analysis.table_name), job.known, stamp)
+    write_table(_table_path(run, job.analysis), job.known, stamp)

@@ -106,7 +106,8 @@ def configure(
     """The run of a preset's name, a TOML file or nested settings, changed by overrides, then by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
-    same with values already read. Raises UserError naming the culprit.
+    same with values already read. A clamp's donor is looked up here (`interp.train.donors`). Raises UserError naming
+    the culprit.
     """
     settings = _read(source)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:
@@ -117,9 +118,17 @@ def configure(
     if steps is not None:
         _put(settings, ["train"], "steps", steps, f"--steps {steps}")
     try:
-        return parse_config(settings)
+        return _settled(parse_config(settings))
     except UserError as error:
         raise UserError(str(error) if isinstance(source, Mapping) else f"{source}: {error}") from None
+
+
+def _settled(config: RunConfig) -> RunConfig:
+    if not config.train.clamps:
+        return config
+    from interp.train.donors import settle  # reads run folders, which know this module
+
+    return settle(config)
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ long DataFrame, kept under RUN/analysis.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 import torch
@@ -21,17 +22,23 @@ from interp.config import RunConfig, configure
 from interp.results import Result
 from interp.train.loop import load_weights
 from interp.train.runs import RunFolder
-from tasks import Task, UserError
+from tasks import Batch, Task, UserError
 from tasks.base import first_problem
+
+if TYPE_CHECKING:
+    from interp.causal.clamp import Clamps
 
 Steps = Literal["all", "last"] | int | str | Sequence[int]
 TWIN_SEED_OFFSET = 7_919
 A = TypeVar("A", bound=Analysis)
 
 
-def load(path: str | Path) -> Run:
-    """The run kept in a folder. Raises UserError when the folder holds none, or a damaged one."""
-    return Run(RunFolder.open(Path(path)))
+def load(path: str | Path, *, released: bool = False) -> Run:
+    """The run kept in a folder. Raises UserError when the folder holds none, or a damaged one.
+
+    A run that was trained with clamps is measured with them in force; `released` lets go of them.
+    """
+    return Run(RunFolder.open(Path(path)), released=released)
 
 
 class Run:
@@ -68,8 +75,8 @@ class Run:
             settled = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(settled, out, device=device))
 
-    def __init__(self, folder: RunFolder):
-        self.folder = folder
+    def __init__(self, folder: RunFolder, *, released: bool = False):
+        self.folder, self._let_go = folder, released
 
     def __repr__(self) -> str:
         state = "finished" if self.folder.finished else "unfinished"
@@ -134,8 +141,15 @@ class Run:
             )
 
     def model(self, step: Steps = "last", into: Any = None) -> Any:
-        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one."""
+        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
+
+        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+        """
         (at,) = self.resolve(step)
+        if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
+            raise UserError(
+                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
+            )
         model = self._blank(self.config.init_seed) if into is None else into
         load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
         return model.eval()
@@ -148,6 +162,28 @@ class Run:
         from interp.models import build_model
 
         return build_model(self.config.model, self.task.interface, seed)
+
+    @property
+    def clamped(self) -> bool:
+        """Whether clamps of the training are in force here (`interp.causal.clamp`)."""
+        return not self._let_go and bool(self.config.train.clamps)
+
+    def released(self) -> Run:
+        """The same run with no clamp in force: its weights alone."""
+        return Run(self.folder, released=True)
+
+    def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
+        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
+
+        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
+        """
+        return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
+
+    @cached_property
+    def _clamps(self) -> Clamps:
+        from interp.train.donors import clamps_of
+
+        return clamps_of(self.config, self.twin())
 
     def metrics(self) -> pd.DataFrame:
         """What was logged during training, one row a logged step."""

@@ -2,76 +2,37 @@
 
 Asks whether a later head needs an earlier one: with the earlier clamped to what it will become, does the
 later appear at once; clamped to nothing, does it never appear? The value is fixed and gradients flow around
-it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A clamp is a setting of the run;
-the trainer applies `Clamps.hooks(inputs, step)` to each training forward pass. Analysis never sees it.
+it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A clamp is a setting of the run,
+`train.clamps`:
+
+    run = Run.train("retrieval", "runs/held", changes={"train.clamps": [
+        {"site": "L0H2.pattern", "to": "relation", "relation": "query -> link_1"},
+        {"site": "L0H0", "to": "donor", "donor": "runs/free", "donor_step": 1200}]})
+    run.scores()                 # with the clamps in force, as the run was trained
+    run.released().scores()      # the same weights, every head its own again
+    with run.held(model, batch, step): model(batch.inputs)
+
+Analyses hold the clamps unless the run is released, because the trained function is the clamped one: a head
+whose pattern is held gets no gradient for its queries and keys, so without the clamp the later heads read what
+they never saw in training. Analyses that run the weights by arithmetic of their own (patching, circuits)
+cannot hold a clamp, and say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Num
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from interp.causal.clamp_config import ClampConfig
 from interp.causal.sites import Site, check
-from tasks.base import Task
+from tasks.base import Relation, Task, nearest
 from tasks.errors import UserError
 
 Hook = tuple[str, Callable[..., Tensor]]
-
-
-class ClampConfig(BaseModel):
-    """One clamp.
-
-    `site`: a head ("L0H2": its output z) or its pattern ("L0H2.pattern"). `to`: "uniform" (pattern: uniform
-    over what the mask allows; output: zeros, a head that says nothing), "relation" (pattern: on each row of
-    the task's relation, all attention on its sources; other rows stay the model's own), or "donor": what
-    another model's head does on the same prompts, named by its run folder `donor`, checkpoint `donor_step`
-    (-1: the last) and head `donor_site` (the same site if left out). From update `start` up to but not
-    including `stop` (0: to the end).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    site: str
-    to: Literal["uniform", "relation", "donor"]
-    relation: str = ""
-    donor: str = ""
-    donor_step: int = Field(default=-1, ge=-1)
-    donor_site: str = ""
-    start: int = Field(default=0, ge=0)
-    stop: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ClampConfig:
-        site = Site.parse(self.site)
-        if site.component not in ("z", "pattern") or site.head is None or site.position is not None:
-            raise ValueError(
-                f"a clamp holds a head's output (L0H2) or pattern (L0H2.pattern), not {self.site!r}"
-            )
-        if (self.to == "relation") != bool(self.relation) or (self.to == "donor") != bool(self.donor):
-            raise ValueError(
-                'to="relation" goes with `relation`, to="donor" with `donor`, and neither with anything else'
-            )
-        if self.to == "relation" and site.component != "pattern":
-            raise ValueError(f"a relation says where to look: clamp {site.label}.pattern")
-        if self.stop and self.stop <= self.start:
-            raise ValueError(f"stop {self.stop} does not come after start {self.start}")
-        if self.donor_site and Site.parse(self.donor_site).component != site.component:
-            raise ValueError(f"donor_site {self.donor_site!r} is not of the kind of {self.site!r}")
-        return self
-
-    @property
-    def address(self) -> Site:
-        """The clamped site."""
-        return Site.parse(self.site)
-
-    def active(self, step: int) -> bool:
-        """Whether the clamp holds in the update that follows `step`."""
-        return step >= self.start and (not self.stop or step < self.stop)
 
 
 class Clamps:
@@ -94,6 +55,8 @@ class Clamps:
             check(config.address, model, task.interface.n_ctx)
             if config.to == "donor":
                 self._check_donor(config)
+            if config.to == "relation":
+                self._relation(config, task.sample(0, "clamp", 0, 1))
         names = [config.site for config in configs]
         if len(set(names)) < len(names):
             raise UserError("two clamps hold the same site: keep one")
@@ -145,18 +108,22 @@ class Clamps:
         hook = site.hook(donor.cfg.n_layers)
         return site.read(donor.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook])
 
-    def _related(self, config: ClampConfig, batch: Any) -> Callable[[Tensor], Tensor]:
+    def _relation(self, config: ClampConfig, batch: Any) -> Relation:
         relations = {relation.name: relation for relation in self.task.relations(batch)}
         if config.relation not in relations:
+            hint = nearest(config.relation, relations) if relations else ": it has none"
             raise UserError(
-                f"task {self.task.kind!r} has no relation {config.relation!r}: it has {sorted(relations)}"
+                f"clamp of {config.site}: task {self.task.kind!r} has no relation {config.relation!r}{hint}"
             )
-        dest, source = relations[config.relation].dest, relations[config.relation].source
+        return relations[config.relation]
+
+    def _related(self, config: ClampConfig, batch: Any) -> Callable[[Tensor], Tensor]:
+        relation = self._relation(config, batch)
 
         def value(own: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
             prompts = torch.arange(len(own))[:, None]
             ideal = torch.zeros_like(own)
-            ideal[prompts, dest, source] = 1.0
+            ideal[prompts, relation.dest, relation.source] = 1.0
             mass = ideal.sum(-1, keepdim=True)
             return torch.where(mass > 0, ideal / mass.clamp_min(1.0), own)
 

@@ -34,6 +34,8 @@ from tasks import Batch, Task, UserError
 class Direct(Analysis):
     """An analysis that runs the model itself, on pairs of its own, and needs none of the shared chunks."""
 
+    runs_model: ClassVar[bool] = True
+
     chunks: int = Field(default=0, ge=0, le=0)
     prompts: int = Field(default=64, ge=2)
     seed: int = 0

@@ -14,10 +14,14 @@ from interp.run import load
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print the rows as one JSON document instead.")
 ]
+Released = Annotated[
+    bool,
+    Parameter(negative="", help="Let go of the clamps that the run was trained with; they hold otherwise."),
+]
 Steps = Annotated[str, Parameter(help="'all', 'last', or steps with commas between.")]
 
 
-def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
+def scores(run: Path, /, *, steps: Steps = "all", released: Released = False, json: Json = False) -> int:
     """Loss and score of every read at every checkpoint, with the closed-form floor and the chance level.
 
     Example: interp scores runs/demo/retrieval --steps last
@@ -28,7 +32,7 @@ def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
         Folder of the run.
     """
     with show.progress("scores") as advance:
-        result = load(run).scores(steps, advance)
+        result = load(run, released=released).scores(steps, advance)
     if json:
         return print_json(result)
     for metric in result.table["metric"].unique():
@@ -36,7 +40,15 @@ def scores(run: Path, /, *, steps: Steps = "all", json: Json = False) -> int:
     return 0
 
 
-def probe(run: Path, /, *, steps: Steps = "all", algorithms: bool = False, json: Json = False) -> int:
+def probe(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    algorithms: bool = False,
+    released: Released = False,
+    json: Json = False,
+) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
 
     Example: interp probe runs/demo/regression --steps last --algorithms
@@ -50,7 +62,7 @@ def probe(run: Path, /, *, steps: Steps = "all", algorithms: bool = False, json:
         With --steps all, one line a checkpoint for the last layer.
     """
     with show.progress("probe") as advance:
-        result = load(run).probe(steps, advance, algorithms=algorithms)
+        result = load(run, released=released).probe(steps, advance, algorithms=algorithms)
     if json:
         return print_json(result)
     if algorithms:
@@ -92,7 +104,15 @@ def print_algorithms(result: Result, steps: str) -> None:
     show.note(matches.LEGEND)
 
 
-def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Json = False) -> int:
+def heads(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    layers: bool = False,
+    released: Released = False,
+    json: Json = False,
+) -> int:
     """Attention of every head on the positions that the task gives a meaning.
 
     Example: interp heads runs/demo/retrieval
@@ -105,7 +125,7 @@ def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Jso
         Print every head of the last of the steps instead of the best head of each.
     """
     with show.progress("heads") as advance:
-        result = load(run).heads(steps, advance)
+        result = load(run, released=released).heads(steps, advance)
     if json:
         return print_json(result)
     if layers:
@@ -117,7 +137,7 @@ def heads(run: Path, /, *, steps: Steps = "all", layers: bool = False, json: Jso
     return 0
 
 
-def emergence(run: Path, /, *, json: Json = False) -> int:
+def emergence(run: Path, /, *, released: Released = False, json: Json = False) -> int:
     """When each read's score and each head's attention rose for good, with 95% intervals over prompts.
 
     Example: interp emergence runs/demo/retrieval
@@ -128,7 +148,7 @@ def emergence(run: Path, /, *, json: Json = False) -> int:
         Folder of the run.
     """
     with show.progress("emergence") as advance:
-        result = load(run).emergence(progress=advance)
+        result = load(run, released=released).emergence(progress=advance)
     if json:
         return print_json(result)
     show.table(wide.onsets(result.table), "onsets, in order")

@@ -9,7 +9,7 @@ import pandas as pd
 from cyclopts import Parameter
 
 from interp.cli import show
-from interp.cli.analyses import Json, Steps, print_json
+from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.run import load
 
 Choice = Annotated[str | None, Parameter(show_default=False)]
@@ -28,6 +28,7 @@ def patch(
     by: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
     prompts: int = 64,
     steps: Steps = "last",
+    released: Released = False,
     json: Json = False,
 ) -> int:
     """Patch every site of a grid and print how much of the clean run each brings back (corrupt 0, clean 1).
@@ -57,7 +58,7 @@ def patch(
     """
     axes = {"by": tuple(by)} if by else {}
     with show.progress("patch") as advance:
-        result = load(run).patch(
+        result = load(run, released=released).patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
             replacement=replacement, metric=metric, read=read, prompts=prompts, **axes,
         )  # fmt: skip
@@ -91,6 +92,7 @@ def circuit(
     prompts: int = 64,
     steps: Steps = "last",
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    released: Released = False,
     json: Json = False,
 ) -> int:
     """Search the edges that carry the behaviour and judge them beside random circuits of the same size.
@@ -117,7 +119,7 @@ def circuit(
     from interp.causal.over_training import circuit_at
     from interp.train.files import write_atomically
 
-    opened = load(run)
+    opened = load(run, released=released)
     with show.progress("circuit") as advance:
         result = opened.circuit(
             steps=steps,

@@ -121,6 +121,7 @@ class TokenHeads(Analysis):
     """Previous-token, duplicate-token, prefix-matching and copying scores of a model of single tokens."""
 
     name: ClassVar[str] = "token-heads"
+    runs_model: ClassVar[bool] = True
     twin: ClassVar[bool] = True
     chunks: int = 0
     prompts: int = 256

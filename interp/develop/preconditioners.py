@@ -79,6 +79,7 @@ class Preconditioners(Analysis):
     """
 
     name: ClassVar[str] = "preconditioners"
+    runs_model: ClassVar[bool] = True
     chunks: int = 1
 
     def hooks(self, model: Any) -> list[str]:
@@ -86,7 +87,7 @@ class Preconditioners(Analysis):
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
         """Raises UserError for a model or a task of another kind."""
-        if not isinstance(model, LinearTransformer) or model.config.attention != "linear":
+        if model.config.kind != "linear" or model.config.attention != "linear":
             raise UserError("preconditioners are read from models of kind 'linear' with linear attention")
         if not isinstance(task, InContextRegression):
             raise UserError("preconditioners need a regression task")

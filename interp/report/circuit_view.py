@@ -24,9 +24,9 @@ Place = tuple[int, int]
 
 
 def circuit_of(run: Run, heads: pd.DataFrame, batch: Batch, progress: Progress | None) -> Circuit | None:
-    """The circuit to draw; None when the model has too many edges to score at every checkpoint, or no behaviour."""
-    model = run.model()
-    if getattr(model.config, "kind", "") != "transformer" or len(edges(model)) > MOST_EDGES:
+    """The circuit to draw; None for a clamped run, too many edges to score often, or no behaviour."""
+    model = run.twin()
+    if run.clamped or getattr(model.config, "kind", "") != "transformer" or len(edges(model)) > MOST_EDGES:
         return None
     last = run.steps[-1]
     kept = circuit_at(circuit_table(run, progress), last)
@@ -92,6 +92,8 @@ def why_not(run: Run) -> str:
     model: Any = run.config.model
     if model.kind != "transformer":
         return f"edges are known for transformers only, and this is a {model.kind}"
+    if run.clamped:
+        return f"trained with clamps, which the search cannot hold; interp circuit {run.path} --released"
     count = len(edges(run.twin()))
     if count > MOST_EDGES:
         return f"this model has {count:,} edges, too many to score at every checkpoint; interp circuit {run.path}"

@@ -106,9 +106,9 @@ def attention(run: Run) -> tuple[Attention, ...]:
     batch = _prompt(run)
     model, patterns = None, []
     for step in run.steps:
-        model = run.model(step, into=model)
+        model = run.released().model(step, into=model)
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
-        with torch.no_grad():
+        with torch.no_grad(), run.held(model, batch, step):
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [

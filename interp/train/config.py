@@ -6,9 +6,12 @@ rates are functions of the step alone, so that a resumed run needs no other stat
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from interp.causal.clamp_config import ClampConfig
 
 LAST_STEP = 99_999_999  # a checkpoint's file name has eight digits
 
@@ -39,7 +42,8 @@ class TrainConfig(BaseModel):
     momentum. `optimiser="spherical"` keeps weight vectors on their sphere.
     `optimiser="muon"` gives `muon_lr` to the two-dimensional weights inside blocks and AdamW's
     `lr` to the rest. `max_loss` stops a run whose loss passes that multiple of its first loss. `final_lr`
-    is the share of the full rate that a cosine ends with.
+    is the share of the full rate that a cosine ends with. `clamps` hold heads during training
+    (`interp.causal.clamp`); a run without them is written, and hashed, without a word of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +69,7 @@ class TrainConfig(BaseModel):
     max_loss: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     threads: int = Field(default=1, ge=1, le=1024)
     compile: bool = False
+    clamps: tuple[ClampConfig, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -73,4 +78,11 @@ class TrainConfig(BaseModel):
             raise ValueError(f"checkpoint step {late[0]} lies beyond the last step {self.steps}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError("betas must lie in [0, 1)")
+        if self.clamps and self.compile:
+            raise ValueError("clamps are hooks, which a compiled model passes over: set train.compile=false")
         return self
+
+    @model_serializer(mode="wrap")
+    def _silent_without_clamps(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        settings = handler(self)
+        return settings if self.clamps else {k: v for k, v in settings.items() if k != "clamps"}

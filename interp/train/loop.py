@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from interp.config import RunConfig
 from interp.models import build_model
+from interp.train.donors import clamps_of, settle
 from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
@@ -61,6 +62,7 @@ def train(
     Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
     """
     _check_device(device)
+    config = settle(config)
     return _run(RunFolder.create(out, config, device), progress)
 
 
@@ -132,10 +134,11 @@ class _Training:
         self.settings = config.train
         self.planned = frozenset(folder.schedule)
         self.device = folder.head.device
-        self.model = build_model(config.model, config.task.interface, config.init_seed).to(self.device)
+        self.model: Any = build_model(config.model, config.task.interface, config.init_seed).to(self.device)
         self.double = next(self.model.parameters()).dtype == torch.float64
         self.optimisers = Optimisers(self.model, config.train)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
+        self.clamps = clamps_of(config, self.model)
         self.held_out = self._batch(EVAL, 0, config.train.eval_batch)
         self.start, self.first_loss = self._restore()
 
@@ -165,7 +168,13 @@ class _Training:
 
     def _loss(self, step: int) -> Tensor:
         batch = self._batch(TRAIN, step, self.settings.batch)
-        return self.config.task.loss(self.forward(batch.inputs), batch).mean()
+        return self.config.task.loss(self._outputs(batch, step), batch).mean()
+
+    def _outputs(self, batch: Batch, step: int) -> Tensor:
+        """The model's outputs with the clamps of this step in force."""
+        if not self.settings.clamps:
+            return self.forward(batch.inputs)
+        return self.model.run_with_hooks(batch.inputs, fwd_hooks=self.clamps.hooks(batch, step))
 
     def _write(self, step: int, loss: float) -> None:
         """Write what is due at this step. Divergence is found first, so that no bad weights are kept."""
@@ -177,7 +186,7 @@ class _Training:
         }
         bad = self._out_of_bounds(loss)
         if not bad and (kept or is_evaluated(self.settings, step)):
-            record["eval"] = self._evaluate()
+            record["eval"] = self._evaluate(step)
             bad = not all(map(math.isfinite, record["eval"]["loss"]))
         if bad:
             self._stop_diverged(step, loss)
@@ -199,10 +208,10 @@ class _Training:
         raise Diverged(self.folder.path, step, max(self.folder.steps, default=None))
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, Any]:
-        """Mean loss and score of each read on the held-out prompts."""
+    def _evaluate(self, step: int) -> dict[str, Any]:
+        """Mean loss and score of each read on the held-out prompts, clamped as the training is."""
         self.model.eval()
-        outputs = self.model(self.held_out.inputs)
+        outputs = self._outputs(self.held_out, step)
         loss = self.config.task.loss(outputs, self.held_out).double().mean(0).tolist()
         score = self.config.task.score(outputs, self.held_out).double().mean(0).tolist()
         self.model.train()

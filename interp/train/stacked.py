@@ -72,6 +72,8 @@ def _check(configs: Sequence[RunConfig]) -> None:
     ]
     if any(settings != rateless[0] for settings in rateless):
         raise UserError("runs of one stack may differ in their seeds and learning rates only")
+    if configs[0].train.clamps:
+        raise UserError("a stack trains without clamps; train these runs one by one")
     if configs[0].train.optimiser not in _UPDATES:
         raise UserError(f"a stack trains with {', '.join(sorted(_UPDATES))}; train these runs one by one")
 
