@@ -139,9 +139,14 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     path = Path(source)
     if not path.is_file():
         raise UserError(f"{source}: no TOML file, nor a preset{nearest(str(source), preset_names())}")
+    return read_toml(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises UserError when it cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number too long is a plain ValueError
         raise UserError(f"{path}: not valid TOML ({error})") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
@@ -167,7 +172,7 @@ def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, wh
 def _toml_value(text: str, value: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         if _BARE_WORD.fullmatch(value):
             return value
         raise UserError(f"--set {text!r}: {value!r} is not a TOML value (quote text)") from None

@@ -1,8 +1,38 @@
 """The one class of error that is the user's to mend.
 
-A `UserError` is one line that names the culprit and the remedy; the command line prints it and exits with 2.
+A `UserError` is one line that names the culprit and the remedy; the command line prints it and exits with 2. What it
+quotes may come from anybody, so it is made plain and short here, once for all.
 """
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST = 1000
+_UNSEEN = {
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+}  # control, format (direction of writing among them), halves, line ends
 
 
 class UserError(ValueError):
     """Bad input: a setting, a file or a request that cannot be served. Its text is one line."""
+
+    def __init__(self, text: object = ""):
+        line = plain(str(text))
+        cut = len(line) - LONGEST
+        super().__init__(line if cut <= 0 else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
+
+
+def plain(text: str) -> str:
+    """Text that a terminal shows as it stands: line ends, escapes and the like as their codes.
+
+    >>> plain("red \\x1b[31m")
+    'red \\\\x1b[31m'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in _UNSEEN else c for c in text)

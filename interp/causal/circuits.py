@@ -77,7 +77,7 @@ class Circuit:
             return cls(
                 tuple((s, r) for s, r, _ in rows), tuple(x for *_, x in rows), dict(document["settings"])
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"not a circuit document: {str(error).splitlines()[0][:80]}") from None

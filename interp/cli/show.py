@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from tasks.errors import plain
+
 WIDTH = 100
 
 
@@ -37,7 +39,7 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     """Print a frame, figures to four digits; missing values as a dash."""
     out = console()
     if title:
-        out.print(title, style="bold", markup=False)
+        out.print(plain(title), style="bold", markup=False)
     shown = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name])
@@ -51,12 +53,12 @@ def cell(value: Any) -> str:
     """One value as text."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
 
 
 def note(text: str) -> None:
     """A sentence under a table."""
-    console().print(text, markup=False, soft_wrap=True)
+    console().print("\n".join(map(plain, text.split("\n"))), markup=False, soft_wrap=True)
 
 
 def document(content: Any) -> None:

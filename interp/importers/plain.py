@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from interp.config import RunConfig
+from interp.config import RunConfig, read_toml
 from interp.importers.mapping import Source, check_mapping, parse_mapping, translate
 from interp.importers.record import record, weight_shapes
 from interp.importers.state import read_state
@@ -31,9 +30,4 @@ def import_plain(file: str | Path, mapping: str | Path, config: RunConfig, out: 
 
 def read_mapping(path: Path) -> dict[str, Source]:
     """The mapping in a TOML file: `"blocks.0.attn.w_q" = "layers.0.query.weight"`. Raises UserError."""
-    try:
-        return parse_mapping(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not valid TOML ({error})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_mapping(read_toml(path), str(path))

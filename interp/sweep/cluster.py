@@ -85,7 +85,7 @@ def _address(scheduler: str) -> str:
         raise UserError(
             f"{scheduler}: no such scheduler file; start dask scheduler --scheduler-file"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{scheduler}: not a dask scheduler file (it states no address)") from None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from interp.config import RunConfig, configure, preset_names
+from interp.config import RunConfig, configure, preset_names, read_toml
 from interp.train.files import canonical, sha256
 from tasks.base import first_problem
 from tasks.errors import UserError
@@ -152,12 +151,7 @@ def _toml(source: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(preset_names())
         raise UserError(f"{source}: neither a preset ({known}) nor a sweep's or a run's TOML file")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{source}: not valid TOML ({error})") from None
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
+    return read_toml(path)
 
 
 def cells(plan: SweepPlan) -> list[Cell]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from interp.run import Run, load
 from interp.sweep.plan import Cell, SweepPlan, cells, plain
@@ -85,9 +86,16 @@ class Sweep:
 def load_sweep(path: str | Path) -> Sweep:
     """The sweep kept in a folder. Raises UserError when there is none."""
     path = Path(path)
-    plan = read_sweep_file(path)[1]
-    failures = path / FAILURES
-    return Sweep(path, plan, json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {})
+    return Sweep(path, read_sweep_file(path)[1], _failures(path / FAILURES))
+
+
+def _failures(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError):
+        raise UserError(f"{path}: not what a sweep wrote; run the sweep again") from None
 
 
 def read_sweep_file(path: Path) -> tuple[str, SweepPlan]:
@@ -97,7 +105,7 @@ def read_sweep_file(path: Path) -> tuple[str, SweepPlan]:
         return str(document["version"]), SweepPlan.model_validate(document["plan"])
     except FileNotFoundError:
         raise UserError(f"{path}: holds no sweep ({PLAN} is missing)") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{path / PLAN}: not a sweep's plan; make the sweep again into another folder"
         ) from None

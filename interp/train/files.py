@@ -157,7 +157,7 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         )
     try:
         facts = json.loads(metadata[KEY])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: its metadata is not JSON") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("hash"), str):
         raise UserError(f"{path}: its metadata states no hash")
