@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from interp.pictures.svg import Picture
 
 
 @dataclass(frozen=True, repr=False)
 class Result:
     """A long table with a caption. `table` is the DataFrame; in a notebook the picture stands above it.
+
+    `name` is the analysis that made it and decides the picture.
 
     >>> result = Result("heads", pd.DataFrame({"layer": [0], "value": [0.5]}), "Attention mass.")
     >>> print(result)
@@ -24,20 +28,28 @@ class Result:
     name: str
     table: pd.DataFrame
     caption: str
-    figure: Callable[[pd.DataFrame], Any] | None = None
     rows_shown: int = 40
 
-    def plot(self) -> Any:
-        """The picture as a plotly figure; None for a result that is only a table."""
-        return None if self.figure is None else self.figure(self.table)
+    def plot(self) -> Picture | None:
+        """The picture; None for a result that is only a table, or whose table holds nothing to draw."""
+        from interp.pictures.charts import CHARTS
+
+        return CHARTS[self.name](self.table) if self.name in CHARTS else None
 
     def __repr__(self) -> str:
-        shown = self.table.head(self.rows_shown).to_string(index=False, float_format=lambda v: f"{v:.4g}")
-        rest = len(self.table) - self.rows_shown
-        return f"{self.caption}\n{shown}" + (f"\n... and {rest} more rows" if rest > 0 else "")
+        shown = self._shown().to_string(index=False, float_format=lambda v: f"{v:.4g}")
+        return f"{self.caption}\n{shown}" + self._rest()
 
     def _repr_html_(self) -> str:
-        figure = self.plot()
-        picture = "" if figure is None else figure.to_html(full_html=False, include_plotlyjs="require")
-        table = self.table.head(self.rows_shown).to_html(index=False, escape=True, float_format="%.4g")
-        return f"<p>{html.escape(self.caption)}</p>{picture}{table}"
+        picture = self.plot()
+        shown = self._shown().astype(object).where(self._shown().notna(), "–")
+        table = shown.to_html(index=False, escape=True, float_format="{:.4g}".format)
+        tall = f'<div style="max-height:24em;overflow:auto">{table}{html.escape(self._rest())}</div>'
+        return f"<p>{html.escape(self.caption)}</p>{picture._repr_html_() if picture else ''}{tall}"
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table.head(self.rows_shown)
+
+    def _rest(self) -> str:
+        left = len(self.table) - self.rows_shown
+        return f"\n... and {left} more rows" if left > 0 else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -27,6 +28,7 @@ from tasks.base import first_problem
 
 if TYPE_CHECKING:
     from interp.causal.clamp import Clamps
+    from interp.pictures.attention import AttentionView
 
 Steps = Literal["all", "last"] | int | str | Sequence[int]
 TWIN_SEED_OFFSET = 7_919
@@ -44,8 +46,11 @@ def load(path: str | Path, *, released: bool = False) -> Run:
 class Run:
     """A trained (or half-trained) model with its checkpoints, its task, and the analyses of both.
 
-    >>> run = load("runs/demo/retrieval")                                          # doctest: +SKIP
-    >>> run.heads(steps="last").table.query("control == 'none' and value > 0.5")   # doctest: +SKIP
+    >>> run = load("runs/demo/retrieval")
+    >>> run
+    Run(runs/demo/retrieval: retrieval, ... checkpoints, finished)
+    >>> run.steps[0], run.task.reads
+    (0, ('hop 1', 'hop 2', 'hop 3'))
     """
 
     @classmethod
@@ -115,21 +120,21 @@ class Run:
                 else f"interp resume {self.path}"
             )
             raise UserError(f"{self.path} has no checkpoint yet: {remedy}")
-        if isinstance(steps, str):
-            if steps in ("all", "last"):
-                self._refuse_gaps()
-                return self.steps if steps == "all" else self.steps[-1:]
-            steps = _parse_steps(steps)
-        if not isinstance(steps, int | Sequence):
-            raise UserError(f"steps {steps!r}: say 'all', 'last', a step number or several")
-        asked = (steps,) if isinstance(steps, int) else tuple(steps)
+        if isinstance(steps, str) and steps in ("all", "last"):
+            self._refuse_gaps()
+            return self.steps if steps == "all" else self.steps[-1:]
+        asked = step_numbers(steps)
         for step in asked:
             if step not in self.steps:
                 near = min(self.steps, key=lambda s: abs(s - step))
                 raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest is {near}")
-        if not asked:
-            raise UserError("no step was asked for: give 'all', 'last' or some steps")
-        return tuple(sorted(set(asked)))
+        return asked
+
+    def _one(self, step: Steps) -> int:
+        at = self.resolve(step)
+        if len(at) > 1:
+            raise UserError(f"step {step!r}: that is {len(at)} checkpoints; say 'last' or one step number")
+        return at[0]
 
     def _refuse_gaps(self) -> None:
         """Raises UserError when a checkpoint is missing that the run must have written."""
@@ -144,8 +149,15 @@ class Run:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
 
         Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> model = run.model(step=0)
+        >>> batch = run.task.sample(seed=0, stream="eval", step=0, batch=2)
+        >>> outputs, cache = model.run_with_cache(batch.inputs)
+        >>> cache["blocks.0.attn.hook_pattern"].shape  # batch, head, dest, source
+        torch.Size([2, ..., 13, 13])
         """
-        (at,) = self.resolve(step)
+        at = self._one(step)
         if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
             raise UserError(
                 f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
@@ -186,7 +198,12 @@ class Run:
         return clamps_of(self.config, self.twin())
 
     def metrics(self) -> pd.DataFrame:
-        """What was logged during training, one row a logged step."""
+        """What was logged during training, one row a logged step.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> list(run.metrics().columns)
+        ['step', 'split', 'metric', 'position', 'value']
+        """
         return self.folder.metrics()
 
     def tables(
@@ -201,14 +218,26 @@ class Run:
         return Result(analysis.name, table, caption)
 
     def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """Loss and score at every read, with floor and chance."""
+        """Loss and score at every read, with floor and chance.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> chance = run.scores(steps="last").table.query("control == 'chance'")
+        >>> chance["position"].tolist()
+        ['hop 1', 'hop 2', 'hop 3']
+        """
         from interp.develop.scores import Scores
 
         caption = "Loss and score of each read; rows without a step hold the floor and the chance level."
         return self._result(Scores(), caption, steps, progress)
 
     def heads(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """Attention mass of every head on every relation of the task."""
+        """Attention mass of every head on every relation of the task.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> last = run.heads(steps="last").table.query("control == 'none'")
+        >>> bool(last["value"].between(0, 1).all())
+        True
+        """
         from interp.develop.heads import HeadScores
 
         caption = "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause."
@@ -221,6 +250,10 @@ class Run:
 
         With `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
         the filter verdict. Raises UserError for `algorithms` of another task.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> run.probe(steps="last").table["control"].unique().tolist()
+        ['none', 'shuffled', 'untrained']
         """
         if algorithms:
             return self._match_algorithms(steps, progress)
@@ -236,7 +269,12 @@ class Run:
         return self._result(AlgorithmMatch(), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """When each read's score and each head's attention rose, with intervals over prompts."""
+        """When each read's score and each head's attention rose, with intervals over prompts.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
+        True
+        """
         from interp.develop.draws import CurveDraws
         from interp.develop.emergence import emergence_table
         from interp.develop.heads import HeadScores, scorable
@@ -262,6 +300,11 @@ class Run:
 
         `pair` is one of the task's pair kinds (the first unless given); further settings are those of
         `interp.causal.over_training.PatchGrid`. Raises UserError for an unknown kind, component or setting.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> found = run.patch("head_out", by=("layer", "head"), prompts=8).table
+        >>> len(found) == run.config.model.n_layers * run.config.model.n_heads
+        True
         """
         from interp.causal.over_training import PatchGrid
 
@@ -278,6 +321,10 @@ class Run:
         """The edges that carry the behaviour, and how faithful they are beside random circuits of their size.
 
         Settings are those of `interp.causal.over_training.CircuitSearch`.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> run.circuit(prompts=8).table.query("metric == 'edge'")["receiver"].nunique() > 0
+        True
         """
         from interp.causal.over_training import CircuitSearch
 
@@ -285,6 +332,32 @@ class Run:
             "Edges whose effect surely passes the threshold; the whole model is 1, other prompts' run is 0."
         )
         return self._result(_settled(CircuitSearch, **settings), caption, steps, progress)
+
+    def show_attention(self, layer: int = 0, *, step: Steps = "last", prompt: int = 0) -> AttentionView:
+        """Attention of every head of a layer on one held-out prompt, drawn by CircuitsVis.
+
+        Prompt 0 is the one on the report's page. Raises UserError for a layer without an attention pattern.
+
+        >>> run = load("runs/demo/retrieval")
+        >>> run.show_attention(layer=0)
+        Attention of layer 0 at step ..., prompt 0 (a picture in a notebook; .save(path) writes it as a page)
+        """
+        from interp.pictures.attention import AttentionView
+
+        at, name = self._one(step), f"blocks.{layer}.attn.hook_pattern"
+        model = self.released().model(at)
+        batch = self.task.sample(self.config.data_seed, "report", prompt, 1)
+        if name not in model.hook_dict:
+            layers = sum(hook.endswith("attn.hook_pattern") for hook in model.hook_dict)
+            raise UserError(
+                f"layer {layer!r}: this model has attention patterns in {layers} layers, from 0 on"
+            )
+        batch = batch.double() if self.config.model.dtype == "float64" else batch
+        with torch.no_grad(), self.held(model, batch, at):
+            pattern = model.run_with_cache(batch.inputs, names_filter=[name])[1][name][0]
+        heads = tuple(f"L{layer}H{head}" for head in range(len(pattern)))
+        title = f"Attention of layer {layer} at step {at}, prompt {prompt}"
+        return AttentionView(title, tuple(self.task.labels(batch)[0]), pattern.float(), heads)
 
     @cached_property
     def parameters(self) -> int:
@@ -299,8 +372,20 @@ def _settled(kind: type[A], **settings: Any) -> A:
         raise UserError(f"{kind.name}: {first_problem(error)}") from None
 
 
-def _parse_steps(text: str) -> list[int]:
+def step_numbers(steps: object) -> tuple[int, ...]:
+    """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
+
+    >>> step_numbers("400,0"), step_numbers(3), step_numbers(range(0, 30, 10))
+    ((0, 400), (3,), (0, 10, 20))
+    """
+    if isinstance(steps, str):
+        parts: Any = steps.split(",")
+    else:
+        parts = steps if isinstance(steps, Iterable) else [steps]
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"steps {text!r}: say 'all', 'last', or step numbers with commas between") from None
+        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
+    except (TypeError, ValueError):
+        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
+    if not found:
+        raise UserError("no step was asked for: give 'all', 'last' or some steps")
+    return tuple(sorted(found))

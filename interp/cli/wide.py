@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from interp.labels import short_relation, short_site
+
 MOST_READS = 8
-ABBREVIATIONS = {
-    "rival link": "r", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
-}  # fmt: skip
 
 
 def by_read(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -36,13 +35,6 @@ def best_heads(table: pd.DataFrame) -> pd.DataFrame:
     ]
     wide = best.pivot(index="step", columns="metric", values="shown")[list(dict.fromkeys(table["metric"]))]
     return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
-
-
-def short_relation(name: str) -> str:
-    """`query -> link_1` as `q→l1`: many relations must fit into a line."""
-    for long, short in ABBREVIATIONS.items():
-        name = name.replace(long, short)
-    return name
 
 
 def every_head(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,14 +83,6 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
         index="control", columns="site", values="value", sort=False
     )
     return _with_levels(wide, controls)
-
-
-def short_site(site: str) -> str:
-    """`blocks.2.hook_resid_post` as `L2`, the stream before block 0 as `embed`; other sites keep their name."""
-    parts = site.split(".")
-    if len(parts) < 3 or parts[0] != "blocks":
-        return site
-    return "embed" if parts[2] == "hook_resid_pre" else f"L{parts[1]}"
 
 
 def _pivot(measured: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -6,9 +6,6 @@ What enters the page unescaped is written here and nowhere else: the libraries, 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,6 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from interp.report.inline import as_json, library, policy
 from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
@@ -52,8 +50,8 @@ def render(pages: Sequence[RunReport]) -> str:
     if not pages:
         raise UserError("a report needs at least one run; name a run folder")
     scripts = [
-        _library("plotly", "package_data/plotly.min.js"),
-        _library("circuitsvis", "dist/cdn/iife.js"),
+        library("plotly", "package_data/plotly.min.js"),
+        library("circuitsvis", "dist/cdn/iife.js"),
         _own(),
     ]
     return (
@@ -61,7 +59,7 @@ def render(pages: Sequence[RunReport]) -> str:
         .get_template("page.html.j2")
         .render(
             scripts=[Markup(s) for s in scripts],
-            policy=_policy(scripts),
+            policy=policy(scripts),
             style=Markup(_asset("style.css")),
             title=" · ".join(p.title for p in pages),
             runs=[_run(index, page) for index, page in enumerate(pages)],
@@ -81,14 +79,6 @@ def write(html: str, path: str | Path) -> Path:
         raise cannot_write(path, error) from None
     write_atomically(path, html.encode())
     return path
-
-
-def as_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no `<` survives in it, nor a line separator."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    for character in "<\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def _run(index: int, run: RunReport) -> dict[str, Any]:
@@ -159,21 +149,3 @@ def _asset(name: str) -> str:
 def _own() -> str:
     parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{parts}\n}})();'
-
-
-@cache
-def _library(package: str, path: str) -> str:
-    """A bundle as it may stand inline: it must not close its own element, nor point at a map that is not there."""
-    text = files(package).joinpath(path).read_text("utf-8").replace("\r\n", "\n")
-    lines = (line for line in text.split("\n") if not line.startswith("//# sourceMappingURL"))
-    return "\n".join(lines).replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode("ascii") for s in scripts)
-    allowed = " ".join(f"'sha256-{d}'" for d in digests)
-    # CircuitsVis' bundle tries a WebAssembly module as it loads: refused, it would leave a complaint on every page
-    return (
-        f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:;"
-        " base-uri 'none'; form-action 'none'"
-    )

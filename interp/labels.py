@@ -1,0 +1,22 @@
+"""Short names for tables and pictures, where a line or a column is all the room there is."""
+
+from __future__ import annotations
+
+ABBREVIATIONS = {
+    "rival link": "r", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
+}  # fmt: skip
+
+
+def short_relation(name: str) -> str:
+    """`query -> link_1` as `q→l1`: many relations must fit into a line."""
+    for long, short in ABBREVIATIONS.items():
+        name = name.replace(long, short)
+    return name
+
+
+def short_site(site: str) -> str:
+    """`blocks.2.hook_resid_post` as `L2`, the stream before block 0 as `embed`; other sites keep their name."""
+    parts = site.split(".")
+    if len(parts) < 3 or parts[0] != "blocks":
+        return site
+    return "embed" if parts[2] == "hook_resid_pre" else f"L{parts[1]}"

@@ -1,0 +1,169 @@
+"""Which picture belongs to which table of an analysis.
+
+Every function takes the long table of its analysis and gives a `Picture`, or None where the table holds nothing to
+draw (a checkpoint without a behaviour). Bands and bars are the table's 95% intervals. Where a picture shows one
+checkpoint, it is the last of the table and its title says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from interp.labels import short_relation, short_site
+from interp.pictures.edges import circuit
+from interp.pictures.panels import Curve, Heat, Level, curves, heats, spans
+from interp.pictures.svg import Picture
+
+Chart = Callable[[pd.DataFrame], Picture | None]
+MOST_LINES, MOST_COLUMNS, MOST_BARS = 8, 24, 40
+
+
+def scores(table: pd.DataFrame) -> Picture | None:
+    """One panel a metric: every read over the checkpoints, floor and chance dashed."""
+    panels = {}
+    for metric, rows in table.groupby("metric", sort=False):
+        reads = _spread(list(dict.fromkeys(rows["position"])), MOST_LINES)
+        measured = rows[rows["control"] == "none"]
+        lines = [_curve(str(read), measured[measured["position"] == read], "step") for read in reads]
+        panels[str(metric)] = (lines, _levels(rows[rows["control"] != "none"], reads))
+    return curves("scores of each read over training", panels, "step")
+
+
+def heads(table: pd.DataFrame) -> Picture | None:
+    """Heads down, relations across, at the last checkpoint, beside the untrained twin's highest."""
+    rows = _last(table[table["control"] == "none"])
+    if rows.empty:
+        return None
+    rows = rows.assign(
+        head=[_head(layer, head) for layer, head in zip(rows["layer"], rows["head"], strict=True)]
+    )
+    grid = _grid(rows, "head", "metric")
+    twin = table[table["control"] == "untrained"].groupby("metric", sort=False)["value"].max()
+    grid.loc["untrained, highest"] = twin.reindex(grid.columns)
+    return heats(f"attention at step {_step(rows)}", [Heat("", grid.rename(columns=short_relation))])
+
+
+def probe(table: pd.DataFrame) -> Picture | None:
+    """Sites down, reads across, at the last checkpoint: the trained model, its untrained twin."""
+    rows = _last(table)
+    if "readout" in rows:
+        rows = rows[rows["readout"] == "all"]
+    if rows["position"].nunique() > 1:
+        rows = rows[rows["position"] != "all"]
+    rows = rows.assign(site=rows["site"].map(short_site))
+    metric = str(rows["metric"].iloc[0])
+    shown = [
+        Heat(name, _grid(part[part["metric"] == metric], "site", "position"))
+        for control, name in (("none", "trained"), ("untrained", "untrained twin"))
+        if len(part := rows[rows["control"] == control])
+    ]
+    return heats(f"{metric} of a linear readout at step {_step(rows)}", shown)
+
+
+def algorithms(table: pd.DataFrame) -> Picture | None:
+    """Best-matching step of each rival over the sites of the last checkpoint, with its band."""
+    rows = _last(table[table["control"] == "none"])
+    rows = rows[rows["position"] == "all"]
+    wide = rows[rows["metric"].isin(["best step", "band low", "band high"])].pivot_table(
+        index=["algorithm", "site"], columns="metric", values="value", sort=False
+    )
+    if wide.empty:
+        return None
+    wide = wide.reset_index()
+    places = {site: index for index, site in enumerate(dict.fromkeys(wide["site"]))}
+    wide = wide.assign(place=wide["site"].map(places))
+    renamed = wide.rename(columns={"best step": "value", "band low": "ci_low", "band high": "ci_high"})
+    lines = [_curve(str(name), part, "place") for name, part in renamed.groupby("algorithm", sort=False)]
+    names = [short_site(str(site)) for site in places]
+    return curves(f"best-matching step at step {_step(rows)}", {"best step": (lines, [])}, "site", names)
+
+
+def emergence(table: pd.DataFrame) -> Picture | None:
+    """When each subject rose: a dot at its step, a bar over its interval; an open end is one that may be never."""
+    rose = table[table["step"].notna()]
+    if rose.empty:
+        return None
+    bars = [
+        (
+            f"{row.subject} {short_relation(str(row.metric))}",
+            float(row.step),
+            float(row.ci_low),
+            float(row.ci_high),
+        )
+        for row in rose.itertuples()
+    ]
+    shown = f" (first {MOST_BARS} of {len(bars)})" if len(bars) > MOST_BARS else ""
+    return spans(
+        f"when each skill and head rose for good{shown}", bars[:MOST_BARS], float(table["last"].max()), "step"
+    )
+
+
+def patch(table: pd.DataFrame) -> Picture | None:
+    """Layers (and heads) down, positions across: the normalised effect at the last checkpoint."""
+    rows = _last(table).dropna(subset=["value"])
+    if rows.empty:
+        return None
+    heads = rows["head"].astype(str)
+    labels = [_head(layer, head) for layer, head in zip(rows["layer"], heads, strict=True)]
+    rows = rows.assign(row=labels, position=rows["position"].astype(str))
+    title = f"effect of patching at step {_step(rows)} (corrupt 0, clean 1)"
+    return heats(
+        title, [Heat("position" if rows["position"].nunique() > 1 else "", _grid(rows, "row", "position"))]
+    )
+
+
+def _curve(name: str, rows: pd.DataFrame, x: str) -> Curve:
+    rows = rows.dropna(subset=[x, "value"]).sort_values(x)
+    return Curve(name, *(tuple(map(float, rows[column])) for column in (x, "value", "ci_low", "ci_high")))
+
+
+def _levels(rows: pd.DataFrame, reads: Sequence[object]) -> list[Level]:
+    """What to compare with: one line for all reads where they share it, else each read's own."""
+    found = []
+    for name, part in rows[rows["position"].isin(list(reads))].groupby("control", sort=False):
+        values = part.groupby("position", sort=False)["value"].first()
+        if values.nunique() == 1:
+            found.append(Level(str(name), float(values.iloc[0])))
+        else:
+            found += [
+                Level(str(name), float(value), list(reads).index(read)) for read, value in values.items()
+            ]
+    return found
+
+
+def _grid(rows: pd.DataFrame, down: str, across: str) -> pd.DataFrame:
+    """Rows and columns in the table's own order; of many columns an even spread."""
+    wide = rows.pivot_table(index=down, columns=across, values="value", sort=False)
+    wide = wide.reindex(index=list(dict.fromkeys(rows[down])), columns=list(dict.fromkeys(rows[across])))
+    return wide[_spread(list(wide.columns), MOST_COLUMNS)]
+
+
+def _spread(items: Sequence[object], most: int) -> list[object]:
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["step"] == table["step"].max()]
+
+
+def _step(rows: pd.DataFrame) -> str:
+    return f"{int(rows['step'].max()):,}"
+
+
+def _head(layer: object, head: object) -> str:
+    return f"L{layer}" if str(head) == "all" else f"L{layer}H{head}"
+
+
+CHARTS: dict[str, Chart] = {
+    "scores": scores,
+    "heads": heads,
+    "probe": probe,
+    "algorithms": algorithms,
+    "emergence": emergence,
+    "patch": patch,
+    "circuit": circuit,
+}
