@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from interp.develop.reach import depth_of
 from interp.studies import stacked_heads as study
 from interp.studies.ledger import Ledger
 from interp.studies.stacked_heads_claims import CLAIMS
+from interp.studies.stacked_heads_runs import BUDGETS, QUICK, Bench
 
 # another cluster on the machine may hold dask's usual dashboard port
 pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
@@ -21,31 +23,50 @@ SHAPE = (
     ("train.schedule.log", 0), ("train.schedule.every", 2),
 )  # fmt: skip
 TOY = replace(
-    study.QUICK, order_seeds=2, seeds=1, ic=10, final=10, gaussian=10, gaussian_final=10, mix=10, depth=10,
-    cells=((1, 2),), workers=1, shape=SHAPE,
-)  # fmt: skip
+    QUICK,
+    order_seeds=2,
+    seeds=1,
+    steps=dict.fromkeys(QUICK.steps, 10),
+    cells=((1, 2),),
+    workers=1,
+    shape=SHAPE,
+)
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory) -> tuple[Ledger, Path]:
     out = tmp_path_factory.mktemp("study")
-    return study.measure(study.Bench("quick", out, lambda line: None, TOY)), out
+    return study.measure(Bench("quick", out, lambda line: None, TOY)), out
 
 
 def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> None:
     rows = {row.id: row for row in ledger[0].claims}
     assert set(rows) == set(CLAIMS)
-    for skill in ("curriculum-solves", "fixed-order", "retrieval-heads", "merging-circuit", "mix", "stages"):
+    for skill in (
+        "curriculum-solves",
+        "fixed-order",
+        "retrieval-heads",
+        "merging-circuit",
+        "stacked-circuit",
+        "mix",
+        "stages",
+        "last-hop",
+        "edges-in-stages",
+        "one-layer-hop-1",
+    ):
         assert rows[skill].verdict == "not reproduced", skill
-    assert rows["dropped-hop"].value is None
+    for unmeasured in ("dropped-hop", "clamp-uniform", "graft-between", "head-leads"):
+        assert rows[unmeasured].value is None, unmeasured
+        assert rows[unmeasured].verdict == "not reproduced", unmeasured
     assert rows["depth-necessity"].value == 0
+    assert rows["closure-bound"].verdict == "reproduced"
     assert Ledger.from_json(ledger[0].to_json()) == replace(ledger[0], seeds=(0, 1))
 
 
 def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
     first, out = ledger
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    again = study.measure(study.Bench("quick", out, lambda line: None, TOY))
+    again = study.measure(Bench("quick", out, lambda line: None, TOY))
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stamps
     assert again.to_json() == first.to_json()
 
@@ -56,8 +77,20 @@ def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
 
 
 def test_layers_before_a_site() -> None:
-    assert study._depth_of("blocks.0.hook_resid_pre") == 0
-    assert study._depth_of("blocks.2.hook_resid_post") == 3
+    assert depth_of("blocks.0.hook_resid_pre") == 0
+    assert depth_of("blocks.2.hook_resid_post") == 3
+
+
+def test_pictures_are_written_beside_the_runs(ledger) -> None:
+    page = (ledger[1] / "figures-quick.html").read_text()
+    assert page.count("Plotly.newPlot(") >= 4
+    assert "Share of seeds that learned it" in page
+
+
+def test_every_scale_has_a_budget_for_every_arm() -> None:
+    for budget in BUDGETS.values():
+        assert set(budget.steps) == set(QUICK.steps)
+        assert (1, 2) in budget.cells
 
 
 def test_order_of_first_heads() -> None:
