@@ -62,7 +62,7 @@ def private_mounts() -> bool:
 @pytest.fixture(scope="module")
 def trials() -> Iterator[Trials]:
     found = Trials(NAMESPACE if private_mounts() else ())
-    found("warm", settings=SETTINGS)
+    found("warm", settings=SETTINGS, report=True)
     yield found
     found.process.communicate("")
 

@@ -109,10 +109,11 @@ def child(job: dict, write_end: int) -> None:
 
 
 def warm(job: dict) -> None:
-    """Train and report once here, so that what is imported late is there before the first child."""
+    """Train, and report if asked, once here: what is imported late is then there before the first child."""
     with tempfile.TemporaryDirectory() as folder:
         op_train({**job, "out": f"{folder}/run"})
-        op_report({"out": f"{folder}/run"})
+        if job.get("report"):
+            op_report({"out": f"{folder}/run"})
 
 
 def main() -> None:
