@@ -244,17 +244,30 @@ class Run:
         return self._result(HeadScores(), caption, steps, progress)
 
     def probe(
-        self, steps: Steps = "all", progress: Progress | None = None, *, algorithms: bool = False
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        algorithms: bool = False,
+        causal: bool = False,
     ) -> Result:
         """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin.
 
         With `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
-        the filter verdict. Raises UserError for `algorithms` of another task.
+        the filter verdict. With `causal` (regression runs only) whether the net uses the directions that probes read
+        iterates from (`interp.causal.probe_swaps`). Raises UserError for either of another task, and for both.
 
         >>> run = load("runs/demo/retrieval")
         >>> run.probe(steps="last").table["control"].unique().tolist()
         ['none', 'shuffled', 'untrained']
         """
+        if algorithms and causal:
+            raise UserError("algorithms and causal are two questions: ask one at a time")
+        if causal:
+            from interp.causal.probe_swaps import ProbeSwaps
+
+            caption = "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say."
+            return self._result(ProbeSwaps(), caption, steps, progress)
         if algorithms:
             return self._match_algorithms(steps, progress)
         from interp.develop.readouts import Readouts

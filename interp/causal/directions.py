@@ -4,14 +4,15 @@ follows.
 A probe w that reads a value off a layer's stream x is only a correlation. Here x goes to x + u (w.x_source -
 w.x), the smallest move in the activations' own metric that makes the probe read the source's value: u = S w /
 (w' S w), S the covariance of x over prompts. The change of the final prediction is then compared with the
-change that the algorithm behind the probe predicts. Controls: a random direction whose move has the same
-length on every prompt, and a rival algorithm's probe.
+change that the algorithm behind the probe predicts. Controls: random directions whose moves have the same
+length on every prompt, and a rival algorithm's probe. `interp.causal.probe_swaps` fits the probes and does
+this at every layer of a regression net.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
-from interp.causal.metrics import check_pair
+from interp.causal.metrics import check_eval, check_pair, custom
 from interp.causal.sites import Site, check
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair, generator
@@ -69,27 +71,29 @@ def swap(
     probes: Sequence[Probe],
     *,
     output: int = 0,
+    random: int = 1,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """Move each probe's component from clean to corrupt at a site with a position, and compare the
-    prediction's change.
+    prediction's change with the one predicted; two rows a move.
 
-    `value` is the slope of the observed change of output `output` (at the same position) on the change that
-    the probe's algorithm predicts, through the origin: 1 if the network uses the direction as the algorithm
-    does, 0 if not at all. `correlation` is Pearson's r. Each probe comes with control "random": a random
-    direction moved equally far. Intervals over prompts. Raises UserError for a site without a position, or
-    algorithms that predict no change.
+    Metric "causal slope": slope of the observed change of output `output` (at the same position) on the
+    predicted one, through the origin: 1 if the network uses the direction as the algorithm does, 0 if not at
+    all. Metric "missed change": squared distance of the two changes over the squared predicted change: 0 if
+    they are equal, 1 if nothing moves. `correlation` is Pearson's r. Each probe comes with `random` rows of
+    control "random", one a `draw`: random directions moved equally far. Intervals over prompts. Raises
+    UserError for a site without a position, or algorithms that predict no change.
     """
     check_pair(pair)
+    check_eval(model)
     check(site, model, pair.clean.inputs.shape[1])
     if site.position is None or site.head is not None:
         raise UserError(
             f"site {site}: moving a probe's direction needs a stream at one position, like L2.resid_post@4"
         )
-    streams = [_stream(model, batch.inputs, site) for batch in (pair.clean, pair.corrupt)]
-    with torch.no_grad():
-        base = model(pair.clean.inputs)[:, site.position, output]
+    clean, corrupt = (_stream(model, batch.inputs, site) for batch in (pair.clean, pair.corrupt))
+    changed = _changes(model, pair, site, output)
     rows = []
     for index, probe in enumerate(probes):
         expected = probe.corrupt - probe.clean
@@ -97,14 +101,33 @@ def swap(
             raise UserError(
                 f"probe {probe.name!r}: its algorithm predicts no change from clean to corrupt prompts"
             )
-        move = ((streams[1] - streams[0]) @ probe.weights)[:, None] * whitened(
-            probe.weights, torch.cat(streams)
-        )
-        for control, shift in (("none", move), ("random", _random_move(move, seed, index))):
-            moved, _ = intervene(model, pair.clean.inputs, [(site, streams[0] + shift)])
-            change = moved[:, site.position, output].detach() - base
-            rows.append({"algorithm": probe.name, "control": control, **_compare(change, expected, draws)})
-    return pd.DataFrame(rows).assign(**site.columns(), metric="causal slope")
+        along = whitened(probe.weights, torch.cat([clean, corrupt]))
+        move = ((corrupt - clean) @ probe.weights)[:, None] * along
+        moves = [(-1, move), *((i, _random_move(move, seed, index, i)) for i in range(random))]
+        for draw, shift in moves:
+            what = {"algorithm": probe.name, "control": "none" if draw < 0 else "random", "draw": draw}
+            rows += [{**what, **row} for row in _compare(changed(clean + shift), expected, draws)]
+    return pd.DataFrame(rows).assign(**site.columns())
+
+
+def _changes(model: Any, pair: Pair, site: Site, output: int) -> Callable[[Tensor], Tensor]:
+    """Change of the clean prompts' output when the site takes a value; by the fast engine where there is one."""
+    assert site.position is not None
+    position = site.position
+    inputs = pair.clean.inputs
+    if model.config.kind != "transformer":
+        with torch.no_grad():
+            base = model(inputs)[:, position, output]
+        return lambda value: intervene(model, inputs, [(site, value)])[0][:, position, output].detach() - base
+    engine = FastEngine(model, inputs, custom("output", lambda out: out[:, position, output], (position,)))
+    hook = site.hook(model.config.n_layers)
+
+    def changed(value: Tensor) -> Tensor:
+        whole = engine.cache_of(site).clone()
+        whole[:, position] = value
+        return engine.values([site], {hook: whole})[0] - engine.base_value
+
+    return changed
 
 
 def _stream(model: Any, inputs: Tensor, site: Site) -> Float[Tensor, "batch d_model"]:
@@ -114,21 +137,24 @@ def _stream(model: Any, inputs: Tensor, site: Site) -> Float[Tensor, "batch d_mo
 
 
 def _random_move(
-    move: Float[Tensor, "batch d_model"], seed: int, index: int
+    move: Float[Tensor, "batch d_model"], seed: int, index: int, draw: int
 ) -> Float[Tensor, "batch d_model"]:
-    direction = torch.randn(move.shape[1], generator=generator(seed, "random direction", index)).to(move)
+    source = generator(seed, f"random direction {index}", draw)
+    direction = torch.randn(move.shape[1], generator=source).to(move)
     return move.norm(dim=1, keepdim=True) * direction / direction.norm()
 
 
 def _compare(
     change: Float[Tensor, "batch"], expected: Float[Tensor, "batch"], draws: int
-) -> Mapping[str, Any]:
-    products = torch.stack([change * expected, expected**2], 1)
-    slope = bootstrap(products, lambda m: m[:, 0] / m[:, 1], draws=draws).one()
-    a, b = change.double() - change.double().mean(), expected.double() - expected.double().mean()
+) -> list[dict[str, Any]]:
+    change, expected = change.double(), expected.double()
+    parts = torch.stack([change * expected, (change - expected) ** 2, expected**2], 1)
+    found = bootstrap(parts, lambda m: m[:, :2] / m[:, 2:], draws=draws)
+    a, b = change - change.mean(), expected - expected.mean()
     size = float(a.norm() * b.norm())
-    return {
-        **slope.row(),
-        "unit": "observed / predicted change",
-        "correlation": float(a @ b) / size if size else 0.0,
-    }
+    shared = {"correlation": float(a @ b) / size if size else 0.0}
+    units = ("observed / predicted change", "share of the predicted change")
+    return [
+        {"metric": metric, **found[i].row(), "unit": unit, **shared}
+        for i, (metric, unit) in enumerate(zip(("causal slope", "missed change"), units, strict=True))
+    ]

@@ -46,6 +46,7 @@ def probe(
     *,
     steps: Steps = "all",
     algorithms: bool = False,
+    causal: bool = False,
     released: Released = False,
     json: Json = False,
 ) -> int:
@@ -60,13 +61,18 @@ def probe(
     algorithms
         Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
         With --steps all, one line a checkpoint for the last layer.
+    causal
+        Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
+        compare the change of the prediction with the iterate's.
     """
     with show.progress("probe") as advance:
-        result = load(run, released=released).probe(steps, advance, algorithms=algorithms)
+        result = load(run, released=released).probe(steps, advance, algorithms=algorithms, causal=causal)
     if json:
         return print_json(result)
     if algorithms:
         print_algorithms(result, steps)
+    elif causal:
+        show.table(matches.swaps(result.table), "probe directions moved, 95% intervals over prompts")
     else:
         print_readouts(result)
     show.note(result.caption)

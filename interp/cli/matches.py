@@ -34,6 +34,28 @@ def untrained(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([_line(rows, _sites(first)[-1])])
 
 
+def swaps(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a checkpoint, site and algorithm of a causal probe; the range of the random directions beside it."""
+    whole = table.reindex(columns=table.columns.union(["value", "ci_low", "ci_high"], sort=False))
+    named = whole.assign(step=table["step"].astype(object).where(table["step"].notna(), "untrained"))
+    lines = [
+        {"step": step, "site": short_site(site), "algorithm": family, **_swapped(rows)}
+        for (step, site, family), rows in named.groupby(["step", "site", "algorithm"], sort=False)
+    ]
+    return pd.DataFrame(lines).fillna("")
+
+
+def _swapped(rows: pd.DataFrame) -> dict[str, object]:
+    """The figures of one probe."""
+    own, drawn = rows[rows["control"] != "random"], rows[rows["control"] == "random"]
+    slope = own[own["metric"] == "causal slope"].iloc[0]
+    shown: dict[str, object] = {"k": slope["k"], "probe R2": f"{slope['r2']:.2f}", "slope": _interval(slope)}
+    if not pd.isna(slope["value"]):
+        shown["missed"] = _interval(own[own["metric"] == "missed change"].iloc[0])
+    found = drawn[drawn["metric"] == "causal slope"]["value"]
+    return shown if found.empty else {**shown, "random": f"{found.min():.2f} to {found.max():.2f}"}
+
+
 def slopes(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a family: slope of the best step and of its log2 over the blocks."""
     found = rows[(rows["metric"].str.startswith("slope of")) & (rows["position"] == "all")]

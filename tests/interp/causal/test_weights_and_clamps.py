@@ -178,6 +178,7 @@ def test_moving_the_direction_the_net_reads_moves_the_prediction():
     model, pair, (clean, corrupt) = planted_direction()
     used = Probe("used", model.W_U[:, 0].detach(), clean, corrupt)
     table = swap(model, pair, Site("resid_post", 0, None, 8), [used], draws=200)
+    table = table[table["metric"] == "causal slope"]
     own, random = table[table["control"] == "none"].iloc[0], table[table["control"] == "random"].iloc[0]
     assert own["value"] == pytest.approx(1, abs=1e-4)
     assert own["correlation"] == pytest.approx(1, abs=1e-4)
@@ -201,6 +202,7 @@ def test_a_direction_that_nothing_reads_moves_nothing():
     table = swap(
         model, pair, Site("resid_post", 0, None, 8), [Probe("unused", weights, clean, corrupt)], draws=100
     )
+    table = table[table["metric"] == "causal slope"]
     assert abs(table[table["control"] == "none"]["value"].item()) < 1e-6
     assert abs(table[table["control"] == "random"]["value"].item()) > 1e-3
 
