@@ -70,8 +70,9 @@ SETTINGS: dict[str, Any] = {
     },
 }
 TEXTS = [
-    "", " ", "\0", "\x1b[2J", "\n","../../etc/passwd", "/etc/passwd", "..", "~", "a" * 10_000, "\u202egnp.exe",
-    "\ud800", "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "{{7*7}}", "${7*7}", "%n%s", "';--", "[red]",
+    "", " ", "\0", "\x1b[2J", "\n", "../../etc/passwd", "/etc/passwd", "..", "~", "a" * 10_000, "\u202egnp.exe",
+    "\ud800", "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "{{7*7}}", "${7*7}", "%n%s",
+    "';--", "[red]",
     "__import__('os').system('id')", "!!python/object/apply:os.system ['id']", "$(touch x)", "`touch x`", "nan",
     "-0", "1e999",
 ]  # fmt: skip

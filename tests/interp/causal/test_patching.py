@@ -164,7 +164,7 @@ def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
 @pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "prediction_change"])
 def test_planted_head_is_found_and_decoys_stay_silent(metric):
     net = wired_retrieval(2, variant="chain", decoys=8, dtype="float32")
-    pair = net.task.pair("swap-hop-1", 0, "test", 0, 16)
+    pair = net.task.pair("swap-hop-1", 0, "test", 0, 32)
     table = patch(net.model, net.task, pair, "head_out", by=("layer", "head"), metric=metric, draws=50)
     label = [f"L{row.layer}H{row.head}" for row in table.itertuples()]
     effect = dict(zip(label, table["value"], strict=True))
