@@ -28,7 +28,7 @@ def clamps_of(arm: str, heads: int) -> list[dict[str, Any]]:
 def train_clamped(bench: Bench, arm: str) -> list[Run]:
     """The runs of an arm with clamps."""
     heads = dict(bench.budget.shape).get("model.n_heads", 4)
-    settings = {"train.steps": bench.budget.steps["ic"], "train.clamps": clamps_of(arm, heads)}
+    settings = {"train.steps": bench.budget.steps["clamped"], "train.clamps": clamps_of(arm, heads)}
     return bench.runs(arm, bench.budget.seeds, settings)
 
 
@@ -41,6 +41,6 @@ def rows(bench: Bench, ic: Sequence[Run]) -> list[Row]:
         ("clamp-uniform", uniform, HOPS[0], "every head of layer 0 held at uniform attention"),
     )
     return [
-        bench.row(claim, delay(runs, ic, hop), "ic", survival_words(runs, hop), arm=arm)
+        bench.row(claim, delay(runs, ic, hop), "clamped", survival_words(runs, hop), arm=arm)
         for claim, runs, hop, arm in found
     ]

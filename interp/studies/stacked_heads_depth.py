@@ -54,7 +54,9 @@ def _trained(bench: Bench) -> list[Row]:
             first, second = ([accuracy(run)[hop] for run in runs] for hop in (0, 1))
     note = f"hops solved a run: {'; '.join(counts)}"
     return [
-        bench.row("depth-necessity", share(sum(beyond), len(beyond)), "cells beyond the bound", note),
-        bench.row("one-layer-hop-1", student(first), "L=1, D=2"),
-        bench.row("one-layer", student(second), "L=1, D=2"),
+        bench.row(
+            "depth-necessity", share(sum(beyond), len(beyond)), "depth", note, arm="cells beyond the bound"
+        ),
+        bench.row("one-layer-hop-1", student(first), "depth", arm="L=1, D=2"),
+        bench.row("one-layer", student(second), "depth", arm="L=1, D=2"),
     ]

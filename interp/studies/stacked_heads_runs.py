@@ -61,15 +61,15 @@ class Budget:
 
 QUICK = Budget(
     8, 3,
-    {"ic": 1500, "gaussian-ic": 1500, "mix": 2000, "no-hop-1": 1500, "final": 3000, "gaussian-final": 4000,
-     "depth": 2000},
+    {"ic": 1500, "gaussian-ic": 1200, "mix": 1500, "no-hop-1": 1500, "final": 2500, "gaussian-final": 3000,
+     "depth": 2000, "clamped": 1000},
     ((1, 2), (2, 6)),
 )  # fmt: skip
 WIDE = tuple((layers, hops) for layers in (1, 2, 3, 4) for hops in range(1, 7))
 CPU = Budget(
     16, 8,
     {"ic": 2000, "gaussian-ic": 5000, "mix": 6000, "no-hop-1": 6000, "final": 20_000, "gaussian-final": 20_000,
-     "depth": 6000},
+     "depth": 6000, "clamped": 2000},
     WIDE,
 )  # fmt: skip
 BUDGETS = {"quick": QUICK, "cpu": CPU, "paper": replace(CPU, order_seeds=64, seeds=64)}
@@ -109,9 +109,8 @@ class Bench:
         return found.runs
 
     def words(self, arm: str) -> dict[str, str]:
-        """What a row says of its arm and budget; "" for cells of layers and hops, which name their own."""
-        steps = self.budget.steps[arm if arm in WORDS else "depth"]
-        return {"arm": WORDS.get(arm, arm), "budget": f"{steps} steps of 128 prompts"}
+        """What a row says of its arm and budget."""
+        return {"arm": WORDS.get(arm, arm), "budget": f"{self.budget.steps[arm]} steps of 128 prompts"}
 
     def row(self, claim: str, found: Interval, of: str, note: str = "", **changes: str) -> Row:
         """A ledger row from an interval, measured on arm `of`; `changes` replace what it says of arm and budget."""
