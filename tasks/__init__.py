@@ -16,6 +16,7 @@ from tasks.base import (
 )
 from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
+from tasks.prompts import PromptBatch, TextRetrieval
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
 from tasks.single_index import SingleIndex, SingleIndexBatch
@@ -29,12 +30,14 @@ __all__ = [
     "Level",
     "MultiHopRetrieval",
     "Pair",
+    "PromptBatch",
     "RegressionBatch",
     "Relation",
     "RetrievalBatch",
     "SingleIndex",
     "SingleIndexBatch",
     "Task",
+    "TextRetrieval",
     "UserError",
     "build",
     "check_batch",
