@@ -24,13 +24,15 @@ from tasks import algorithms
 from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
-RIVALS = VERDICT_FAMILIES
+RIVALS = (*VERDICT_FAMILIES, "bfgs", "lbfgs")
 SIZES: dict[str, dict[str, tuple[float, ...]]] = {
     "gd": {"eta": (0.125, 0.25, 0.5, 0.75, 1.0)},
     "newton": {"alpha": (0.125, 0.25, 0.5, 0.75, 1.0)},
     "gd++": {"eta": (0.125, 0.25, 0.5, 0.75, 1.0), "gamma": (0.5, 0.7, 1.0)},
 }
 RIDGE_NODES = 15
+# conjugate gradient ends after d steps; the others go on while their model of S forms
+PER_DIMENSION = {"cg": 1, "bfgs": 2, "lbfgs": 4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +54,15 @@ def ladder(problems: Problems, labels: Float[Tensor, "prompt context"], family: 
 
     Raises UserError for a family without a ladder.
     """
-    if family == "cg":
-        steps = tuple(range(1, problems.eigenvalues.shape[-1] + 1))
-        return Ladder(family, steps, tuple(Algorithm("cg", k) for k in steps))
+    if family in PER_DIMENSION:
+        steps = tuple(range(1, PER_DIMENSION[family] * problems.eigenvalues.shape[-1] + 1))
+        return Ladder(family, steps, tuple(Algorithm(family, k) for k in steps))
     if family == "ridge":
         return _ridge_path()
     if family not in SIZES:
-        raise UserError(f"no ladder for family {family!r}: known are {sorted([*SIZES, 'cg', 'ridge'])}")
+        raise UserError(
+            f"no ladder for family {family!r}: known are {sorted([*SIZES, *PER_DIMENSION, 'ridge'])}"
+        )
     steps = LADDERS[family][0]
     names, values = list(SIZES[family]), itertools.product(*SIZES[family].values())
     middle = steps[len(steps) // 2]

@@ -5,7 +5,8 @@ A problem is a prompt with its first t examples: S = X'X = V diag(λ) V', b = X'
 iterate is linear in y and built from powers of S it is a filter on least squares, w = V diag(f(λ)/λ) V'b with
 0 <= f <= 1 while the step is small enough. Every family is written in u = λ / scale, so a step can be fixed
 (scale 1), or normalised by the trace or the norm of each prompt's own S. Conjugate gradient (its polynomial
-depends on y) and one-pass online descent (it depends on the order) are run, not filtered. All in float64. A
+depends on y), BFGS and L-BFGS (likewise; L-BFGS keeps d // 2 pairs) and one-pass online descent (it depends
+on the order) are run, not filtered. All in float64. A
 step that is too large diverges to infinity as it does in a loop: nothing is clipped.
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from tasks.errors import UserError
 from tasks.problems import STEPS, Problems, Step
+from tasks.quasi_newton import quasi_newton
 
 Size = float | int | Tensor
 Filter = Callable[..., Tensor]
@@ -107,12 +109,12 @@ FAMILIES: dict[str, Family] = {
         Family("ols", _ols, (), 0, "minimum-norm least squares"),
     )
 }
-RUN = ("cg", "ogd", "zero")
+RUN = ("cg", "bfgs", "lbfgs", "ogd", "zero")
 
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """One iterate: `k` steps of `family` ("cg", "ogd" and "zero" besides `FAMILIES`), its step and sizes
+    """One iterate: `k` steps of `family` (those of `RUN` besides `FAMILIES`), its step and sizes
     stated.
     """
 
@@ -143,7 +145,7 @@ def coefficients(
 ) -> Float[Tensor, "algorithm prompt context d"]:
     """V'w of every algorithm on every problem."""
     out = problems.projected.new_zeros(len(algorithms), *problems.projected.shape)
-    cg = conjugate_gradient(problems, max((a.k for a in algorithms if a.family == "cg"), default=0))
+    run = {name: path(problems, _most(algorithms, name)) for name, path in PATHS.items()}
     base = problems.least_squares
     u = {step: problems.eigenvalues / problems.scale(step) for step in STEPS}
     for i, algorithm in enumerate(algorithms):
@@ -151,11 +153,15 @@ def coefficients(
             out[i] = (
                 FAMILIES[algorithm.family].filter(u[algorithm.step], algorithm.k, **algorithm.sizes) * base
             )
-        elif algorithm.family == "cg":
-            out[i] = cg[algorithm.k]
+        elif algorithm.family in PATHS:
+            out[i] = run[algorithm.family][algorithm.k]
         elif algorithm.family == "ogd":
             out[i] = _seen(problems, online(problems))
     return out
+
+
+def _most(algorithms: Sequence[Algorithm], family: str) -> int:
+    return max((a.k for a in algorithms if a.family == family), default=0)
 
 
 def _seen(problems: Problems, w: Tensor) -> Tensor:
@@ -198,6 +204,15 @@ def conjugate_gradient(problems: Problems, steps: int) -> Float[Tensor, "step_1 
         size = torch.where(going, new, size)
         path.append(w)
     return torch.stack(path)
+
+
+PATHS: dict[str, Callable[[Problems, int], Tensor]] = {
+    "cg": conjugate_gradient,
+    "bfgs": quasi_newton,
+    "lbfgs": lambda problems, steps: quasi_newton(
+        problems, steps, max(1, problems.eigenvalues.shape[-1] // 2)
+    ),
+}
 
 
 def online(problems: Problems) -> Float[Tensor, "prompt context d"]:

@@ -101,6 +101,7 @@ def print_algorithms(result: Result, steps: str) -> None:
             below = {
                 "best step against layer, 95% intervals over prompts": matches.slopes(rows),
                 "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
+                "partial R2 of the nearest beside its controls, and both ceilings": matches.contrast_controls(rows),
                 "filters, 95% intervals over prompts": matches.filters(rows),
             }
             for title, frame in below.items():

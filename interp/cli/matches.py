@@ -11,6 +11,9 @@ LEGEND = (
     "control. Ridge counts places on a path from strong to weak. Filter: share of outputs unexplained."
 )
 
+UNSHOWN = ("bfgs", "lbfgs")  # their slopes are shown; a column each would not fit
+CONTRAST_CONTROLS = ("none", "shuffled", "random w")
+
 
 def by_site(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a site of one checkpoint."""
@@ -84,6 +87,20 @@ def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["site", "nearest", "its rival", "difference"])
 
 
+def contrast_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a site with a contrast: partial R2 of the nearest family on controls, and the ceiling of both."""
+    found = rows[rows["metric"].isin(["partial r2", "ceiling"]) & rows["value"].notna()]
+    lines = []
+    for site, group in found.groupby("site", sort=False):
+        first = {control: part.iloc[0] for control, part in group.groupby("control")}
+        ceilings = group[(group["metric"] == "ceiling") & (group["control"] == "none")]["value"]
+        cells = {name: f"{first[name]['value']:.3g}" if name in first else "-" for name in CONTRAST_CONTROLS}
+        lines.append(
+            {"site": short_site(str(site)), **cells, "ceilings": ", ".join(f"{v:.3g}" for v in ceilings)}
+        )
+    return pd.DataFrame(lines, columns=["site", *CONTRAST_CONTROLS, "ceilings"])
+
+
 def filters(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a site with a filter: its slope at small eigenvalues, and what is linear in neither query nor labels."""
     shown = {
@@ -109,7 +126,8 @@ def _line(rows: pd.DataFrame, site: str) -> dict[str, object]:
     silent = "no better than control" in error["note"]
     matched = here[here["position"] == "all"]
     families = list(dict.fromkeys(matched[matched["metric"] == "best step"]["algorithm"]))
-    steps = {family: "-" if silent else _match(matched, family) for family in families}
+    shown = [family for family in families if family not in UNSHOWN]
+    steps = {family: "-" if silent else _match(matched, family) for family in shown}
     verdict = _verdict(here)
     return {"site": short_site(site), "error": float(error["value"]), **steps, "filter": verdict}
 

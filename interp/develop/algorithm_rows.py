@@ -1,9 +1,9 @@
 """Rows of the algorithms table: what one model's readouts and probe queries say, site by site.
 
-Owns: figures to rows. "SimE" and "relative L2" stand for every step of every family; "best step", "band low" and "band
-high" follow SimE (relative L2 where there is a single read, whose cosine is only a sign). A match names the nearest of
-the steps offered; the "filter verdict" alone names an algorithm, and says "none" (in `note` why) where the readout is
-no better than a control or no filter explains it.
+Owns: figures to rows. "SimE", "SimW" and "relative L2" stand for every step of every family; "best step", "band low"
+and "band high" follow SimE (relative L2 where there is a single read, whose cosine is only a sign). A match names the
+nearest of the steps offered; the "filter verdict" alone names an algorithm, and says "none" (in `note` why) where the
+readout is no better than a control or no filter explains it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ NAMED = "filter verdict"
 def table(reader: AlgorithmReader) -> pd.DataFrame:
     """Every row of one model."""
     errors = reader.errors().assign(metric="readout error").drop(columns=["readout", "target"])
-    own = errors[errors["control"] == "none"]
-    silent = {site: note for site, note in zip(own["site"], own["note"], strict=True) if note}
+    silent = silences(reader)
     layers = torch.cat(reader.layers, 1)
     rows: list[Row] = []
     leaders: dict[str, Match] = {}
@@ -43,12 +42,20 @@ def table(reader: AlgorithmReader) -> pd.DataFrame:
         rows_here, matches = _matches(reader, layers, position, places, silent)
         rows += rows_here
         leaders = leaders or matches
+    rows += _weights(reader)
     rows += _contrasts(reader, leaders, silent)
-    rows += _verdicts(reader, silent)
+    rows += verdict_rows(reader)
     found = pd.concat([errors, tables.frame(rows)], ignore_index=True)
     known = [c for c in tables.COLUMNS if c in found]
     found["note"] = found["note"].fillna("")
     return found.astype({"k": "Int64"})[[*known, *(c for c in found if c not in known)]]
+
+
+def silences(reader: AlgorithmReader) -> dict[str, str]:
+    """Sites whose readout is no better than a control, and which."""
+    errors = reader.errors()
+    own = errors[errors["control"] == "none"]
+    return {site: note for site, note in zip(own["site"], own["note"], strict=True) if note}
 
 
 def as_control(found: pd.DataFrame) -> pd.DataFrame:
@@ -110,6 +117,17 @@ def _grid_rows(reader: AlgorithmReader, rung: Ladder, match: Match, shared: Row)
     rows = tables.grid(found, axes, **shared, algorithm=rung.family, control="none")
     labels = {k: member.label for k, member in zip(rung.k, rung.members, strict=True)}
     return [{**row, "member": labels[row["k"]]} for row in rows]  # type: ignore[index]
+
+
+def _weights(reader: AlgorithmReader) -> list[Row]:
+    """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
+    layers, rows = torch.cat(reader.weighed, 1), []
+    shared = {"metric": "SimW", "position": "all", "split": "test"}
+    for rung in reader.rivals.ladders:
+        steps = reader.rivals.weights[rung.family]
+        scores = matching.similarity_of_weights(layers, steps)
+        rows += _grid_rows(reader, rung, Match.of(scores, rung.k, reader.settings.draws), shared)
+    return rows
 
 
 def _best_rows(reader: AlgorithmReader, rung: Ladder, match: Match, zero: Scores, position: str) -> list[Row]:
@@ -179,16 +197,20 @@ def _contrast(reader: AlgorithmReader, matches: dict[str, Match], i: int, site: 
     names = tuple(f"{name}({matches[name].best[i]})" for name in (first, second))
     shared = {"position": f"t={reader.context}"}
     try:
-        fit, choosing, test = reader.contrast_rows(site, (first, column[first]), (second, column[second]))
+        pair, random_w = ((first, column[first]), (second, column[second])), reader.rivals.random_w
+        rows = reader.contrast_rows(site, *pair, reader.rivals.at)
+        dealt = None if random_w is None else reader.contrast_rows(site, *pair, random_w)
         config = ContrastConfig(draws=reader.settings.draws)
-        found = contrast.contrast(fit, choosing, test, (names[0], names[1]), config, site)
+        found = contrast.contrast(*rows, (names[0], names[1]), config, site, dealt)
     except UserError as error:
         empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
         return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]
     return [{**shared, **row} for row in found.to_dict("records")]
 
 
-def _verdicts(reader: AlgorithmReader, silent: dict[str, str]) -> list[Row]:
+def verdict_rows(reader: AlgorithmReader) -> list[Row]:
+    """The filter verdict of every site, with what it rests on."""
+    silent = silences(reader)
     asked = reader.questions()
     problems = Problems.of(asked.x, asked.y, (reader.context,))
     labels = torch.cat(reader.labels, 2)

@@ -24,7 +24,7 @@ from interp.develop import algorithm_rows
 from interp.develop.readouts import ReadoutReader, Readouts
 from probes import induced, rivals
 from probes.contrast import Rows
-from probes.filters import FilterConfig
+from probes.filters import VERDICT_FAMILIES, FilterConfig
 from probes.readout import Readout
 from probes.rivals import RIVALS, Ladder
 from tasks import Batch, Task, UserError, algorithms
@@ -40,16 +40,20 @@ class AlgorithmMatch(Readouts):
 
     `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
-    prompts. A family is named only where its filter leaves at most `most_unexplained` of the outputs unexplained and
-    the readout beats its controls. `draws` resamples of prompts an interval.
+    prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
+    filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
+    resamples of prompts an interval.
     """
 
     name: ClassVar[str] = "algorithms"
+    version: ClassVar[int] = 2
+    runs_model: ClassVar[bool] = True
 
     families: tuple[str, ...] = RIVALS
     context: int | None = Field(default=None, ge=1)
     queries: int | None = Field(default=None, ge=2)
     filter_prompts: int = Field(default=256, ge=2)
+    weight_prompts: int = Field(default=32, ge=2)
     most_unexplained: float = Field(default=0.5, gt=0, le=1)
     draws: int = Field(default=300, ge=2)
 
@@ -89,7 +93,8 @@ class AlgorithmMatch(Readouts):
         return 2 * task.d + 2 if self.queries is None else self.queries
 
     def filters(self) -> FilterConfig:
-        return FilterConfig(families=self.families, draws=self.draws)
+        named = tuple(family for family in self.families if family in VERDICT_FAMILIES)
+        return FilterConfig(families=named or VERDICT_FAMILIES, draws=self.draws)
 
 
 def _spread(task: InContextRegression) -> str:
@@ -100,13 +105,17 @@ def _spread(task: InContextRegression) -> str:
 class Rivals:
     """What every model is compared with on these prompts: ladders, and predictions on the test prompts.
 
-    `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them.
+    `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them;
+    `random_w` the same for labels of other prompts' weight vectors (None without weight vectors). `weights` are those
+    of the prompts whose induced weights are taken, at every read that has examples.
     """
 
     ladders: tuple[Ladder, ...]
     predictions: dict[str, Float[Tensor, "step prompt read"]]
     answers: Float[Tensor, "prompt read"]
     at: dict[str, dict[str, Tensor]]
+    random_w: dict[str, dict[str, Tensor]] | None
+    weights: dict[str, Float[Tensor, "step few context d"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +141,11 @@ class _Split:
     def y(self) -> Tensor:
         return torch.cat([batch.y for batch in self.batches]).double()
 
+    def other(self) -> Tensor:
+        """Labels that the next prompt's weight vector gives to these x."""
+        w = torch.cat([batch.w for batch in self.batches]).double().roll(1, 0)
+        return torch.einsum("pnd,pd->pn", self.x().double(), w).nan_to_num()
+
 
 class AlgorithmReader(ReadoutReader):
     """Fits the label's readout of one model and keeps what matching, contrast and filters ask of it."""
@@ -148,6 +162,7 @@ class AlgorithmReader(ReadoutReader):
         self.layers: list[Float[Tensor, "layer prompt read"]] = []
         self.asked: list[Asked] = []
         self.labels: list[Float[Tensor, "set layer prompt"]] = []
+        self.weighed: list[Float[Tensor, "layer prompt read d"]] = []
 
     @property
     def context(self) -> int:
@@ -156,7 +171,15 @@ class AlgorithmReader(ReadoutReader):
     @property
     def position(self) -> int:
         """The token at which `context` examples have been seen."""
-        return self.context if self.task.layout == "merged" else 2 * self.context
+        return self._token(self.context)
+
+    def _token(self, context: int) -> int:
+        return context if self.task.layout == "merged" else 2 * context
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The context lengths with at least one example."""
+        return tuple(t for t in self.task.contexts if t > 0)
 
     @property
     def scale(self) -> float:
@@ -176,6 +199,9 @@ class AlgorithmReader(ReadoutReader):
             missing = self.settings.filter_prompts - sum(len(asked.queries) for asked in self.asked)
             if missing > 0:
                 self._ask(chunk, batch, min(missing, len(batch)))
+            missing = self.settings.weight_prompts - sum(found.shape[1] for found in self.weighed)
+            if missing > 0:
+                self.weighed.append(self._weigh(chunk, batch, min(missing, len(batch))))
 
     def _predict(self, activations: dict[str, Tensor]) -> Float[Tensor, "layer prompt read"]:
         assert isinstance(self.probe, Readout)
@@ -185,29 +211,41 @@ class AlgorithmReader(ReadoutReader):
     def _ask(self, chunk: int, batch: RegressionBatch, count: int) -> None:
         """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
         inputs, y = batch.inputs[:count], batch.y[:count]
-        gen = generator(0, "probe queries", chunk)
-        number = self.settings.asks(self.task)
-        queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
-        probed = induced.probe_inputs(inputs, self.position, queries).flatten(0, 1)
-        outputs = self._run(probed).unflatten(1, (count, number))
+        queries, outputs = self._answers(chunk, batch, count, self.context)
         self.asked.append(Asked(batch.x[:count], y, queries, outputs))
         other = y.roll(1, 0)
-        sets = [self._run(self._relabelled(inputs, labels)) for labels in (y, other, y + other)]
+        sets = [
+            self._run(self._relabelled(inputs, labels), self.position) for labels in (y, other, y + other)
+        ]
         self.labels.append(torch.stack(sets))
+
+    def _answers(self, chunk: int, batch: RegressionBatch, count: int, context: int) -> tuple[Tensor, Tensor]:
+        """Probe queries of the task's own law, and every layer's answers to them after `context` examples."""
+        gen, number = generator(0, "probe queries", chunk), self.settings.asks(self.task)
+        queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
+        position = self._token(context)
+        probed = induced.probe_inputs(batch.inputs[:count, : position + 1], position, queries).flatten(0, 1)
+        return queries, self._run(probed, position).unflatten(1, (count, number))
+
+    def _weigh(self, chunk: int, batch: RegressionBatch, count: int) -> Float[Tensor, "layer prompt read d"]:
+        """Induced weights of every layer at every read that has examples."""
+        found = []
+        for context in self.shown:
+            queries, outputs = self._answers(chunk, batch, count, context)
+            found.append(torch.stack([induced.induced_weights(queries, out).weights for out in outputs]))
+        return torch.stack(found, 2)
 
     def _relabelled(self, inputs: Tensor, labels: Tensor) -> Tensor:
         merged = self.task.layout == "merged"
         places = range(self.context) if merged else range(1, 2 * self.context, 2)
         return induced.relabelled(inputs, list(places), -1 if merged else 0, labels)
 
-    def _run(self, inputs: Float[Tensor, "prompt pos d_in"]) -> Float[Tensor, "layer prompt"]:
+    def _run(self, inputs: Float[Tensor, "prompt pos d_in"], position: int) -> Float[Tensor, "layer prompt"]:
         found = []
-        for part in inputs[:, : self.position + 1].split(PASS):
+        for part in inputs[:, : position + 1].split(PASS):
             with torch.no_grad():
                 _, cache = self.model.run_with_cache(part, names_filter=self.sites)
-            found.append(
-                self._predict({site: cache[site][:, self.position, None] for site in self.sites})[..., 0]
-            )
+            found.append(self._predict({site: cache[site][:, position, None] for site in self.sites})[..., 0])
         return torch.cat(found, 1)
 
     def questions(self) -> Asked:
@@ -227,20 +265,28 @@ class AlgorithmReader(ReadoutReader):
         ladders = tuple(rivals.ladder(tuning, labels, family) for family in self.settings.families)
         problems = Problems.of(test.x(), test.y(), contexts)
         predicted = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
-        at = {name: self._at(split, ladders) for name, split in self.splits.items()}
-        return Rivals(ladders, predicted, test.y()[:, list(contexts)], at)
+        own = {name: self._at(split, ladders, split.y()) for name, split in self.splits.items()}
+        other = {name: self._at(split, ladders, split.other()) for name, split in self.splits.items()}
+        few = self.settings.weight_prompts
+        asked = Problems.of(test.x()[:few], test.y()[:few], self.shown)
+        weights = {rung.family: algorithms.weights(asked, rung.members) for rung in ladders}
+        random_w = other if self.task.target == "linear" else None
+        return Rivals(ladders, predicted, test.y()[:, list(contexts)], own, random_w, weights)
 
-    def _at(self, split: _Split, ladders: tuple[Ladder, ...]) -> dict[str, Tensor]:
-        problems = Problems.of(split.x(), split.y(), (self.context,))
+    def _at(self, split: _Split, ladders: tuple[Ladder, ...], y: Tensor) -> dict[str, Tensor]:
+        problems = Problems.of(split.x(), y, (self.context,))
         found = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
-        label = split.y()[:, self.context, None]
+        label = y[:, self.context, None]
         ols = algorithms.predictions(problems, [Algorithm("ols")])[0]
         return {**found, "nuisance": torch.stack([label, ols], -1)}
 
-    def contrast_rows(self, site: str, first: tuple[str, int], second: tuple[str, int]) -> list[Rows]:
-        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder."""
-        at = self.rivals.at
-        return [
+    def contrast_rows(
+        self, site: str, first: tuple[str, int], second: tuple[str, int], at: dict[str, dict[str, Tensor]]
+    ) -> tuple[Rows, Rows, Rows]:
+        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
+        the rivals' predictions for the prompts' own labels or for those of random w.
+        """
+        fit, choose, test = (
             Rows(
                 torch.cat(split.activations[site]),
                 at[name][first[0]][first[1]],
@@ -248,7 +294,8 @@ class AlgorithmReader(ReadoutReader):
                 at[name]["nuisance"],
             )
             for name, split in self.splits.items()
-        ]
+        )
+        return fit, choose, test
 
     def table(self) -> pd.DataFrame:
         return algorithm_rows.table(self)

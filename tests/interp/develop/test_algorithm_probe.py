@@ -93,6 +93,25 @@ def test_the_slope_over_layers_is_the_planted_one(planted):
     assert slope.note == "over layers 0, 1, 2"
 
 
+def test_induced_weights_are_nearest_the_planted_step(planted):
+    for site, wanted in zip([f"blocks.{i}.hook_resid_post" for i in range(3)], PLANTED, strict=True):
+        rows = values(planted, "SimW", site=site, algorithm="newton")
+        best = rows.loc[rows["value"].idxmax()]
+        assert best["k"] == wanted
+        assert best["value"] > 0.95
+    nothing = values(planted, "SimW", site="blocks.0.hook_resid_pre")["value"]
+    assert nothing.abs().max() < 0.3
+
+
+def test_the_contrast_stands_beside_its_controls(planted):
+    rows = planted[(planted["metric"] == "partial r2") & (planted["site"] == LAST)]
+    by_control = rows.groupby("control")["value"].max()
+    assert by_control["none"] > 0.5
+    assert by_control["shuffled"] < 0.1
+    assert by_control["random w"] < 0.1
+    assert list(matches.contrast_controls(planted)["site"]) == ["L0", "L1", "L2"]
+
+
 def test_a_noisy_stream_before_the_first_block_is_given_nothing(planted):
     embed = values(planted, "filter verdict", site="blocks.0.hook_resid_pre").iloc[0]
     assert embed["algorithm"] == "none"
@@ -111,10 +130,12 @@ def test_newton_is_named_with_its_steps_and_its_slope_is_two(planted):
 
 
 def test_every_step_of_the_grid_and_the_zero_predictor_are_in_the_table(planted):
+    steps = {"gd", "newton", "ridge", "gd++", "cg", "bfgs", "lbfgs"}
     for metric in ("SimE", "relative L2"):
         rows = planted[(planted["metric"] == metric) & (planted["site"] == LAST)]
         assert set(rows["position"]) == {"all", "t<=d", "t>d"}
-        assert set(rows["algorithm"]) == {"gd", "newton", "ridge", "gd++", "cg", "zero"}
+        assert set(rows["algorithm"]) == {*steps, "zero"}
+    assert set(values(planted, "SimW", site=LAST)["algorithm"]) == steps
     zero = planted[(planted["metric"] == "relative L2") & (planted["algorithm"] == "zero")]
     assert zero["value"].to_numpy() == pytest.approx(1.0)
 
@@ -186,7 +207,7 @@ def test_the_tables_of_a_planted_model_show_steps_and_verdict(planted):
     assert shown.loc["embed", "newton"] == "-"
     assert shown.loc["L0", "newton"] == "2 [2-2]"
     assert shown.loc["L0", "filter"].startswith("newton (")
-    assert list(matches.slopes(planted)["algorithm"]) == ["gd", "newton", "gd++", "cg"]
+    assert list(matches.slopes(planted)["algorithm"]) == ["gd", "newton", "gd++", "cg", "bfgs", "lbfgs"]
     assert list(matches.contrasts(planted)["site"]) == ["L0", "L1", "L2"]
 
 
