@@ -55,7 +55,8 @@ class InContextRegression(Task):
     `basis_seed`, or one per prompt. `noise`: standard deviation of the label noise. `prior`: w ~ N(0,
     weight_scale² I), or N(0, weight_scale² Σ^-1) with Σ the trace-normalised covariance. `law`: see
     `tasks.covariates`; `gamma` is (shape, scale) of |x|². `x_scale` multiplies x. `target`: non-linear ones
-    need isotropic normal x; `hidden` is the width of their net.
+    need isotropic normal x; `hidden` is the width of their net; `basis_seed` draws what prompts share (the fixed
+    eigenbasis, the frozen net of target "features").
     """
 
     d: int = Field(default=5, ge=1, le=1024)
@@ -111,7 +112,9 @@ class InContextRegression(Task):
             whitened = (c / s for c, s in zip(self.covariance_eigenvalues, self.spectrum, strict=True))
             lengths = self.covariance_eigenvalues if self.prior == "gaussian" else whitened
             return self.weight_scale**2 * sum(lengths) + self.noise**2
-        return self.weight_scale**2 * targets.second_moment(self.target, self.d, self.x_scale) + self.noise**2
+        frozen = (self.hidden, self.basis_seed) if self.target == "features" else ()
+        moment = targets.second_moment(self.target, self.d, self.x_scale, *frozen)
+        return self.weight_scale**2 * moment + self.noise**2
 
     @property
     def interface(self) -> Interface:
@@ -151,7 +154,7 @@ class InContextRegression(Task):
         self._check(batch)
         basis = self._bases(gen, batch) if basis is None else basis
         x = self.draw_x(gen, basis, self.n + 1)
-        rows, outer = targets.draw(gen, self.target, batch, self.d, self.hidden)
+        rows, outer = targets.draw(gen, self.target, batch, self.d, self.hidden, self.basis_seed)
         return Draws(x, basis, rows, outer, torch.randn(batch, self.n + 1, generator=gen) * self.noise)
 
     def _check(self, batch: int) -> None:

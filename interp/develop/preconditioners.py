@@ -87,7 +87,8 @@ class Preconditioners(Analysis):
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
         """Raises UserError for a model or a task of another kind."""
-        if model.config.kind != "linear" or model.config.attention != "linear":
+        plain = isinstance(model, LinearTransformer) and model.features is None
+        if not plain or model.config.attention != "linear":
             raise UserError("preconditioners are read from models of kind 'linear' with linear attention")
         if not isinstance(task, InContextRegression):
             raise UserError("preconditioners need a regression task")

@@ -72,6 +72,23 @@ def tail(norms: Float[Tensor, " draw"], level: float = 0.95) -> Tail:
     )  # fmt: skip
 
 
+def asymmetry(norms: Float[Tensor, " draw"], level: float = 0.95) -> Interval:
+    """(q95 - median) / (median - q05): above 1 when the upper side is the longer one, 1 for a symmetric law.
+
+    The interval combines those of the three quantiles, each at a third of the error, so it covers at least `level`.
+    Raises UserError for fewer than 100 draws.
+    """
+    if len(norms) < MIN_DRAWS:
+        raise UserError(f"tail indices need at least {MIN_DRAWS} draws, got {len(norms)}")
+    each = 1 - (1 - level) / 3
+    bottom, middle, top = (quantile(norms, q, each) for q in (0.05, 0.5, 0.95))
+    found = (top.value - middle.value) / (middle.value - bottom.value)
+    low = (top.low - middle.high) / (middle.high - bottom.low)
+    high = (top.high - middle.low) / (middle.low - bottom.high)
+    high = high if middle.low > bottom.high else math.inf
+    return Interval(found, low, high, len(norms), "order statistics, Bonferroni")
+
+
 def hill(values: Float[Tensor, " draw"], share: float = HILL_SHARE) -> float:
     """Hill's estimator from the largest `share` of the values: the power of the tail, larger for lighter
     ones.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.models.config import ModelConfig, build_model, parse_model
-    from interp.models.linear_config import LinearConfig
+    from interp.models.linear_config import FeatureLinearConfig, LinearConfig
     from interp.models.lstm_config import LSTMConfig
     from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
     from interp.models.transformer_config import TransformerConfig
@@ -21,11 +21,13 @@ _HOMES = {
     "TransformerConfig": "transformer_config",
     "LSTMConfig": "lstm_config",
     "LinearConfig": "linear_config",
+    "FeatureLinearConfig": "linear_config",
     "TiedAttentionConfig": "single_index_config",
     "IndexNetworkConfig": "single_index_config",
 }
 
 __all__ = [
+    "FeatureLinearConfig",
     "IndexNetworkConfig",
     "LSTMConfig",
     "LinearConfig",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
-from interp.models.linear_config import LinearConfig
+from interp.models.linear_config import FeatureLinearConfig, LinearConfig
 from interp.models.lstm_config import LSTMConfig
 from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
 from interp.models.transformer_config import TransformerConfig
@@ -15,7 +15,12 @@ from tasks.base import Interface, first_problem
 from tasks.errors import UserError
 
 ModelConfig = Annotated[
-    TransformerConfig | LSTMConfig | LinearConfig | TiedAttentionConfig | IndexNetworkConfig,
+    TransformerConfig
+    | LSTMConfig
+    | LinearConfig
+    | FeatureLinearConfig
+    | TiedAttentionConfig
+    | IndexNetworkConfig,
     Field(discriminator="kind"),
 ]
 

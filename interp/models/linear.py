@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from interp._lens import HookPoint
 from interp.models import linear_gram
+from interp.models.feature_map import FeatureMap
 from interp.models.hooked import layer_range, residual
 from interp.models.initialise import draw
-from interp.models.linear_config import LinearConfig
+from interp.models.linear_config import LinearSettings
 from interp.models.surface import LensConfig, LensSurface
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -43,7 +44,7 @@ class LinearAttention(nn.Module):
     hook_z: HookPoint
     hook_result: HookPoint
 
-    def __init__(self, config: LinearConfig, width: int):
+    def __init__(self, config: LinearSettings, width: int):
         super().__init__()
         self.config, self.width = config, width
         d = width - 1
@@ -123,7 +124,7 @@ class LinearBlock(nn.Module):
 
     mlp = None
 
-    def __init__(self, config: LinearConfig, width: int):
+    def __init__(self, config: LinearSettings, width: int):
         super().__init__()
         self.attn = LinearAttention(config, width)
         self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
@@ -142,13 +143,15 @@ class LinearBlock(nn.Module):
 
 class LinearTransformer(LensSurface):
     """L layers of `LinearAttention`; `model(inputs)` is [batch, pos, 1], of which the last position is the
-    answer.
+    answer. `features`, where there is one, maps the tokens before anything else.
     """
 
-    def __init__(self, config: LinearConfig, interface: Interface, seed: int):
+    def __init__(
+        self, config: LinearSettings, interface: Interface, seed: int, features: FeatureMap | None = None
+    ):
         super().__init__()
         self.config, self.interface, width = config, interface, interface.d_in
-        self.hook_embed = HookPoint()
+        self.features, self.hook_embed = features, HookPoint()
         self.blocks = nn.ModuleList(LinearBlock(config, width) for _ in range(config.n_layers))
         readout = torch.zeros(width, 1)
         readout[-1] = -1.0
@@ -163,7 +166,9 @@ class LinearTransformer(LensSurface):
         self.setup()
 
     def _initialise(self, seed: int) -> None:
-        for name, parameter in self.named_parameters():
+        if self.features is not None:
+            self.features.initialise(seed)
+        for name, parameter in self.blocks.named_parameters(prefix="blocks"):
             draw(seed, name, parameter, self.config.init_std)
             if name.endswith("P_full") and not isinstance(self.config.corner, str):
                 with torch.no_grad():
@@ -191,15 +196,23 @@ class LinearTransformer(LensSurface):
         start, stop = layer_range(start_at_layer, stop_at_layer, self.config.n_layers)
         self._check(inputs)
         if start is None and stop is None and self.config.attention == "linear" and not self._hooked():
-            return inputs @ -self.label_rows(inputs)[:, :, None]
-        resid = residual(inputs, self.interface.d_in) if start is not None else self.hook_embed(inputs + 0.0)
+            tokens = self.read_in(inputs)
+            return tokens @ -self.label_rows(tokens)[:, :, None]
+        if start is not None:
+            resid = residual(inputs, self.interface.d_in)
+        else:
+            resid = self.hook_embed(self.read_in(inputs) + 0.0)
         for block in self.blocks[start:stop]:
             resid = block(resid)
         return resid if stop is not None else resid @ self.W_U
 
-    def label_rows(self, inputs: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
-        """t with label slot = t'z after all layers, for every token z of a prompt."""
-        return linear_gram.label_row(linear_gram.walk(inputs, self.weights())[1])
+    def read_in(self, inputs: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        """The tokens that the first layer sees."""
+        return inputs if self.features is None else self.features(inputs)
+
+    def label_rows(self, tokens: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
+        """t with label slot = t'z after all layers, for every token z that the first layer sees."""
+        return linear_gram.label_row(linear_gram.walk(tokens, self.weights())[1])
 
     def weights(self) -> list[tuple[Tensor, Tensor]]:
         """(P, Q) of every layer."""
@@ -213,11 +226,12 @@ class LinearTransformer(LensSurface):
     ) -> Float[Tensor, " batch"]:
         """Squared error with w and the query integrated out (see `linear_gram.averaged_loss`).
 
-        Raises UserError for family "full", whose labels act on each other, and for non-linear attention.
+        Raises UserError for family "full", whose labels act on each other, for non-linear attention, and for a
+        net on features.
         """
-        if self.config.family == "full" or self.config.attention != "linear":
+        if self.config.family == "full" or self.config.attention != "linear" or self.features is not None:
             raise UserError(
-                "averaging over w and the query needs family 'gd' or 'gd++' with linear attention"
+                "averaging over w and the query needs kind 'linear', family 'gd' or 'gd++', linear attention"
             )
         blocks = [(P[:-1, :-1], Q[:-1, :-1]) for P, Q in self.weights()]
         return linear_gram.averaged_loss(x, blocks, prior, covariance)

@@ -1,4 +1,4 @@
-"""Settings of the linear transformer."""
+"""Settings of the linear transformer, on covariates and on trained features of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from interp.models.settings import Dtype, ModelSettings, check_interface, refuse
 from tasks.base import Interface
 
 
-class LinearConfig(ModelSettings):
+class LinearSettings(ModelSettings):
     """Attention layers alone on tokens [x; y], each with a value matrix P and a query-key matrix Q of width
     d + 1.
 
@@ -21,7 +21,6 @@ class LinearConfig(ModelSettings):
     the scores: none, relu, or softmax. Weights start normal with standard deviation `init_std`.
     """
 
-    kind: Literal["linear"] = "linear"
     n_layers: int = Field(ge=1)
     family: Literal["gd", "gd++", "full"] = "gd++"
     attention: Literal["linear", "relu", "softmax"] = "linear"
@@ -35,16 +34,46 @@ class LinearConfig(ModelSettings):
             raise ValueError(f"corner is 1 in family {self.family!r}; only family 'full' trains it")
         return self
 
+    def check(self, interface: Interface, parameters: int) -> None:
+        """Raise UserError for a task without merged tokens [x; y], or a model too large to hold."""
+        if interface.inputs != "continuous" or interface.read_positions != (interface.n_ctx - 1,):
+            self.refuse("reads tokens [x; y] with the query last: use a regression task with layout 'merged'")
+        if interface.d_out != 1 or interface.d_in < 2 or interface.n_ctx < 2:
+            self.refuse("needs covariates, one label and at least one example before the query")
+        check_interface(self, interface, interface.d_in)
+        refuse_too_many(2 * self.n_layers * interface.d_in**2 + parameters, self.n_layers, "the layers")
+
+
+class LinearConfig(LinearSettings):
+    """Linear attention on the covariates as they are."""
+
+    kind: Literal["linear"] = "linear"
+
     def build(self, interface: Interface, seed: int) -> torch.nn.Module:
         """The model of these settings for a task of merged tokens [x; y]. Raises UserError for any other
         task.
         """
         from interp.models.linear import LinearTransformer
 
-        if interface.inputs != "continuous" or interface.read_positions != (interface.n_ctx - 1,):
-            self.refuse("reads tokens [x; y] with the query last: use a regression task with layout 'merged'")
-        if interface.d_out != 1 or interface.d_in < 2 or interface.n_ctx < 2:
-            self.refuse("needs covariates, one label and at least one example before the query")
-        check_interface(self, interface, interface.d_in)
-        refuse_too_many(2 * self.n_layers * interface.d_in**2, self.n_layers, "the layers")
+        self.check(interface, 0)
         return LinearTransformer(self, interface, seed)
+
+
+class FeatureLinearConfig(LinearSettings):
+    """Linear attention on features: a trained ReLU net of width `hidden` maps the covariates first.
+
+    The non-linear variant of Ahn et al. (2310.01082), whose net is 5-30-5.
+    """
+
+    kind: Literal["feature-linear"] = "feature-linear"
+    hidden: int = Field(default=30, ge=1)
+
+    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
+        """The model of these settings for a task of merged tokens [x; y]. Raises UserError for any other
+        task.
+        """
+        from interp.models.feature_map import FeatureMap
+        from interp.models.linear import LinearTransformer
+
+        self.check(interface, 2 * self.hidden * interface.d_in)
+        return LinearTransformer(self, interface, seed, FeatureMap(interface.d_in - 1, self.hidden))

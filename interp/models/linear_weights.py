@@ -25,14 +25,15 @@ class LayerReading:
     closed form.
 
     `squares` is |b_y a_y| and `shifts` |b_x||A_x|, the terms in sum y_i^2 and in sum x_i x_i' that the
-    optimum lacks, both as shares of |n G| (0 at the optimum; infinite where n G is 0). `rank_one` is the
-    share of |n G|^2 in its first singular direction: 1/d for a multiple of the identity, 1 at the rank-one
-    saddle.
+    optimum lacks, and `detour` is |b_x||a_y|, the size of the rank-one product b_x a_y' in n G, which it lacks
+    too; all three as shares of |n G| (0 at the optimum; infinite where n G is 0). `rank_one` is the share of
+    |n G|^2 in its first singular direction: 1/d for a multiple of the identity, 1 where all of G is b_x a_y'.
     """
 
     preconditioner: Float[Tensor, "d d"]
     squares: float
     shifts: float
+    detour: float
     rank_one: float
 
 
@@ -47,6 +48,7 @@ def read_layer(P: Float[Tensor, "width width"], Q: Float[Tensor, "width width"])
         G,
         float(torch.linalg.norm(b_y * a_y) / size),
         float(torch.linalg.norm(b_x) * torch.linalg.norm(A_x) / size),
+        float(torch.linalg.norm(b_x) * torch.linalg.norm(a_y) / size),
         float(singular[0] / singular.sum()),
     )
 

@@ -13,12 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from interp.develop.tails import Tail, asymmetry
 from interp.run import Run
+from interp.studies import linear_attention_deep as depths
+from interp.studies import linear_attention_paths as curves
 from interp.studies import linear_attention_runs as runs
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_attention_claims import CLAIMS
 from interp.studies.linear_attention_runs import Sizes
 from interp.studies.linear_nets import Bench, Say
+from probes.stats import share
 from tasks.regression import InContextRegression
 
 NAME = "linear-attention"
@@ -30,7 +36,7 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
     bench, sizes = Bench(NAME, scale, out, chosen, say), runs.SIZES[scale]
     rows: list[Row] = []
-    for part in (lemma, deep, gaps, conditions, paths, tails, depth, softmax):
+    for part in (lemma, deep, gaps, conditions, paths, tails, depth, softmax, features):
         say(f"{NAME}: {part.__name__}")
         rows += part(bench, sizes)
     return Ledger(NAME, scale, chosen, tuple(rows))
@@ -40,7 +46,7 @@ def lemma(bench: Bench, sizes: Sizes) -> list[Row]:
     """Lemma 1, the largest error over the seeds."""
     return [
         bench.exact(
-            CLAIMS[f"lemma-{dtype}"], max(runs.lemma_error(dtype, seed) for seed in bench.seeds),
+            CLAIMS[f"lemma-{dtype}"], max(depths.lemma_error(dtype, seed) for seed in bench.seeds),
             arm="random A, three layers", budget=f"256 prompts, {len(bench.seeds)} seeds",
         )
         for dtype in ("float32", "float64")
@@ -55,44 +61,68 @@ ROTATED = InContextRegression(
 
 def deep(bench: Bench, sizes: Sizes) -> list[Row]:
     """Nets of two and three layers at their minimum under the averaged loss."""
+    plain = runs.SETTINGS["S1"].task
     words: dict[str, Any] = {
         "arm": "best of starts, L-BFGS on the averaged loss",
-        "budget": f"{sizes.spectra} prompts (GD++ a quarter), {sizes.restarts} starts a seed",
+        "budget": f"{sizes.spectra} prompts (GD++ a quarter); starts a seed {sizes.restarts}, GD++ "
+        f"{sizes.starts} random and {sizes.starts} scalar",
     }
-    plain = runs.SETTINGS["S1"].task
 
-    def fits(task: InContextRegression, layers: int, flatten: bool, fixed_b: bool = False) -> list[runs.Deep]:
-        starts = [range(100 * s, 100 * s + sizes.restarts) for s in bench.seeds]
+    def fits(
+        task: InContextRegression, layers: int, flatten: bool, fixed_b: bool = False
+    ) -> list[depths.Deep]:
+        many = flatten and not fixed_b
+        starts = [range(100 * s, 100 * s + (sizes.starts if many else sizes.restarts)) for s in bench.seeds]
+        kinds: tuple[depths.Start, ...] = ("random", "scalar") if many else ("random",)
         prompts = sizes.spectra // 4 if flatten else sizes.spectra
-        return [runs.deep_fit(task, layers, flatten, s, prompts, fixed_b) for s in starts]
+        return [depths.deep_fit(task, layers, flatten, s, prompts, fixed_b, kinds) for s in starts]
 
     found = {(n, f): fits(plain, n, f) for n in (2, 3) for f in (False, True)}
     rotated = fits(ROTATED, 3, False)
     ratio = {key: [net.loss / net.floor for net in nets] for key, nets in found.items()}
-    worst = [
-        max(abs(a / b - 1) for a, b in zip(sorted(net.steps), net.optimum.steps, strict=True))
-        for net in found[3, False]
-    ]
-    cut = [
-        runs.without_flattening(net, plain, sizes.spectra, s)
-        for net, s in zip(found[3, True], bench.seeds, strict=True)
-    ]
+    refitted = _refit(fits(plain, 3, True, fixed_b=True), found[3, False])
     return [
         *(
             bench.row(CLAIMS[f"{'gd++' if f else 'gd'}-{n}"], ratio[n, f], scale="log", **words)
             for n, f in found
         ),
-        bench.row(CLAIMS["gold-steps"], worst, **words),
+        *_basins(bench, sizes, found[3, True]),
+        bench.row(CLAIMS["gold-steps"], [_worst_step(net) for net in found[3, False]], **words),
         bench.row(CLAIMS["rotated-whitened"], [max(net.distances(white=True)) for net in rotated], **words),
         bench.row(CLAIMS["rotated-raw"], [min(net.distances(white=False)) for net in rotated], **words),
-        bench.row(CLAIMS["ablation"], cut, scale="log", **words),
-        bench.row(
-            CLAIMS["refit"], _refit(fits(plain, 3, True, fixed_b=True), found[3, False]), scale="log", **words
-        ),
+        bench.row(CLAIMS["ablation"], _cut(bench, sizes, found[3, True]), scale="log", **words),
+        bench.row(CLAIMS["refit"], refitted, scale="log", **words),
     ]
 
 
-def _refit(without: list[runs.Deep], descent: list[runs.Deep]) -> list[float]:
+def _basins(bench: Bench, sizes: Sizes, nets: list[depths.Deep]) -> list[Row]:
+    """Which share of each kind of start ends within 5% of the floor."""
+    rows = []
+    for kind in ("random", "scalar"):
+        ends = [end for net in nets for end in net.starts[kind]]
+        shown = ", ".join(f"{end:.2f}" for end in sorted(ends))
+        rows.append(
+            bench.row(
+                CLAIMS[f"basins-{kind}"], share(sum(end < 1.05 for end in ends), len(ends)),
+                arm="three layers, L-BFGS", budget=f"{len(ends)} starts, {sizes.spectra // 4} prompts",
+                note=f"loss / floor of the starts: {shown}; n counts starts",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _worst_step(net: depths.Deep) -> float:
+    pairs = zip(sorted(net.steps), net.optimum.steps, strict=True)
+    return max(abs(a / b - 1) for a, b in pairs)
+
+
+def _cut(bench: Bench, sizes: Sizes, nets: list[depths.Deep]) -> list[float]:
+    plain = runs.SETTINGS["S1"].task
+    pairs = zip(nets, bench.seeds, strict=True)
+    return [depths.without_flattening(net, plain, sizes.spectra, s) for net, s in pairs]
+
+
+def _refit(without: list[depths.Deep], descent: list[depths.Deep]) -> list[float]:
     """Loss of the nets refitted with B = 0 over the floor of descent on the same prompts."""
     return [a.loss / b.floor for a, b in zip(without, descent, strict=True)]
 
@@ -100,9 +130,16 @@ def _refit(without: list[runs.Deep], descent: list[runs.Deep]) -> list[float]:
 def _gap(
     bench: Bench, sizes: Sizes, name: str, *, above: str = "sgd", below: str = "adam", **model
 ) -> list[float]:
-    """Final loss of one optimiser over another's, seed by seed."""
+    """Final loss of one optimiser over another's, seed by seed; 0, infinite or NaN where an arm diverged."""
     arms = [runs.arm(bench, sizes, name, optimiser, **model) for optimiser in (above, below)]
     return [runs.final_loss(a) / runs.final_loss(b) for a, b in zip(*arms, strict=True)]
+
+
+def _rates(bench: Bench, sizes: Sizes, name: str, **model) -> str:
+    """The learning rates of both optimisers, in words."""
+    arms = {o: runs.arm(bench, sizes, name, o, **model)[0] for o in ("sgd", "adam")}
+    unit = runs.label_variance(arms["sgd"])
+    return f"{arms['sgd'].config.train.lr / unit:g}/{arms['adam'].config.train.lr:g}"
 
 
 def gaps(bench: Bench, sizes: Sizes) -> list[Row]:
@@ -111,20 +148,16 @@ def gaps(bench: Bench, sizes: Sizes) -> list[Row]:
         "arm": "three layers, gd++ family",
         "budget": f"{sizes.steps} steps of 1000 prompts",
     }
-    rows = [
-        bench.row(CLAIMS[f"gap-{name}"], _gap(bench, sizes, name), scale="log", **words)
-        for name in runs.SETTINGS
-    ]
     return [
-        *rows,
-        bench.row(CLAIMS["gap-sign"], _gap(bench, sizes, "S1", below="sign"), scale="log", **words),
+        *(bench.ratios(CLAIMS[f"gap-{name}"], _gap(bench, sizes, name), **words) for name in runs.LINEAR),
+        bench.ratios(CLAIMS["gap-sign"], _gap(bench, sizes, "S1", below="sign"), **words),
     ]
 
 
 def _condition_ratio(bench: Bench, sizes: Sizes, name: str, step: int) -> list[float]:
     sgd, adam = (runs.arm(bench, sizes, name, optimiser) for optimiser in ("sgd", "adam"))
     return [
-        runs.robust_condition(a, step) / runs.robust_condition(b, step)
+        curves.robust_condition(a, step) / curves.robust_condition(b, step)
         for a, b in zip(sgd, adam, strict=True)
     ]
 
@@ -142,7 +175,7 @@ def conditions(bench: Bench, sizes: Sizes) -> list[Row]:
 
 
 def _median_smoothness(run: Run) -> float:
-    return float(runs.path(run)["directional smoothness"].median())
+    return float(curves.path(run)["directional smoothness"].median())
 
 
 def _smoothness_ratio(arms: list[list[Run]]) -> list[float]:
@@ -153,7 +186,7 @@ def paths(bench: Bench, sizes: Sizes) -> list[Row]:
     """Directional smoothness of both paths, and how it goes with the gradient along Adam's."""
     arms = [runs.arm(bench, sizes, "S1", optimiser) for optimiser in ("sgd", "adam")]
     words: dict[str, Any] = {"arm": "S1", "budget": f"one true step in {runs.EVERY}, 1000 fixed prompts"}
-    fits = [runs.path_fit(run) for run in arms[1]]
+    fits = [curves.path_fit(run) for run in arms[1]]
     note = f"slopes {', '.join(f'{f.slope:.2f}' for f in fits)}"
     note += f"; negative curvature at {sum(f.negative for f in fits)} steps"
     return [
@@ -162,9 +195,14 @@ def paths(bench: Bench, sizes: Sizes) -> list[Row]:
     ]
 
 
+def _noise(bench: Bench, name: str, draws: int, batch: int, **model) -> Tail:
+    setting = runs.SETTINGS[name]
+    return curves.noise(bench.seeds[0], setting, runs.net_of(name, **model), draws=draws, batch=batch)
+
+
 def tails(bench: Bench, sizes: Sizes) -> list[Row]:
     """Tails of the gradient noise at the start, between settings and between depths."""
-    found = {name: runs.noise(bench, name, draws=sizes.noise_draws, batch=1000) for name in runs.SETTINGS}
+    found = {name: _noise(bench, name, sizes.noise_draws, 1000) for name in runs.LINEAR}
     index = {name: one.q99_over_median.value for name, one in found.items()}
     words: dict[str, Any] = {
         "arm": "first seed's start, n counts draws",
@@ -172,48 +210,86 @@ def tails(bench: Bench, sizes: Sizes) -> list[Row]:
     }
     rows = [
         bench.row(
-            CLAIMS[f"noise-{name}"], runs.tail_ratio(found[name], found["S1"]),
+            CLAIMS[f"noise-{name}"], curves.tail_ratio(found[name], found["S1"]),
             note=f"q99/median {index[name]:.2f} against {index['S1']:.2f}", **words,
         )
         for name in ("sphere", "S2", "S3")
     ]  # fmt: skip
     draws = 4 * sizes.noise_draws
-    shallow, deepest = (runs.noise(bench, "S1", draws=draws, batch=50, layers=n) for n in (2, 8))
+    shallow, deepest = (_noise(bench, "S1", draws, 50, layers=n) for n in (2, 8))
     words = {"arm": "first seed's start, n counts draws", "budget": f"{draws} batches of 50"}
-    return [*rows, bench.row(CLAIMS["noise-depth"], runs.tail_ratio(deepest, shallow), **words)]
+    return [*rows, bench.row(CLAIMS["noise-depth"], curves.tail_ratio(deepest, shallow), **words)]
 
 
 def depth(bench: Bench, sizes: Sizes) -> list[Row]:
-    """Slope of the log loss ratio on log depth, seed by seed."""
+    """Slope of the log loss ratio on log depth, seed by seed; learning rates are searched at every depth."""
     layers = (2, 4, 6, 8)
-    ratios = [_gap(bench, sizes, "S1", layers=n) for n in layers]
-    x = [math.log(n) for n in layers]
-    centre = sum(x) / len(x)
-    slopes = [
-        sum((a - centre) * math.log(r[seed]) for a, r in zip(x, ratios, strict=True))
-        / sum((a - centre) ** 2 for a in x)
-        for seed in range(len(bench.seeds))
-    ]
-    means = ", ".join(
-        f"L={n}: {math.exp(sum(map(math.log, r)) / len(r)):.2f}" for n, r in zip(layers, ratios, strict=True)
+    ratios = {n: _gap(bench, sizes, "S1", layers=n) for n in layers}
+    slopes = [_log_slope(layers, [ratios[n][k] for n in layers]) for k in range(len(bench.seeds))]
+    note = "ratio and rates SGD/Adam " + "; ".join(
+        f"L={n}: {_geometric(ratios[n]):.2f} at {_rates(bench, sizes, 'S1', layers=n)}" for n in layers
     )
-    return [bench.row(CLAIMS["depth-gap"], slopes, arm="S1", budget=f"{sizes.depth_steps} steps", note=means)]
+    budget = f"{sizes.depth_steps} steps, rates the best of a grid"
+    return [bench.values(CLAIMS["depth-gap"], slopes, arm="S1", budget=budget, note=note)]
+
+
+def _geometric(values: Sequence[float]) -> float:
+    finite = [math.log(v) for v in values if 0 < v < math.inf]
+    return math.exp(sum(finite) / len(finite)) if finite else math.nan
+
+
+def _log_slope(x: Sequence[int], y: Sequence[float]) -> float:
+    """Least-squares slope of log y on log x; NaN where a y is 0, infinite or no number."""
+    if not all(0 < v < math.inf for v in y):
+        return math.nan
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def softmax(bench: Bench, sizes: Sizes) -> list[Row]:
-    """The same instruments on softmax attention with the same weights."""
+    """The same instruments on softmax attention with the same weights; learning rates are searched."""
     arms = [runs.arm(bench, sizes, "S1", optimiser, attention="softmax") for optimiser in ("sgd", "adam")]
     words: dict[str, Any] = {
         "arm": "S1, softmax, three layers",
-        "budget": f"{sizes.softmax_steps} steps of 1000 prompts",
+        "budget": f"{sizes.softmax_steps} steps of 1000 prompts, rates the best of a grid",
     }
-    linear, soft = (
-        runs.noise(bench, "S1", draws=sizes.noise_draws // 4, batch=1000, attention=kind)
-        for kind in ("linear", "softmax")
-    )
+    draws = max(sizes.noise_draws // 4, 200)
+    linear, soft = (_noise(bench, "S1", draws, 1000, attention=kind) for kind in ("linear", "softmax"))
+    ends = [sum(map(runs.final_loss, arm)) / len(arm) for arm in arms]
+    note = f"rates SGD/Adam {_rates(bench, sizes, 'S1', attention='softmax')}; mean losses {ends[0]:.3g}/{ends[1]:.3g}"
+    fits = [curves.path_fit(run).correlation for run in arms[1]]
     return [
-        bench.row(CLAIMS["softmax-gap"], _gap(bench, sizes, "S1", attention="softmax"), scale="log", **words),
+        bench.ratios(
+            CLAIMS["softmax-gap"], _gap(bench, sizes, "S1", attention="softmax"), note=note, **words
+        ),
         bench.row(CLAIMS["softmax-smoothness"], _smoothness_ratio(arms), scale="log", **words),
-        bench.row(CLAIMS["softmax-l0-l1"], [runs.path_fit(run).correlation for run in arms[1]], **words),
-        bench.row(CLAIMS["softmax-noise"], runs.tail_ratio(soft, linear), **words),
-    ]
+        bench.row(CLAIMS["softmax-l0-l1"], fits, **words),
+        bench.row(
+            CLAIMS["softmax-noise"], curves.tail_ratio(soft, linear), arm="first seed's start, n counts draws",
+            budget=f"{draws} batches of 1000",
+        ),
+    ]  # fmt: skip
+
+
+def features(bench: Bench, sizes: Sizes) -> list[Row]:
+    """The non-linear variant: targets linear in a frozen net, a trained net before full linear attention."""
+    arms = [runs.arm(bench, sizes, "mlp", optimiser) for optimiser in ("sgd", "adam")]
+    words: dict[str, Any] = {
+        "arm": "ReLU net 5-30-5, three full layers",
+        "budget": f"{sizes.mlp_steps} steps of 2000 prompts",
+    }
+    draws = max(sizes.noise_draws // 4, 200)
+    setting = runs.SETTINGS["mlp"]
+    lengths = curves.noise_lengths(bench.seeds[0], setting, runs.FEATURES, draws=draws, batch=1000)
+    ends = [_geometric([runs.final_loss(run) for run in arm]) for arm in arms]
+    return [
+        bench.ratios(
+            CLAIMS["mlp-gap"], _gap(bench, sizes, "mlp"), note=f"losses {ends[0]:.3g}/{ends[1]:.3g}", **words
+        ),
+        bench.row(
+            CLAIMS["mlp-condition"], _condition_ratio(bench, sizes, "mlp", 750), scale="log", **words
+        ),
+        bench.row(
+            CLAIMS["mlp-noise"], asymmetry(lengths), arm="first seed's start, n counts draws",
+            budget=f"{draws} batches of 1000",
+        ),
+    ]  # fmt: skip

@@ -59,6 +59,22 @@ CLAIMS = {
             "loss / floor",
         ),
         Claim(
+            "basins-random",
+            "Small random starts of three GD++ layers reach the floor",
+            f"{C} Fig. 4",
+            "one plateau in 5 runs (plot)",
+            Criterion.above(0.5),
+            "share of starts within 5% of the floor",
+        ),
+        Claim(
+            "basins-scalar",
+            "Starts around multiples of the identity reach it",
+            "this project",
+            "none stated",
+            Criterion.above(0.5),
+            "share of starts within 5% of the floor",
+        ),
+        Claim(
             "gold-steps",
             "The step sizes of three layers are those of the scalar optimum, in any order",
             f"{C} Fig. 2",
@@ -265,6 +281,30 @@ CLAIMS = {
             "none stated",
             Criterion.above(0.8),
             "ratio of q99/median",
+        ),
+        Claim(
+            "mlp-gap",
+            "Targets through a frozen ReLU net, learned features: Adam ends below SGD",
+            f"{B} appendix",
+            "18 (log losses -7.5 and -4.6)",
+            Criterion.above(1.0),
+            "loss ratio",
+        ),
+        Claim(
+            "mlp-condition",
+            "and the robust condition number is larger along SGD (step 750)",
+            f"{B} appendix",
+            "5.41 (sd 3.96)",
+            Criterion.above(1.0),
+            "R_SGD / R_Adam",
+        ),
+        Claim(
+            "mlp-noise",
+            "and the gradient noise at the start is skewed to the right",
+            f"{B} appendix",
+            "right-skewed (QQ plot)",
+            Criterion.above(1.0),
+            "(q95 - median) / (median - q05)",
         ),
     )
 }

@@ -4,7 +4,9 @@ ledger rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -19,11 +21,11 @@ from interp.develop.curvature import Objective
 from interp.develop.preconditioners import task_covariance
 from interp.models import build_model
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearConfig
+from interp.models.linear_config import LinearSettings
 from interp.models.linear_weights import read_model
 from interp.run import Run, load
 from interp.studies.ledger import Claim, Row
-from interp.train import train
+from interp.train import Diverged, train
 from interp.train.config import TrainConfig
 from probes import stats
 from probes.stats import Interval
@@ -35,13 +37,14 @@ Say = Callable[[str], None]
 
 
 def trained(config: RunConfig, out: Path, name: str) -> Run:
-    """The run of a configuration under `out`: trained now, gone on with, or found finished."""
-    train(config, out / name)
+    """The run of a configuration under `out`: trained now, gone on with, or found finished (or diverged)."""
+    with suppress(Diverged):
+        train(config, out / name)
     return load(out / name)
 
 
 def run_config(
-    task: InContextRegression, model: LinearConfig, seed: int, settings: Mapping[str, object]
+    task: InContextRegression, model: LinearSettings, seed: int, settings: Mapping[str, object]
 ) -> RunConfig:
     """A run of a study: what training says beyond `settings` is what the toolkit's defaults say."""
     return RunConfig.model_validate(
@@ -152,6 +155,29 @@ class Bench:
             made.value, made.low, made.high, made.n, arm=arm, budget=budget, command=self.command,
             note="; ".join(part for part in (note, method) if part),
         )  # fmt: skip
+
+    def values(
+        self, claim: Claim, found: Sequence[float], *, arm: str, budget: str, note: str = "",
+        scale: stats.Scale = "linear",
+    ) -> Row:  # fmt: skip
+        """As `row`, for values that may be missing (0 or infinite under a log scale, NaN) because a run diverged.
+
+        Those seeds are left out and counted in the note, and the row has no interval, so that it is at best partly
+        reproduced; with fewer than two values left it has no value.
+        """
+        kept = [v for v in found if math.isfinite(v) and (scale == "linear" or v > 0)]
+        if len(kept) == len(found):
+            return self.row(claim, found, arm=arm, budget=budget, note=note, scale=scale)
+        value = stats.student(kept, scale).value if len(kept) > 1 else math.nan
+        lost = f"{len(found) - len(kept)} of {len(found)} seeds left out: a run of theirs diverged"
+        return self.row(
+            claim, Interval(value, math.nan, math.nan, len(kept), "no interval"), arm=arm, budget=budget,
+            note="; ".join(part for part in (note, lost) if part),
+        )  # fmt: skip
+
+    def ratios(self, claim: Claim, found: Sequence[float], *, arm: str, budget: str, note: str = "") -> Row:
+        """`values` on a log scale."""
+        return self.values(claim, found, arm=arm, budget=budget, note=note, scale="log")
 
     def exact(self, claim: Claim, value: float, *, arm: str, budget: str, note: str = "") -> Row:
         """A row of a figure without sampling error (a worst case over stated inputs, an identity)."""

@@ -32,7 +32,6 @@ from tasks.theory import linear
 NAME = "one-step-gd"
 SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
 SPECTRUM = (3.0, 1.0, 0.5, 0.25, 2.0)
-STUCK = 0.2  # excess over the optimal loss at which a run has not found the optimum
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
     """The study at a scale; its runs stay in `out` and are reused. `seeds` default to 3 (quick) or 6."""
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
     bench, budget = Bench(NAME, scale, out, chosen, say), BUDGETS[scale]
+    from interp.studies.one_step_gd_saddle import saddle
+
     rows: list[Row] = []
     for part in (monte_carlo, descent, full_family, anisotropic, gradient_flow, sweep, targets, saddle):
         say(f"{NAME}: {part.__name__.replace('_', ' ')}")
@@ -281,20 +282,3 @@ def targets(bench: Bench, budget: Budget) -> list[Row]:
         text = f"{2 * budget.fit_prompts} prompts a seed"
         rows.append(bench.row(CLAIMS[claim], found, arm="gd family, L-BFGS", budget=text))
     return rows
-
-
-def saddle(bench: Bench, budget: Budget) -> list[Row]:
-    """The trap: with a random corner some runs settle near b_y = 0, where G_eff = b_x a_y' has rank one."""
-    starts = range(2 * len(bench.seeds))
-    readings = [reading(full_run(bench, budget, ANISOTROPIC, TRAPPED, "trap", seed)) for seed in starts]
-    stuck = [r for r in readings if excess_share(r.preconditioner / 20, ANISOTROPIC) > STUCK]
-    words: dict[str, Any] = {
-        "arm": "full family, random corner, Adam",
-        "budget": f"{budget.full_steps} steps, {len(starts)} starts",
-    }
-    if not stuck:
-        return [
-            CLAIMS["saddle"].not_testable(would_need="more starts: none was stuck", command=bench.command)
-        ]
-    note = f"{len(stuck)} of {len(starts)} starts stuck (excess over {STUCK:.0%}); mean over those"
-    return [bench.row(CLAIMS["saddle"], [r.rank_one for r in stuck], note=note, **words)]

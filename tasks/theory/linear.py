@@ -82,6 +82,19 @@ def excess_loss(G: Float[Tensor, "d d"], law: RegressionLaw, n: int) -> float:
     return float(torch.trace(law.covariance @ off.T @ label_moment(law, n) @ off))
 
 
+def rank_excess(law: RegressionLaw, n: int, rank: int) -> float:
+    """The smallest excess loss that any preconditioner of at most `rank` has: singular values beyond it of
+    E^1/2 G* S^1/2, squared and summed (Eckart and Young). 0 from rank d on.
+    """
+    weighted = _root(label_moment(law, n)) @ optimal_preconditioner(law, n) @ _root(law.covariance)
+    return float(torch.linalg.svdvals(weighted)[rank:].square().sum())
+
+
+def _root(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    values, U = torch.linalg.eigh(matrix)
+    return U @ torch.diag(values.clamp(min=0).sqrt()) @ U.T
+
+
 def isotropic_step(n: int, d: int, noise_variance: float = 0.0, prior_variance: float = 1.0) -> float:
     """eta* = 1 / (n + d + 1 + s2/t2): one step of gradient descent from zero. A, Theorem 1.
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import InContextRegression, UserError, build
+from tasks import InContextRegression, UserError, build, targets
 
 ARMS = [
     {},
@@ -236,3 +236,18 @@ def test_batch_travels_as_one():
     batch = InContextRegression(noise=0.1).sample(0, "test", 0, 8)
     assert len(batch.select(torch.tensor([1, 3]))) == 2
     assert all(getattr(batch.double(), f.name).dtype == torch.float64 for f in dataclasses.fields(batch))
+
+
+def test_targets_of_one_frozen_net():
+    """Labels are linear in the same features in every prompt of a seed; their variance is known in closed form."""
+    task = InContextRegression(d=5, n=20, target="features", hidden=10, basis_seed=3, layout="merged")
+    batch = task.sample(0, "x", 0, 40_000)
+    assert float((batch.clean**2).mean()) == pytest.approx(task.label_variance, rel=0.02)
+    U, V = targets.frozen_net(3, 5, 10)
+    phi = torch.relu(batch.x[:50].double() @ U.double().T) @ V.double().T
+    fit = torch.linalg.lstsq(phi, batch.clean[:50, :, None].double()).solution
+    torch.testing.assert_close((phi @ fit)[..., 0], batch.clean[:50].double(), rtol=1e-4, atol=1e-4)
+    other = task.model_copy(update={"basis_seed": 4})
+    assert not torch.equal(other.sample(0, "x", 0, 4).clean, task.sample(0, "x", 0, 4).clean)
+    with pytest.raises(UserError, match="no closed-form Bayes answer"):
+        task.floor()

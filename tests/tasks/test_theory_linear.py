@@ -268,3 +268,18 @@ def test_a_second_layer_of_flattening_has_a_better_basin_than_the_published_one(
     assert float(published) == pytest.approx(0.0872, rel=0.03)
     found = linear_depth.depth_optimum(covariates, 2, flatten=True)
     assert found.loss + 4 * found.se < 0.8 * float(published)
+
+
+def test_the_best_preconditioner_of_a_rank() -> None:
+    """Against a search over factors: no rank-one G is better, and the best one is reached."""
+    law = linear.RegressionLaw(torch.diag(torch.tensor([3.0, 1.0, 0.5])).double(), torch.eye(3).double(), 0.2)
+    assert linear.rank_excess(law, 10, 3) == pytest.approx(0, abs=1e-12)
+    E, S, best = linear.label_moment(law, 10), law.covariance, linear.optimal_preconditioner(law, 10)
+    gen, found = torch.Generator().manual_seed(0), []
+    for _ in range(4):
+        u, v = torch.randn(2, 3, generator=gen, dtype=torch.float64)
+        for _ in range(200):  # exact least squares in u, then in v
+            u = torch.linalg.solve(E * (v @ S @ v), E @ best @ S @ v)
+            v = torch.linalg.solve(S * (u @ E @ u), S @ best.T @ E @ u)
+        found.append(linear.excess_loss(torch.outer(u, v), law, 10))
+    assert min(found) == pytest.approx(linear.rank_excess(law, 10, 1), rel=1e-6)

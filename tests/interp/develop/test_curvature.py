@@ -184,3 +184,17 @@ def test_gradient_noise_has_the_scale_of_its_batch() -> None:
     one = curvature.Objective(model, task, objective.batch.select(slice(3, 4)))
     torch.testing.assert_close(each[3], (one.gradient(w) - reference).norm().detach())
     assert float(each.square().mean() / small.square().mean()) == pytest.approx(50, rel=0.3)
+
+
+def test_asymmetry_covers_the_truth_and_sees_no_skew_in_a_normal() -> None:
+    truth = (math.log(20) - math.log(2)) / (math.log(2) - math.log(1 / 0.95))
+    gen, inside, silent = torch.Generator().manual_seed(0), 0, 0
+    for _ in range(100):
+        found = tails.asymmetry(torch.empty(500, dtype=torch.float64).exponential_(generator=gen))
+        inside += found.low < truth < found.high
+        even = tails.asymmetry(torch.randn(500, generator=gen, dtype=torch.float64) + 10)
+        silent += even.low < 1 < even.high
+    assert inside >= 93
+    assert silent >= 93
+    with pytest.raises(UserError, match="at least 100"):
+        tails.asymmetry(torch.ones(50))

@@ -8,7 +8,7 @@ import torch
 from interp._lens import ActivationCache
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearConfig
+from interp.models.linear_config import FeatureLinearConfig, LinearConfig
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 from tasks.theory import linear, linear_depth
@@ -198,3 +198,30 @@ def test_gram_matrices_of_the_walk_are_those_of_the_tokens() -> None:
     grams, _ = linear_gram.walk(inputs, model.weights())
     for index, found in enumerate(grams):
         torch.testing.assert_close(found, linear_gram.gram(cache[f"blocks.{index}.hook_resid_pre"]))
+
+
+def features(dtype: str = "float64", seed: int = 0) -> LinearTransformer:
+    config = FeatureLinearConfig(n_layers=3, family="full", init_std=0.1, dtype=dtype, hidden=30)
+    return config.build(TASK.interface, seed)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_features_take_both_forms(dtype: str, bound: float) -> None:
+    """The fast form is the hooked one, and both are linear attention on the features of every token."""
+    model = features(dtype)
+    inputs = TASK.sample(0, "x", 0, 64).inputs.to(getattr(torch, dtype))
+    hooked, cache = model.run_with_cache(inputs)
+    assert (model(inputs)[:, -1] - hooked[:, -1]).abs().max() < bound * hooked[:, -1].abs().max()
+    assert cache["features.hook_post"].shape == (64, 21, 30)
+    torch.testing.assert_close(cache["hook_embed"][..., -1], inputs[..., -1])
+    plain = LinearConfig(n_layers=3, family="full", init_std=0.1, dtype=dtype).build(TASK.interface, 0)
+    torch.testing.assert_close(plain(cache["hook_embed"])[:, -1], hooked[:, -1], rtol=1e-4, atol=1e-6)
+
+
+def test_features_refuse_what_needs_bare_covariates() -> None:
+    with pytest.raises(UserError, match="kind 'linear'"):
+        features().averaged_loss(
+            TASK.sample(0, "x", 0, 4).double().x[:, :-1], torch.eye(5).double(), torch.eye(5).double()
+        )
+    with pytest.raises(UserError, match="merged"):
+        FeatureLinearConfig(n_layers=1).build(InContextRegression(d=5, n=20).interface, 0)

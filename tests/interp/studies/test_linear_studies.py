@@ -7,7 +7,16 @@ import torch
 
 from interp.config import configure
 from interp.models.linear_weights import relative_error
-from interp.studies import STUDIES, linear_attention, linear_attention_runs, linear_nets, one_step_gd
+from interp.studies import (
+    STUDIES,
+    linear_attention,
+    linear_attention_deep,
+    linear_attention_paths,
+    linear_attention_runs,
+    linear_nets,
+    one_step_gd,
+    one_step_gd_saddle,
+)
 from interp.studies.linear_attention_claims import CLAIMS as LANDSCAPE
 from interp.studies.one_step_gd_claims import CLAIMS as ONE_STEP
 from tasks.errors import UserError
@@ -98,13 +107,13 @@ def test_gradient_flow_balances(bench: linear_nets.Bench) -> None:
 
 
 def test_lemma_rows() -> None:
-    assert 0 < linear_attention_runs.lemma_error("float32", 0) < 1e-5
-    assert 0 < linear_attention_runs.lemma_error("float64", 0) < 1e-10
+    assert 0 < linear_attention_deep.lemma_error("float32", 0) < 1e-5
+    assert 0 < linear_attention_deep.lemma_error("float64", 0) < 1e-10
 
 
 def test_deep_nets_reach_the_floor_of_descent() -> None:
     task = linear_attention_runs.SETTINGS["S1"].task
-    deep = linear_attention_runs.deep_fit(task, 2, False, [0], 1500)
+    deep = linear_attention_deep.deep_fit(task, 2, False, [0], 1500)
     assert deep.loss / deep.floor < 1.06
     assert sorted(deep.steps) == pytest.approx(deep.optimum.steps, rel=0.05)
     assert max(deep.distances(white=True)) < 0.15
@@ -113,9 +122,50 @@ def test_deep_nets_reach_the_floor_of_descent() -> None:
 def test_paths_of_a_run_hold_true_steps(tmp_path) -> None:
     bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
     run = linear_attention_runs.run_of(bench, "S1", "sgd", linear_attention_runs.model_of(1), 0, 150)
-    found = linear_attention_runs.path(run)
+    found = linear_attention_paths.path(run)
     assert list(found.index) == [0, 50, 100]
     assert (found["gradient norm"] > 0).all()
     assert run.config.train.lr == pytest.approx(0.02 * 5)
     assert run.config.train.clip == pytest.approx(1 / 5)
     assert linear_attention_runs.final_loss(run) < 5
+
+
+def test_a_diverged_seed_is_left_out_and_counted(bench: linear_nets.Bench) -> None:
+    claim, words = LANDSCAPE["gap-S1"], {"arm": "a", "budget": "b"}
+    row = bench.ratios(claim, [10.0, float("inf"), 10.0], **words)
+    assert (row.value, row.ci_low, row.n, row.verdict) == (pytest.approx(10), None, 2, "partly")
+    assert "1 of 3 seeds left out" in row.note
+    lost = bench.ratios(claim, [10.0, float("nan"), 0.0], **words)
+    assert (lost.value, lost.verdict) == (None, "not reproduced")
+
+
+def test_a_run_that_diverges_has_an_infinite_loss_and_is_not_chosen(tmp_path) -> None:
+    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    model = linear_attention_runs.model_of(2)
+    run = linear_attention_runs.run_of(bench, "S1", "sign", model, 0, 30, rate=1e6)
+    assert run.folder.diverged is not None
+    assert linear_attention_runs.final_loss(run) == float("inf")
+
+
+def test_starts_of_deep_fits_are_kept_by_kind() -> None:
+    task = linear_attention_runs.SETTINGS["S1"].task
+    deep = linear_attention_deep.deep_fit(task, 2, True, [0], 300, kinds=("random", "scalar"))
+    assert {kind: len(ends) for kind, ends in deep.starts.items()} == {"random": 1, "scalar": 1}
+    assert deep.loss / deep.floor == pytest.approx(min(*deep.starts["random"], *deep.starts["scalar"]), rel=0.5)
+
+
+def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
+    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    run = linear_attention_runs.run_of(bench, "mlp", "adam", linear_attention_runs.FEATURES, 0, 60)
+    assert linear_attention_runs.final_loss(run) < linear_attention_runs.label_variance(run)
+    assert list(linear_attention_paths.path(run).index) == [0, 50]
+
+
+def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
+    """After 60 steps both starts are far above the optimum, and the rows say what their weights hold."""
+    bench = linear_nets.Bench("one-step-gd", "quick", tmp_path, (0,), lambda text: None)
+    rows = {row.id: row for row in one_step_gd_saddle.saddle(bench, SMALL)}
+    assert (rows["saddle-share"].value, rows["saddle-share"].n) == (1, 2)
+    assert rows["saddle-detour"].value > 0.05
+    assert "cannot have rank one" in rows["saddle-rank"].note
+    assert one_step_gd_saddle.least_rank_one_excess() == pytest.approx(1.95, abs=0.01)
