@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from interp.bench import planted as planted_bench
 from probes import filter_shape, filters, planted
 from probes.families import Observations, Scan, candidates
 from probes.filters import FilterConfig
@@ -16,10 +17,10 @@ from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 REPLICATES = 100 if FULL else 3
-PROMPTS, D, NOISE = 2000, 10, 0.1
+PROMPTS, D, NOISE = 2000, planted_bench.D, planted_bench.NOISE
 QUERIES = int(os.environ.get("ALGOSCOPE_QUERIES", str(2 * D)))
 CONFIG = FilterConfig()
-SPECTRUM = [float(v) for v in D * np.geomspace(1, 0.01, D) / np.geomspace(1, 0.01, D).sum()]  # kappa = 100
+SPECTRUM = planted_bench.spectrum()  # kappa = 100
 ALLOWED = 5 if FULL else 0
 
 
@@ -41,13 +42,7 @@ def top():
 
 
 TOP = top()
-TRUTHS = {
-    "gd": Algorithm("gd", 16, "fixed", {"eta": 0.6 / TOP}),
-    "newton": Algorithm("newton", 10, "fixed", {"alpha": 0.2 / TOP**2}),
-    "ridge": Algorithm("ridge", 0, "fixed", {"mu": 0.04 * TOP}),
-    "gd++": Algorithm("gd++", 4, "fixed", {"eta": 1.5 / TOP, "gamma": 0.7 / TOP}),
-    "cg": Algorithm("cg", 3),
-}
+TRUTHS = planted_bench.truths(TOP)
 NORMALISED = {
     "gd": Algorithm("gd", 16, "norm", {"eta": 0.6}),
     "newton": Algorithm("newton", 9, "trace", {"alpha": 1.0}),
