@@ -173,13 +173,31 @@ def fit(
     Raises UserError as `Path` does, naming `name`.
     """
     path = Path.of(fitting, name)
-    errors = path.held_out(strengths, choosing)
-    best = errors.argmin(-2)
-    chosen = torch.gather(strengths, -1, best)
+    return _chosen(path, strengths, path.held_out(strengths, choosing))
+
+
+def _chosen(path: Path, strengths: Tensor, errors: Tensor) -> Fit:
+    chosen = torch.gather(strengths, -1, errors.argmin(-2))
     damped = path.eigenvalues[..., :, None] + chosen[..., None, :]
     weights = path.basis @ (path.projected / damped.clamp_min(torch.finfo(torch.float64).tiny))
-    intercept = fitting.mean_y - (fitting.mean_x[..., None, :] @ weights)[..., 0, :]
+    intercept = path.mean_y - (path.mean_x[..., None, :] @ weights)[..., 0, :]
     return Fit(weights, intercept, chosen, errors)
+
+
+def fit_by_gcv(moments: Moments, strengths: Float[Tensor, "*design strength"], name: str = "features") -> Fit:
+    """Ridge whose strengths are chosen by generalised cross-validation (Golub, Heath & Wahba 1979), no rows held out.
+
+    Only for designs in which each prompt gives one row: rows of one prompt are not independent, and would leak.
+    `held_out` holds the criterion. Raises UserError as `Path` does.
+    """
+    path = Path.of(moments, name)
+    kept = path.eigenvalues[..., None, :] / (path.eigenvalues[..., None, :] + strengths[..., :, None])
+    free = 1 - (kept.sum(-1) + 1) / moments.rows
+    if bool((free <= 0).any()):
+        raise UserError(
+            f"{name}: {moments.rows} rows leave nothing to judge a strength by; use more prompts or larger strengths"
+        )
+    return _chosen(path, strengths, path.held_out(strengths, moments) / free.square()[..., None])
 
 
 def _finite(x: Tensor, name: str) -> None:

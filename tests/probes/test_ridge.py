@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 
 from probes import ridge
 from probes.ridge import Moments, Path
@@ -146,3 +146,24 @@ def test_a_constant_feature_is_harmless_with_ridge():
     without = Path.of(Moments.of(x[..., kept], y)).weights(strengths())
     assert torch.allclose(weights[..., kept, :], without, atol=1e-8)
     assert weights[..., 4, :].abs().max() < 1e-8
+
+
+def test_generalised_cross_validation_chooses_as_leave_one_out_does():
+    gen = torch.Generator().manual_seed(3)
+    x = torch.randn(300, 12, generator=gen, dtype=torch.float64) * torch.logspace(0, -2, 12)
+    y = x @ torch.randn(12, 6, generator=gen, dtype=torch.float64)
+    y = y + torch.randn(300, 6, generator=gen, dtype=torch.float64) * torch.logspace(-2, 1, 6)
+    grid = torch.logspace(-4, 4, 17, dtype=torch.float64)
+    theirs = RidgeCV(alphas=grid.numpy(), alpha_per_target=True).fit(x.numpy(), y.numpy())
+    ours = ridge.fit_by_gcv(Moments.of(x, y), grid)
+    apart = (ours.strength.log10() - torch.from_numpy(theirs.alpha_).log10()).abs() * 2
+    assert apart.max() <= 1 + 1e-9
+    same = (apart < 0.5).nonzero()[:, 0]
+    assert len(same) >= 4
+    assert torch.allclose(ours.weights[:, same], torch.from_numpy(theirs.coef_.T)[:, same], atol=1e-6)
+
+
+def test_generalised_cross_validation_needs_rows_to_spare():
+    x = torch.randn(5, 8, dtype=torch.float64)
+    with pytest.raises(UserError, match="5 rows leave nothing to judge"):
+        ridge.fit_by_gcv(Moments.of(x, x[:, :1]), torch.tensor([1e-12], dtype=torch.float64))
