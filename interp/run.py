@@ -372,6 +372,35 @@ class Run:
         title = f"Attention of layer {layer} at step {at}, prompt {prompt}"
         return AttentionView(title, tuple(self.task.labels(batch)[0]), pattern.float(), heads)
 
+    def agreement(
+        self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any
+    ) -> Result:
+        """Whether the circuit and the roles that attention scores suggest agree, head by head.
+
+        Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
+        """
+        from interp.causal.agreement import HeadRoles, agreement
+        from interp.causal.over_training import CircuitSearch, circuit_at
+
+        search, held = _settled(CircuitSearch, **settings), HeadRoles()
+        tables = self.tables([search, held], steps, progress)
+        found, roles = tables[search.name], tables[held.name]
+        rows = [
+            agreement(circuit_at(found, step), roles[roles["step"] == step]).assign(step=step)
+            for step in self.resolve(steps)
+        ]
+        caption = (
+            "1 where circuit and attention agree on a head; `chance` is the share if they were unrelated."
+        )
+        return Result("agreement", pd.concat(rows, ignore_index=True), caption)
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether heads of this run can hold roles: softmax attention, and a task that names relations."""
+        from interp.develop.heads import scorable, unit_of
+
+        return scorable(self.config.model, self.task) and unit_of(self.config.model) == "attention"
+
     @cached_property
     def parameters(self) -> int:
         """Number of trained numbers."""

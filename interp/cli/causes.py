@@ -121,19 +121,19 @@ def circuit(
 
     opened = load(run, released=released)
     with show.progress("circuit") as advance:
-        result = opened.circuit(
-            steps=steps,
-            progress=advance,
-            method=method,
-            search=search,
-            threshold=threshold,
-            read=read,
-            prompts=prompts,
-        )
+        settings = {
+            "method": method,
+            "search": search,
+            "threshold": threshold,
+            "read": read,
+            "prompts": prompts,
+        }
+        result = opened.circuit(steps=steps, progress=advance, **settings)
+        agreed = opened.agreement(steps=steps, progress=advance, **settings) if opened.has_roles else None
     if out is not None:
         write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")
     if json:
-        return print_json(result)
+        return print_json(result, {} if agreed is None else {"heads": show.records(agreed.table)})
     for step, rows in result.table.groupby("step", sort=True):
         edges = rows[rows["metric"] == "edge"]
         judged = rows[rows["metric"] != "edge"]
@@ -142,8 +142,21 @@ def circuit(
             continue
         show.table(edges[["sender", "receiver", "value"]], f"edges of the circuit at step {step}")
         show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
+        if agreed is not None:
+            show.table(*_agreed(agreed.table[agreed.table["step"] == step], step))
     show.note(result.caption)
     return 0
+
+
+def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
+    """One line a head that is in the circuit or has a role, and the count over all heads."""
+    told = rows[rows["found"] != "neither"].rename(columns={"edge": "largest edge", "score": "attention"})
+    told = told.assign(agrees=["yes" if value else "no" for value in told["value"]])
+    title = (
+        f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
+        f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
+    )
+    return told[["layer", "head", "agrees", "found", "role", "attention", "largest edge", "verdict"]], title
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:
