@@ -37,8 +37,15 @@ COMMANDS = {
             "Loss and score of every read at every checkpoint, with floor and chance.",
         ),
         "probe": ("analyses:probe", "What a linear readout of each layer knows, at every checkpoint."),
-        "heads": ("analyses:heads", "How much each head attends to the positions that matter."),
-        "emergence": ("analyses:emergence", "When each skill and each head appeared."),
+        "heads": ("heads:heads", "How much each head attends to the positions that matter."),
+        "emergence": (
+            "heads:emergence",
+            "When each skill and each head appeared; of several runs, in which order.",
+        ),
+        "curvature": (
+            "landscape:curvature",
+            "How the loss bends along the run: sharpness, conditioning, smoothness.",
+        ),
     },
     "Intervene": {
         "patch": ("causes:patch", "Patch sites from one run into another: where is the answer carried?"),

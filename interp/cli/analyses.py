@@ -102,7 +102,9 @@ def print_algorithms(result: Result, steps: str) -> None:
             below = {
                 "best step against layer, 95% intervals over prompts": matches.slopes(rows),
                 "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
-                "partial R2 of the nearest beside its controls, and both ceilings": matches.contrast_controls(rows),
+                "partial R2 of the nearest beside its controls, and both ceilings": matches.contrast_controls(
+                    rows
+                ),
                 "filters, 95% intervals over prompts": matches.filters(rows),
             }
             for title, frame in below.items():
@@ -110,58 +112,6 @@ def print_algorithms(result: Result, steps: str) -> None:
                     show.table(frame, f"step {step}: {title}")
     show.table(matches.untrained(result.table), "the untrained twin")
     show.note(matches.LEGEND)
-
-
-def heads(
-    run: Path,
-    /,
-    *,
-    steps: Steps = "all",
-    layers: bool = False,
-    released: Released = False,
-    json: Json = False,
-) -> int:
-    """Attention of every head on the positions that the task gives a meaning.
-
-    Example: interp heads runs/demo/retrieval
-
-    Parameters
-    ----------
-    run
-        Folder of the run.
-    layers
-        Print every head of the last of the steps instead of the best head of each.
-    """
-    with show.progress("heads") as advance:
-        result = load(run, released=released).heads(steps, advance)
-    if json:
-        return print_json(result)
-    if layers:
-        show.table(wide.every_head(result.table), "attention of every head at the last of the steps")
-    else:
-        show.table(wide.best_heads(result.table), "highest-scoring head on each relation, by checkpoint")
-    show.table(wide.head_levels(result.table), "what to compare with")
-    show.note(result.caption)
-    return 0
-
-
-def emergence(run: Path, /, *, released: Released = False, json: Json = False) -> int:
-    """When each read's score and each head's attention rose for good, with 95% intervals over prompts.
-
-    Example: interp emergence runs/demo/retrieval
-
-    Parameters
-    ----------
-    run
-        Folder of the run.
-    """
-    with show.progress("emergence") as advance:
-        result = load(run, released=released).emergence(progress=advance)
-    if json:
-        return print_json(result)
-    show.table(wide.onsets(result.table), "onsets, in order")
-    show.note(result.caption)
-    return 0
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from interp.analysis import CHUNK, Analysis, Reader
 from interp.causal.interventions import ablation_values, intervene
+from interp.causal.over_training import Direct
 from interp.causal.sites import Site
 from interp.develop.emergence import HEAD_SHARE
 from interp.develop.heads import HeadReader, HeadScores, scorable, uniform_scores, unit_of
@@ -109,6 +110,19 @@ class AblationReader:
         return pd.DataFrame(rows).assign(
             metric="ablation effect", control="none", unit="share of all heads' effect"
         )
+
+
+class Roles(Direct):
+    """`roles` at every checkpoint."""
+
+    name: ClassVar[str] = "roles"
+
+    prompts: int = 512
+    kind: str = "mean per position"
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        table = roles(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
+        return table.assign(metric="ablation effect", control="none")
 
 
 def all_heads(model: Any) -> list[HeadName]:

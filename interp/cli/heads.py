@@ -1,0 +1,128 @@
+"""Commands on heads and on when things appear: one table a view, 100 columns, JSON and Parquet alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from cyclopts import Parameter
+
+from interp.cli import head_views, show, wide
+from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.results import Result
+from interp.run import Run, load
+from tasks.errors import UserError
+
+View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
+Out = Annotated[
+    Path | None, Parameter(name=["--out", "-o"], help="Write the rows as a Parquet table as well.")
+]
+
+
+def heads(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    view: View = "relations",
+    layers: bool = False,
+    released: Released = False,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """What every head looks at, does, and is worth, at every checkpoint.
+
+    Example: interp heads runs/demo/retrieval --view roles --steps last
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    view
+        relations: attention on positions that the task gives a meaning; chain: from link to link of a chain;
+        patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
+        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
+    layers
+        Print every head of the last of the steps instead of the best head of each (relations).
+    """
+    if layers and view != "relations":
+        raise UserError("--layers goes with --view relations only")
+    opened = load(run, released=released)
+    with show.progress("heads") as advance:
+        result = head_views.measured(opened, view, steps, advance)
+    _keep(result, out)
+    if json:
+        return print_json(result)
+    for title, table in head_views.shown(view, result.table, layers):
+        show.table(table, title)
+    show.note(result.caption)
+    return 0
+
+
+def emergence(
+    *runs: Path, edges: bool = False, released: Released = False, out: Out = None, json: Json = False
+) -> int:
+    """When each read's score and each head's attention rose for good; of several runs, in which order.
+
+    Intervals of one run are over prompts, of several over seeds; what never came is censored, not dropped.
+
+    Example: interp emergence runs/demo/retrieval
+
+    Parameters
+    ----------
+    runs
+        Folders of runs that differ in their seeds.
+    edges
+        Date the edges of the final circuit instead (one run).
+    """
+    if not runs or (edges and len(runs) > 1):
+        raise UserError("emergence needs a run folder" + (": one alone with --edges" if edges else ""))
+    opened = [load(run, released=released) for run in runs]
+    with show.progress("emergence") as advance:
+        if len(opened) > 1:
+            return _over_seeds(opened, advance, out, json)
+        result = head_views.edges(opened[0], advance) if edges else opened[0].emergence(progress=advance)
+    _keep(result, out)
+    if json:
+        return print_json(result)
+    show.table(
+        head_views.edge_onsets(result.table) if edges else wide.onsets(result.table), "onsets, in order"
+    )
+    show.note(result.caption)
+    return 0
+
+
+def _over_seeds(runs: list[Run], advance: Any, out: Path | None, json: bool) -> int:
+    """Onsets of several runs: medians over seeds, order, and which precedes which."""
+    tables = head_views.seeds(runs, advance)
+    result = Result("emergence", tables.pop("events"), "Onsets by run; medians and shares are over runs.")
+    _keep(result, out)
+    if json:
+        records = {name: show.records(table) for name, table in tables.items()}
+        show.document(
+            {
+                "analysis": result.name,
+                "caption": result.caption,
+                "rows": show.records(result.table),
+                **records,
+            }
+        )
+        return 0
+    for name, table in tables.items():
+        show.table(table, name)
+    show.note(result.caption)
+    return 0
+
+
+def _keep(result: Result, out: Path | None) -> None:
+    """The rows as Parquet, written in one step."""
+    if out is None:
+        return
+    import io
+
+    from interp.train.files import write_atomically
+
+    buffer = io.BytesIO()
+    pd.DataFrame(result.table).to_parquet(buffer, index=False)
+    write_atomically(out, buffer.getvalue())
