@@ -3,7 +3,9 @@
 Every hook point receives a fresh tensor, never a parameter or an expanded view, so that hooks may write in
 place. Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they
 are finite and an intervention on them cannot let a row see what the mask hides. Weights are stored in two
-dimensions, heads side by side, and shown per head as views in TransformerLens orientation.
+dimensions, heads side by side, and shown per head as views in TransformerLens orientation. After `fuse` a
+part takes torch's fused kernel while it trains and nobody hooks what that kernel hides: the same function up
+to rounding.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, affine: bool):
         super().__init__()
+        self.fused = False
         self.w = parameter(d_model) if affine else None
         self.b = parameter(d_model) if affine else None
         self.hook_scale = HookPoint()
@@ -50,6 +53,8 @@ class LayerNorm(nn.Module):
         return self._affine(x / (x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        if self.fused and self.training and not hooked(self.hook_scale, self.hook_normalized):
+            return F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS)
         x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
         return self.hook_normalized(self._affine(x / scale))
@@ -108,7 +113,7 @@ class Attention(nn.Module):
             setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
-        self.use_attn_result = False
+        self.use_attn_result = self.fused = False
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -173,16 +178,27 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
-        scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
-        if self.config.scale == "sqrt_d_head":
-            scores = scores / self.width**0.5
-        pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
-        z = self.hook_z((pattern @ v.transpose(1, 2)).transpose(1, 2))
+        fused = self.fused and self.training and self.config.attention == "softmax"
+        fused = fused and not hooked(self.hook_attn_scores, self.hook_pattern)
+        z = self.hook_z(self._fused_mix(q, k, v) if fused else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
         else:
             out = z.flatten(2) @ self.w_o
         return out if self.bias_o is None else out + self.bias_o
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
+        scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        if self.config.scale == "sqrt_d_head":
+            scores = scores / self.width**0.5
+        pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
+        return (pattern @ v.transpose(1, 2)).transpose(1, 2)
+
+    def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        causal = self.config.mask == "causal" and not self.config.mask_query
+        mask = allowed(q.shape[2], self.config, q.device) if self.config.mask_query else None
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -245,3 +261,15 @@ class Block(nn.Module):
             x = resid if self.ln2 is None else self.ln2(resid)
             resid = resid + self.hook_mlp_out(self.mlp(x))
         return self.hook_resid_post(resid)
+
+
+def hooked(*points: HookPoint) -> bool:
+    """Whether somebody listens at any of these hook points."""
+    return any(point.fwd_hooks or point.bwd_hooks for point in points)
+
+
+def fuse(model: nn.Module) -> None:
+    """Let the parts of a model that have fused kernels use them in training (no second derivatives there)."""
+    for module in model.modules():
+        if isinstance(module, (LayerNorm, Attention)):
+            module.fused = True

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from interp.config import RunConfig
 from interp.models import build_model
+from interp.models.components import fuse
 from interp.train.donors import clamps_of, settle
 from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
@@ -135,6 +136,7 @@ class _Training:
         self.planned = frozenset(folder.schedule)
         self.device = folder.head.device
         self.model: Any = build_model(config.model, config.task.interface, config.init_seed).to(self.device)
+        fuse(self.model)
         self.double = next(self.model.parameters()).dtype == torch.float64
         self.optimisers = Optimisers(self.model, config.train)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
