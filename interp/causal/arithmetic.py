@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from interp.models.components import EPS, allowed
+from interp.models.components import EPS, LayerNorm, allowed
 from tasks.errors import UserError
 
 
@@ -46,9 +46,11 @@ class Mask:
 
 
 def norm(layer_norm: Any, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:
-    """LayerNorm without hooks; the identity where the model has none."""
+    """A normalisation without hooks; the identity where the model has none."""
     if layer_norm is None:
         return x
+    if not isinstance(layer_norm, LayerNorm):
+        return layer_norm.plain(x)
     return F.layer_norm(x, x.shape[-1:], layer_norm.w, layer_norm.b, EPS)
 
 
@@ -60,6 +62,30 @@ def project(
     bias = getattr(attn, f"b_{name}")
     out = out if bias is None else out.add_(bias)
     return out.unflatten(-1, (attn.heads, attn.width)).transpose(2, 3)
+
+
+def head_reads(
+    block: Any, slot: str, head: int, x: Float[Tensor, "batch pos d_model"]
+) -> Float[Tensor, "batch pos k"]:
+    """One head's query, key or value (`slot` q, k, v) when the stream it reads is `x`."""
+    weight, bias = (getattr(block.attn, f"{kind}_{slot.upper()}")[head] for kind in "Wb")
+    return norm(block.ln1, x) @ weight + bias
+
+
+def mlp_reads(block: Any, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_mlp"]:
+    """An MLP's neurons before their activation when the stream it reads is `x`."""
+    pre = norm(block.ln2, x) @ block.mlp.W_in
+    return pre if block.mlp.b_in is None else pre + block.mlp.b_in
+
+
+def parallel(model: Any) -> bool:
+    """Whether attention and MLP of a block read the same stream."""
+    return getattr(model.config, "parallel", False)
+
+
+def mlp_stream(model: Any, layer: int) -> str:
+    """The hook of the stream that a block's MLP reads, before its normalisation."""
+    return f"blocks.{layer}." + ("hook_resid_pre" if parallel(model) else "hook_resid_mid")
 
 
 def score_scale(config: Any) -> float:
@@ -89,10 +115,29 @@ def unembed(model: Any, resid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, 
     return out if model.bias_U is None else out + model.bias_U
 
 
+def is_transformer(model: Any) -> bool:
+    """Whether a model is our own transformer, whose arithmetic this is."""
+    return getattr(model.config, "kind", None) == "transformer"
+
+
 def require_transformer(model: Any) -> None:
     """Raises UserError for a model that is not the hooked transformer."""
-    if getattr(model.config, "kind", None) != "transformer":
+    if not is_transformer(model):
         kind = getattr(model.config, "kind", type(model).__name__)
-        raise UserError(
-            f"the fast engine and edges know the transformer only, not {kind!r}: use engine='hooks'"
-        )
+        raise UserError(f"the fast engine knows the transformer only, not {kind!r}: use engine='hooks'")
+
+
+def has_edges(model: Any) -> bool:
+    """Whether a model's heads and MLPs can be given inputs of their own."""
+    return is_transformer(model) or getattr(model.config, "edges_known", False)
+
+
+def require_edges(model: Any) -> None:
+    """Raises UserError for a model whose heads and MLPs cannot be given inputs of their own."""
+    if has_edges(model):
+        return
+    kind = getattr(model.config, "architecture", getattr(model.config, "kind", type(model).__name__))
+    raise UserError(
+        f"edges are known for transformers with plain heads and MLPs only, not for {kind!r} "
+        "(gated MLPs, or heads that share keys): patch its sites instead"
+    )

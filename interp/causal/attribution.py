@@ -107,7 +107,7 @@ def attribute_edges(
     found, values = [], []
     writers = senders(model)
     for receiver in receivers(model):
-        for sender in (s for s in writers if precedes(s, receiver)):
+        for sender in (s for s in writers if precedes(model, s, receiver)):
             found.append((sender.label, receiver.label))
             values.append((change[sender.label] * slopes[receiver.label]).sum((1, 2)))
     return EdgeScores(
@@ -165,6 +165,8 @@ def _streams(model: Any, embed: Tensor) -> list[tuple[Tensor, Tensor]]:
         )
     stems = [f"blocks.{layer}." for layer in range(model.config.n_layers)]
     pre = [cache[stem + "hook_resid_pre"] for stem in stems]
+    if ar.parallel(model):
+        return [(x, x) for x in pre]
     return [(x, x + cache[stem + "hook_attn_out"]) for x, stem in zip(pre, stems, strict=True)]
 
 

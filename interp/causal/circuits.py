@@ -23,9 +23,9 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.attribution import EdgeScores, attribute_edges
-from interp.causal.engine import FastEngine
 from interp.causal.graph import Edge, EdgeRuns, Written, precedes, receivers, senders
 from interp.causal.metrics import Metric, metric_of
+from interp.causal.patching import ENGINES, engine_of
 from interp.causal.pruning import prune
 from interp.causal.sites import Site
 from probes.stats import DRAWS, Intervals, ratio, student
@@ -97,14 +97,14 @@ def exact_edges(
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,
 ) -> EdgeScores:
-    """Change of the metric when each edge alone carries the other prompts' value, by the fast engine."""
+    """Change of the metric when each edge alone carries the other prompts' value, by the model's own engine."""
     runs = EdgeRuns(model, inputs, other)
-    engine = FastEngine(model, inputs, metric)
+    engine = ENGINES[engine_of(model)](model, inputs, metric)
     clean, writers = runs.clean, senders(model)
     found: list[Edge] = []
     values: list[Tensor] = []
     for receiver in receivers(model):
-        for sender in (s for s in writers if precedes(s, receiver)):
+        for sender in (s for s in writers if precedes(model, s, receiver)):
             found.append((sender.label, receiver.label))
             stream = _stream(clean, receiver) + runs.other.out[sender.label] - clean.out[sender.label]
             values.append(_through(model, engine, receiver, stream) - engine.base_value)
@@ -119,19 +119,16 @@ def _stream(clean: Written, receiver: Site) -> Float[Tensor, "batch pos d_model"
 
 
 @torch.no_grad()
-def _through(model: Any, engine: FastEngine, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
+def _through(model: Any, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
     """The metric when one receiver reads `stream`."""
     hook = receiver.hook(model.config.n_layers)
     if receiver.component == "output":
         return engine.values([receiver], {hook: stream})[0]
     block = model.blocks[receiver.layer]
     if receiver.component == "mlp_pre":
-        pre = ar.norm(block.ln2, stream) @ block.mlp.W_in
-        return engine.values([receiver], {hook: pre if block.mlp.b_in is None else pre + block.mlp.b_in})[0]
-    slot = receiver.component.upper()
-    weight, bias = (getattr(block.attn, f"{kind}_{slot}")[receiver.head] for kind in "Wb")
+        return engine.values([receiver], {hook: ar.mlp_reads(block, stream)})[0]
     value = engine.cache_of(receiver).clone()
-    value[:, :, receiver.head] = ar.norm(block.ln1, stream) @ weight + bias
+    value[:, :, receiver.head] = ar.head_reads(block, receiver.component, receiver.head or 0, stream)
     return engine.values([receiver], {hook: value})[0]
 
 

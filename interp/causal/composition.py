@@ -148,7 +148,7 @@ def _sided(
 ) -> tuple[Float[Tensor, "part batch pair k"], list[str]]:
     """A head's query or key at some positions, as a sum over senders and a bias."""
     block, stream = model.blocks[site.layer], parts.pre[site.layer]
-    names = [s.label for s in senders(model) if precedes(s, Site("q", site.layer, site.head))]
+    names = [s.label for s in senders(model) if precedes(model, s, Site("q", site.layer, site.head))]
     pieces = torch.stack([parts.out[name] for name in names])
     pieces = torch.cat([pieces, (stream - pieces.sum(0))[None]])
     index = positions[None, ..., None].expand(len(pieces), -1, -1, pieces.shape[-1])

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.arithmetic import is_transformer
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import ablation_values, cache_of, measure_change, partners
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
@@ -31,6 +32,11 @@ from tasks.errors import UserError
 Direction = Literal["denoise", "noise"]
 CHUNK = 64
 ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
+
+
+def engine_of(model: Any) -> str:
+    """The engine that serves a model: the fast one knows our transformer only."""
+    return "fast" if is_transformer(model) else "hooks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,7 @@ def patch(
     replacement: str = "pair",
     metric: str | Metric = "loss",
     read: str | None = None,
-    engine: str = "fast",
+    engine: str | None = None,
     seed: int = 0,
     chunk: int = CHUNK,
     draws: int = DRAWS,
@@ -73,8 +79,9 @@ def patch(
     `value` is the normalised effect (corrupt 0, clean 1) with its interval over prompts, `raw` the mean
     metric, norm_* what the patch changed at the site. `components`: any of sites.COMPONENTS or "head_out";
     `by`: the axes of the grid (others are patched as a whole). `replacement`: "pair", or for direction
-    "noise" an ablation (zero, mean, mean per position, resample). Raises UserError for a pair that is not
-    one, a model in train mode, sites outside the model, a metric that is NaN or the same on both runs.
+    "noise" an ablation (zero, mean, mean per position, resample). `engine`: the model's own unless named.
+    Raises UserError for a pair that is not one, a model in train mode, sites outside the model, a metric
+    that is NaN or the same on both runs.
     """
     check_pair(pair)
     check_eval(model)
@@ -108,11 +115,12 @@ def run_patches(
     *,
     direction: str = "denoise",
     replacement: str = "pair",
-    engine: str = "fast",
+    engine: str | None = None,
     seed: int = 0,
     chunk: int = CHUNK,
 ) -> Patched:
     """Raw values of one-site patches, prompt by prompt. Raises UserError as `patch` does."""
+    engine = engine_of(model) if engine is None else engine
     _check_request(sites, direction, replacement, engine, chunk)
     for site in sites:
         check(site, model, pair.clean.inputs.shape[1])

@@ -92,7 +92,7 @@ def all_paths(model: Any, pairs: Sequence[Edge] | None = None) -> list[tuple[lis
     if pairs is not None:
         return [([s], [r]) for s, r in pairs]
     writers = senders(model)
-    return [([s.label], [r.label]) for r in receivers(model) for s in writers if precedes(s, r)]
+    return [([s.label], [r.label]) for r in receivers(model) for s in writers if precedes(model, s, r)]
 
 
 def _run(
@@ -112,7 +112,7 @@ def _run(
         )
     hooks: list[tuple[str, Any]] = []
     for receiver in expand_receivers(model, reads):
-        before = [s.label for s in from_sites if precedes(s, receiver)]
+        before = [s.label for s in from_sites if precedes(model, s, receiver)]
         if before:
             hooks += _shift(model, receiver, torch.stack([there.out[s] - here.out[s] for s in before]).sum(0))
     if not hooks:
@@ -132,16 +132,16 @@ def _shift(model: Any, receiver: Site, change: Float[Tensor, "batch pos d_model"
         held["stream"] = stream
 
     def neurons(pre: Tensor, hook: Any) -> Tensor:
-        moved = ar.norm(block.ln2, held["stream"] + change) @ block.mlp.W_in
-        return moved if block.mlp.b_in is None else moved + block.mlp.b_in
+        return ar.mlp_reads(block, held["stream"] + change)
 
     def project(values: Tensor, hook: Any) -> Tensor:
-        slot = receiver.component.upper()
-        weight, bias = (getattr(block.attn, f"{kind}_{slot}")[receiver.head] for kind in "Wb")
         changed = values.clone()
-        changed[:, :, receiver.head] = ar.norm(block.ln1, held["stream"] + change) @ weight + bias
+        read = ar.head_reads(block, receiver.component, receiver.head or 0, held["stream"] + change)
+        changed[:, :, receiver.head] = read
         return changed
 
     inside = receiver.component == "mlp_pre"
-    before = f"blocks.{receiver.layer}." + ("hook_resid_mid" if inside else "hook_resid_pre")
+    before = (
+        ar.mlp_stream(model, receiver.layer or 0) if inside else f"blocks.{receiver.layer}.hook_resid_pre"
+    )
     return [(before, hold), (hook_name, neurons if inside else project)]

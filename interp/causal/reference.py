@@ -16,7 +16,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp._lens import patching
-from interp.causal.interventions import intervene
+from interp.causal.interventions import cache_of, intervene
 from interp.causal.metrics import Metric
 from interp.causal.sites import Site
 
@@ -31,6 +31,10 @@ class HooksEngine:
         with torch.no_grad():
             self.outputs = model(inputs)
             self.base_value = metric(self.outputs, rows)
+
+    def cache_of(self, site: Site) -> Float[Tensor, "batch *rest"]:
+        """The base run's activation at a site's hook."""
+        return cache_of(self.model, self.inputs, [site])[site.hook(self.model.config.n_layers)]
 
     @torch.no_grad()
     def values(

@@ -1,9 +1,9 @@
-"""Commands that make a run out of weights trained elsewhere: import garg, import plain."""
+"""Commands that make a run out of weights trained elsewhere: import garg, import plain, import hf."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -54,6 +54,61 @@ def plain(file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], c
     from interp.importers.plain import import_plain
 
     return _imported(import_plain(file, mapping, configure(config), out))
+
+
+@app.command
+def hf(
+    source: str,
+    /,
+    *,
+    out: Path,
+    revision: tuple[str, ...] = (),
+    form: Literal["equations", "lives-with", "kingdoms", "functions", "relatives"] = "equations",
+    hops: int = 2,
+    chains: int = 4,
+    shots: int = 0,
+    order: Literal["value_first", "query_first", "random"] = "value_first",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> int:
+    """Make a run of a Hugging Face causal language model and prompts to ask it; its weights stay where they are.
+
+    Example: interp import hf EleutherAI/pythia-70m --revision step1000 --revision step143000 --out runs/pythia
+
+    Parameters
+    ----------
+    source
+        A name on the hub, or a folder that holds a saved model or one subfolder a revision.
+    out
+        Folder of the run.
+    revision
+        A revision that becomes a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
+    form
+        The wording of the prompts.
+    hops
+        Look-ups that a question asks for.
+    chains
+        Chains of facts in a prompt, the asked one among them.
+    shots
+        Examples with their answers before the question.
+    order
+        Order of a chain's facts.
+    dtype
+        Floating type that the weights are loaded in.
+    """
+    from interp.importers.hf import import_hf
+
+    run = import_hf(
+        source,
+        out,
+        revisions=revision,
+        dtype=dtype,
+        form=form,
+        hops=hops,
+        chains=chains,
+        shots=shots,
+        order=order,
+    )
+    return _imported(run)
 
 
 def _imported(run: RunFolder) -> int:

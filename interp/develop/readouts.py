@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -23,7 +24,8 @@ from tasks import Batch, Task, UserError
 
 
 class Readouts(Analysis):
-    """Linear readout of the target at the embedding and after every block.
+    """Linear readout of the target at the embedding and after every block. A site that is the same in every prompt
+    (the embedding of a question's fixed last word) holds nothing to read and has no rows.
 
     `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge
     strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
@@ -70,7 +72,8 @@ class ReadoutReader:
 
     def _start(self, batch: Batch) -> Readout | Decoder:
         if not batch.targets.is_floating_point():
-            return Decoder(self.task.reads, self.task.interface.d_vocab)
+            face = self.task.interface
+            return Decoder(self.task.reads, len(face.outputs) or face.d_vocab)
         config = ReadoutConfig(normalised=self.settings.normalised, per_position=self.settings.per_position)
         return Readout(self.task.reads, self._target_names(batch), config)
 
@@ -84,7 +87,10 @@ class ReadoutReader:
         split = self.settings.split(chunk)
         places = list(self.task.interface.read_positions)
         if isinstance(self.probe, Decoder):
-            self.probe.add(split, {site: cache[site][:, places[-1]] for site in self.sites}, batch.targets)
+            rows = {site: _wide(cache[site][:, places[-1]]) for site in self.sites}
+            if chunk == 0:
+                self.sites = [site for site in self.sites if bool((rows[site] != rows[site][:1]).any())]
+            self.probe.add(split, {site: rows[site] for site in self.sites}, batch.targets)
             return
         targets = batch.targets.reshape(len(batch), len(self.task.reads), -1) / self.task.label_variance**0.5
         places = places * (len(self.task.reads) // len(places))
@@ -101,3 +107,8 @@ class ReadoutReader:
                     self.probe.errors[site, readout, "untrained"] = errors
         table = self.probe.table().assign(unit="label variance")
         return table[table["position"].notna()]
+
+
+def _wide(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
+    """In float32 where the model is narrower."""
+    return x.float() if x.dtype == torch.bfloat16 else x

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interp.models.bridge_config import BridgeConfig
     from interp.models.config import ModelConfig, build_model, parse_model
     from interp.models.linear_config import FeatureLinearConfig, LinearConfig
     from interp.models.lstm_config import LSTMConfig
@@ -18,6 +19,7 @@ _HOMES = {
     "ModelConfig": "config",
     "build_model": "config",
     "parse_model": "config",
+    "BridgeConfig": "bridge_config",
     "TransformerConfig": "transformer_config",
     "LSTMConfig": "lstm_config",
     "LinearConfig": "linear_config",
@@ -27,6 +29,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BridgeConfig",
     "FeatureLinearConfig",
     "IndexNetworkConfig",
     "LSTMConfig",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
+from interp.models.bridge_config import BridgeConfig
 from interp.models.linear_config import FeatureLinearConfig, LinearConfig
 from interp.models.lstm_config import LSTMConfig
 from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
@@ -20,7 +21,8 @@ ModelConfig = Annotated[
     | LinearConfig
     | FeatureLinearConfig
     | TiedAttentionConfig
-    | IndexNetworkConfig,
+    | IndexNetworkConfig
+    | BridgeConfig,
     Field(discriminator="kind"),
 ]
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from interp.analysis import Progress
+from interp.causal.arithmetic import has_edges
 from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.report.model import Circuit, Node
@@ -26,7 +27,7 @@ Place = tuple[int, int]
 def circuit_of(run: Run, heads: pd.DataFrame, batch: Batch, progress: Progress | None) -> Circuit | None:
     """The circuit to draw; None for a clamped run, too many edges to score often, or no behaviour."""
     model = run.twin()
-    if run.clamped or getattr(model.config, "kind", "") != "transformer" or len(edges(model)) > MOST_EDGES:
+    if run.clamped or not has_edges(model) or len(edges(model)) > MOST_EDGES:
         return None
     last = run.steps[-1]
     kept = circuit_at(circuit_table(run, progress), last)
@@ -65,7 +66,7 @@ def _drawn(effects: pd.DataFrame, edge: tuple[str, str], places: dict[str, Place
     sender, receiver = edge
     rows = effects[(effects["sender"] == sender) & (effects["receiver"] == receiver)]
     head, _, slot = receiver.partition(".")
-    source = sender
+    source = sender.partition(".")[0]  # an MLP is one node, whether it reads or writes
     if sender == "embed":
         dest, looked_at = places.get(head, (0, 0))
         source = f"token {dest if slot == 'q' else looked_at}"
@@ -90,8 +91,8 @@ def _node(name: str, places: dict[str, Place], length: int) -> Node:
 def why_not(run: Run) -> str:
     """Why a run's page draws no circuit."""
     model: Any = run.config.model
-    if model.kind != "transformer":
-        return f"edges are known for transformers only, and this is a {model.kind}"
+    if not has_edges(run.twin()):
+        return f"edges are known for transformers with plain heads and MLPs only, and this is a {model.kind}"
     if run.clamped:
         return f"trained with clamps, which the search cannot hold; interp circuit {run.path} --released"
     count = len(edges(run.twin()))

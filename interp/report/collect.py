@@ -20,6 +20,7 @@ from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores
+from interp.importers.hf_files import Reference
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Fact, Link, RunReport
 from interp.report.page import render, write
@@ -133,25 +134,12 @@ def attention(run: Run) -> tuple[Attention, ...]:
 
 def facts(run: Run) -> tuple[Fact, ...]:
     """Where the page's numbers come from."""
-    config, train = run.config, run.config.train
-    rate = (
-        f"{train.muon_lr:g} (hidden matrices), {train.lr:g} (the rest)"
-        if train.optimiser == "muon"
-        else f"{train.lr:g}"
-    )
-    last = run.steps[-1]
+    config, last = run.config, run.steps[-1]
     rows = [
-        *(Fact("task", name, str(value)) for name, value in config.settings["task"].items()),
-        *(
-            Fact("model", name, str(value))
-            for name, value in config.settings["model"].items()
-            if value is not None
-        ),
+        *(Fact("task", name, str(value)) for name, value in _short(config.settings["task"])),
+        *(Fact("model", name, str(value)) for name, value in _short(config.settings["model"])),
         Fact("model", "parameters", f"{run.parameters:,}"),
-        Fact("training", "optimiser", train.optimiser),
-        Fact("training", "learning rate", rate),
-        Fact("training", "batch", str(train.batch)),
-        Fact("training", "steps", str(train.steps)),
+        *_training(run),
         Fact("training", "checkpoints", str(len(run.steps))),
         Fact("seeds", "initialisation", str(config.init_seed)),
         Fact("seeds", "data", str(config.data_seed)),
@@ -165,6 +153,34 @@ def facts(run: Run) -> tuple[Fact, ...]:
         Fact("commands", "this page", f"interp report {run.path}"),
     ]
     return tuple(rows)
+
+
+def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Settings that fit a line: no tables within the table (a lexicon, a language model's own configuration)."""
+    return [(k, v) for k, v in settings.items() if v is not None and not (isinstance(v, dict) and len(v) > 3)]
+
+
+def _training(run: Run) -> list[Fact]:
+    """How the weights were trained, where that is known."""
+    config, train = run.config, run.config.train
+    if config.model.kind == "language-model":
+        where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
+        return [
+            Fact("training", "took place elsewhere; weights by reference to", where.source),
+            Fact("training", f"revision at step {run.steps[-1]}", where.revision or "the only one"),
+            *(Fact("hashes", name, value) for name, value in where.files.items()),
+        ]
+    rate = (
+        f"{train.muon_lr:g} (hidden matrices), {train.lr:g} (the rest)"
+        if train.optimiser == "muon"
+        else f"{train.lr:g}"
+    )
+    return [
+        Fact("training", "optimiser", train.optimiser),
+        Fact("training", "learning rate", rate),
+        Fact("training", "batch", str(train.batch)),
+        Fact("training", "steps", str(train.steps)),
+    ]
 
 
 def _sources(run: Run) -> dict[str, str]:

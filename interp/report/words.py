@@ -28,10 +28,17 @@ def verdict(
 
 def _trained(run: Run) -> str:
     model: Any = run.config.model
-    shape = f"{model.n_layers}-layer" + (f", {model.n_heads}-head" if hasattr(model, "n_heads") else "")
+    if model.kind == "language-model":
+        return (
+            f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "
+            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, asked here for "
+            f"{run.task.reads[0]} of {run.task.kind}."
+        )
+    shape = f"{model.n_layers}-layer " if hasattr(model, "n_layers") else ""
+    shape = f"{shape[:-1]}, {model.n_heads}-head " if hasattr(model, "n_heads") else shape
     kind = "attention-only transformer" if getattr(model, "mlp", None) == "none" else model.kind
     return (
-        f"A {shape} {kind} ({run.parameters:,} parameters) was trained on {run.task.kind} for {run.steps[-1]:,} steps"
+        f"A {shape}{kind} ({run.parameters:,} parameters) was trained on {run.task.kind} for {run.steps[-1]:,} steps"
         f" with {run.config.train.optimiser}."
     )
 

@@ -15,14 +15,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from interp.config import RunConfig
-from interp.models import build_model
+from interp.importers.hf_files import Reference
 from interp.models.components import fuse
+from interp.models import build_model
+from interp.models.bridge_config import BridgeConfig
 from interp.train.donors import clamps_of, settle
 from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
@@ -253,7 +255,13 @@ class _Training:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load weights into a model, or say in one line which name or shape does not fit."""
+    """Load weights into a model, or say in one line which name or shape does not fit.
+
+    A language model finds its own by the reference that stands for them.
+    """
+    if isinstance(getattr(model, "config", None), BridgeConfig):
+        cast(Any, model).refer(Reference.unpack(weights, where))
+        return
     own = model.state_dict()
     if odd := sorted(set(own) ^ set(weights)):
         raise UserError(

@@ -20,6 +20,7 @@ import pandas as pd
 from torch import Tensor
 
 from interp.config import RunConfig, parse_config
+from interp.importers.hf_files import REFERENCE, Reference
 from interp.train import header
 from interp.train.files import (
     TEMPORARY,
@@ -158,8 +159,14 @@ class RunFolder:
         return as_table(self.records(), task.reads, task.score_name)
 
     def weights(self, step: int) -> dict[str, Tensor]:
-        """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged."""
-        return unpack(self.checkpoint_path(step), self._facts(step))[0]
+        """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.
+
+        Of an imported language model it is the reference to its files, and these are what is checked.
+        """
+        weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
+        if REFERENCE in weights:
+            Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+        return weights
 
     def weights_hash(self, step: int) -> str:
         """The hash a checkpoint states (cheap: only its header is read)."""
