@@ -11,8 +11,10 @@ mixed (split R-hat over `WORST_RHAT`), drift, or fall well below the loss at w* 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +22,9 @@ from torch import Tensor
 from probes.stats import Interval, student
 from tasks import UserError
 from tasks.base import generator
+
+if TYPE_CHECKING:
+    from interp.run import Run
 
 WORST_RHAT = 1.1
 Loss = Callable[[Tensor], Tensor]
@@ -52,6 +57,47 @@ def local_learning_coefficient(
     check_traces(traces, centre)
     scale = n / math.log(n)
     return student((scale * (traces.mean(1) - centre)).tolist())
+
+
+def llc_table(
+    run: Run,
+    steps: Sequence[int] | str = "all",
+    *,
+    prompts: int = 128,
+    n: int = 1000,
+    chains: int = 4,
+    draws: int = 200,
+    burn_in: int = 100,
+    step: float = 5e-5,
+    gamma: float = 1e4,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The coefficient at each checkpoint, on the axis of every other curve of the run.
+
+    A checkpoint whose chains are refused keeps its row, without a value and with the reason in `note`: it is
+    never filled in. In the middle of training most weights are no minimum, so that the figure depends on
+    `gamma` and is to be compared between checkpoints of one call only. The batch is that of the curvature.
+    Raises UserError for settings that cannot be, or an unknown step.
+    """
+    from interp.develop.landscape import run_objective
+
+    objective = run_objective(run, prompts)
+    rows = []
+    for at in run.resolve(steps):  # type: ignore[arg-type]
+        weights = objective.flat(run.folder.weights(at))
+        said: dict[str, object] = {"step": at, "value": math.nan, "n": chains, "note": ""}
+        try:
+            found = local_learning_coefficient(
+                objective.loss, weights, n, chains=chains, draws=draws, burn_in=burn_in, step=step, gamma=gamma,
+                seed=seed,
+            )  # fmt: skip
+            said |= found.row()
+        except BadChains as error:
+            said["note"] = str(error)
+        rows.append(
+            {"run": run.name, "seed": run.config.seed, **said, "metric": "local learning coefficient"}
+        )
+    return pd.DataFrame(rows).assign(control="none", unit="effective parameters")
 
 
 def sample(
@@ -93,17 +139,21 @@ def split_rhat(traces: Float[Tensor, "chain draw"]) -> float:
     return float((((half - 1) / half * within + between / half) / within).sqrt())
 
 
+class BadChains(UserError):
+    """Chains from which no coefficient may be read."""
+
+
 def check_traces(traces: Float[Tensor, "chain draw"], centre: float) -> None:
-    """Raises UserError for chains from which no coefficient may be read, saying why and what to change."""
+    """Raises BadChains for chains from which no coefficient may be read, saying why and what to change."""
     if not bool(torch.isfinite(traces).all()):
-        raise UserError("the chains diverged: take a smaller step")
+        raise BadChains("the chains diverged: take a smaller step")
     rhat = split_rhat(traces)
     if rhat > WORST_RHAT:
-        raise UserError(
+        raise BadChains(
             f"the chains have not mixed (R-hat {rhat:.2f} > {WORST_RHAT}): more draws, burn-in, or step"
         )
     spread = traces.std()
     if float(traces.mean()) < centre - 0.1 * float(spread):
-        raise UserError(
+        raise BadChains(
             "the chains found lower loss than the checkpoint: it is no local minimum; train on, or raise gamma"
         )

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from interp.develop.llc import check_traces, local_learning_coefficient, split_rhat
+from interp.develop.llc import check_traces, llc_table, local_learning_coefficient, split_rhat
+from interp.run import Run
 from tasks import UserError
 
 N = 1000
@@ -62,3 +63,20 @@ def test_bad_chains_are_refused() -> None:
         check_traces(noise - 1.0, 0.0)
     with pytest.raises(UserError, match="2 chains"):
         local_learning_coefficient(lambda w: w.sum(), torch.zeros(2), N, chains=1, step=0.1)
+
+
+def test_a_table_over_a_run_keeps_refused_checkpoints_without_a_value(tmp_path) -> None:
+    shape = {"task.hops": 1, "task.chains": 2, "task.vocab": 4, "model.n_layers": 1, "model.n_heads": 1,
+             "model.d_model": 8, "train.batch": 16, "train.eval_batch": 16, "train.schedule.every": 20,
+             "train.schedule.log": 0, "train.lr": 1e-2}  # fmt: skip
+    run = Run.train("retrieval", tmp_path / "run", steps=400, changes=shape)
+    settings = {"prompts": 16, "chains": 2, "gamma": 100.0}
+    good = llc_table(run, [400], draws=300, burn_in=50, step=3e-3, **settings)
+    assert good["note"].tolist() == [""]
+    assert good["value"].iloc[0] > 0
+    bad = llc_table(run, [0, 40], draws=20, burn_in=0, step=1e-9, **settings)
+    assert bad["step"].tolist() == [0, 40]
+    assert bad["value"].isna().all()
+    assert (bad["note"] != "").all()
+    with pytest.raises(UserError, match="sampling needs"):
+        llc_table(run, [400], draws=1, burn_in=0, step=1e-9, **settings)
