@@ -179,7 +179,7 @@ def written(out: Path) -> int:
 @pytest.mark.skipif(not FULL, reason="full counts only; test_sweep_cluster kills a worker every time")
 def test_kill_9_at_any_moment_of_a_sweep(trials, tmp_path, record_property):
     calm, script, rng, killed = tmp_path / "calm" / "s", tmp_path / "sweep.py", random.Random(3), 0
-    assert start_sweep(script, calm).wait(300) == 0
+    assert start_sweep(script, calm).wait() == 0
     total, expected = written(calm), contents(calm)
     for attempt in range(KILLS["sweep"]):
         out = tmp_path / str(attempt) / "s"
@@ -188,11 +188,11 @@ def test_kill_9_at_any_moment_of_a_sweep(trials, tmp_path, record_property):
             time.sleep(0.002)
         killed += sweep.poll() is None
         os.killpg(sweep.pid, signal.SIGKILL)
-        sweep.wait(60)
+        sweep.wait()
         for run in out.glob("seed=*"):
             if (run / "config.json").exists():
                 assert_sound(trials, run)
-        assert start_sweep(script, out).wait(300) == 0
+        assert start_sweep(script, out).wait() == 0
         assert contents(out) == expected
     assert killed > 0
     row(
