@@ -11,6 +11,9 @@ from cyclopts import Parameter
 from interp.cli import show
 from interp.studies import STUDIES, run_study
 from interp.studies.ledger import Ledger
+from tasks.errors import UserError
+
+LANGUAGE = "retrieval-prompts"
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
@@ -24,6 +27,9 @@ def study(
     scale: Literal["quick", "cpu", "paper"] = "quick",
     out: Path = Path("runs/studies"),
     strict: bool = False,
+    model: str | None = None,
+    revisions: tuple[str, ...] = (),
+    shots: int = 0,
     json: Json = False,
 ) -> int:
     """Run a paper's study and print its ledger: every claim, the criterion fixed beforehand, the verdict.
@@ -40,10 +46,19 @@ def study(
         Where its runs stay (OUT/NAME); finished ones are reused, broken-off ones resumed.
     strict
         Exit with 1 when a testable claim was not reproduced.
+    model
+        For retrieval-prompts: a Hugging Face language model, by its name on the hub or a folder.
+    revisions
+        Training revisions of that model. May be repeated.
+    shots
+        For retrieval-prompts: examples with their answers before each question.
     """
+    asked = {k: v for k, v in {"model": model, "revisions": revisions, "shots": shots}.items() if v}
+    if asked and name != LANGUAGE:
+        raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]
     say = (lambda line: None) if json else (lambda line: print(line, flush=True))
-    ledgers = [run_study(each, scale, out / each, say) for each in names]
+    ledgers = [run_study(each, scale, out / each, say, **asked) for each in names]
     if json:
         documents = [_document(ledger) for ledger in ledgers]
         show.document(documents if name == "all" else documents[0])

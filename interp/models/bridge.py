@@ -219,7 +219,7 @@ def bridged(model: Any, name: str) -> Any:
     with quiet():
         try:
             bridge = transformer_bridge().boot_transformers(
-                name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=model.dtype
+                "./imported", hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=model.dtype
             )
         except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
             kind = type(model).__name__

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interp._lens import HookPoint
+from interp.models.bridge_config import BridgeConfig
 from interp.models.readin import parameter
 from interp.models.transformer_config import TransformerConfig
 from tasks.errors import UserError
@@ -60,7 +61,7 @@ class LayerNorm(nn.Module):
         return self.hook_normalized(self._affine(x / scale))
 
 
-def allowed(pos: int, config: TransformerConfig, device: torch.device) -> Bool[Tensor, "pos pos"]:
+def allowed(pos: int, config: TransformerConfig | BridgeConfig, device: torch.device) -> Bool[Tensor, "pos pos"]:
     """Which key (column) each row may see."""
     mask = torch.ones(pos, pos, dtype=torch.bool, device=device)
     if config.mask == "causal":

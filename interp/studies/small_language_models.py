@@ -35,8 +35,8 @@ Progress = Callable[[int, float], None]
 class SmallModel(BaseModel):
     """What is trained, on what and how long; `keep` are the steps that are saved (0 is before any update).
 
-    Every batch is of one of `forms` and asks for one of `hops` hops, of as many chains as `questions` says; `again` facts
-    are said again.
+    Every batch is of one of `forms` with one of `hops` hops and one of `chains` chains (short prompts are learned
+    first, and help the long ones); it asks about as many chains as `questions` says, and says `again` facts again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class SmallModel(BaseModel):
     width: int = Field(default=64, ge=1)
     forms: tuple[Form, ...] = Field(default=("equations",), min_length=1)
     hops: tuple[int, ...] = Field(default=(1, 2), min_length=1)
-    chains: int = Field(default=4, ge=2)
+    chains: tuple[int, ...] = Field(default=(2, 4), min_length=1)
     questions: int = Field(default=2, ge=1)
     again: int = Field(default=12, ge=1)
     batch: int = Field(default=32, ge=1)
@@ -62,13 +62,18 @@ class SmallModel(BaseModel):
             raise ValueError("keep must name steps from 0 on, strictly increasing")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
-        if self.questions > self.chains:
-            raise ValueError(f"questions={self.questions} are more than chains={self.chains}")
+        if self.questions > min(self.chains):
+            raise ValueError(f"questions={self.questions} are more than chains={min(self.chains)}")
         return self
 
-    def task(self, form: Form, hops: int) -> TextRetrieval:
-        """The prompts of one form and number of hops."""
-        return TextRetrieval(form=form, hops=hops, chains=self.chains)
+    def tasks(self) -> list[TextRetrieval]:
+        """The prompts of every form, number of hops and number of chains, in the order in which batches take turns."""
+        return [
+            TextRetrieval(form=form, hops=hops, chains=chains)
+            for chains in self.chains
+            for hops in self.hops
+            for form in self.forms
+        ]
 
     def text(self, task: TextRetrieval, step: int, batch: int) -> Text:
         """The training texts of a step."""
@@ -77,8 +82,7 @@ class SmallModel(BaseModel):
     @property
     def context(self) -> int:
         """Tokens of the longest text."""
-        tasks = [self.task(form, hops) for form in self.forms for hops in self.hops]
-        return max(self.text(task, 0, 1).tokens.shape[1] for task in tasks)
+        return max(self.text(task, 0, 1).tokens.shape[1] for task in self.tasks())
 
 
 def make_small(settings: SmallModel, out: str | Path, progress: Progress | None = None) -> Path:
@@ -112,7 +116,7 @@ def _clear(out: Path) -> None:
 def _train(settings: SmallModel, out: Path, progress: Progress | None) -> None:
     model, tokenizer = build_small(settings), tokenizer_of()
     updates = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    tasks = [settings.task(form, hops) for hops in settings.hops for form in settings.forms]
+    tasks = settings.tasks()
     for step in range(settings.keep[-1] + 1):
         if step in settings.keep:
             save(model, tokenizer, out / f"step{step}")
@@ -184,7 +188,8 @@ def build_small(settings: SmallModel) -> Any:
     """The untrained model: a function of the settings; the global random state stays as it was."""
     from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
-    ends = {"vocab_size": word_level().vocabulary, "bos_token_id": 0, "eos_token_id": 0}
+    ends: dict[str, Any] = {"vocab_size": word_level().vocabulary, "bos_token_id": 0, "eos_token_id": 0}
+    ends["initializer_range"] = settings.width**-0.5  # the usual .02 is for widths in the thousands: scores start flat
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if settings.family == "gpt2":

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from interp.causal.circuits import exact_edges, find_circuit
+from interp.causal.circuits import find_circuit
 from interp.causal.graph import EdgeRuns, edges
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
@@ -26,7 +26,7 @@ def own():
 
 def language_model(family):
     loaded = build_small(
-        SmallModel(family=family, layers=2, heads=2, width=16, hops=(1,), chains=2, keep=(0,))
+        SmallModel(family=family, layers=2, heads=2, width=16, hops=(1,), chains=(2,), keep=(0,))
     )
     gen = torch.Generator().manual_seed(0)
     for weight in loaded.parameters():
@@ -72,7 +72,7 @@ def test_an_exact_edge_is_what_a_path_patch_measures(family):
     model = language_model(family)
     pair = TASK.pair("rebind-hop-1", 0, "test", 0, 8)
     metric = metric_of(TASK, pair)
-    scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, metric)
+    scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, metric)
     with torch.no_grad():
         clean, corrupt = (metric(model(b.inputs)).mean() for b in (pair.clean, pair.corrupt))
     for edge in (("embed", "L0H1.v"), ("L0H0", "L1H1.k"), ("L0.mlp_out", "L1.mlp_pre"), ("L1H0", "output")):

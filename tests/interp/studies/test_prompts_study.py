@@ -1,0 +1,119 @@
+"""The study of prompts: planted answers and heads are found, nothing is found in a net that has learned nothing."""
+
+import os
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+
+from interp.cli import run as cli
+from interp.studies import retrieval_prompts as study
+from interp.studies import retrieval_prompts_measure as measure
+from interp.studies.ledger import Ledger
+from interp.studies.small_language_models import SETTINGS, SmallModel, make_small
+from tasks import TextRetrieval, UserError
+
+FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
+TINY = SmallModel(layers=1, heads=2, width=16, chains=(2, 4), batch=4, keep=(0, 2, 4))
+
+
+class Oracle:
+    """Answers by walking the facts of equations, right with a given probability, and says nothing else."""
+
+    def __init__(self, right):
+        self.right, self.config = right, SimpleNamespace(check=lambda interface: None)
+        self.draw = torch.Generator().manual_seed(0)
+
+    def logits(self, inputs, positions):
+        out = torch.zeros(len(inputs), 1, TextRetrieval().lexicon.vocabulary)
+        for i, row in enumerate(inputs.tolist()):
+            name = row[-2]
+            facts = dict(zip(row[0:-3:4], row[2:-3:4], strict=True))
+            while name in facts:
+                name = facts[name]
+            wrong = next(v for v in facts.values() if v not in facts and v != name)
+            out[i, 0, name if torch.rand(1, generator=self.draw) < self.right else wrong] = 1.0
+        return out
+
+
+@pytest.mark.parametrize("right", [1.0, 0.7])
+def test_a_planted_accuracy_is_found(right, monkeypatch):
+    monkeypatch.setattr(measure, "FORMS", ("equations",))
+    cells = measure.accuracies(Oracle(right), TextRetrieval(), (1, 3))
+    for metric in ("accuracy", "generated"):
+        rows = cells[cells["metric"] == metric]
+        assert (rows["n"] == 500).all()
+        assert (rows["ci_low"] <= right).all()
+        assert (rows["ci_high"] >= right).all()
+    assert (cells["chance"] == 0.25).all()
+
+
+def test_a_cell_without_names_enough_has_a_note_and_no_value(monkeypatch):
+    monkeypatch.setattr(measure, "FORMS", ("kingdoms",))
+    cells = measure.accuracies(Oracle(1.0), TextRetrieval(chains=4), (40,))
+    assert cells["n"].tolist() == [0]
+    assert "needs 160 names" in cells["note"].item()
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    return study.run("quick", out, lambda line: None, small={"tiny": TINY}), out
+
+
+def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
+    found, out = ledger
+    verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
+    assert set(verdict) == set(study.CLAIMS)
+    for claim in ("above-chance", "two-hops", "needed", "stacked", "order"):
+        assert verdict[claim] in ("not reproduced", "partly"), claim
+        assert verdict[claim] != "reproduced"
+    assert all(row.note for row in found.claims if row.value is None)
+    assert Ledger.from_json(found.to_json()).claims == found.claims
+    cells = pd.read_parquet(out / "tiny-accuracies.parquet")
+    assert set(cells["form"]) == set(measure.FORMS)
+
+
+def test_a_second_study_trains_nothing_again(ledger):
+    found, out = ledger
+    before = {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")}
+    again = study.run("quick", out, lambda line: None, small={"tiny": TINY})
+    assert again.to_json() == found.to_json()
+    assert {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")} == before
+
+
+def test_small_models_are_a_function_of_their_settings_and_refuse_other_folders(tmp_path):
+    first = make_small(TINY, tmp_path / "a")
+    (tmp_path / "b" / "step0").mkdir(parents=True)  # what a training that was broken off leaves
+    second = make_small(TINY, tmp_path / "b")
+    for step in TINY.keep:
+        name = f"step{step}/model.safetensors"
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert (first / "step0/model.safetensors").read_bytes() != (
+        first / "step4/model.safetensors"
+    ).read_bytes()
+    with pytest.raises(UserError, match="another small model"):
+        make_small(TINY.model_copy(update={"seed": 1}), tmp_path / "a")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "letter.txt").write_text("")
+    with pytest.raises(UserError, match=r"other files \(letter.txt\)"):
+        make_small(TINY, tmp_path / "c")
+    assert (first / SETTINGS).is_file()
+    with pytest.raises(ValidationError, match="strictly increasing"):
+        SmallModel(keep=(3, 2))
+
+
+def test_a_model_is_for_this_study_alone(capsys):
+    assert cli(["study", "single-index", "--model", "gpt2"]) == 2
+    assert "--model is for the study retrieval-prompts" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not FULL, reason="minutes of training")
+@pytest.mark.parametrize("name", list(study.SMALL))
+def test_the_study_finds_hops_heads_and_their_order_in_trained_nets(name, tmp_path):
+    found = study.run("quick", tmp_path, print, small={name: study.SMALL[name]})
+    verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
+    for claim in ("above-chance", "generation", "head-hop-1"):
+        assert verdict[claim] == "reproduced", claim
