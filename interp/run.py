@@ -282,7 +282,7 @@ class Run:
         return self._result(AlgorithmMatch(), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """When each read's score and each head's attention rose, with intervals over prompts.
+        """When each read's score, each head's attention and each overlap rose, with intervals over prompts.
 
         >>> run = load("runs/demo/retrieval")
         >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
@@ -291,14 +291,40 @@ class Run:
         from interp.develop.draws import CurveDraws
         from interp.develop.emergence import emergence_table
         from interp.develop.heads import HeadScores, scorable
+        from interp.develop.overlaps import Overlaps, measurable
         from interp.develop.scores import Scores
 
-        with_heads = scorable(self.config.model, self.task)
-        asked = [Scores(), CurveDraws(), *([HeadScores()] if with_heads else [])]
-        tables = self.tables(asked, steps, progress)
-        table = emergence_table(tables["scores"], tables.get("heads"), tables["draws"])
+        asked: list[Analysis] = [Scores(), CurveDraws()]
+        asked += [HeadScores()] if scorable(self.config.model, self.task) else []
+        asked += [Overlaps()] if measurable(self.config.model, self.task) else []
+        found = self.tables(asked, steps, progress)
+        table = emergence_table(found["scores"], found.get("heads"), found["draws"], found.get("overlaps"))
         caption = "Onset: where the fitted curve rises above its threshold for good; intervals over prompts."
         return Result("emergence", table, caption)
+
+    def curvature(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        prompts: int = 1000,
+        probes: int = 32,
+        hessian: bool = True,
+    ) -> Result:
+        """How the loss bends at each checkpoint on one fixed batch, and along the line to the next checkpoint asked.
+
+        Without `hessian`, loss, gradient norm and directional smoothness alone. Raises UserError for fewer than 1
+        prompt or 2 probes.
+        """
+        from interp.develop.landscape import kept_curvature
+
+        torch.set_num_threads(self.config.train.threads)
+        asked = self.resolve(steps)
+        table = kept_curvature(
+            self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress
+        )
+        caption = "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1."
+        return Result("curvature", table, caption)
 
     def patch(
         self,

@@ -22,18 +22,22 @@ from tasks.base import Batch, Interface, Level, Pair, Task, generator, register
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.hermite import SAMPLES, Function, gauss_hermite, nodes_for
-from tasks.theory.single_index import opposite, positional_semantic
+from tasks.theory.single_index import encoded_target, opposite, positional_semantic
 
 TEACHER_AXIS, ENCODING_AXIS = 0, 1
 
 
 class PositionalSemantic(BaseModel):
-    """The target of eq. (18): (1 - omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], [-a^2, a^2]]), two tokens."""
+    """The target of eq. (18): (1 - omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], [-a^2, a^2]]), two tokens.
+
+    `inside` puts the encoding into one softmax instead: see `tasks.theory.single_index.encoded_target`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     omega: float = Field(ge=0, le=1)
     a: float = Field(default=1.0, gt=0, le=1)
+    inside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +92,8 @@ class SingleIndex(Task):
     def target(self) -> Function:
         """g: fields [..., L] to labels [...], or [..., 2, 2] for the positional/semantic target."""
         if isinstance(self.link, PositionalSemantic):
-            return positional_semantic(self.link.omega, self.link.a)
+            made = encoded_target if self.link.inside else positional_semantic
+            return made(self.link.omega, self.link.a)
         return parse_link(self.link, self.length)
 
     @property
@@ -166,6 +171,11 @@ class SingleIndex(Task):
         value, error = _variance(np.asarray(self.target(points)).reshape(len(points), -1), weights)
         total = torch.tensor([value + self.noise**2 * self.outputs])
         return Level(total, torch.tensor([error]), method)
+
+    @property
+    def label_variance(self) -> float:
+        """E (y - E y)^2 summed over outputs, noise included: the scale of the loss."""
+        return float(self.chance().value)
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
         """Prompts that differ in their last token ("last-token"), labels following."""

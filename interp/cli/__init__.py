@@ -7,6 +7,7 @@ diverged); 2 bad input, one line on standard error; 130 Ctrl-C.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -71,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; a user's error is one line on standard error."""
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _refuse(str(error))
@@ -95,6 +98,11 @@ def _code_of(error: Exception) -> int | None:
     if isinstance(error, Diverged):
         return 1
     return 2 if isinstance(error, UserError | OSError) else None
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """A warning as one line, without the line of code that gave it."""
+    print(f"interp: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _refuse(text: str) -> int:

@@ -17,6 +17,7 @@ from interp.develop.onset import onset
 from tasks import UserError
 
 HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
+OVERLAP = 0.5  # of a direction that is found
 SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
 COLUMNS = (
     *("subject", "metric", "position", "layer", "head", "threshold", "before", "step", "ci_low", "ci_high"),
@@ -26,13 +27,20 @@ KEYS = ("metric", "position", "layer", "head")
 NO_HEAD = -1  # layer and head of a read's replicates, whose position is its name; a head's position is ""
 
 
-def emergence_table(scores: pd.DataFrame, heads: pd.DataFrame | None, draws: pd.DataFrame) -> pd.DataFrame:
-    """Onsets of every read of a run, and of every head that rose to the threshold of some relation.
+def emergence_table(
+    scores: pd.DataFrame,
+    heads: pd.DataFrame | None,
+    draws: pd.DataFrame,
+    overlaps: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Onsets of every read of a run, of every head that rose to the threshold of some relation, and of overlaps.
 
     `scores`, `heads` and `draws` are the tables of `Scores`, `HeadScores` and `CurveDraws` at the same
     checkpoints. Thresholds: half-way between chance and 1 for an accuracy, and between uniform attention and
     1 for a head; half of its own rise (fall) for a loss or a signed attention score, heads that never pass
-    the untrained twin's best left out. All curves of the run are tested together, so that a run in which
+    the untrained twin's best left out; 1/2 for an
+    overlap, which has no noise over prompts. All
+    curves of the run are tested together, so that a run in which
     nothing rises yields any onset with a probability of at most 5%. Sorted by onset; `step` is missing when
     not emerged by `last`. Raises UserError when the tables do not belong together.
     """
@@ -40,6 +48,7 @@ def emergence_table(scores: pd.DataFrame, heads: pd.DataFrame | None, draws: pd.
     replicates = _by_curve(draws)
     for curve in curves:
         curve.attach(replicates)
+    curves += [] if overlaps is None else _overlap_curves(overlaps, _replicates(draws))
     rows = [curve.row(rises) for curve, rises in zip(curves, _jointly(curves), strict=True)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     appeared = table["rose"].notna() & (table["rose"] > scores["step"].min())
@@ -79,6 +88,10 @@ class _Curve:
         return {**named, "subject": self.subject, **vars(found), "threshold": self.sign * found.threshold}
 
 
+def _replicates(draws: pd.DataFrame) -> int:
+    return sum(str(name).startswith("draw ") for name in draws.columns)
+
+
 def _by_curve(draws: pd.DataFrame) -> dict[tuple, tuple[list[int], np.ndarray]]:
     """Steps and replicates [draw, step] of every curve."""
     columns = [name for name in draws.columns if str(name).startswith("draw ")]
@@ -115,6 +128,16 @@ def _read_curves(scores: pd.DataFrame) -> list[_Curve]:
         threshold, sign = (level + (1 - level) / 2, 1) if metric == "accuracy" else (None, -1)
         key = (metric, position, NO_HEAD, NO_HEAD)
         curves.append(_Curve(str(position), key, *_series(rows), threshold, sign))
+    return curves
+
+
+def _overlap_curves(overlaps: pd.DataFrame, draws: int) -> list[_Curve]:
+    """Curves that are exact: every replicate is the curve itself."""
+    curves = []
+    for name, rows in overlaps.groupby("position", sort=False):
+        steps, values = _series(rows)
+        key = ("overlap", name, NO_HEAD, NO_HEAD)
+        curves.append(_Curve(str(name), key, steps, values, OVERLAP, draws=np.tile(values, (draws, 1))))
     return curves
 
 

@@ -23,6 +23,11 @@ from probes.readout import Readout, ReadoutConfig
 from tasks import Batch, Task, UserError
 
 
+def readable(settings: Any) -> bool:
+    """Whether models of these settings have a residual stream after every layer."""
+    return hasattr(settings, "n_layers")
+
+
 class Readouts(Analysis):
     """Linear readout of the target at the embedding and after every block. A site that is the same in every prompt
     (the embedding of a question's fixed last word) holds nothing to read and has no rows.
@@ -42,6 +47,9 @@ class Readouts(Analysis):
     per_position: bool = False
 
     def hooks(self, model: Any) -> list[str]:
+        """Raises UserError for a model that has no residual stream between layers."""
+        if not readable(model.config):
+            raise UserError(f"a model of kind {model.config.kind!r} has no residual stream to read from")
         return [
             "blocks.0.hook_resid_pre",
             *(f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers)),

@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.analysis import Progress
+from interp.analysis import Analysis, Progress
 from interp.develop.draws import CurveDraws
 from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable
-from interp.develop.readouts import Readouts
+from interp.develop.overlaps import Overlaps, measurable
+from interp.develop.readouts import Readouts, readable
 from interp.develop.scores import Scores
 from interp.importers.hf_files import Reference
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
@@ -32,6 +33,7 @@ LABELS = {
     "attention": "attention mass",
     "accuracy": "accuracy (share of prompts)",
     "mse": "error / label variance",
+    "overlap": "overlap of the weights, absolute",
 }
 
 
@@ -43,10 +45,13 @@ def write_report(runs: Sequence[Run], out: Path, progress: Progress | None = Non
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
     """Everything a page says about a run, measured at every checkpoint from shared forward passes."""
     has_heads = scorable(run.config.model, run.task)
-    asked = [Scores(), Readouts(), CurveDraws(), *([HeadScores()] if has_heads else [])]
+    asked: list[Analysis] = [Scores(), CurveDraws(), *([HeadScores()] if has_heads else [])]
+    asked += [Readouts()] if readable(run.config.model) else []
+    asked += [Overlaps()] if measurable(run.config.model, run.task) else []
     tables = run.tables(asked, "all", progress)
-    scores, heads = tables["scores"], tables.get("heads")
-    emergence = emergence_table(scores, heads, tables["draws"])
+    scores, heads, overlaps = tables["scores"], tables.get("heads"), tables.get("overlaps")
+    emergence = emergence_table(scores, heads, tables["draws"], overlaps)
+    curves = scores[scores["control"] == "none"]
     circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
     return RunReport(
         title=run.name,
@@ -54,10 +59,10 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         steps=run.steps,
         facts=facts(run),
         metrics=_losses(run.metrics()),
-        scores=scores[scores["control"] == "none"],
+        scores=curves if overlaps is None else pd.concat([curves, overlaps], ignore_index=True),
         levels=scores[scores["control"].isin(LEVELS)].rename(columns={"control": "level"}),
         heads=None if heads is None else _everywhere(heads, run.steps),
-        probes=_pooled(tables["probe"]),
+        probes=_pooled(tables["probe"]) if "probe" in tables else None,
         emergence=emergence if len(emergence) else None,
         attention=attention(run) if has_heads else (),
         circuit=circuit,

@@ -90,7 +90,8 @@ def saddle(bench: Bench, budget: study.Budget) -> list[Row]:
         bench.row(CLAIMS["saddle-detour"], detours, **words),
         bench.row(
             CLAIMS["saddle-escape"], share(sum(way.excess < STUCK for way in ways), len(ways)),
-            note=f"{bends}; n counts settled runs", arm="L-BFGS from the settled weights", budget=f"{budget.fit_prompts} prompts",
+            note=f"{bends}; n counts settled runs", arm="L-BFGS from the settled weights",
+            budget=f"{budget.fit_prompts} prompts",
         ),
         bench.row(CLAIMS["saddle-rank"], ranks, note=note, **words),
     ]  # fmt: skip

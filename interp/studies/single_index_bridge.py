@@ -16,13 +16,13 @@ from numpy import ndarray
 
 from interp.config import RunConfig, configure, parse_config
 from interp.develop.onset import onset
-from interp.models import build_model
+from interp.develop.overlaps import Overlaps
+from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.single_index import Bench, Budget
+from interp.studies.single_index_bench import Bench, Budget
 from interp.studies.single_index_chains import LINEAR, SQUARE, Problem, resampled, scaling, slope
-from interp.train import RunFolder, train
+from interp.train import train
 from probes.stats import Interval, student
-from tasks.single_index import SingleIndex
 from tasks.theory.reduced import Escapes
 
 CHECKPOINTS = 150
@@ -104,20 +104,13 @@ def _gap(bench: Bench, order: int, crossed: list, emerged: list, law, text: str)
     return bench.exact(f"bridge-gap-{order}", distance, arm="onset against crossing", budget=text, note=note)
 
 
-def overlap_curve(folder: RunFolder) -> tuple[list[int], list[float]]:
+def overlap_curve(run: Run) -> tuple[list[int], list[float]]:
     """Checkpoint steps and |m| (the root mean square over rows) of a run of an index network or tied attention.
 
-    >>> steps, values = overlap_curve(folder)          # doctest: +SKIP
+    >>> steps, values = overlap_curve(run)             # doctest: +SKIP
     """
-    config = folder.config
-    task = config.task
-    assert isinstance(task, SingleIndex)
-    model = build_model(config.model, task.interface, config.init_seed)
-    values = []
-    for step in folder.steps:
-        model.load_state_dict(folder.weights(step))
-        values.append(float(task.overlaps(model.get_parameter("w").detach()).square().mean().sqrt()))
-    return list(folder.steps), values
+    found = run.tables([Overlaps()])["overlaps"].query("position == 'm'").sort_values("step")
+    return [int(step) for step in found["step"]], found["value"].tolist()
 
 
 def ordinary_runs(bench: Bench, budget: Budget) -> list[Row]:
@@ -127,7 +120,7 @@ def ordinary_runs(bench: Bench, budget: Budget) -> list[Row]:
     for seed in range(budget.runs):
         config = _seeded(preset, seed)
         folder = train(config, bench.out / f"net-d32-{config.hash[:8]}")
-        step = onset(*overlap_curve(folder), 0.5).step
+        step = onset(*overlap_curve(Run(folder)), 0.5).step
         onsets.append(math.inf if step is None else float(step))
     reduced = SQUARE.but(length=3).escape(32, 0.1, 400, 100_000, bench.seed).median()
     finite = [x / reduced for x in onsets if math.isfinite(x)]

@@ -1,7 +1,8 @@
 """Figures of the single-index study, from its kept points: one offline page.
 
-Scaling of waits with theory lines, gains against L, P(semantic) against omega, the phase diagram, flow in the (m, e)
-plane. Everything on the page is drawn by plotly from numbers; no text comes from outside this module.
+Scaling of waits with theory lines, gains against L, P(semantic) and the global minimum against omega, the phase
+diagram, flow and single replicas in the (m, e) plane. Everything on the page is drawn by plotly from numbers; no text
+comes from outside this module.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import plotly.io as pio
 
 from interp.train.files import write_atomically
 from tasks.theory.phase import REGIMES, flow, phase_diagram
+from tasks.theory.reduced import Setting, simulate_attention
+from tasks.theory.single_index import opposite, positional_semantic
 
 Points = Mapping[str, Sequence[Mapping]]
 LAWS = {"slope-1": "SIE 1", "slope-2": "SIE 2", "slope-3": "SIE 3", "gain-1": "SIE 1", "gain-2": "SIE 2"}
@@ -100,14 +103,53 @@ def flow_figure(omegas: Sequence[float] = (0.5, 0.67, 0.8)) -> go.Figure:
     )
 
 
+def trajectories_figure(
+    omegas: Sequence[float] = (0.5, 0.67, 0.8), d: int = 200, replicas: int = 6, steps: int = 40_000
+) -> go.Figure:
+    """Paths of single SGD replicas in the plane of |m| and |e|, from a random start to |(m, e)| = .9."""
+    figure, colours = go.Figure(), ("#4c78a8", "#f58518", "#54a24b", "#b279a2")
+    for omega, colour in zip(omegas, colours, strict=False):
+        target, setting = positional_semantic(omega, 1.0), Setting(d, 0.1, 0.9)
+        found = simulate_attention(
+            target, setting, opposite(2), "identity", replicas, steps, 0, every=max(1, steps // 400)
+        )
+        for k in range(replicas):
+            figure.add_scatter(
+                x=np.abs(found.path[:, k, 0]), y=np.abs(found.path[:, k, 1]), mode="lines", opacity=0.7,
+                line={"color": colour, "width": 1}, name=f"omega {omega}", legendgroup=str(omega), showlegend=k == 0,
+            )  # fmt: skip
+    title = f"Where SGD goes from the origin (a = 1, d = {d})"
+    return _layout(figure, title, "semantic overlap |m|", "positional overlap |e|")
+
+
+def minima_figure(points: Sequence[Mapping]) -> go.Figure:
+    """Angle of the global minimum against omega: 0 semantic, 90 positional."""
+    names = {"encoded_target": "encoding inside the softmax", "positional_semantic": "eq. (18)"}
+    figure = go.Figure()
+    for target in dict.fromkeys(p["target"] for p in points):
+        mine = [p for p in points if p["target"] == target]
+        figure.add_scatter(
+            x=[p["omega"] for p in mine],
+            y=[p["value"] for p in mine],
+            mode="markers+lines",
+            name=names[target],
+        )
+    return _layout(figure, "Where the global minimum is (a = 1)", "omega", "angle, degrees")
+
+
 def write_figures(points: Points, out: Path) -> Path:
     """All figures that the kept points allow, on one offline page. Raises UserError when it cannot be written."""
     figures = [
         draw(points[name])
-        for name, draw in (("waits", waits_figure), ("gains", gains_figure), ("semantic", semantic_figure))
+        for name, draw in (
+            ("waits", waits_figure),
+            ("gains", gains_figure),
+            ("semantic", semantic_figure),
+            ("minima", minima_figure),
+        )
         if points.get(name)
     ]
-    figures += [phase_figure(), flow_figure()]
+    figures += [phase_figure(), flow_figure(), trajectories_figure()]
     parts = [pio.to_html(f, full_html=False, include_plotlyjs=(i == 0)) for i, f in enumerate(figures)]
     page = '<!doctype html><meta charset="utf-8"><title>Single-index study</title>' + "\n".join(parts)
     out.parent.mkdir(parents=True, exist_ok=True)

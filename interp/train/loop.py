@@ -31,6 +31,7 @@ from interp.train.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
 from interp.train.runs import RunFolder
 from interp.train.schedule import is_evaluated, is_logged, rate
+from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError
 
@@ -141,6 +142,7 @@ class _Training:
         fuse(self.model)
         self.double = next(self.model.parameters()).dtype == torch.float64
         self.optimisers = Optimisers(self.model, config.train)
+        warn_of_unstable_rate(config)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
         self.clamps = clamps_of(config, self.model)
         self.held_out = self._batch(EVAL, 0, config.train.eval_batch)

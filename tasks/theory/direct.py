@@ -58,6 +58,7 @@ def simulate_attention_direct(
     replicas: int,
     steps: int,
     seed: int,
+    shift: Float[ndarray, " L"] | None = None,
 ) -> Escapes:
     """As `reduced.simulate_attention`, with w in full; `final` holds (m, e)."""
     rng = np.random.default_rng(seed)
@@ -70,7 +71,7 @@ def simulate_attention_direct(
     weights = reduction_weights(reduction, len(pattern))
 
     def step(w: ndarray, x: ndarray) -> ndarray:
-        return attention_step(target, setting.rate, pattern, weights, w, x)
+        return attention_step(target, setting.rate, pattern, weights, w, x, shift)
 
     tokens = _tokens(setting.d, replicas, len(pattern), rng)
     return drive(head * root, tokens, step, norm, setting, steps, 0, lambda w: w[:, :2] / root)
@@ -83,12 +84,15 @@ def attention_step(
     weights: Float[ndarray, "L L"] | None,
     w: Float[ndarray, "replica d"],
     x: Float[ndarray, "replica L d"],
+    shift: Float[ndarray, " L"] | None = None,
 ) -> Float[ndarray, "replica d"]:
-    """One step of eq. (1) under spherical SGD; the encoding is pattern times the second axis over sqrt(d)."""
+    """One step of eq. (1) under spherical SGD; the encoding is pattern times the second axis over sqrt(d), `shift` the
+    constants of injected ones."""
     root = math.sqrt(x.shape[-1])
     placed = x.copy()
     placed[..., 1] += pattern / root
-    c = attention_slopes(np.einsum("rld,rd->rl", placed, w), target(root * x[..., 0]), weights)
+    fields = np.einsum("rld,rd->rl", placed, w) + (0.0 if shift is None else shift)
+    c = attention_slopes(fields, target(root * x[..., 0]), weights)
     return _on_sphere(w - rate * np.einsum("rl,rld->rd", c, placed))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import RectBivariateSpline
 
 from tasks.errors import UserError
-from tasks.theory.hermite import gauss_hermite
+from tasks.theory.hermite import Function, gauss_hermite
 from tasks.theory.single_index import (
     attention_matrix,
     attention_student,
@@ -141,6 +142,24 @@ def phase_diagram(
     """The regime of every omega (columns) and a (rows): Fig. 4."""
     grid = moments() if grid is None else grid
     return [[regime(float(omega), float(a), grid) for omega in omegas] for a in scales]
+
+
+def minimum_angles(
+    targets: Sequence[Function], angles: int = 73, nodes: int = 11
+) -> Float[ndarray, " target"]:
+    """Where on the quarter circle |(m, e)| = 1 the loss of each target (two tokens, no reduction) is lowest.
+
+    In radians, 0 semantic and pi/2 positional, to within half of pi/2 / (angles - 1).
+    """
+    angle = np.linspace(0, np.pi / 2, angles)
+    points, weights = gauss_hermite(4, nodes)
+    teacher, noise = points[:, :2], points[:, 2:]
+    labels = [np.asarray(target(teacher)) for target in targets]
+    losses = np.empty((len(targets), angles))
+    for j, t in enumerate(angle):
+        f = attention_matrix(math.cos(t) * teacher + math.sin(t) * (noise + opposite(2)))
+        losses[:, j] = [weights @ ((label - f) ** 2).sum((-1, -2)) for label in labels]
+    return angle[losses.argmin(1)]
 
 
 def _mirrored(grid: Moments, loss: ndarray) -> RectBivariateSpline:

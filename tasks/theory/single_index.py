@@ -100,6 +100,21 @@ def positional_semantic(omega: float | int, a: float | int) -> Function:
     return lambda z: (1 - omega) * attention_matrix(z) + omega * fixed
 
 
+def encoded_target(omega: float | int, a: float | int) -> Function:
+    """The variant of eq. (18) with the encoding inside: softmax(t t^T) with t = (1 - omega) z + omega a (1, -1).
+
+    How the two halves are weighted inside is our reading of the paper's appendix F.3. Raises UserError as
+    `positional_semantic` does.
+    """
+    _ = positional_semantic(omega, a)
+    return lambda z: attention_matrix((1 - omega) * z + omega * a * opposite(2))
+
+
+def shifted(student: Function, shift: Float[ndarray, " L"]) -> Function:
+    """A student whose fields carry the constants of injected encodings: f(z + shift)."""
+    return lambda z: student(z + shift)
+
+
 def positional_part(a: float | int) -> Float[ndarray, "2 2"]:
     """softmax([[a^2, -a^2], [-a^2, a^2]]), the positional half of eq. (18)."""
     return attention_matrix(np.array([a, -a]))

@@ -47,6 +47,19 @@ def test_reduced_and_direct_attention_have_one_law():
     assert ks_2samp(np.abs(direct.final[:, 0]), np.abs(reduced.final[:, 0])).pvalue > 1e-3
 
 
+def test_injected_encodings_have_one_law_and_break_evenness():
+    from scipy.stats import ks_2samp
+
+    target, still, shift = parse_link("He1(z1)+He1(z2)", 2), np.zeros(2), np.array([-1.0, -1.0])
+    setting = Setting(16, 0.2, 0.5)
+    direct = simulate_attention_direct(target, setting, still, "trace", 150, 6000, seed=1, shift=shift)
+    reduced = simulate_attention(target, setting, still, "trace", 400, 6000, seed=2, shift=shift)
+    assert ks_2samp(direct.times[:, 0], reduced.times[:, 0]).pvalue > 1e-3
+    assert (reduced.final[:, 0] > 0).mean() > 0.95
+    blind = simulate_attention(target, setting, still, "trace", 50, 2000, seed=3)
+    assert abs((blind.final[:, 0] > 0).mean() - 0.5) < 0.3
+
+
 @pytest.mark.parametrize("reduction", ["identity", "trace", "projection"])
 def test_attention_slopes_are_the_gradient(reduction):
     rng = np.random.default_rng(0)

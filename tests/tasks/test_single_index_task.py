@@ -85,3 +85,12 @@ def test_bad_settings_are_one_line(settings, says):
     with pytest.raises(UserError, match=says) as error:
         build({"kind": "single-index", **settings})
     assert "\n" not in str(error.value)
+
+
+def test_the_encoding_can_be_put_inside_the_target():
+    settings = {"link": {"omega": 0.4, "inside": True}, "d": 8}
+    task = SingleIndex.model_validate(settings)
+    batch = task.sample(0, "x", 0, 16)
+    t = 0.6 * batch.fields + 0.4 * torch.tensor([1.0, -1.0])
+    expected = (t[:, :, None] * t[:, None, :]).softmax(-1).reshape(16, 1, 4)
+    torch.testing.assert_close(batch.targets, expected, rtol=1e-4, atol=1e-5)

@@ -7,9 +7,11 @@ import pytest
 
 from tasks.errors import UserError
 from tasks.links import parse_link
+from tasks.theory.phase import minimum_angles
 from tasks.theory.single_index import (
     attention_matrix,
     attention_student,
+    encoded_target,
     flatness,
     opposite,
     population_loss,
@@ -107,3 +109,17 @@ def test_attention_rows_sum_to_one_and_bad_settings_are_refused():
         positional_semantic(1.5, 1.0)
     with pytest.raises(UserError, match=r"\[-1, 1\]"):
         population_loss(positional_semantic(0.5, 1.0), IDENTITY, OPPOSITE, 0.0, 1.5)
+
+
+def test_the_minimum_of_the_encoded_target_goes_round_the_circle():
+    """omega 0 and 1 are purely semantic and positional; in between the minimum turns step by step."""
+    angles = minimum_angles(
+        [encoded_target(omega, 1.0) for omega in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)], angles=19
+    )
+    assert angles[0] == 0
+    assert angles[-1] == pytest.approx(np.pi / 2)
+    assert (np.diff(angles) > 0).all()
+    jump = minimum_angles([positional_semantic(omega, 1.0) for omega in (0.7, 0.77)], angles=19)
+    np.testing.assert_allclose(jump, [0, np.pi / 2])
+    with pytest.raises(UserError, match="omega"):
+        encoded_target(1.5, 1.0)

@@ -277,9 +277,11 @@ def test_no_interval_is_printed_where_it_would_cover_less_than_90_percent():
 HAND_MADE = {
     "interp/develop/curriculum.py": "mean Kendall tau; ranks read back as steps",
     "interp/develop/tails.py": "quantile, tail index",
-    "interp/studies/linear_attention_runs.py": "ratio of tail indices",
+    "interp/bench/single_index.py": "ranges called ranges",
     "interp/studies/linear_attention_paths.py": "ratio of tail indices",
-    "interp/studies/single_index.py": "exact values, ranges called ranges, ends of Clopper-Pearson intervals",
+    "interp/studies/linear_nets.py": "no interval",
+    "interp/studies/single_index_bench.py": "exact values",
+    "interp/studies/single_index_landscape.py": "ends of Clopper-Pearson intervals",
     "interp/studies/stacked_heads.py": "rows of other tables, no interval",
     "probes/filters.py": "no interval",
     "probes/stats.py": "all of them",

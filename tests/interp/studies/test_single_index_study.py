@@ -7,18 +7,21 @@ import math
 import numpy as np
 import pytest
 
-from interp.studies import single_index as study
 from interp.studies import single_index_bridge as bridge
+from interp.studies import single_index_landscape as landscape
+from interp.studies import single_index_waits as waiting
+from interp.studies.single_index_bench import Bench, Budget
 from interp.studies.single_index_chains import LINEAR, middle, resampled, scaling, slope
+from interp.studies.single_index_claims import CLAIMS
 from interp.studies.single_index_figures import gains_figure, semantic_figure, waits_figure
 from tasks.theory.reduced import Escapes
 
-TINY = study.Budget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
+TINY = Budget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
 
 
 @pytest.fixture
 def bench(tmp_path):
-    return study.Bench("quick", 0, tmp_path, lambda line: None)
+    return Bench("quick", 0, tmp_path, lambda line: None)
 
 
 def test_scalings_are_one_on_their_own_law():
@@ -86,5 +89,20 @@ def test_figures_draw_what_was_kept():
 
 
 def test_every_claim_is_stated_once_with_its_source():
-    assert all(claim.source and claim.statement and claim.criterion.text for claim in study.CLAIMS.values())
-    assert set(study.RULES) < set(study.CLAIMS)
+    assert all(claim.source and claim.statement and claim.criterion.text for claim in CLAIMS.values())
+    assert set(waiting.RULES) < set(CLAIMS)
+
+
+def test_odd_targets_need_injected_encodings(bench, monkeypatch):
+    monkeypatch.setattr(landscape, "ODD_CHAIN", (50, 0.2, 3000, 40))
+    rows = {row.id: row for row in landscape.odd_targets(bench, TINY)}
+    assert {name: row.verdict for name, row in rows.items()} == dict.fromkeys(rows, "reproduced")
+    assert (rows["odd-none"].value, rows["odd-injected"].value) == (0, 1)
+
+
+def test_the_minimum_turns_smoothly_only_with_the_encoding_inside(bench):
+    (row,) = landscape.inside(bench, TINY)
+    assert row.value < 20
+    assert "90 degrees" in row.note
+    both = {point["target"] for point in bench.curves["minima"]}
+    assert both == {"encoded_target", "positional_semantic"}

@@ -1,0 +1,86 @@
+"""The claims on sequence single-index models (Arnaboldi et al. 2506.02651): what is said, where, and what counts as
+reproducing it. Values measured for them are in the study of that name."""
+
+from __future__ import annotations
+
+from interp.studies.ledger import Claim, Criterion
+
+P = "Arnaboldi et al. 2506.02651"
+OURS = "none stated (found on this scale)"
+ONE_EXACT = Criterion("all of them (a share of 1)", lambda v: v == 1.0)
+COVERS = Criterion("distance from 0 to the interval of the difference is 0", lambda v: v <= 0.0)
+CLAIMS = {
+    claim.id: claim
+    for claim in (
+        Claim("exponents", "The information exponent of every example link", f"{P} section 3", "1 to 5", ONE_EXACT,
+              "share of examples"),
+        Claim("one-law", "The reduced chain and d-dimensional SGD wait equally long", f"{P} section 2", "equal in law",
+              Criterion.within(0.8, 1.25), "ratio of medians"),
+        Claim("slope-1", "SIE 1: tau grows like d", f"{P} Thm 1", "1", Criterion.within(0.95, 1.1), "log-log slope"),
+        Claim("slope-2", "SIE 2: tau grows like d log d", f"{P} Thm 1", "1", Criterion.within(0.93, 1.08),
+              "slope of tau/log(sqrt(d)/2)"),
+        Claim("slope-3", "SIE 3: tau grows like d^2", f"{P} Thm 1", "2", Criterion.within(1.8, 2.5), "log-log slope"),
+        Claim("gain-1", "SIE 1, equal rates: tying gains a factor L", f"{P} Fig. 8", "L", Criterion.within(0.85, 1.15),
+              "gain / L"),
+        Claim("gain-2", "SIE 2, equal rates: tying gains a factor L", f"{P} Fig. 7", "L", Criterion.within(0.85, 1.15),
+              "gain / L"),
+        Claim("rule-equal", "SIE 2, equal rates: the gain is L^1", f"{P} Thm 2", "1", Criterion.within(0.8, 1.2),
+              "exponent of L"),
+        Claim("rule-root", "SIE 2, tied rate sqrt(L) times the untied: the gain is L^1.5", f"{P} Thm 2", "1.5",
+              Criterion.within(1.3, 1.7), "exponent of L"),
+        Claim("rule-linear", "SIE 2, tied rate L times the untied: the gain is L^2", f"{P} Fig. 3", "2",
+              Criterion.within(1.8, 2.2), "exponent of L"),
+        Claim("rule-best", "SIE 2, each network at its best rate: the gain is L^2", f"{P} Fig. 3", "2",
+              Criterion.within(1.8, 2.2), "exponent of L"),
+        Claim("cancel-tied", "z1 - z2: the tied network learns nothing", f"{P} App. E.4", "0", Criterion.below(0.12),
+              "share escaped"),
+        Claim("cancel-untied", "z1 - z2: the untied network learns", f"{P} App. E.4", "1", Criterion.above(0.85),
+              "share escaped"),
+        Claim("stairs-order", "Staircase: token 1 is found before token 2", "authors' code", OURS,
+              Criterion.above(1.0), "tau_2 / tau_1"),
+        Claim("stairs-control", "Without the easy term the wait for token 2 jumps", "authors' code", OURS,
+              Criterion.above(2.0), "control tau_2 / tau_2"),
+        Claim("turn", "a = 1: the steepest way out of the origin turns positional", f"{P} Fig. 5", "0.64",
+              Criterion.within(0.63, 0.65), "omega"),
+        Claim("levels", "a = 1: semantic and positional minimum are equally deep beyond the turn", f"{P} Fig. 4",
+              "semantic global at .67", Criterion.within(0.67, 0.8), "omega"),
+        Claim("ends-semantic", "d = 100, omega .5: SGD ends in the semantic minimum", f"{P} Fig. 12", "1",
+              Criterion.above(0.9), "share"),
+        Claim("ends-positional", "d = 100, omega .75: SGD ends in the positional minimum", f"{P} Fig. 12", "0",
+              Criterion.below(0.25), "share semantic"),
+        Claim("sharper", "d = 1000: the transition is steeper, P(semantic) at .6 minus at .7", f"{P} Figs. 5, 12",
+              "steeper than d = 100", Criterion.above(0.5), "difference of shares"),
+        Claim("misaligned", "a^2 = .5776, omega .95: unique semantic minimum, positional escape", f"{P} Figs. 4, 13",
+              "misaligned", ONE_EXACT, "regime found"),
+        Claim("pe-lowers", "Encodings lower the flatness of 4/3 + He4(z1) + 2 He4(z2) from 4 to 2", f"{P} Fig. 2",
+              "4 to 2, escaping", Criterion.within(-0.31, -0.28), "H_ee"),
+        Claim("pe-keeps", "Encodings do not help He4(z1) + He4(z2): no way down at order 2", f"{P} Fig. 1", "stays 4",
+              Criterion.above(0.0), "smallest curvature"),
+        Claim("odd-blind", "Odd targets leave eq. (1) without encodings flat: He1 + He1, He3 + He3", f"{P} App. D",
+              "nothing learned", Criterion.below(1e-9), "largest slope up to order 3"),
+        Claim("odd-order", "Injected encodings give them their exponents as orders of the loss", f"{P} App. D, Fig. 6",
+              "1 and 3", ONE_EXACT, "share of links"),
+        Claim("odd-none", "He1 + He1 without encodings: SGD does not escape", f"{P} App. D", "0", Criterion.below(0.12),
+              "share escaped"),
+        Claim("odd-injected", "He1 + He1 with injected encodings: SGD escapes", f"{P} Fig. 6", "1",
+              Criterion.above(0.85), "share escaped"),
+        Claim("inside-smooth", "With the encoding inside the target's softmax the global minimum turns without a jump",
+              f"{P} App. F.3", "smooth", Criterion.below(45.0), "degrees, largest turn in a step of .05 of omega"),
+        Claim("speed", "One step of 48 replicas at L = 4 in the reduced chain", "this project", "60",
+              Criterion.below(60.0), "microseconds"),
+        Claim("bridge-times", "Emergence steps are the first-crossing times of the overlaps", "this project", OURS,
+              Criterion.below(0.05), "worst relative error of a median"),
+        Claim("bridge-slope-1", "SIE 1: the emergence steps scale as tau does", f"{P} Thm 1", "1",
+              Criterion.within(0.95, 1.1), "log-log slope"),
+        Claim("bridge-slope-2", "SIE 2: the emergence steps scale as tau does", f"{P} Thm 1", "1",
+              Criterion.within(0.93, 1.08), "slope of tau/log(sqrt(d)/2)"),
+        Claim("bridge-gap-1", "SIE 1: slopes of emergence steps and crossing times agree", "this project", OURS, COVERS,
+              "distance"),
+        Claim("bridge-gap-2", "SIE 2: slopes of emergence steps and crossing times agree", "this project", OURS, COVERS,
+              "distance"),
+        Claim("ordinary-runs", "Runs in ordinary folders emerge when the reduced chain escapes", "this project", OURS,
+              Criterion.within(0.5, 2.0), "ratio of medians"),
+        Claim("attention-length", "One ordinary attention layer waits for L tokens as a tied net does, not an untied",
+              f"{P} Thm 2, SIE 1", "0 tied, 1 untied", Criterion.below(0.5), "exponent of L"),
+    )
+}  # fmt: skip
