@@ -8,6 +8,8 @@ Checkpoints in pairs (100, 101, 200, 201, ...) give true steps at a fraction of 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 from torch import Tensor
 
+from interp.analysis import Progress
 from interp.develop.curvature import (
     Objective,
     conditioning,
@@ -28,6 +31,7 @@ from interp.develop.curvature import (
     hessian_diagonal,
     sharpness,
 )  # fmt: skip
+from interp.tables import Stamp, read_table, write_table
 from probes.tables import frame
 from tasks import UserError
 
@@ -76,16 +80,56 @@ def run_objective(run: Run, prompts: int) -> Objective:
     )
 
 
+def kept_curvature(
+    run: Run,
+    steps: Sequence[int] | str = "all",
+    *,
+    prompts: int = 1000,
+    probes: int = 32,
+    sharp: bool = True,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """`curvature_table`, kept as RUN/analysis/curvature.parquet and read from there when nothing has changed.
+
+    Smoothness belongs to pairs of checkpoints, so the table is that of one set of steps: another set, other settings
+    or other weights are measured anew.
+    """
+    asked = run.resolve(steps)  # type: ignore[arg-type]
+    settings = {"prompts": prompts, "probes": probes, "sharp": sharp}
+    key = hashlib.sha256(json.dumps(["curvature", 1, settings], sort_keys=True).encode()).hexdigest()[:16]
+    for step in asked:
+        run.folder.weights(step)  # every byte read: a kept row must not stand for a damaged file
+    stamp = Stamp(
+        analysis="curvature", key=key, config=run.folder.config_hash, settings=settings,
+        checkpoints={step: run.folder.weights_hash(step) for step in asked},
+    )  # fmt: skip
+    path = run.folder.table_path("curvature")
+    found = read_table(path)
+    if found is not None and found[1] == stamp:
+        return found[0]
+    table = curvature_table(run, asked, prompts=prompts, probes=probes, sharp=sharp, progress=progress)
+    write_table(path, table, stamp)
+    return table
+
+
 def curvature_table(
-    run: Run, steps: Sequence[int] | str = "all", *, prompts: int = 1000, probes: int = 32, sharp: bool = True
+    run: Run,
+    steps: Sequence[int] | str = "all",
+    *,
+    prompts: int = 1000,
+    probes: int = 32,
+    sharp: bool = True,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Loss, gradient norm, sharpness, robust condition number at each checkpoint, and smoothness to the
     next one asked.
 
     Nets of at most 400 parameters have their whole Hessian taken (both condition numbers); larger ones the
     diagonal estimated from `probes` products (`metric` says so). `sharp` off leaves all Hessian columns out
-    but the path's.
+    but the path's. Raises UserError for fewer than 1 prompt or 2 probes.
     """
+    if prompts < 1 or probes < 2:
+        raise UserError(f"curvature needs at least 1 prompt and 2 probes, got {prompts} and {probes}")
     objective = run_objective(run, prompts)
     asked = run.resolve(steps)  # type: ignore[arg-type]
     states = {step: objective.flat(run.folder.weights(step)) for step in asked}
@@ -100,6 +144,8 @@ def curvature_table(
             rows.append(
                 {"step": step, "metric": "directional smoothness", "value": along, "stride": after - step}
             )
+        if progress:
+            progress("checkpoints", len({row["step"] for row in rows}), len(asked))
     table = frame(rows)
     table.insert(0, "run", run.name)
     table.insert(1, "seed", run.config.seed)

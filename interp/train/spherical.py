@@ -1,17 +1,26 @@
 """Spherical SGD: gradient steps followed by a return to the sphere, w <- sqrt(d) (w - lr grad) / |w - lr grad|.
 
 Every row of every weight is a vector of its own, of norm sqrt(d) for d columns (Arnaboldi et al., arXiv 2506.02651,
-section 4, batch 1 and squared loss without 1/2 in the paper). It has no state.
+section 4, batch 1 and squared loss without 1/2 in the paper). It has no state. Also here: the warning about a rate
+beyond the bound under which such a run still finds its direction.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
 from tasks.errors import UserError
+from tasks.single_index import SingleIndex
+from tasks.theory.escape import Net, UnstableRate
+from tasks.theory.reduced import attention_stable_rate
+
+if TYPE_CHECKING:
+    from interp.config import RunConfig
 
 
 class SphericalSGD(torch.optim.Optimizer):
@@ -30,6 +39,34 @@ class SphericalSGD(torch.optim.Optimizer):
             for p in (p for p in group["params"] if p.grad is not None):
                 p.sub_(p.grad, alpha=group["lr"])
                 p.mul_(p.shape[-1] ** 0.5 / _norms(p))
+
+
+def warn_of_unstable_rate(config: RunConfig) -> float | None:
+    """The stability bound of a single-index run's learning rate; warns with `UnstableRate`, naming it, beyond it.
+
+    None where no bound is known: another task, student or optimiser, or a link without a drift at low order. The bound
+    is for weak recovery, an overlap of 1/2, from the run's own start.
+    """
+    task, model = config.task, config.model
+    if config.train.optimiser != "spherical" or not isinstance(task, SingleIndex):
+        return None
+    start = task.d**-0.5 if model.start == "random" else abs(float(model.start))  # type: ignore[union-attr]
+    try:
+        if isinstance(model, IndexNetworkConfig):
+            net = Net(task.target, task.length, model.activation, model.tied)
+            bound = net.landscape.stable_rate(min(start, 0.49), 0.5)
+        elif isinstance(model, TiedAttentionConfig):
+            bound = attention_stable_rate(
+                task.target, model.reduction, task.length, model.positional == "opposite"
+            )
+        else:
+            return None
+    except UserError:
+        return None
+    if 0 < bound < config.train.lr:
+        text = f"learning rate {config.train.lr:g} exceeds the stability bound {bound:.3g}: expect a late escape or none"
+        warnings.warn(text, UnstableRate, stacklevel=2)
+    return bound
 
 
 def _norms(p: Tensor) -> Tensor:

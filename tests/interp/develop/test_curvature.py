@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
+from interp.cli import run as command
 from interp.develop import curvature, landscape, tails
 from interp.models.linear_config import LinearConfig
 from interp.models.lstm_config import LSTMConfig
 from interp.models.transformer_config import TransformerConfig
+from interp.run import Run
 from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
@@ -198,3 +201,31 @@ def test_asymmetry_covers_the_truth_and_sees_no_skew_in_a_normal() -> None:
     assert silent >= 93
     with pytest.raises(UserError, match="at least 100"):
         tails.asymmetry(torch.ones(50))
+
+
+def test_the_command_prints_keeps_and_reads_again(tmp_path, capsys, monkeypatch) -> None:
+    settings = {
+        "task": {"kind": "regression", "d": 2, "n": 4, "layout": "merged"},
+        "model": {"kind": "linear", "n_layers": 1, "family": "gd"},
+        "train": {"steps": 6, "batch": 8, "lr": 0.1, "schedule": {"explicit": [0, 3, 4]}},
+    }
+    run = Run.train(settings, tmp_path / "run")
+    asked = ["curvature", str(run.path), "--prompts", "50", "--json"]
+    assert command([*asked, "--steps", "3,4"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    along = [row for row in rows if row["metric"] == "directional smoothness"]
+    assert [(row["step"], row["stride"]) for row in along] == [(3, 1)]
+    objective = landscape.run_objective(run, 50)
+    before, after = (objective.flat(run.folder.weights(step)) for step in (3, 4))
+    exact = curvature.directional_smoothness(objective, before, after)
+    assert along[0]["value"] == pytest.approx(exact, rel=1e-5)
+    kept = run.folder.table_path("curvature").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(landscape, "curvature_table", None)  # the kept table must serve
+        assert command([*asked, "--steps", "3,4"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == rows
+    assert command([*asked, "--path-only"]) == 0
+    assert "sharpness" not in {row["metric"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert run.folder.table_path("curvature").read_bytes() != kept
+    assert command(["curvature", str(run.path), "--prompts", "0"]) == 2
+    assert "at least 1 prompt" in capsys.readouterr().err

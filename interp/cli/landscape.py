@@ -1,0 +1,57 @@
+"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.cli.analyses import Json, Steps, print_json
+from interp.run import load
+
+
+def curvature(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    prompts: int = 1000,
+    probes: int = 32,
+    sharp: Annotated[bool, Parameter(negative="--path-only")] = True,
+    json: Json = False,
+) -> int:
+    """Loss, gradient, sharpness and robust condition number at each checkpoint, and smoothness to the next one.
+
+    Example: interp curvature runs/demo/regression --steps 0,100,1000
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    prompts
+        Prompts of the one fixed batch on which everything is taken.
+    probes
+        Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
+    sharp
+        With --path-only: nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+    """
+    with show.progress("curvature") as advance:
+        result = load(run).curvature(steps, advance, prompts=prompts, probes=probes, hessian=sharp)
+    if json:
+        return print_json(result)
+    show.table(by_step(result.table), "the loss landscape, by checkpoint")
+    show.note(result.caption)
+    return 0
+
+
+def by_step(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a checkpoint, one column a metric; `stride`: steps to the checkpoint that smoothness looks ahead to."""
+    wide = table.pivot(index="step", columns="metric", values="value")
+    wide = wide[list(dict.fromkeys(table["metric"]))]
+    strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None
+    if strides is not None:
+        wide["stride"] = strides.astype("Int64")
+    return wide.reset_index().rename_axis(columns=None)
