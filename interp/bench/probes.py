@@ -232,8 +232,9 @@ def held_out_error(size: Size, steps: int = 20_000) -> Row:
     x, y = _activations(dataclasses.replace(size, positions=1, targets=1), 0)
     x, y, cut = x[:, 0], y[:, 0], size.prompts * 4 // 5
     inner = cut * 4 // 5
-    parts = [Moments.of(x[a:b], y[a:b]) for a, b in ((0, inner), (inner, cut))]
-    ours = ridge.fit(*parts, ridge.relative_strengths(parts[0], tuple(10.0**e for e in range(-10, 3))))
+    fitting, choosing = Moments.of(x[:inner], y[:inner]), Moments.of(x[inner:cut], y[inner:cut])
+    grid = ridge.relative_strengths(fitting, tuple(10.0**e for e in range(-10, 3)))
+    ours = ridge.fit(fitting, choosing, grid)
     error = float((ours.predict(x[cut:]) - y[cut:]).square().mean())
     theirs = {lr: _adam_errors(x, y, (inner, cut), steps, lr) for lr in (1e-4, 1e-3, 1e-2)}
     best = min(theirs, key=lambda lr: theirs[lr][0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 STUDIES: dict[str, str] = {
     "one-step-gd": "interp.studies.one_step_gd",
     "linear-attention": "interp.studies.linear_attention",
+    "newton": "interp.studies.newton",
     "single-index": "interp.studies.single_index",
     "stacked-heads": "interp.studies.stacked_heads",
-    "retrieval-prompts": "interp.studies.retrieval_prompts",
 }
 
 Say = Callable[[str], None]
 
 
-def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Ledger:
+def run_study(name: str, scale: Scale, out: Path, say: Say) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
-    `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
+    Raises UserError for an unknown study.
     """
     from interp.train.files import write_atomically
     from tasks.errors import UserError
 
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}: known are {', '.join(STUDIES)}")
-    ledger = import_module(STUDIES[name]).run(scale, out, say, **asked)
+    ledger = import_module(STUDIES[name]).run(scale, out, say)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")
     return ledger

@@ -20,6 +20,7 @@ from interp.train import train
 MUON: Mapping[str, Any] = MappingProxyType(
     {"train.schedule": {"log": 8, "every": 200}, "train.save_every": 200, "train.batch": 64}
 )
+LSTM: Mapping[str, Any] = MappingProxyType({"train.optimiser": "adam", "train.lr": 1e-2})
 AS_PUBLISHED: Mapping[str, Any] = MappingProxyType(
     {
         "train.optimiser": "adam",
@@ -69,6 +70,7 @@ class Budget:
     widths: tuple[int, ...]
     narrow_steps: int
     lstm_layers: int
+    lstm: Mapping[str, Any]
     chunks: int
     filter_prompts: int
     draws: int
@@ -77,10 +79,28 @@ class Budget:
 
 BUDGETS: dict[Scale, Budget] = {
     "quick": Budget(
-        3, Sizes(5, 20, 6, 4, 64, 1600), Sizes(5, 10, 6, 4, 64, 1000), (4, 8, 16, 32), 800, 4, 8, 256, 200
+        3,
+        Sizes(5, 20, 6, 4, 64, 1600),
+        Sizes(5, 10, 6, 4, 64, 1000),
+        (4, 8, 16, 32),
+        800,
+        3,
+        {**LSTM, "train.steps": 1500},
+        8,
+        256,
+        200,
     ),
     "cpu": Budget(
-        5, Sizes(5, 20, 8, 4, 64, 6000), Sizes(5, 20, 8, 4, 64, 4000), (4, 8, 16, 32), 4000, 4, 16, 512, 300
+        5,
+        Sizes(5, 20, 8, 4, 64, 6000),
+        Sizes(5, 20, 8, 4, 64, 4000),
+        (4, 8, 16, 32),
+        4000,
+        3,
+        {**LSTM, "train.steps": 20_000},
+        16,
+        512,
+        300,
     ),
     "paper": Budget(
         3,
@@ -89,6 +109,7 @@ BUDGETS: dict[Scale, Budget] = {
         (8, 16, 32, 64),
         500_001,
         10,
+        {},
         24,
         1024,
         300,
@@ -105,7 +126,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "any-length": {"model.positions": "token_type"},
     "one-head": {"model.n_heads": 1},
     "half-depth": {},
-    "two-layer-net": {"task.target": "relu"},
+    "relu-net": {"task.target": "relu"},
+    "tanh-net": {"task.target": "tanh"},
 }
 
 
@@ -124,6 +146,7 @@ def arm_config(budget: Budget, arm: str, seed: int) -> RunConfig:
     changes = {**budget.recipe, **budget.arm.settings(), **_changes(budget, arm)}
     if arm == "lstm":
         changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
+        changes |= budget.lstm
         changes["model"] = {"kind": "lstm", "n_layers": budget.lstm_layers, "d_model": budget.arm.width}
     return configure("regression", seed=seed, changes=changes)
 

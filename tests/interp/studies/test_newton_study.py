@@ -1,0 +1,145 @@
+"""The study of layers against Newton's method: configurations, a toy ledger, its figures on planted truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from interp.models import build_model
+from interp.studies import newton, newton_rates, newton_two_layer
+from interp.studies.linear_nets import Bench
+from interp.studies.newton_claims import CLAIMS
+from interp.studies.newton_nets import outside_span
+from interp.studies.newton_runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
+from interp.train import train
+from tasks.base import generator
+from tasks.regression import InContextRegression
+
+TINY = Budget(
+    2, Sizes(3, 5, 3, 2, 8, 2), Sizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
+    {**MUON, "train.batch": 4, "train.schedule.log": 0, "train.eval_batch": 4},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", ["quick", "cpu", "paper"])
+def test_every_arm_of_every_scale_builds(scale):
+    budget = BUDGETS[scale]
+    configs = [arm_config(budget, arm, 0) for arm in arm_names(budget)]
+    assert len({config.model_dump_json() for config in configs}) == len(configs), "an arm is like another"
+    for config in [main_config(budget, 0), *configs] if scale == "quick" else ():
+        assert build_model(config.model, config.task.interface, 0) is not None
+
+
+def test_the_paper_size_takes_a_step(tmp_path):
+    budget = replace(
+        BUDGETS["paper"], main=replace(BUDGETS["paper"].main, steps=1),
+        recipe={**BUDGETS["paper"].recipe, "train.batch": 2, "train.eval_batch": 2},
+    )  # fmt: skip
+    config = main_config(budget, 0)
+    assert (config.model.n_layers, config.model.d_model, config.model.n_heads) == (12, 256, 8)
+    assert (config.task.d, config.task.n, config.train.lr, config.train.optimiser) == (20, 40, 1e-4, "adam")
+    assert train(config, tmp_path / "run").finished
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    out = tmp_path_factory.mktemp("newton")
+    said: list[str] = []
+    bench = Bench("newton", "quick", out, (0, 1), said.append)
+    return newton.measure(newton.Study(bench, TINY), "quick"), out, said
+
+
+def test_a_toy_ledger_holds_every_claim_with_its_arm_and_budget(ledger):
+    found, out, _ = ledger
+    assert [row.id for row in found.claims] == list(CLAIMS)
+    assert {"main-0", "main-1", "lstm-0", "kappa-100-0", "width-4-0"} <= {p.name for p in out.iterdir()}
+    assert all(row.arm and row.budget for row in found.claims)
+
+
+def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
+    rows = {row.id: row for row in ledger[0].claims}
+    for claim in (
+        "a-order",
+        "b-slope",
+        "b-linear",
+        "c-slope",
+        "d-slope",
+        "l-slope",
+        "i-one-head",
+        "filter-named",
+    ):
+        assert rows[claim].verdict == "not reproduced", claim
+        assert rows[claim].value is None, claim
+
+
+def test_finished_runs_are_reused(ledger):
+    _, out, _ = ledger
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")}
+    again = newton.Study(Bench("newton", "quick", out, (0, 1), lambda _: None), TINY)
+    base = [row for row in newton.widths(again) if row.id == "g-narrow"]
+    assert base == [row for row in ledger[0].claims if row.id == "g-narrow"]
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")} == before
+
+
+def test_rates_are_those_of_theory():
+    assert newton_rates.gd_slope() == pytest.approx(1, abs=0.02)
+    assert newton_rates.newton_slope() == pytest.approx(2, abs=0.05)
+    assert newton_rates.newton_last_step() == 1
+    assert newton_rates.cg_slope() == pytest.approx(0.5, abs=0.1)
+    error, layers = newton_rates.wired_newton_error()
+    assert error < 1e-12
+    assert layers == 2
+
+
+def test_newton_and_gradient_descent_are_one_fact():
+    from tasks.problems import Problems
+
+    batch = InContextRegression(d=5, n=20).sample(0, "one fact", 0, 200)
+    slope = newton_rates.gd_doublings(Problems.of(batch.x, batch.y, range(21)), batch.y.double())
+    assert slope == pytest.approx(0.5, abs=0.1)
+
+
+def test_weights_are_split_into_span_and_rest():
+    gen = torch.Generator().manual_seed(0)
+    x = torch.randn(7, 2, 5, generator=gen)
+    inside = torch.einsum("pnd,pn->pd", x, torch.randn(7, 2, generator=gen)).double()
+    assert outside_span(inside, x).max() < 1e-10
+    w = torch.randn(4000, 5, generator=gen).double()
+    spread = outside_span(w, torch.randn(4000, 2, 5, generator=gen))
+    assert float(spread.mean()) == pytest.approx(3.0, abs=4 * math.sqrt(6 / 4000))
+
+
+def test_a_first_step_on_a_net_is_that_of_its_tangent_kernel():
+    batch = InContextRegression(d=3, n=6, target="relu", hidden=8).sample(0, "two layers", 0, 20)
+    half = torch.randn(newton_two_layer.WIDTH // 2, 3, generator=generator(0, "two-layer student", 0))
+    w = torch.cat([half, half])
+    before = batch.x @ w.T
+    hidden, on = before.relu(), (before > 0).float()
+    kernel = (hidden @ hidden.mT + (on @ on.mT) * (batch.x @ batch.x.mT)) / newton_two_layer.WIDTH
+    top = torch.linalg.eigvalsh(kernel[:, :6, :6] / 6)[:, -1]
+    first = 1e-4 / top * (kernel[:, 6, :6] * batch.y[:, :6]).mean(1)
+    found = newton_two_layer.descend(batch.x, batch.y, (6,), 1e-4, (1,))[0, :, 0]
+    assert torch.allclose(found, first.double(), rtol=1e-2, atol=1e-6)
+    assert found.abs().max() > 1e-5
+
+
+def test_gradient_descent_on_a_net_learns_its_examples():
+    batch = InContextRegression(d=3, n=6, target="relu", hidden=8).sample(0, "two layers", 0, 40)
+    path = newton_two_layer.descend(batch.x, batch.y, (0, 6), 0.25, (1, 400))
+    assert path[0, :, 0].abs().max() < 1e-5, "no examples, no change"
+    seen = newton_two_layer.descend(
+        torch.cat([batch.x[:, :6], batch.x[:, :1]], 1), batch.y, (6,), 0.25, (1, 400)
+    )
+    errors = (seen[:, :, 0] - batch.y[:, 0]).square().mean(1)
+    assert errors[1] < 0.2 * errors[0]
+
+
+def test_a_layer_that_carries_gradient_descent_on_a_net_is_matched_with_its_steps():
+    batch = InContextRegression(d=3, n=6, target="relu", hidden=8).sample(0, "two layers", 0, 160)
+    contexts = range(7)
+    path = newton_two_layer.descend(batch.x, batch.y, contexts, 0.25, (4, 16, 64))
+    match, size = newton_two_layer.two_layer_match(path, batch.x, batch.y, contexts, 50)
+    assert [k * size for k in match.best] == [1.0, 4.0, 16.0], "another size needs as many more steps"
