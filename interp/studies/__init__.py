@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
@@ -20,22 +20,23 @@ STUDIES: dict[str, str] = {
     "newton": "interp.studies.newton",
     "single-index": "interp.studies.single_index",
     "stacked-heads": "interp.studies.stacked_heads",
+    "retrieval-prompts": "interp.studies.retrieval_prompts",
 }
 
 Say = Callable[[str], None]
 
 
-def run_study(name: str, scale: Scale, out: Path, say: Say) -> Ledger:
+def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
-    Raises UserError for an unknown study.
+    `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
     """
     from interp.train.files import write_atomically
     from tasks.errors import UserError
 
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}: known are {', '.join(STUDIES)}")
-    ledger = import_module(STUDIES[name]).run(scale, out, say)
+    ledger = import_module(STUDIES[name]).run(scale, out, say, **asked)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")
     return ledger
