@@ -10,58 +10,118 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
+from rich.console import Console
 
 from interp import __version__
+
+WIDTH = 100
 
 app = App(
     name="interp",
     version=__version__,
     help="Which algorithm does a small transformer run, which heads carry it, and in what order did they appear?",
+    help_epilogue="interp COMMAND --help explains a command and gives an example. A first run: interp train retrieval",
     suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
+app.register_install_completion_command(help="Let the shell complete commands and options.")
 
+# what a command is (module:function), what it does, an example: nothing is imported before it runs
 COMMANDS = {
     "Train": {
-        "train": ("training:train", "Train a preset or a TOML configuration and keep its checkpoints."),
-        "sweep": ("sweeps:sweep", "Train and measure many runs on parallel workers."),
-        "resume": ("training:resume", "Go on with a run that was broken off."),
-        "demo": ("training:demo", "Train the two demo runs and write their report."),
-        "runs": ("training:runs", "List the runs in a folder."),
-        "verify": ("training:verify", "Re-hash everything in a run and name the first file that is wrong."),
-        "export": ("training:export", "Write one checkpoint as a plain state dict with its configuration."),
-        "import": ("importing:app", "Make a run of weights that were trained elsewhere."),
+        "train": (
+            "training:train",
+            "Train a preset or a TOML configuration.",
+            "train retrieval --out runs/mine --seed 1 --set train.lr=2e-3 model.n_layers=2",
+        ),
+        "sweep": (
+            "sweeps:sweep",
+            "Train and measure many runs on parallel workers.",
+            "sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads",
+        ),
+        "resume": ("training:resume", "Go on with a run that was broken off.", "resume runs/mine"),
+        "watch": (
+            "watching:watch",
+            "Refresh the tables of a run while it trains.",
+            "watch runs/mine --every 10",
+        ),
+        "demo": ("training:demo", "Train the two demo runs and write their report.", "demo --out runs/demo"),
     },
-    "Analyse": {
+    "Look after runs": {
+        "runs": ("training:runs", "List the runs in a folder.", "runs runs/demo"),
+        "verify": (
+            "training:verify",
+            "Re-hash a run and name the first file that is wrong.",
+            "verify runs/demo/retrieval",
+        ),
+        "export": (
+            "training:export",
+            "Write a checkpoint as a plain state dict.",
+            "export runs/demo/retrieval --step last --out exported",
+        ),
+        "import": ("importing:app", "Make a run of weights that were trained elsewhere.", ""),
+    },
+    "Measure": {
         "scores": (
             "analyses:scores",
-            "Loss and score of every read at every checkpoint, with floor and chance.",
+            "Loss and score of every read, beside floor and chance.",
+            "scores runs/demo/retrieval --steps last",
         ),
-        "probe": ("analyses:probe", "What a linear readout of each layer knows, at every checkpoint."),
-        "heads": ("heads:heads", "How much each head attends to the positions that matter."),
+        "probe": (
+            "analyses:probe",
+            "What a linear readout of each layer knows.",
+            "probe runs/demo/regression --steps last --algorithms",
+        ),
+        "heads": (
+            "heads:heads",
+            "How much each head attends to what matters.",
+            "heads runs/demo/retrieval --view roles --steps last",
+        ),
         "emergence": (
             "heads:emergence",
-            "When each skill and each head appeared; of several runs, in which order.",
+            "When each skill and head appeared; several runs: in which order.",
+            "emergence runs/demo/retrieval",
         ),
         "curvature": (
             "landscape:curvature",
-            "How the loss bends along the run: sharpness, conditioning, smoothness.",
+            "How the loss bends along the run.",
+            "curvature runs/demo/regression --steps 0,100",
         ),
     },
     "Intervene": {
-        "patch": ("causes:patch", "Patch sites from one run into another: where is the answer carried?"),
-        "circuit": ("causes:circuit", "Search the edges that carry the behaviour, and judge them."),
+        "patch": (
+            "causes:patch",
+            "Patch sites: where is the answer carried?",
+            "patch runs/demo/retrieval --component head_out --pair swap-hop-2 --by layer head",
+        ),
+        "circuit": (
+            "causes:circuit",
+            "Search the edges that carry the behaviour.",
+            "circuit runs/demo/retrieval --steps 400,1200",
+        ),
     },
-    "Report": {
-        "study": ("studies:study", "A paper's claims beside what is measured here, with verdicts."),
-        "watch": ("watching:watch", "Refresh the scores and heads of a run while it trains."),
-        "report": ("reports:report", "One HTML file with everything known about one or more runs."),
+    "Conclude": {
+        "report": (
+            "reports:report",
+            "One HTML file with everything about some runs.",
+            "report runs/demo/retrieval runs/demo/regression -o both.html",
+        ),
+        "study": (
+            "studies:study",
+            "A paper's claims beside what is measured here.",
+            "study one-step-gd --scale quick",
+        ),
     },
 }
+OTHER = Group("Other", sort_key=len(COMMANDS))
 
-for group, commands in COMMANDS.items():
-    for name, (target, text) in commands.items():
-        app.command(f"interp.cli.{target}", name=name, help=text, group=group)
+for place, (title, commands) in enumerate(COMMANDS.items()):
+    chapter = Group(title, sort_key=place)
+    for turn, (name, (target, text, example)) in enumerate(commands.items()):
+        shown = {"help_epilogue": f"Example: interp {example}"} if example else {}
+        app.command(f"interp.cli.{target}", name=name, help=text, group=chapter, sort_key=turn, **shown)
+for flag in ("--help", "--version", "--install-completion"):
+    app[flag].group = OTHER
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -71,13 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; a user's error is one line on standard error."""
+    _suit(sys.stdout.isatty())
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _refuse(str(error))
+        return _refuse(error)
     except KeyboardInterrupt as stop:
         return _say(str(stop) or "stopped", 130)
     except BrokenPipeError:
@@ -88,6 +149,12 @@ def run(arguments: list[str]) -> int:
         if code is None:
             raise
         return _say(str(error), code)
+
+
+def _suit(terminal: bool) -> None:
+    """Help in boxes for a terminal, as plain text of 100 columns for a pipe."""
+    app.help_formatter = "default" if terminal else "plain"
+    app.console = None if terminal else Console(width=WIDTH)
 
 
 def _code_of(error: Exception) -> int | None:
@@ -105,8 +172,9 @@ def _warn(message: Warning | str, *_: object) -> None:
     print(f"interp: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def _refuse(text: str) -> int:
-    return _say(" ".join(text.split()) + "; see interp --help", 2)
+def _refuse(error: CycloptsError) -> int:
+    command = " ".join(["interp", *(error.command_chain or ())])
+    return _say(f"{str(error).rstrip().removesuffix('.')}; see {command} --help", 2)
 
 
 def _say(text: str, code: int) -> int:

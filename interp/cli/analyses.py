@@ -25,8 +25,6 @@ Steps = Annotated[str, Parameter(help="'all', 'last', or steps with commas betwe
 def scores(run: Path, /, *, steps: Steps = "all", released: Released = False, json: Json = False) -> int:
     """Loss and score of every read at every checkpoint, with the closed-form floor and the chance level.
 
-    Example: interp scores runs/demo/retrieval --steps last
-
     Parameters
     ----------
     run
@@ -52,8 +50,6 @@ def probe(
     json: Json = False,
 ) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
-
-    Example: interp probe runs/demo/regression --steps last --algorithms
 
     Parameters
     ----------

@@ -33,8 +33,6 @@ def patch(
 ) -> int:
     """Patch every site of a grid and print how much of the clean run each brings back (corrupt 0, clean 1).
 
-    Example: interp patch runs/demo/retrieval --component head_out --pair swap-hop-2 --by layer head
-
     Parameters
     ----------
     run
@@ -96,8 +94,6 @@ def circuit(
     json: Json = False,
 ) -> int:
     """Search the edges that carry the behaviour and judge them beside random circuits of the same size.
-
-    Example: interp circuit runs/demo/retrieval --steps 400,1200
 
     Parameters
     ----------

@@ -33,8 +33,6 @@ def heads(
 ) -> int:
     """What every head looks at, does, and is worth, at every checkpoint.
 
-    Example: interp heads runs/demo/retrieval --view roles --steps last
-
     Parameters
     ----------
     run
@@ -66,8 +64,6 @@ def emergence(
     """When each read's score and each head's attention rose for good; of several runs, in which order.
 
     Intervals of one run are over prompts, of several over seeds; what never came is censored, not dropped.
-
-    Example: interp emergence runs/demo/retrieval
 
     Parameters
     ----------

@@ -10,14 +10,14 @@ from cyclopts import App, Parameter
 from interp.cli import show
 from interp.train.runs import RunFolder
 
-app = App(name="import")
+app = App(
+    name="import", help_epilogue="interp import garg --help, plain --help and hf --help give an example each."
+)
 
 
-@app.command
+@app.command(help_epilogue="Example: interp import garg models/linear_regression/state.pt --out runs/garg")
 def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     """Read a checkpoint of Garg et al.'s in-context learners, or a folder of them, into a run.
-
-    Example: interp import garg models/linear_regression/state.pt --out runs/garg
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     return _imported(import_garg(file, out, n_heads))
 
 
-@app.command
+@app.command(
+    help_epilogue="Example: interp import plain weights.pt --map names.toml --config regression --out runs/theirs"
+)
 def plain(file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: str, out: Path) -> int:
     """Read a plain state dict into a run, by a TOML file that says where each of our weights lies in it.
-
-    Example: interp import plain weights.pt --map names.toml --config regression --out runs/theirs
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ def plain(file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], c
     return _imported(import_plain(file, mapping, configure(config), out))
 
 
-@app.command
+@app.command(
+    help_epilogue="Example: interp import hf EleutherAI/pythia-70m --revision step1000 --out runs/pythia"
+)
 def hf(
     source: str,
     /,
@@ -71,8 +73,6 @@ def hf(
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> int:
     """Make a run of a Hugging Face causal language model and prompts to ask it; its weights stay where they are.
-
-    Example: interp import hf EleutherAI/pythia-70m --revision step1000 --revision step143000 --out runs/pythia
 
     Parameters
     ----------

@@ -16,8 +16,6 @@ from tasks.errors import UserError
 def report(*runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None) -> int:
     """Write one HTML file with everything known about one or more runs; it needs no network.
 
-    Example: interp report runs/demo/retrieval runs/demo/regression -o both.html
-
     Parameters
     ----------
     runs

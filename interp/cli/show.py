@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,7 +26,7 @@ from rich.table import Table
 
 from tasks.errors import plain
 
-WIDTH = 100
+WIDTH, BETWEEN = 100, 2
 
 
 def console() -> Console:
@@ -35,9 +36,18 @@ def console() -> Console:
     return Console(width=width, highlight=False, no_color=not live)
 
 
-def table(frame: pd.DataFrame, title: str = "") -> None:
-    """Print a frame, figures to four digits; missing values as a dash."""
+def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> None:
+    """Print a frame, figures to four digits; missing values as a dash.
+
+    Where it is wider than the line, columns in `spare` are left out, the first named first, rather than cells folded.
+    """
     out = console()
+    left_out = []
+    for name in spare:
+        if _width(frame) <= out.width:
+            break
+        frame = frame.drop(columns=name)
+        left_out.append(name)
     if title:
         out.print(plain(title), style="bold", markup=False)
     shown = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
@@ -47,6 +57,14 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     for row in frame.itertuples(index=False):
         shown.add_row(*(escape(cell(value)) for value in row))
     out.print(shown)
+    if left_out:
+        note(f"left out for room: {', '.join(left_out)}; --json has all")
+
+
+def _width(frame: pd.DataFrame) -> int:
+    """Columns of text that a frame needs when no cell is folded."""
+    widths = [max(map(len, [str(name), *map(cell, frame[name])])) for name in frame.columns]
+    return sum(widths) + BETWEEN * (len(widths) - 1)
 
 
 def cell(value: Any) -> str:
@@ -59,6 +77,11 @@ def cell(value: Any) -> str:
 def note(text: str) -> None:
     """A sentence under a table."""
     console().print("\n".join(map(plain, text.split("\n"))), markup=False, soft_wrap=True)
+
+
+def indented(text: str) -> None:
+    """A sentence folded to the line, four columns in."""
+    console().print(Padding(escape(plain(text)), (0, 0, 0, 4)))
 
 
 def document(content: Any) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 from cyclopts import Parameter
 
 from interp.cli import show
@@ -33,8 +33,6 @@ def study(
     json: Json = False,
 ) -> int:
     """Run a paper's study and print its ledger: every claim, the criterion fixed beforehand, the verdict.
-
-    Example: interp study one-step-gd --scale quick
 
     Parameters
     ----------
@@ -64,7 +62,7 @@ def study(
         show.document(documents if name == "all" else documents[0])
     else:
         for ledger in ledgers:
-            show.table(_shown(ledger), f"{ledger.study} at scale {ledger.scale}, seeds {list(ledger.seeds)}")
+            _print(ledger)
     return 1 if strict and not all(ledger.all_reproduced for ledger in ledgers) else 0
 
 
@@ -74,27 +72,14 @@ def _document(ledger: Ledger) -> dict:
     return json.loads(ledger.to_json())
 
 
-def _shown(ledger: Ledger) -> pd.DataFrame:
-    """A ledger as people read it: value with its interval in one cell."""
-    rows = []
+def _print(ledger: Ledger) -> None:
+    """A ledger as people read it: a claim's name and verdict, then its words, figures and criterion."""
+    show.note(f"{ledger.study} at scale {ledger.scale}, seeds {list(ledger.seeds)}\n")
     for row in ledger.claims:
-        span = (
-            ""
-            if row.ci_low is None
-            else f" [{row.ci_low:.3g}, {row.ci_high:.3g}]"
-            if row.ci_high is not None
-            else ""
-        )
-        ours = "-" if row.value is None else f"{row.value:.3g}{span} {row.unit}".strip()
-        rows.append(
-            {
-                "id": row.id,
-                "claim": row.statement,
-                "paper": row.paper_value,
-                "ours": ours,
-                "n": row.n,
-                "counts if": row.criterion,
-                "verdict": row.verdict,
-            }
-        )
-    return pd.DataFrame(rows)
+        show.note(f"{row.id}: {row.verdict}")
+        show.indented(f"{row.statement} ({row.source})")
+        show.indented(f"here {row.shown}, n {row.n}; paper {row.paper_value}; counts if {row.criterion}")
+        if row.note:
+            show.indented(row.note)
+    count = Counter(row.verdict for row in ledger.claims)
+    show.note("\n" + ", ".join(f"{number} {verdict}" for verdict, number in count.most_common()))

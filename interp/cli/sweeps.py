@@ -35,8 +35,6 @@ def sweep(
 ) -> int:
     """Train and measure many runs on parallel workers; finished ones are skipped, broken-off ones resume.
 
-    Example: interp sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads --workers 2
-
     Parameters
     ----------
     config

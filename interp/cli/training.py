@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from tasks.errors import UserError
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
 ]
+ENORMOUS = 1e6
 Settings = Annotated[list[str] | None, Parameter(name="--set", negative="", consume_multiple=True)]
 
 
@@ -45,8 +47,6 @@ def train(
 
 train.__doc__ = f"""Train a model and keep its checkpoints.
 
-    Example: interp train retrieval --out runs/mine --seed 1 --set train.lr=2e-3 model.n_layers=2
-
     Parameters
     ----------
     config
@@ -71,8 +71,6 @@ train.__doc__ = f"""Train a model and keep its checkpoints.
 def resume(run: Path, /) -> int:
     """Go on with a run that was broken off; does nothing when it is finished.
 
-    Example: interp resume runs/mine
-
     Parameters
     ----------
     run
@@ -89,7 +87,16 @@ def _tell(advance, config: RunConfig):
 
 
 def _trained(run: RunFolder) -> int:
+    missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
+    if run.finished and missing:
+        raise UserError(
+            f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "
+            f"{len(run.schedule)}); restore the files, or train the run again in another folder"
+        )
     show.note(f"{run.path}: trained, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
+    largest = max(float(weight.abs().max()) for weight in run.weights(run.steps[-1]).values())
+    if largest > ENORMOUS:  # layer norm hides this from the loss, which then stands still instead of rising
+        print(f"interp: {run.path}: weights have grown to {largest:.0e}; lower train.lr", file=sys.stderr)
     return 0
 
 
@@ -101,8 +108,6 @@ def _shortened(steps: tuple[int, ...]) -> str:
 
 def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
     """Train the two demo runs and write their report.
-
-    Example: interp demo --out runs/demo
 
     Parameters
     ----------
@@ -120,8 +125,6 @@ def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
 def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     """List the runs at or below a folder.
 
-    Example: interp runs runs/demo
-
     Parameters
     ----------
     folder
@@ -133,14 +136,18 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     elif table.empty:
         show.note(f"{folder}: no runs; make one with: interp train retrieval")
     else:
-        show.table(table)
+        damaged = table["state"].str.startswith("damaged").tolist()
+        show.table(
+            table.assign(state=table["state"].mask(damaged, "damaged")),
+            spare=("optimiser", "model", "seed", "checkpoints", "task", "steps", "loss", "step"),
+        )
+        for problem in table["state"][damaged]:
+            show.note(problem)
     return 0
 
 
 def verify(run: Path, /, *, json: Json = False) -> int:
     """Re-hash everything in a run; exit 1 and name the first file that is not what it claims.
-
-    Example: interp verify runs/demo/retrieval
 
     Parameters
     ----------
@@ -165,8 +172,6 @@ def verify(run: Path, /, *, json: Json = False) -> int:
 
 def export(run: Path, /, *, out: Path, step: str = "last") -> int:
     """Write one checkpoint as a plain state dict (safetensors) with its settings.
-
-    Example: interp export runs/demo/retrieval --step last --out exported
 
     Parameters
     ----------

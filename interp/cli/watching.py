@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interp.cli import show, wide
+from interp.develop.heads import scorable
 from interp.run import Run, load
 from tasks.errors import UserError
 
@@ -20,9 +22,7 @@ LINES = 12
 
 
 def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
-    """Refresh the scores and head table of a run while it trains, until it is finished or Ctrl-C.
-
-    Example: interp watch runs/mine --every 10
+    """Refresh the scores, heads and readouts of a run while it trains, until it is finished or Ctrl-C.
 
     Parameters
     ----------
@@ -36,13 +36,17 @@ def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     if every <= 0:
         raise UserError(f"--every {every:g}: seconds between looks, more than 0")
     opened = load(run)
-    with Live(console=Console(width=show.console().width), refresh_per_second=2, transient=False) as live:
+    console = Console(width=show.console().width)
+    with Live(console=console, refresh_per_second=2, transient=False) as live:
         while True:
             ended = _ended(opened)  # asked before the look, so that the last look sees the end
             live.update(_view(opened, ended))
             if once or ended:
-                return 0
+                break
             time.sleep(every)
+    if not console.is_terminal:
+        console.print()  # in a pipe the last view ends without a line's end
+    return 0
 
 
 def _ended(run: Run) -> str:
@@ -56,22 +60,40 @@ def _view(run: Run, ended: str) -> Group:
     """The last checkpoints: score by read, and the best head on each relation."""
     state = ended or ("training or broken off" if run.steps else "no checkpoint yet")
     title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
-    table = Table(box=None, pad_edge=False)
-    frame = _frame(run)
-    for name in frame.columns:
-        table.add_column(str(name), justify="right")
-    for row in frame.tail(LINES).itertuples(index=False):
-        table.add_row(*(escape(show.cell(value)) for value in row))
-    return Group(Text(title), table)
-
-
-def _frame(run: Run) -> pd.DataFrame:
     if not run.steps:
-        return pd.DataFrame({"step": []})
+        return Group(Text(title))
+    parts: list[Any] = [Text(title), _table(_scores_and_heads(run).tail(LINES))]
+    if len(readouts := _readouts(run)):
+        parts += [
+            Text("\nwhat a linear readout of each site knows, at the last checkpoint"),
+            _table(readouts),
+        ]
+    return Group(*parts)
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(escape(str(name)), justify="right")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(show.cell(value)) for value in row))
+    return table
+
+
+def _scores_and_heads(run: Run) -> pd.DataFrame:
     scores = run.scores().table
     metric = run.task.score_name if run.task.score_name in set(scores["metric"]) else "loss"
     frame = wide.by_read(scores[scores["control"] == "none"], metric)
-    if not hasattr(run.config.model, "n_heads"):
+    if not scorable(run.config.model, run.task):
         return frame
     heads = wide.best_heads(run.heads().table)
     return frame.merge(heads[heads.columns[:4]], on="step", how="left")
+
+
+def _readouts(run: Run) -> pd.DataFrame:
+    """One line a read, one column a site; nothing for a model whose layers no readout is taken of."""
+    try:
+        rows = run.probe(steps="last").table
+    except UserError:
+        return pd.DataFrame()
+    return wide.reads_by_site(rows[rows["control"] == "none"])

@@ -85,6 +85,17 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
     return _with_levels(wide, controls)
 
 
+def reads_by_site(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a read, one column a site, for the rows of one checkpoint; pooled readouts where reads share one."""
+    if "readout" in rows:
+        rows = rows[(rows["readout"] == "all") & (rows["position"] == "all")]
+    metric = rows["metric"].iloc[0]
+    sites = rows[rows["metric"] == metric].assign(site=rows["site"].map(short_site))
+    wide = sites.pivot(index="position", columns="site", values="value")
+    wide = wide.loc[list(dict.fromkeys(sites["position"])), list(dict.fromkeys(sites["site"]))]
+    return wide.head(MOST_READS).reset_index(names=str(metric)).rename_axis(columns=None)
+
+
 def _pivot(measured: pd.DataFrame, column: str) -> pd.DataFrame:
     wide = measured.pivot(index="step", columns=column, values="value")
     return wide[list(dict.fromkeys(measured[column]))].reset_index().rename_axis(columns=None)

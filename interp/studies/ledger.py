@@ -75,6 +75,15 @@ class Row(BaseModel):
     verdict: Verdict
     note: str
 
+    @property
+    def shown(self) -> str:
+        """The measurement in one cell: value, interval where there is one, unit."""
+        if self.value is None:
+            return "–"
+        known = self.ci_low is not None and self.ci_high is not None and self.ci_low != self.ci_high
+        span = f" [{self.ci_low:.3g}, {self.ci_high:.3g}]" if known else ""
+        return f"{self.value:.3g}{span} {self.unit}".strip()
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tasks.errors import UserError
 
 KEY = "algoscope"
 TEMPORARY = ".writing-"
+RESTORE = "restore it from a copy, or train the run again in another folder"
 _OWN = ("hash", "seal")
 
 
@@ -72,6 +73,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def remedied() -> Iterator[None]:
+    """Errors about damage leave the block with what to do about it."""
+    try:
+        yield
+    except UserError as error:
+        raise error if RESTORE in str(error) else UserError(f"{error}; {RESTORE}") from None
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; UserError when it is missing or cannot be read."""
     try:
@@ -100,6 +110,7 @@ def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     return save(plain, metadata={KEY: canonical({**stated, "seal": sha256(canonical(stated))})})
 
 
+@remedied()
 def unpack(
     path: Path, expected: Mapping[str, Any], free: tuple[str, ...] = ()
 ) -> tuple[dict[str, Tensor], dict]:
@@ -139,6 +150,7 @@ def parse_facts(path: Path, data: bytes) -> dict[str, Any]:
     return _facts(path, metadata)
 
 
+@remedied()
 def header_facts(path: Path) -> dict[str, Any]:
     """The facts a tensor file states, without reading its tensors (nothing but the layout is checked)."""
     try:
@@ -164,6 +176,7 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return facts
 
 
+@remedied()
 def check_facts(path: Path, facts: dict, expected: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
     """UserError unless the facts are exactly those expected (besides `hash` and the `free` ones) and sealed."""
     wanted = {*expected, *free, *_OWN}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from interp import __version__
 from interp.config import RunConfig, parse_config
-from interp.train.files import canonical, read_bytes, sha256
+from interp.train.files import canonical, read_bytes, remedied, sha256
 from tasks.base import first_problem
 from tasks.errors import UserError
 
@@ -82,13 +82,28 @@ def read(path: Path) -> Header:
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder")
     if not path.exists():
-        raise UserError(f"{path.parent}: holds no run (no {NAME})")
+        raise UserError(
+            f"{path.parent}: holds no run (no {NAME}); interp runs FOLDER lists those below a folder"
+        )
     data = read_bytes(path)
-    body = _parsed(path, data)
-    head = Header(_content(path, body["settings"]), str(body["device"]), str(body["version"]))
-    if head.hash != body["hash"]:
-        raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
+    _refuse_newer(path, data)
+    with remedied():
+        body = _parsed(path, data)
+        head = Header(_content(path, body["settings"]), str(body["device"]), str(body["version"]))
+        if head.hash != body["hash"]:
+            raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
     return head
+
+
+def _refuse_newer(path: Path, data: bytes) -> None:
+    try:
+        schema = json.loads(data)["schema"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return
+    if type(schema) is int and schema > SCHEMA:
+        raise UserError(
+            f"{path}: of schema {schema}, newer than this version reads ({SCHEMA}); upgrade algoscope"
+        )
 
 
 def _parsed(path: Path, data: bytes) -> dict[str, Any]:
@@ -98,10 +113,6 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
         raise UserError(f"{path}: not whole (no valid JSON)") from None
     if not isinstance(body, dict) or "schema" not in body:
         raise UserError(f"{path}: not the header of a run")
-    if type(body["schema"]) is int and body["schema"] > SCHEMA:
-        raise UserError(
-            f"{path}: of schema {body['schema']}, newer than this version reads ({SCHEMA}); upgrade algoscope"
-        )
     if odd := sorted(set(body) ^ _KEYS):
         raise UserError(f"{path}: key {odd[0]!r} is {'unknown' if odd[0] in body else 'missing'}")
     checksum = body.pop("checksum")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from interp.train.files import cannot_write, canonical, sha256
+from interp.train.files import cannot_write, canonical, remedied, sha256
 from tasks.errors import UserError
 
 
@@ -24,6 +24,7 @@ def sealed(record: dict[str, Any], chain: str) -> dict[str, Any]:
     return {**record, "chain": sha256(chain + canonical(record))}
 
 
+@remedied()
 def read_metrics(path: Path, start: str, size: int | None = None) -> list[dict[str, Any]]:
     """The records of a metrics file (of its first `size` bytes), checked against the chain begun at `start`.
 
