@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ HOPS = ("hop 1", "hop 2", "hop 3")
 
 def events(runs: Sequence[Run]) -> pd.DataFrame:
     """Onsets of hops and roles of every run."""
-    return curriculum.events({run.name: run.emergence().table for run in runs})
+    return curriculum.events({run.name: _dated(run) for run in runs})
+
+
+@lru_cache(maxsize=256)
+def _dated(run: Run) -> pd.DataFrame:
+    """Onset table of an opened run: many rows ask for it, and dating takes a second."""
+    return run.emergence().table
 
 
 def onsets(runs: Sequence[Run], event: str) -> np.ndarray:
