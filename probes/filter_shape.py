@@ -56,6 +56,20 @@ def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> Shape:
     return Shape(at.exp(), found, power.one(), float(_at(found.value, at, middle)))
 
 
+def projected(
+    seen: Observations, coefficients: Float[Tensor, "prompt d"], eigenvalues: Float[Tensor, "node"]
+) -> Float[Tensor, "node"]:
+    """The piecewise linear f at `eigenvalues` that comes nearest to given coefficients V'w, at the same queries.
+
+    What `shape` would measure had the outputs been those of the coefficients, without an interval.
+    """
+    live = seen.eigenvalues[seen.eigenvalues > 0].log()
+    logs = seen.eigenvalues.log().clamp_min(float(live.min()))
+    told = dataclasses.replace(seen, cross=(seen.gram @ coefficients[..., None])[..., 0])
+    means = _equations(told, _hats(logs, eigenvalues.log())[None]).mean(0, keepdim=True)
+    return _solve(len(eigenvalues))(means)[0]
+
+
 def _equations(seen: Observations, columns: Float[Tensor, "choice prompt d column"]) -> Tensor:
     parts = []
     for column in columns:

@@ -40,7 +40,15 @@ def circuit_of(run: Run, heads: pd.DataFrame, batch: Batch, progress: Progress |
     labels = run.task.labels(batch)[0]
     names = dict.fromkeys([*strongest["source"], *strongest["target"]])
     nodes = tuple(_node(name, places, batch.inputs.shape[1]) for name in names)
-    return Circuit(tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour")
+    chain = _chain(run.task.relations(batch))
+    return Circuit(tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour", chain)
+
+
+def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:
+    """The query and the links behind it, for tasks that name a single place of each."""
+    own = [r for r in relations if r.name.startswith("query -> link") and r.dest.shape[1] == 1]
+    links = [(r.name.removeprefix("query -> ").replace("_", " "), int(r.source[0, 0])) for r in own]
+    return (("query", int(own[0].dest[0, 0])), *links) if own else ()
 
 
 def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """From a run to its page: measures what is missing, gathers tables, attention and provenance, and draws nothing.
 
-With `circuit_view` and `words` the part of the report that knows a `Run`; all behind `RunReport` sees plain data only.
+With `circuit_view`, `evidence`, `provenance` and `words` the part of the report that knows a `Run`; all behind
+`RunReport` sees plain data only.
 """
 
 from __future__ import annotations
 
-import platform
+import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,22 @@ from interp.analysis import Analysis, Progress
 from interp.develop.draws import CurveDraws
 from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable
+from interp.develop.mechanism import Mechanism
 from interp.develop.overlaps import Overlaps, measurable
 from interp.develop.readouts import Readouts, readable
 from interp.develop.scores import Scores
-from interp.importers.hf_files import Reference
+from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
-from interp.report.model import Attention, Fact, Link, RunReport
+from interp.report.model import Attention, Link, RunReport
 from interp.report.page import render, write
-from interp.report.words import verdict
+from interp.report.provenance import facts, made, sources
+from interp.report.sketch import Sketch, sketch
+from interp.report.words import answers, verdict
 from interp.run import Run
+from interp.studies.ledger import Ledger
+from tasks.errors import UserError
 
+Tables = dict[str, pd.DataFrame | None]
 LEVELS = ("floor", "chance")
 LABELS = {
     "attention": "attention mass",
@@ -37,9 +43,14 @@ LABELS = {
 }
 
 
-def write_report(runs: Sequence[Run], out: Path, progress: Progress | None = None) -> Path:
-    """Write the page of one or several runs. Raises UserError when a run has no checkpoint, or a damaged one."""
-    return write(render([collect(run, progress) for run in runs]), out)
+def write_report(
+    runs: Sequence[Run], out: Path, progress: Progress | None = None, ledgers: Sequence[Ledger] = ()
+) -> Path:
+    """Write the page of one or several runs, with the ledgers of studies beneath.
+
+    Raises UserError when a run has no checkpoint, or a damaged one.
+    """
+    return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
@@ -48,14 +59,22 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     asked: list[Analysis] = [Scores(), CurveDraws(), *([HeadScores()] if has_heads else [])]
     asked += [Readouts()] if readable(run.config.model) else []
     asked += [Overlaps()] if measurable(run.config.model, run.task) else []
-    tables = run.tables(asked, "all", progress)
+    tables: Tables = dict(run.tables(asked, "all", progress))
     scores, heads, overlaps = tables["scores"], tables.get("heads"), tables.get("overlaps")
-    emergence = emergence_table(scores, heads, tables["draws"], overlaps)
+    tables["emergence"] = emergence_table(scores, heads, tables.pop("draws"), overlaps)
     curves = scores[scores["control"] == "none"]
     circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
+    tables["circuit"] = circuit_table(run, progress) if circuit else None
+    tables["mechanism"] = _mechanism(run, progress) if has_heads else None
+    found, missing = _evidence(run, progress)
+    tables["algorithms"] = found["algorithms"]
     return RunReport(
         title=run.name,
-        verdict=verdict(run, scores, heads, emergence, circuit_table(run, progress) if circuit else None),
+        verdict=verdict(run, tables),
+        answers=answers(run, tables),
+        sketch=_sketch(run, tables),
+        arm=_arm(run),
+        reads=(run.task.kind, *run.task.reads),
         steps=run.steps,
         facts=facts(run),
         metrics=_losses(run.metrics()),
@@ -63,17 +82,63 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         levels=scores[scores["control"].isin(LEVELS)].rename(columns={"control": "level"}),
         heads=None if heads is None else _everywhere(heads, run.steps),
         probes=_pooled(tables["probe"]) if "probe" in tables else None,
-        emergence=emergence if len(emergence) else None,
+        emergence=tables["emergence"] if len(tables["emergence"]) else None,
         attention=attention(run) if has_heads else (),
         circuit=circuit,
+        faithfulness=_judged(tables["circuit"]),
+        **found,
         lower_is_better=(
             "loss",
             "mse",
             *(() if run.task.score_name == "accuracy" else (run.task.score_name,)),
         ),
         labels={**LABELS, "loss": _loss_label(run)},
-        sources=_sources(run),
-        missing=_missing(run, has_heads, circuit is not None),
+        sources=sources(run),
+        made=made(run, found, has_heads, circuit is not None),
+        missing={**missing, **_missing(run, has_heads, circuit is not None)},
+    )
+
+
+def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFrame | None], dict[str, str]]:
+    """The measurements that take longer, and why one is not there."""
+    grids, no_grids = evidence.patching(run, progress)
+    weights, no_weights = evidence.weights(run, progress)
+    matches, curves, no_matches = evidence.algorithms(run, progress)
+    found = {"patching": grids, "weights": weights, "algorithms": matches, "filters": curves}
+    reasons = {"patching": no_grids, "weights": no_weights, "algorithms": no_matches}
+    return found, {section: reason for section, reason in reasons.items() if reason}
+
+
+def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
+    """How each hop is answered; None for tasks without hops and for attention whose weights are no shares."""
+    if run.task.kind != "retrieval":
+        return None
+    try:
+        return run.tables([Mechanism()], "last", progress)["mechanism"]
+    except UserError:
+        return None
+
+
+def _sketch(run: Run, tables: Tables) -> Sketch | None:
+    batch = _prompt(run)
+    scores, emergence = tables["scores"], tables["emergence"]
+    assert scores is not None
+    assert emergence is not None
+    labels = run.task.labels(batch)[0]
+    return sketch(labels, run.task.relations(batch), tables.get("heads"), scores, emergence, run.steps[-1])
+
+
+def _arm(run: Run) -> str:
+    """The settings without the seeds, as one line."""
+    settings = {k: v for k, v in run.config.settings.items() if not k.endswith("seed")}
+    return json.dumps(settings, sort_keys=True)
+
+
+def _judged(circuit: pd.DataFrame | None) -> pd.DataFrame | None:
+    return (
+        None
+        if circuit is None
+        else circuit[circuit["metric"].isin(["faithfulness", "completeness", "minimality"])]
     )
 
 
@@ -135,73 +200,6 @@ def attention(run: Run) -> tuple[Attention, ...]:
             links=tuple(links),
         ),
     )
-
-
-def facts(run: Run) -> tuple[Fact, ...]:
-    """Where the page's numbers come from."""
-    config, last = run.config, run.steps[-1]
-    rows = [
-        *(Fact("task", name, str(value)) for name, value in _short(config.settings["task"])),
-        *(Fact("model", name, str(value)) for name, value in _short(config.settings["model"])),
-        Fact("model", "parameters", f"{run.parameters:,}"),
-        *_training(run),
-        Fact("training", "checkpoints", str(len(run.steps))),
-        Fact("seeds", "initialisation", str(config.init_seed)),
-        Fact("seeds", "data", str(config.data_seed)),
-        Fact("hashes", "settings", run.folder.config_hash),
-        Fact("hashes", f"weights at step {last}", run.folder.weights_hash(last)),
-        Fact("versions", "algoscope", version("algoscope")),
-        Fact("versions", "torch", version("torch")),
-        Fact("versions", "transformer-lens", version("transformer-lens")),
-        Fact("versions", "python", platform.python_version()),
-        Fact("commands", "check every file", f"interp verify {run.path}"),
-        Fact("commands", "this page", f"interp report {run.path}"),
-    ]
-    return tuple(rows)
-
-
-def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Settings that fit a line: no tables within the table (a lexicon, a language model's own configuration)."""
-    return [(k, v) for k, v in settings.items() if v is not None and not (isinstance(v, dict) and len(v) > 3)]
-
-
-def _training(run: Run) -> list[Fact]:
-    """How the weights were trained, where that is known."""
-    config, train = run.config, run.config.train
-    if config.model.kind == "language-model":
-        where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
-        return [
-            Fact("training", "took place elsewhere; weights by reference to", where.source),
-            Fact("training", f"revision at step {run.steps[-1]}", where.revision or "the only one"),
-            *(Fact("hashes", name, value) for name, value in where.files.items()),
-        ]
-    rate = (
-        f"{train.muon_lr:g} (hidden matrices), {train.lr:g} (the rest)"
-        if train.optimiser == "muon"
-        else f"{train.lr:g}"
-    )
-    return [
-        Fact("training", "optimiser", train.optimiser),
-        Fact("training", "learning rate", rate),
-        Fact("training", "batch", str(train.batch)),
-        Fact("training", "steps", str(train.steps)),
-    ]
-
-
-def _sources(run: Run) -> dict[str, str]:
-    commands = {
-        "circuit": "circuit",
-        "scores": "scores",
-        "heads": "heads",
-        "probes": "probe",
-        "emergence": "emergence",
-    }
-    tables = {"circuit": "edges", "scores": "scores", "heads": "heads", "probes": "probe"}
-    return {
-        section: f"interp {command} {run.path}"
-        + (f"  ->  analysis/{tables[section]}.parquet" if section in tables else "")
-        for section, command in commands.items()
-    } | {"metrics": f"{run.path}/metrics.jsonl"}
 
 
 def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from interp.report.sketch import Sketch
 from tasks.errors import UserError
 
 REQUIRED = {
@@ -24,6 +25,11 @@ REQUIRED = {
     "heads": ("step", "layer", "head", "metric", "value"),
     "probes": ("step", "site", "metric", "value"),
     "emergence": ("subject", "metric", "step"),
+    "patching": ("step", "grid", "pair", "layer", "column", "value"),
+    "faithfulness": ("metric", "control", "value"),
+    "weights": ("step", "layer", "head", "metric", "value"),
+    "algorithms": ("step", "site", "metric", "algorithm", "value"),
+    "filters": ("step", "site", "algorithm", "value"),
 }
 
 
@@ -94,13 +100,15 @@ class Circuit:
     """Which nodes act on which, and how strongly, at each checkpoint.
 
     `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
-    answer) and, where it is known, `ci_low, ci_high`. `tokens` labels every position of the prompt.
+    answer) and, where it is known, `ci_low, ci_high`. `tokens` labels every position of the prompt; `chain` names the
+    positions that have a meaning, in the order in which the answer is reached ("query", "link 1", ...).
     """
 
     tokens: tuple[str, ...]
     nodes: tuple[Node, ...]
     edges: pd.DataFrame
     unit: str = "effect"
+    chain: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]
@@ -120,7 +128,10 @@ class Circuit:
 class RunReport:
     """Everything a page says about one run.
 
-    title, verdict: the run's name, and one paragraph that says in words what was found.
+    title, verdict: the run's name, and one paragraph that says what was trained and what it does.
+    answers: further questions of a reader in a hurry, each with its answer in words; `sketch` the picture beside them.
+    arm: the settings without the seeds; runs of one arm are averaged where several runs stand side by side.
+    reads: what the task asks, which runs must share to be compared.
     facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
     steps: the checkpoints the slider stops at, ascending.
     metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".
@@ -130,15 +141,23 @@ class RunReport:
     probes: `step, site, metric, value[, control, target, algorithm, position, ci_low, ci_high]`.
     emergence: `subject, metric, step[, ci_low, ci_high]`, or `before`, the last checkpoint at which it was not yet
         there, in place of an interval; a step that is missing means "not by the last checkpoint".
+    patching: `step, grid` (what is patched), `pair, layer, column` (head or position), `value[, ci_low, ci_high]`.
+    faithfulness: the rows of the circuit's judgement, `metric, control, value[, ci_low, ci_high, edges]`.
+    weights: `step, layer, head, metric, value[, sender, random]`.
+    algorithms, filters: the tables of `AlgorithmMatch` and `FilterCurves`.
     lower_is_better: the metrics that are errors, so that a strong colour always means "well read".
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
-    sources: for a section, the command and the table its figure came from.
+    sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).
     """
 
     title: str
     verdict: str
     steps: tuple[int, ...]
+    answers: Mapping[str, str] = field(default_factory=dict)
+    sketch: Sketch | None = None
+    arm: str = ""
+    reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     metrics: pd.DataFrame | None = None
     scores: pd.DataFrame | None = None
@@ -148,9 +167,15 @@ class RunReport:
     emergence: pd.DataFrame | None = None
     attention: tuple[Attention, ...] = ()
     circuit: Circuit | None = None
+    patching: pd.DataFrame | None = None
+    faithfulness: pd.DataFrame | None = None
+    weights: pd.DataFrame | None = None
+    algorithms: pd.DataFrame | None = None
+    filters: pd.DataFrame | None = None
     lower_is_better: tuple[str, ...] = ("loss",)
     labels: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    made: tuple[tuple[str, str, str], ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -16,10 +16,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from interp.report.compare import groups
 from interp.report.inline import as_json, library, policy
+from interp.report.ledgers import shown
 from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
+from interp.studies.ledger import Ledger
 from interp.train.files import cannot_write, write_atomically
 from tasks.errors import UserError
 
@@ -28,22 +31,28 @@ SCRIPTS = (
     "figure",
     "track",
     "learning",
+    "head_card",
     "circuit",
+    "faithfulness",
+    "patching",
     "heads",
     "probes",
     "emergence",
+    "algorithms",
     "attention",
+    "compare",
     "main",
 )
+TABLES = ("scores", "heads", "probes", "emergence", "patching", "faithfulness")
 MOST_ROWS = 48
 COLUMNS = (
     *("layer", "head", "position", "site", "subject", "target", "algorithm", "k", "metric", "control"),
-    *("before", "step", "value", "ci_low", "ci_high", "unit"),
+    *("grid", "pair", "column", "edges", "before", "step", "value", "ci_low", "ci_high", "unit"),
 )
 
 
-def render(pages: Sequence[RunReport]) -> str:
-    """The page of one or several runs.
+def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger] = ()) -> str:
+    """The page of one or several runs, with the ledgers of studies beneath.
 
     Raises UserError when there is no run, or when a run's data cannot be drawn as it is.
     """
@@ -63,6 +72,10 @@ def render(pages: Sequence[RunReport]) -> str:
             style=Markup(_asset("style.css")),
             title=" · ".join(p.title for p in pages),
             runs=[_run(index, page) for index, page in enumerate(pages)],
+            titles=[page.title for page in pages],
+            groups=(together := groups(pages)),
+            compared=as_json(together),
+            ledgers=[shown(ledger) for ledger in ledgers],
         )
     )
 
@@ -92,7 +105,7 @@ def _run(index: int, run: RunReport) -> dict[str, Any]:
         "facts": groups,
         "data": as_json({**payload(run), "attention": [_pattern(a, p) for a, p in pairs]}),
         "bytes": [Markup(p.data) for _, p in pairs],
-        "tables": {name: _last(run.table(name)) for name in ("scores", "heads", "probes", "emergence")},
+        "tables": {name: _last(run.table(name)) for name in TABLES},
     }
 
 
@@ -117,7 +130,7 @@ def _last(table: pd.DataFrame | None) -> dict[str, Any] | None:
     if table is None:
         return None
     rows = rows_of(table)
-    if "value" in table.columns:
+    if {"value", "step"} <= set(table.columns):
         last = max(row["step"] for row in rows)
         rows = [row for row in rows if row["step"] == last]
     names = [c for c in COLUMNS if any(given(row.get(c)) for row in rows)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.report.model import Circuit, RunReport
+from interp.report.model import REQUIRED, Circuit, RunReport
 from tasks.errors import UserError
 
 MOST_POINTS = 1200
@@ -132,6 +132,7 @@ def _circuit(circuit: Circuit) -> Row:
         "tokens": list(circuit.tokens),
         "nodes": [vars(node) for node in circuit.nodes],
         "unit": circuit.unit,
+        "chain": [list(place) for place in circuit.chain],
         "ends": list(ends.values()),
         **(panels(rows, _edge, (), "circuit")[0] if rows else {"rows": [], "steps": [], "value": []}),
     }
@@ -141,20 +142,153 @@ def _edge(row: Row) -> str:
     return f"{row['source']} → {row['target']}"
 
 
+def _patching(table: pd.DataFrame) -> list[Row]:
+    """One panel a grid and kind of pair; its rows are cells, `layer/column`, layers first."""
+    found = panels(
+        rows_of(table), lambda row: f"{int(row['layer'])}/{row['column']}", ("grid", "pair"), "patching"
+    )
+    for panel in found:
+        cells = [name.split("/", 1) for name in panel["rows"]]
+        panel["layers"] = sorted({int(layer) for layer, _ in cells})
+        panel["columns"] = list(dict.fromkeys(column for _, column in cells))
+    return found
+
+
+def _faithfulness(table: pd.DataFrame) -> list[Row]:
+    names = {
+        ("faithfulness", "full"): "whole model",
+        ("faithfulness", "none"): "the circuit",
+        ("faithfulness", "random"): "random circuits of its size",
+        ("faithfulness", "empty"): "other prompts only",
+        ("completeness", "none"): "completeness (1: nothing left outside)",
+        ("minimality", "none"): "its least needed edge",
+    }
+    rows = {(str(r["metric"]), str(r["control"])): [] for r in rows_of(table)}
+    for row in rows_of(table):
+        point = {
+            "value": number(row["value"]),
+            "low": number(row.get("ci_low")),
+            "high": number(row.get("ci_high")),
+        }
+        rows[str(row["metric"]), str(row["control"])].append({**point, "edges": number(row.get("edges"))})
+    return [{"name": name, "points": rows[key]} for key, name in names.items() if key in rows]
+
+
+def _weights(table: pd.DataFrame) -> Row:
+    """Shares of every head over steps, and the head it composes with most at each."""
+    rows = rows_of(table)
+    shares = [row for row in rows if "share" in str(row["metric"])]
+    joined = [row for row in rows if "composition" in str(row["metric"])]
+    last = max((int(row["step"]) for row in rows), default=0)
+    return {
+        "shares": panels(shares, _head, ("metric",), "weights"),
+        "joined": [
+            {
+                "head": _head(row),
+                "metric": str(row["metric"]),
+                "sender": str(row["sender"]),
+                **{key: number(row[key]) for key in ("value", "random")},
+            }
+            for row in joined
+            if int(row["step"]) == last
+        ],
+    }
+
+
+MATCHED = ("SimE", "SimW", "relative L2")
+BANDS = {"best": "best step", "low": "band low", "high": "band high"}
+
+
+def _algorithms(table: pd.DataFrame) -> list[Row]:
+    """One entry a checkpoint: match maps (site x k) with their bands, slopes, and the verdict of every site."""
+    own = table[(table["control"] == "none") & table["step"].notna()]
+    return [{"step": int(step), **_matched(rows)} for step, rows in own.groupby("step")]  # type: ignore[call-overload]
+
+
+def _matched(rows: pd.DataFrame) -> Row:
+    pooled = rows[rows["position"] == "all"] if "position" in rows else rows
+    sites = list(dict.fromkeys(rows[rows["metric"] == "filter verdict"]["site"]))
+    maps = [
+        _match_map(group, pooled, sites, str(metric), str(family))
+        for (metric, family), group in pooled[pooled["metric"].isin(MATCHED)].groupby(
+            ["metric", "algorithm"], sort=False
+        )
+    ]
+    slopes = [
+        {
+            "metric": str(r["metric"]),
+            "algorithm": str(r["algorithm"]),
+            **_span(r),
+            "note": str(r.get("note") or ""),
+        }
+        for r in rows_of(pooled[pooled["metric"].str.startswith("slope of")])
+    ]
+    told = rows[rows["metric"] == "filter verdict"]
+    verdicts = [{key: str(row[key]) if given(row.get(key)) else "" for key in ("site", "algorithm", "member", "note")}
+                for row in rows_of(told)]  # fmt: skip
+    return {"sites": sites, "maps": maps, "slopes": slopes, "verdicts": verdicts}
+
+
+def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str) -> Row:
+    wide = group.pivot_table(index="site", columns="k", values="value").reindex(sites)
+    own = pooled[pooled["algorithm"] == family]
+    bands = {
+        key: [number(v) for v in own[own["metric"] == name].set_index("site")["value"].reindex(sites)]
+        for key, name in BANDS.items()
+    }
+    value = [[number(v) for v in row] for row in wide.to_numpy()]
+    return {
+        "metric": metric,
+        "algorithm": family,
+        "k": [int(k) for k in wide.columns],
+        "value": value,
+        **bands,
+    }
+
+
+def _span(row: Row) -> Row:
+    return {
+        key: number(row.get(name))
+        for key, name in {"value": "value", "low": "ci_low", "high": "ci_high"}.items()
+    }
+
+
+def _filters(table: pd.DataFrame) -> list[Row]:
+    """One curve a site and algorithm over the eigenvalues of S."""
+    rows = table[table["value"].notna()]
+    return [
+        {
+            "site": str(site),
+            "algorithm": str(family),
+            "member": str(curve["member"].iloc[0]) if given(curve["member"].iloc[0]) else "",
+            "unexplained": number(curve["unexplained"].iloc[0]),
+            **{key: [number(v) for v in curve[name]] for key, name in FILTER.items()},
+        }
+        for (site, family), curve in rows.groupby(["site", "algorithm"], sort=False)
+    ]
+
+
+FILTER = {"x": "eigenvalue", "value": "value", "low": "ci_low", "high": "ci_high"}
+
+
 def payload(run: RunReport) -> Row:
     """Everything the page's script needs to know about a run, except the attention bytes."""
-    tables = {
-        name: run.table(name) for name in ("metrics", "scores", "levels", "heads", "probes", "emergence")
-    }
+    tables = {name: run.table(name) for name in REQUIRED}
     made = {
         "metrics": curves,
         "scores": lambda t: panels(rows_of(t), lambda row: str(row["position"]), ("metric",), "scores"),
         "heads": _heads,
         "probes": lambda t: panels(rows_of(t), lambda row: str(row["site"]), PROBE_KEYS, "probes"),
         "emergence": _emergence,
+        "patching": _patching,
+        "faithfulness": _faithfulness,
+        "weights": _weights,
+        "algorithms": _algorithms,
+        "filters": _filters,
     }
     return {
         "title": run.title,
+        "reads": list(run.reads),
         "steps": list(run.steps),
         "lower": list(run.lower_is_better),
         "labels": dict(run.labels),

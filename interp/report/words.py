@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from interp.report.sketch import strongest
 from interp.run import Run
 
+TASKS = {
+    "retrieval": "It is given a shuffled list of pairs and has to follow a chain of {hops} of them from a queried key",
+    "regression": "It is given examples (x, y) of a function it has never seen and has to predict the next y",
+    "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
+}
+MOST_READS = 6
+BELOW_HALF = "No head pays half of its attention or more to any position the task gives a meaning."
+Tables = Mapping[str, pd.DataFrame | None]
 
-def verdict(
-    run: Run,
-    scores: pd.DataFrame,
-    heads: pd.DataFrame | None,
-    emergence: pd.DataFrame,
-    circuit: pd.DataFrame | None,
-) -> str:
-    """One paragraph: what was trained, how well it does, which heads look where, what came when."""
-    parts = [_trained(run), _performance(run, scores)]
-    if heads is not None:
-        parts.append(_heads(heads))
-    if circuit is not None:
-        parts.append(_circuit(circuit))
-    parts.append(_order(emergence))
-    return " ".join(part for part in parts if part)
+
+def verdict(run: Run, tables: Tables) -> str:
+    """What was trained and how well it does, beside chance or the lowest loss."""
+    task = TASKS.get(run.task.kind, "Its task is {kind}")
+    said = task.format(kind=run.task.kind, hops=getattr(run.task, "hops", "")) + ". "
+    return said + f"{_trained(run)} {_performance(run, _have(tables, 'scores'))}"
+
+
+def answers(run: Run, tables: Tables) -> dict[str, str]:
+    """Which circuit does it, in which order it came, how sure that is; each a sentence or a few."""
+    circuit = [
+        _mechanism(tables.get("mechanism")),
+        _algorithm(tables.get("algorithms")),
+        _heads(tables.get("heads")),
+        _circuit(tables.get("circuit")),
+    ]
+    found = {
+        "Which circuit does it": " ".join(part for part in circuit if part),
+        "In which order it came": _order(_have(tables, "emergence")),
+        "How sure we are": _sure(run, tables),
+    }
+    return {question: text for question, text in found.items() if text}
+
+
+def _have(tables: Tables, name: str) -> pd.DataFrame:
+    table = tables[name]
+    assert table is not None
+    return table
 
 
 def _trained(run: Run) -> str:
@@ -38,7 +61,7 @@ def _trained(run: Run) -> str:
     shape = f"{shape[:-1]}, {model.n_heads}-head " if hasattr(model, "n_heads") else shape
     kind = "attention-only transformer" if getattr(model, "mlp", None) == "none" else model.kind
     return (
-        f"A {shape}{kind} ({run.parameters:,} parameters) was trained on {run.task.kind} for {run.steps[-1]:,} steps"
+        f"A {shape}{kind} ({run.parameters:,} parameters) was trained on it for {run.steps[-1]:,} steps"
         f" with {run.config.train.optimiser}."
     )
 
@@ -49,9 +72,8 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
     last = scores[
         (scores["step"] == run.steps[-1]) & (scores["metric"] == metric) & (scores["control"] == "none")
     ]
-    reference = scores[(scores["metric"] == metric) & (scores["control"] == level)].set_index("position")[
-        "value"
-    ]
+    found = scores[(scores["metric"] == metric) & (scores["control"] == level)]
+    reference = found.set_index("position")["value"]
     if metric == "accuracy":
         each = [
             f"{row.position} {row.value:.1%}"
@@ -67,37 +89,150 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
     return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (guessing zero scores 1)."
 
 
-def _heads(heads: pd.DataFrame) -> str:
-    last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
-    best = last.loc[last.groupby("metric", sort=False)["value"].idxmax()]
-    strong = best[best["value"] >= 0.5]
-    if strong.empty:
-        return "No head pays half of its attention or more to any position the task gives a meaning."
-    said = [f"L{int(r.layer)}H{int(r.head)} for {r.metric} ({r.value:.2f})" for r in strong.itertuples()]
-    return f"Strongest attention at the end: {', '.join(said)}. Attention alone does not show that a head is needed."
+HOW = {
+    "stacked": "by heads that look from the query straight at the hop's own link",
+    "look-ahead": "by links that read their successors in an earlier layer",
+    "both": "both by heads on its own link and by links read ahead",
+    "other": "by something else than these heads",
+    "not solved": "not at all",
+}
+MOST_HEADS = 4
 
 
-def _circuit(table: pd.DataFrame) -> str:
-    """What pruning at the last checkpoint left, beside random circuits of its size."""
+def _mechanism(table: pd.DataFrame | None) -> str:
+    """How each hop is answered, by what breaks it; hops answered alike in one go."""
+    if table is None:
+        return ""
+    last = table[table["step"] == table["step"].max()]
+    named = last[last["metric"] == "circuit"].set_index("position")["note"]
+    alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
+    said = [f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note)}" for note, hops in alike.items()]
+    broken = " Ablating those heads breaks it." if set(alike) - {"other", "not solved"} else ""
+    return f"{_capital('; '.join(said))}.{broken}"
+
+
+def _and(hops: list[str]) -> str:
+    return f"{hops[0]} is" if len(hops) == 1 else f"{', '.join(hops[:-1])} and {hops[-1]} are"
+
+
+def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
+    side = {"stacked": "direct", "look-ahead": "ahead"}.get(note)
+    rows = last[last["position"].isin(hops) & (last["metric"] == side)]
+    heads = sorted({head for names in rows["heads"] for head in str(names).split()})
+    if not heads:
+        return ""
+    return f" ({', '.join(heads)})" if len(heads) <= MOST_HEADS else f" ({len(heads)} heads)"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _algorithm(table: pd.DataFrame | None) -> str:
+    """The filter verdict at the last site."""
+    if table is None:
+        return ""
+    last = table[(table["step"] == table["step"].max()) & (table["control"] == "none")]
+    row = last[last["metric"] == "filter verdict"].iloc[-1]
+    left = last[(last["metric"] == "filter unexplained") & (last["site"] == row["site"])]["value"].min()
+    if row["algorithm"] == "none":
+        return f"No rival algorithm is named for its output: {row['note']}."
+    if row["algorithm"] == "indistinguishable":
+        return (
+            "As a function of the examples its output is that of one of these, which these prompts cannot tell"
+            f" apart: {row['note']} ({left:.1%} of it unexplained)."
+        )
+    return (
+        f"As a function of the examples its output is that of {row['member']} ({left:.1%} of it unexplained)."
+    )
+
+
+def _heads(heads: pd.DataFrame | None) -> str:
+    if heads is None:
+        return ""
+    best = strongest(heads)
+    best = best[best["value"] >= 0.5]
+    if best.empty:
+        return BELOW_HALF
+    said = [f"L{int(r.layer)}H{int(r.head)} for {r.metric} ({r.value:.2f})" for r in best.itertuples()]
+    return f"Strongest attention: {', '.join(said)}."
+
+
+def _circuit(table: pd.DataFrame | None) -> str:
+    """What pruning at the last checkpoint left."""
+    if table is None:
+        return ""
     kept = table[table["metric"] == "edge"]
     heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
-    whole = table[(table["metric"] == "faithfulness")].set_index("control")["value"]
-    drawn = table[(table["metric"] == "faithfulness") & (table["control"] == "random")]["value"].median()
-    return (
-        f"Its circuit, pruned at the last checkpoint: {len(kept)} edges through {', '.join(heads)}, carrying"
-        f" {whole['none']:.0%} of the behaviour (random circuits of that size: {drawn:.0%})."
-    )
+    return f"Pruned to what its loss needs, {len(kept)} edges through {len(heads)} heads are left."
 
 
 def _order(emergence: pd.DataFrame) -> str:
-    reads = emergence[emergence["metric"] == "accuracy"]
+    reads = emergence[emergence["metric"].isin(["accuracy", "loss"])]
     if reads.empty:
         return ""
-    came = reads[reads["step"].notna()]
+    if len(reads) > MOST_READS:
+        named = reads.sort_values("position", key=lambda names: names.map(_read_number), kind="stable")
+        reads = named.iloc[[0, len(named) // 2, -1]]
+    came = reads[reads["step"].notna()].sort_values("step", kind="stable")
     late = reads[reads["step"].isna()]["subject"].tolist()
-    said = (
-        f"Skills appeared in the order {' < '.join(f'{r.subject} (step {r.step})' for r in came.itertuples())}."
-        if len(came)
+    said = "".join(_joined(came, i) for i in range(len(came)))
+    first = f"{said} (training step, with its 95% interval; ≈ where intervals overlap)." if said else ""
+    return f"{first} Not by step {int(reads['last'].max()):,}: {', '.join(late)}.".strip() if late else first
+
+
+def _read_number(name: str) -> int:
+    """The number at the end of a read's name ("x 10"), 0 without one."""
+    digits = name.rsplit(" ", 1)[-1]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _joined(came: pd.DataFrame, i: int) -> str:
+    row = came.iloc[i]
+    text = (
+        f"{row['subject']} at {int(row['step']):,} {_span(row['ci_low'], row['ci_high'], '{:,.0f}')}".strip()
+    )
+    if i == 0:
+        return text
+    apart = came.iloc[i - 1]["ci_high"] <= row["ci_low"]
+    return (" < " if apart else " ≈ ") + text
+
+
+def _span(low: Any, high: Any, how: str) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{how.format(low)}, {how.format(high)}]"
+
+
+def _sure(run: Run, tables: Tables) -> str:
+    """Intervals and controls, and what they do not cover."""
+    parts = [_faithful(tables.get("circuit")), _beside_twin(tables.get("heads"))]
+    if run.config.init_seed == run.config.data_seed:
+        seeds = f"seed {run.config.seed}"
+    else:
+        seeds = f"init seed {run.config.init_seed}, data seed {run.config.data_seed}"
+    parts.append(
+        f"Intervals are over prompts of this one run ({seeds}): another seed may come in another order."
+    )
+    return " ".join(part for part in parts if part)
+
+
+def _faithful(table: pd.DataFrame | None) -> str:
+    if table is None:
+        return ""
+    rows = table[table["metric"] == "faithfulness"]
+    own, drawn = rows[rows["control"] == "none"].iloc[0], rows[rows["control"] == "random"]["value"]
+    return (
+        f"On prompts that did not choose it the circuit carries {own['value']:.0%}"
+        f" {_span(own['ci_low'], own['ci_high'], '{:.0%}')} of the behaviour; {len(drawn)} random circuits of its"
+        f" size carry {drawn.min():.0%} to {drawn.max():.0%}."
+    )
+
+
+def _beside_twin(heads: pd.DataFrame | None) -> str:
+    if heads is None:
+        return ""
+    twin = heads[heads["control"] == "untrained"]["value"]
+    return (
+        f"No head of an untrained twin pays more than {twin.max():.2f} to any of these places."
+        if len(twin)
         else ""
     )
-    return said + (f" Not emerged by step {int(reads['last'].max())}: {', '.join(late)}." if late else "")

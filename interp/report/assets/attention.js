@@ -38,7 +38,13 @@ function attentionViews(run) {
     ignoreRestingPointer(place);
     press(state, place, `L${layer}H${head}`, ++state.pressing);
   };
-  addView(place, () => {}, (el) => showAttention(run, state, el));
+  addView(place, () => {}, (el) => whenIdle(state, () => showAttention(run, state, el)));
+}
+
+/** CircuitsVis takes a third of a second for eight heads of 41 tokens: the slider does not wait for it. */
+function whenIdle(state, work) {
+  cancelIdleCallback(state.idle);
+  state.idle = requestIdleCallback(work, { timeout: 600 });
 }
 
 /** Choose a head as a reader would, as soon as CircuitsVis has drawn its small map; a later choice takes over. */
@@ -71,7 +77,10 @@ function tellAttention(run, state) {
 async function showAttention(run, state, place) {
   const index = state.prompt;
   const a = run.attention[index];
-  if (!state.bytes.has(index)) state.bytes.set(index, inflate(byId(`bytes-${run.index}-${index}`).textContent));
+  if (!state.bytes.has(index)) {
+    const packed = byId(`bytes-${run.index}-${index}`).textContent;
+    state.bytes.set(index, inflate(packed).then((bytes) => summed(bytes, a.shape)));
+  }
   const bytes = await state.bytes.get(index);
   if (index !== state.prompt) return;
   const at = nearest(a.steps, page.step);
@@ -98,6 +107,12 @@ function show(run, state, props) {
     if (state.wanted !== props) set(state.wanted);
   };
   CircuitsVis.render(`stage-${run.index}`, Stage, { first: props, ready });
+}
+
+/** Checkpoints are kept as differences to the one before, modulo 256. */
+function summed(bytes, [, layers, heads, dest, src]) {
+  for (let i = layers * heads * dest * src, j = 0; i < bytes.length; i += 1, j += 1) bytes[i] += bytes[j];
+  return bytes;
 }
 
 function unpack(a, bytes, step, layer) {

@@ -2,7 +2,7 @@
 // Everything is drawn with attributes of its own, so that the exported SVG looks the same outside the page.
 
 const SVG = "http://www.w3.org/2000/svg";
-const CELL = { height: 74, top: 26, bottom: 46, left: 62, right: 16, width: 1124 };
+const CELL = { height: 74, top: 26, bottom: 74, left: 62, right: 16, width: 1124 };
 
 function circuitViews(run) {
   const c = run.circuit;
@@ -20,11 +20,11 @@ function circuitViews(run) {
   save.addEventListener("click", () => saveSvg(places[0].querySelector("svg"), `${run.title} circuit`));
   controls.append(save);
   addView(places[0], (el) => drawCircuit(run, state, el, pick, told), (el) => moveCircuit(run, state, el));
-  addView(places[1], (el) => drawTouching(run, state, el), (el) => state.chosen && movePoint(run, el));
+  addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
   caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
     `width is the causal effect (${c.unit}) of one node on the next at the chosen checkpoint: blue where it serves the answer, orange and ` +
     "dashed where it works against it, thin grey where its 95% interval includes zero. Hover or focus a node for its numbers; " +
-    "press it to see its effects over training, and its attention further down.");
+    "press it for its effects and its attention over training, what its weights say, and its pattern further down.");
 }
 
 /** Positions that carry nodes get more room than bare tokens; a node's place depends on its neighbours in a cell. */
@@ -40,9 +40,10 @@ function circuitPlaces(c) {
   const room = (CELL.width - CELL.left - CELL.right) / weights.reduce((a, b) => a + b, 0);
   const edges = weights.reduce((all, w) => [...all, all.at(-1) + w * room], [CELL.left]);
   const layers = 1 + Math.max(0, ...c.nodes.map((n) => n.layer));
-  const height = CELL.top + CELL.bottom + CELL.height * (layers + 1);
+  const below = c.chain.length ? CELL.bottom : CELL.bottom - 28;
+  const height = CELL.top + below + CELL.height * (layers + 1);
   const x = (p, share = 0.5) => edges[p] + share * (edges[p + 1] - edges[p]);
-  const y = (row) => height - CELL.bottom - CELL.height * row;
+  const y = (row) => height - below - CELL.height * row;
   const at = new Map(c.nodes.map((node) => {
     const cell = busy.get(`${node.layer}/${node.position}`) || [];
     const share = (cell.indexOf(node.name) + 0.5) / Math.max(1, cell.length);
@@ -73,9 +74,22 @@ function drawCircuit(run, state, element, pick, told) {
   c.tokens.forEach((token, i) => draw(svg, "text", {
     x: p.x(i), y: p.y(0) + 24, fill: ink("ink"), "text-anchor": "middle", "font-size": c.tokens.length > 24 ? 10 : 12,
   }, token.length > 8 ? `${token.slice(0, 7)}…` : token));
+  drawChain(svg, c, p);
   state.edges = c.ends.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
   for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { told.textContent = tellNode(run, node); }, run);
   element.replaceChildren(svg);
+}
+
+/** The places that the answer is reached over, named under their tokens and joined in order. */
+function drawChain(svg, c, p) {
+  const y = p.y(0) + 42;
+  c.chain.forEach(([name, position], i) => {
+    draw(svg, "text", { x: p.x(position), y, fill: ink("accent"), "text-anchor": "middle", "font-weight": 700 }, name);
+    if (!i) return;
+    const [from, to] = [p.x(c.chain[i - 1][1]), p.x(position)];
+    const lift = 8 + 10 * (c.chain.length - 1 - i);
+    draw(svg, "path", { class: "hop", d: `M${from},${y + 5} C${from},${y + 5 + lift} ${to},${y + 5 + lift} ${to},${y + 5}`, fill: "none", stroke: ink("accent"), "stroke-width": 1.5, "stroke-dasharray": "2 3" });
+  });
 }
 
 function drawEdge(svg, from, to) {
@@ -133,6 +147,7 @@ function drawTouching(run, state, element) {
   const node = c.nodes.find((n) => n.name === state.chosen);
   const controls = article(run).querySelector('[data-controls="circuit"]');
   controls.querySelector(".to-attention")?.remove();
+  headCard(run, node, article(run).querySelector('[data-part="head-card"]'));
   if (!node) return;
   if (node.kind === "head" && run.showHead) {
     const button = make("button", `Show the attention of ${node.name}`, { type: "button", class: "to-attention" });
@@ -142,6 +157,12 @@ function drawTouching(run, state, element) {
   const colours = inks("series");
   const traces = touching(c, node.name).slice(0, 6).flatMap((e, i) => ribbon(c.steps, c, e, colours[i], { dash: DASHES[i] }));
   plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(c.unit) } } });
+}
+
+function moveTouching(run, state, element) {
+  if (!state.chosen) return;
+  movePoint(run, element);
+  headCard(run, run.circuit.nodes.find((n) => n.name === state.chosen), article(run).querySelector('[data-part="head-card"]'));
 }
 
 function saveSvg(svg, name) {

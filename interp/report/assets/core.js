@@ -85,6 +85,26 @@ function redraw(elements = [...views.keys()]) {
   }
 }
 
+/** A printed page holds what was never scrolled to as well, on white. */
+function wirePrint() {
+  const root = document.documentElement;
+  let before;
+  addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    for (const view of views.values()) {
+      if (view.element.closest("[hidden]")) continue;
+      view.drawn = false;
+      refresh(view);
+    }
+  });
+  addEventListener("afterprint", () => {
+    if (before === undefined) delete root.dataset.theme;
+    else root.dataset.theme = before;
+    redraw();
+  });
+}
+
 let pending = 0;
 
 function moveTo(step) {

@@ -147,7 +147,7 @@ function tellScores(run, panel, element) {
   const kinds = ["floor", "chance"].filter((kind) => levelsOf(run, metric, kind).length);
   const table = make("table");
   const head = make("tr");
-  for (const text of ["", metric, "95% interval", ...kinds]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["read", metric, "95% interval", ...kinds]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const r of rows) {
     const line = make("tr");

@@ -20,19 +20,24 @@ function wireTheme() {
 }
 
 function start() {
-  page.runs = [...document.querySelectorAll("article.run")].map((_, index) =>
+  page.runs = [...document.querySelectorAll("article[data-run]")].map((_, index) =>
     ({ index, ...JSON.parse(byId(`data-${index}`).textContent) }));
   byId("bar").hidden = false;
   for (const run of page.runs) {
     learningViews(run);
     circuitViews(run);
+    faithfulnessView(run);
+    patchingViews(run);
     headViews(run);
     probeViews(run);
     emergenceViews(run);
+    algorithmViews(run);
     attentionViews(run);
   }
+  if (byId("data-compare")) compareViews(JSON.parse(byId("data-compare").textContent));
   wireSlider();
   wireTheme();
+  wirePrint();
   const axis = byId("axis");
   axis.addEventListener("change", () => { page.axis = axis.value; redraw(); });
   const select = byId("run-select");

@@ -137,6 +137,9 @@ def retrieval() -> Callable[..., RunReport]:
             ),
             attention=(softmax_attention(rng, steps, names),),
             circuit=circuit(steps, names),
+            patching=patching(steps[::3], names),
+            faithfulness=faithfulness(),
+            weights=weights(steps[::3]),
             labels={
                 "loss": "cross-entropy (nats)",
                 "accuracy": "share of prompts answered right",
@@ -201,6 +204,84 @@ def softmax_attention(rng: np.random.Generator, steps: tuple[int, ...], tokens: 
         links=tuple(Link(f"hop {k + 1}", n - 1, min(s, n - 1)) for k, (_, _, _, s) in enumerate(links)),
         note="The last row is the query: a head that carries a hop looks from there at the token of that hop.",
     )
+
+
+def near(value: float, by: float = 0.05) -> dict[str, float]:
+    return {"value": value, "ci_low": value - by, "ci_high": value + by}
+
+
+def patching(steps: tuple[int, ...], tokens: list[str]) -> pd.DataFrame:
+    """L1H3 and the last position bring the answer back once hop 2 is there; everything else includes zero."""
+    last = len(tokens) - 1
+    cells = [("head outputs", layer, f"H{h}", (layer, h) == (1, 3)) for layer in range(3) for h in range(4)]
+    cells += [
+        ("residual stream", layer, f"{p} · {token}", p == last)
+        for layer in range(3)
+        for p, token in enumerate(tokens)
+    ]
+    return pd.DataFrame(
+        [
+            {"step": s, "grid": grid, "pair": "swap-hop-2", "layer": layer, "column": column}
+            | near(float(0.9 * rise(s, 1400)) if carries else 0.0)
+            for s, (grid, layer, column, carries) in product(steps, cells)
+        ]
+    )
+
+
+def faithfulness() -> pd.DataFrame:
+    told = [
+        ("none", 0.95),
+        ("full", 1.0),
+        ("empty", 0.0),
+        ("random", 0.02),
+        ("random", 0.1),
+        ("random", 0.07),
+    ]
+    return pd.DataFrame(
+        [{"metric": "faithfulness", "control": c, "edges": 8} | near(v, 0.03) for c, v in told]
+        + [{"metric": "completeness", "control": "none", "edges": 8} | near(0.9)]
+    )
+
+
+def weights(steps: tuple[int, ...]) -> pd.DataFrame:
+    """Positive shares that grow with the head's number; every later head reads L0H1 by its keys."""
+    rows = []
+    for s, layer, head in product(steps, range(3), range(4)):
+        place = {"step": s, "layer": layer, "head": head, "control": "none", "sender": ""}
+        rows += [{**place, "metric": f"{name} positive share", "value": 0.1 * head} for name in ("OV", "QK")]
+        if layer:
+            rows.append({**place, "metric": "K-composition", "value": 0.4, "sender": "L0H1", "random": 0.13})
+    return pd.DataFrame(rows)
+
+
+def algorithms(step: int) -> pd.DataFrame:
+    """Block l is nearest to l + 1 steps; its filter is gradient descent's or ridge's."""
+    rows = []
+    for i, family in product(range(4), ("gd", "newton")):
+        shared = {"site": f"blocks.{i}.hook_resid_post", "position": "all", "algorithm": family}
+        rows += [
+            {**shared, "metric": "SimE", "k": k, "value": 1 - 0.05 * abs(k - i - 1)} for k in range(1, 7)
+        ]
+        for name, value in (("best step", i + 1), ("band low", max(i, 1)), ("band high", i + 2)):
+            rows.append({**shared, "metric": name, "k": i + 1, "value": value})
+    for i in range(4):
+        told = ("none", "no better than control: zero") if i == 0 else ("indistinguishable", "gd, ridge")
+        shared = {"site": f"blocks.{i}.hook_resid_post", "position": "t=5", "metric": "filter verdict"}
+        rows.append({**shared, "algorithm": told[0], "note": told[1], "value": 0.5})
+    slope = {"site": "all blocks", "position": "all", "metric": "slope of best step", "algorithm": "gd"}
+    return pd.DataFrame([*rows, slope | near(1.0)]).assign(step=step, control="none")
+
+
+def filters(step: int) -> pd.DataFrame:
+    at = np.array([0.1, 0.5, 1.0, 3.0, 8.0])
+    descent = 1 - (1 - 0.1 * at) ** 8
+    curves = {"measured": descent, "gd": descent, "ridge": at / (at + 1)}
+    rows = [
+        {"algorithm": name, "eigenvalue": x, "member": f"{name}(8)", "unexplained": 0.04} | near(float(y))
+        for name, curve in curves.items()
+        for x, y in zip(at, curve, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(step=step, site="blocks.3.hook_resid_post", control="none")
 
 
 @pytest.fixture(scope="session")
@@ -277,6 +358,8 @@ def regression() -> Callable[..., RunReport]:
             attention=(
                 Attention("prompt 1", tokens, steps, (pattern * np.tri(19)).astype(np.float32), signed=True),
             ),
+            algorithms=algorithms(steps[-1]),
+            filters=filters(steps[-1]),
             lower_is_better=("loss", "probe error"),
             labels={"loss": "squared error / label variance"},
             missing={

@@ -25,6 +25,17 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert report.attention[0].pattern.shape == (3, 1, 2, 13, 13)
     assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
     assert "Accuracy on 1,024 fresh prompts" in report.verdict
+    assert set(report.answers) == {"Which circuit does it", "In which order it came", "How sure we are"}
+    assert "No head pays half of its attention" in report.answers["Which circuit does it"], (
+        "nothing was learned"
+    )
+    assert "this one run (seed 0)" in report.answers["How sure we are"]
+    assert report.sketch is not None
+    assert [line.text for line in report.sketch.lines if line.arc is None] == ["hop 1", "hop 2", "hop 3"]
+    assert report.patching is not None
+    assert set(report.patching["pair"]) == {"swap-hop-1", "swap-hop-2", "swap-hop-3"}
+    assert {"patching", "weights", "heads", "scores"} <= {section for section, _, _ in report.made}
+    assert all((tmp_path / "r" / table).exists() for _, _, table in report.made if "*" not in table)
     assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
 
 
@@ -35,6 +46,10 @@ def test_a_regression_run_with_linear_attention(tmp_path) -> None:
     assert report.attention[0].causal
     assert "mse" in report.lower_is_better
     assert "of the label variance" in report.verdict
+    assert report.algorithms is not None
+    assert report.filters is not None
+    assert report.filters["value"].isna().all(), "no site of an untrained net has a filter"
+    assert "No rival algorithm is named" in report.answers["Which circuit does it"]
 
 
 def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:

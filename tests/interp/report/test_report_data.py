@@ -28,7 +28,7 @@ def attention(pattern: np.ndarray, **changes) -> Attention:
 
 def unpacked(packed, shape):
     data = np.frombuffer(zlib.decompress(base64.b64decode(packed.data)), dtype=np.uint8).reshape(shape)
-    return from_bytes(data, packed.zero, packed.scale)
+    return from_bytes(np.cumsum(data, axis=0, dtype=np.uint8), packed.zero, packed.scale)
 
 
 @pytest.mark.parametrize("signed", [False, True])

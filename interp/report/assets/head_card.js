@@ -1,0 +1,51 @@
+// What is known of one head of the circuit, beside its edges: where it attends over training, and what its weights say.
+
+function headCard(run, node, place) {
+  place.hidden = !node || node.kind !== "head";
+  place.replaceChildren();
+  if (place.hidden) return;
+  place.append(make("h3", `${node.name}: what it attends to, and what its weights say`));
+  const box = make("div", "", { class: "pair" });
+  const lines = make("div", "", { class: "plot", "data-part": "head-lines" });
+  box.append(lines, weightTable(run, node));
+  place.append(box);
+  drawHeadScores(run, node, lines);
+}
+
+function drawHeadScores(run, node, element) {
+  const own = (run.heads || []).filter((p) => p.keys.control === "none" && p.rows.includes(node.name));
+  const peak = (p) => Math.max(...p.value[p.rows.indexOf(node.name)].map((v) => Math.abs(v ?? 0)));
+  const shown = own.sort((a, b) => peak(b) - peak(a)).slice(0, 5);
+  const colours = inks("series");
+  const traces = shown.flatMap((p, i) => {
+    const row = p.rows.indexOf(node.name);
+    const named = { ...p, rows: p.rows.map((r, j) => (j === row ? p.keys.metric : r)) };
+    return ribbon(p.steps, named, row, colours[i], { dash: DASHES[i] });
+  });
+  plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: "attention mass" } } });
+  point(element, place(run.steps)(run.steps[nearest(run.steps, page.step)]));
+}
+
+/** Positive shares at the nearest measured checkpoint, and the earlier head each side composes with most. */
+function weightTable(run, node) {
+  if (!run.weights) return make("p", "No weight summary was measured for this run.", { class: "absent" });
+  const table = make("table");
+  const head = make("tr");
+  for (const text of ["of its weights", "value", "how to read it"]) head.append(make("th", text, { scope: "col" }));
+  table.append(head);
+  const told = (name, value, why) => {
+    const line = make("tr");
+    line.append(make("th", name, { scope: "row" }), make("td", value, { class: "big" }), make("td", why));
+    table.append(line);
+  };
+  for (const p of run.weights.shares) {
+    const row = p.rows.indexOf(node.name);
+    const i = nearest(p.steps, page.step);
+    const why = p.keys.metric.startsWith("OV") ? "near 1: copies what it reads" : "near 1: looks at what resembles the row";
+    if (row >= 0) told(`${p.keys.metric}, step ${whole(p.steps[i])}`, number(p.value[row][i]), `${why}; random weights: 0`);
+  }
+  for (const j of run.weights.joined.filter((w) => w.head === node.name)) {
+    told(`${j.metric}, most with ${j.sender}`, number(j.value), `largest of random weights: ${number(j.random)}; at the last checkpoint`);
+  }
+  return table;
+}

@@ -1,0 +1,122 @@
+"""Causal and algorithmic evidence for a page: patching grids, what weights say, which algorithm a readout resembles.
+
+These run the model many times over, so they are taken at a few checkpoints spread over the training (`FEW`), not at
+all of them; the slider shows the nearest. What cannot be measured on a run comes back as the reason why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from interp.analysis import Analysis, Progress
+from interp.causal.over_training import PatchGrid
+from interp.causal.weights import HeadWeights
+from interp.develop.algorithms import AlgorithmMatch
+from interp.develop.filter_curves import FilterCurves
+from interp.run import Run
+from interp.tables import read_table
+from tasks.errors import UserError
+
+FEW = 5
+MOST_PAIRS = 3
+MOST_SITES = 400
+HEADS, STREAM = "head outputs", "residual stream"
+GRIDS: dict[str, dict[str, Any]] = {
+    HEADS: {"component": "z", "by": ("layer", "head")},
+    STREAM: {"component": "resid_pre"},
+}
+Found = tuple[pd.DataFrame | None, str]
+
+
+def spread(steps: Sequence[int], count: int = FEW) -> tuple[int, ...]:
+    """At most `count` checkpoints, evenly spaced among them, the first and the last included."""
+    last = len(steps) - 1
+    picked = {round(i * last / (count - 1)) for i in range(count)} if last >= count else range(last + 1)
+    return tuple(steps[i] for i in sorted(picked))
+
+
+def patching(run: Run, progress: Progress | None) -> Found:
+    """Effect of every head and every place of the residual stream on every kind of pair; columns `grid` and `column`.
+
+    Where a site has no head, `column` is its position. The second part says why there is no table.
+    """
+    model: Any = run.config.model
+    if model.kind != "transformer":
+        return None, f"patching grids are drawn for transformers, and this is a {model.kind}"
+    if not run.task.pair_kinds:
+        return None, f"task {run.task.kind} has no clean and corrupt pairs with these settings"
+    grids = [HEADS, STREAM] if model.n_layers * run.task.interface.n_ctx <= MOST_SITES else [HEADS]
+    wanted = [(grid, PatchGrid(pair=pair, **GRIDS[grid])) for grid in grids for pair in _pairs(run)]
+    try:
+        tables = [_grid(run, grid, analysis, progress) for grid, analysis in wanted]
+    except UserError as error:
+        return None, str(error)
+    return pd.concat(tables, ignore_index=True), ""
+
+
+def _pairs(run: Run) -> tuple[str, ...]:
+    return run.task.pair_kinds[:MOST_PAIRS]
+
+
+def _grid(run: Run, grid: str, analysis: PatchGrid, progress: Progress | None) -> pd.DataFrame:
+    table = run.tables([analysis], spread(run.steps), progress)[analysis.name]
+    column = table["head"] if grid == HEADS else table["position"]
+    labels = run.task.labels(run.task.sample(run.config.data_seed, "report", 0, 1))[0]
+    named = [f"H{c}" if grid == HEADS else f"{c} · {labels[int(c)]}" for c in column]
+    kept = table[["step", "pair", "layer", "value", "ci_low", "ci_high", "n"]]
+    return kept.assign(grid=grid, column=named)
+
+
+def weights(run: Run, progress: Progress | None) -> Found:
+    """Eigenvalues of OV and QK of every head, and the head of an earlier layer that it composes with most."""
+    model: Any = run.config.model
+    if model.kind != "transformer":
+        return None, f"a {model.kind} has no OV and QK matrices of this form"
+    try:
+        return run.tables([HeadWeights()], spread(run.steps), progress)["weights"], ""
+    except UserError as error:
+        return None, str(error)
+
+
+def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
+    """Matches and verdicts, and measured filters with those of the fitted families, at the last checkpoint.
+
+    Checkpoints that were matched before come along. The third part says why there is no table.
+    """
+    if run.task.kind != "regression":
+        return None, None, "rival algorithms are known for regression only"
+    matching = AlgorithmMatch()
+    steps = sorted({run.steps[-1], *_known(run, matching)})
+    try:
+        found = run.tables([matching], steps, progress)[matching.name]
+        curves = run.tables([FilterCurves()], "last", progress)["filters"]
+    except UserError as error:
+        return None, None, str(error)
+    return found, curves, ""
+
+
+def _known(run: Run, analysis: Analysis) -> set[int]:
+    found = read_table(run.folder.table_path(analysis.table_name))
+    if found is None or found[1].key != analysis.key:
+        return set()
+    return set(found[1].checkpoints) & set(run.steps)
+
+
+def made_by(run: Run) -> list[tuple[str, str, str]]:
+    """For every kind of evidence here: its section, the command that makes it again, and its table."""
+    steps = ",".join(map(str, spread(run.steps)))
+    rows = []
+    for settings in GRIDS.values():
+        for pair in _pairs(run):
+            by = f" --by {' '.join(settings['by'])}" if "by" in settings else ""
+            command = f"interp patch {run.path} --component {settings['component']} --pair {pair}{by} --steps {steps}"
+            rows.append(("patching", command, PatchGrid(pair=pair, **settings).table_name))
+    rows.append(("weights", f"interp report {run.path}", HeadWeights().table_name))
+    rows.append(
+        ("algorithms", f"interp probe {run.path} --algorithms --steps last", AlgorithmMatch().table_name)
+    )
+    rows.append(("algorithms", f"interp report {run.path}", FilterCurves().table_name))
+    return rows

@@ -1,0 +1,107 @@
+"""Where a page's numbers come from: settings, seeds, hashes, versions; the command and table behind each figure."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from interp.develop.readouts import readable
+from interp.importers.hf_files import Reference
+from interp.report import evidence
+from interp.report.model import Fact
+from interp.run import Run
+
+
+def facts(run: Run) -> tuple[Fact, ...]:
+    """Where the page's numbers come from."""
+    config, last = run.config, run.steps[-1]
+    rows = [
+        *(Fact("task", name, str(value)) for name, value in _short(config.settings["task"])),
+        *(Fact("model", name, str(value)) for name, value in _short(config.settings["model"])),
+        Fact("model", "parameters", f"{run.parameters:,}"),
+        *_training(run),
+        Fact("training", "checkpoints", str(len(run.steps))),
+        Fact("seeds", "initialisation", str(config.init_seed)),
+        Fact("seeds", "data", str(config.data_seed)),
+        Fact("hashes", "settings", run.folder.config_hash),
+        Fact("hashes", f"weights at step {last}", run.folder.weights_hash(last)),
+        Fact("versions", "algoscope", version("algoscope")),
+        Fact("versions", "torch", version("torch")),
+        Fact("versions", "transformer-lens", version("transformer-lens")),
+        Fact("versions", "python", platform.python_version()),
+        Fact("commands", "check every file", f"interp verify {run.path}"),
+        Fact("commands", "this page", f"interp report {run.path}"),
+    ]
+    return tuple(rows)
+
+
+def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Settings that fit a line: no tables within the table (a lexicon, a language model's own configuration)."""
+    return [(k, v) for k, v in settings.items() if v is not None and not (isinstance(v, dict) and len(v) > 3)]
+
+
+def _training(run: Run) -> list[Fact]:
+    """How the weights were trained, where that is known."""
+    config, train = run.config, run.config.train
+    if config.model.kind == "language-model":
+        where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
+        return [
+            Fact("training", "took place elsewhere; weights by reference to", where.source),
+            Fact("training", f"revision at step {run.steps[-1]}", where.revision or "the only one"),
+            *(Fact("hashes", name, value) for name, value in where.files.items()),
+        ]
+    rate = (
+        f"{train.muon_lr:g} (hidden matrices), {train.lr:g} (the rest)"
+        if train.optimiser == "muon"
+        else f"{train.lr:g}"
+    )
+    return [
+        Fact("training", "optimiser", train.optimiser),
+        Fact("training", "learning rate", rate),
+        Fact("training", "batch", str(train.batch)),
+        Fact("training", "steps", str(train.steps)),
+    ]
+
+
+def made(
+    run: Run, found: dict[str, pd.DataFrame | None], has_heads: bool, has_circuit: bool
+) -> tuple[tuple[str, str, str], ...]:
+    """For every figure: its section, the command that makes its numbers again, and the table they stand in."""
+    path = run.path
+    rows = [
+        ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"),
+        ("scores", f"interp scores {path}", "analysis/scores.parquet"),
+        ("emergence", f"interp emergence {path}", "analysis/draws.parquet"),
+    ]
+    if readable(run.config.model):
+        rows.append(("probes", f"interp probe {path}", "analysis/probe.parquet"))
+    if has_heads:
+        rows.append(("heads", f"interp heads {path}", "analysis/heads.parquet"))
+        rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))
+    if has_circuit:
+        rows.append(("circuit", f"interp circuit {path}", "analysis/circuit.parquet"))
+        rows.append(("circuit", f"interp report {path}", "analysis/edges.parquet"))
+    kept = [(name, command, f"analysis/{table}.parquet") for name, command, table in evidence.made_by(run)]
+    return (*rows, *(row for row in kept if found.get(row[0]) is not None))
+
+
+def sources(run: Run) -> dict[str, str]:
+    """The command and the table under each figure, in one line."""
+    commands = {
+        "circuit": ("circuit", "edges"),
+        "scores": ("scores", "scores"),
+        "heads": ("heads", "heads"),
+        "probes": ("probe", "probe"),
+        "emergence": ("emergence", "draws"),
+        "algorithms": ("probe --algorithms", "algorithms"),
+        "faithfulness": ("circuit", "circuit"),
+        "patching": ("patch", "patch-*"),
+    }
+    return {
+        section: f"interp {command.split()[0]} {run.path} {' '.join(command.split()[1:])}".strip()
+        + f"  ->  analysis/{table}.parquet"
+        for section, (command, table) in commands.items()
+    } | {"metrics": f"{run.path}/metrics.jsonl"}

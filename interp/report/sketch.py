@@ -1,0 +1,140 @@
+"""The one picture at the top of a page: which head looks where on the shown prompt, and when each thing appeared.
+
+Left the prompt with one numbered arc a relation (from the token that looks to the one looked at), right the same
+numbers and the skills in the order of their onset, each with its interval. Only geometry lives here; the template
+draws it, in the page's colours and without a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tasks import Relation
+
+ATTENDS = 0.3
+MOST_SKILLS = 3
+WIDTH, LEFT, RIGHT, TOP, ROW = 1124, 480, 800, 30, 25
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the timeline; `arc` is the path and its apex on the prompt, None for a skill."""
+
+    text: str
+    note: str
+    step: int | None
+    low: float | None
+    high: float | None
+    arc: tuple[str, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Everything drawn, in the picture's own units."""
+
+    tokens: tuple[tuple[str, float], ...]
+    lines: tuple[Line, ...]
+    last: int
+    base: float
+    height: float
+
+    def x(self, step: float | int) -> float:
+        """Where a training step lies on the timeline."""
+        return RIGHT + (WIDTH - 14 - RIGHT) * step / max(1, self.last)
+
+    def y(self, row: int) -> float:
+        return float(TOP + ROW * row + 10)
+
+
+def sketch(
+    tokens: Sequence[str],
+    relations: Sequence[Relation],
+    heads: pd.DataFrame | None,
+    scores: pd.DataFrame,
+    emergence: pd.DataFrame,
+    last: int,
+) -> Sketch | None:
+    """The picture; None where no head looks anywhere and nothing emerged."""
+    found = [] if heads is None else _looks(heads, {r.name: r for r in relations})
+    skills = _skills(scores, emergence, last)
+    count = len(found) + len(skills)
+    if not count:
+        return None
+    base = max(150.0, float(TOP + ROW * count - 20))
+    room = (LEFT - 20) / len(tokens)
+    at = [(label, 10 + room * (i + 0.5)) for i, label in enumerate(tokens)]
+    looks = [
+        Line(
+            name,
+            f"L{layer}H{head} pays {score:.0%}",
+            *_onset(emergence, f"L{layer}H{head}", name),
+            _arc(at, pair, base),
+        )
+        for name, layer, head, score, pair in found
+    ]
+    lines = sorted([*looks, *skills], key=lambda line: np.inf if line.step is None else line.step)
+    return Sketch(tuple(at), tuple(lines), last, base, base + 46)
+
+
+def strongest(heads: pd.DataFrame) -> pd.DataFrame:
+    """The strongest head of each relation at the last checkpoint; relations of the chains not asked about left out."""
+    last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
+    last = last[~last["metric"].str.startswith("rival")]
+    return last.loc[last.groupby("metric", sort=False)["value"].idxmax()]
+
+
+def _looks(
+    heads: pd.DataFrame, relations: dict[str, Relation]
+) -> list[tuple[str, int, int, float, tuple[int, int]]]:
+    """Relations that some head attends to, with that head and one pair of positions of the first prompt."""
+    best = strongest(heads)
+    best = best[(best["value"] >= ATTENDS) & best["metric"].isin(list(relations))]
+    found: list[tuple[str, int, int, float, tuple[int, int]]] = []
+    for i, row in enumerate(best.itertuples()):
+        pair = _pair(relations[str(row.metric)], (i + 0.5) / len(best), {look[-1] for look in found})
+        found.append((str(row.metric), int(row.layer), int(row.head), float(row.value), pair))  # type: ignore[arg-type]
+    return found
+
+
+def _pair(relation: Relation, share: float, taken: set[tuple[int, int]]) -> tuple[int, int]:
+    """One of a relation's pairs; relations with many fan out, and no two show the same one if they need not."""
+    pairs = list(zip(relation.dest[0].tolist(), relation.source[0].tolist(), strict=True))
+    first = int(share * len(pairs))
+    turned = pairs[first:] + pairs[:first]
+    return next((pair for pair in turned if pair not in taken and pair[::-1] not in taken), turned[0])
+
+
+def _skills(scores: pd.DataFrame, emergence: pd.DataFrame, last: int) -> list[Line]:
+    """The reads, or the first, the middle and the last of many."""
+    metric = "accuracy" if (scores["metric"] == "accuracy").any() else "loss"
+    now = scores[(scores["step"] == last) & (scores["metric"] == metric) & (scores["control"] == "none")]
+    picked = sorted({round(i * (len(now) - 1) / (MOST_SKILLS - 1)) for i in range(MOST_SKILLS)})
+    said = "{:.0%} right" if metric == "accuracy" else "loss {:.2g}"
+    return [
+        Line(str(row.position), said.format(row.value), *_onset(emergence, str(row.position), metric))
+        for row in now.iloc[picked].itertuples()
+    ]
+
+
+def _onset(
+    emergence: pd.DataFrame, subject: str, metric: str
+) -> tuple[int | None, float | None, float | None]:
+    rows = emergence[(emergence["subject"] == subject) & (emergence["metric"] == metric)]
+    if rows.empty or pd.isna(rows["step"].iloc[0]):
+        return None, None, None
+    row = rows.iloc[0]
+    low, high = (None if pd.isna(row[end]) else float(row[end]) for end in ("ci_low", "ci_high"))
+    return int(row["step"]), low, high
+
+
+def _arc(at: Sequence[tuple[str, float]], pair: tuple[int, int], base: float) -> tuple[str, float, float]:
+    """An arc from the token that looks to the one looked at, as high as it is wide (within the picture)."""
+    start, end = at[pair[0]][1], at[pair[1]][1]
+    lift = min(base - TOP - 6, 34 + 0.42 * abs(start - end))
+    high = base - 1.33 * lift
+    path = f"M{start:.1f},{base:.1f} C{start:.1f},{high:.1f} {end:.1f},{high:.1f} {end:.1f},{base - 3:.1f}"
+    return path, (start + end) / 2, base - lift

@@ -1,0 +1,117 @@
+"""A real Chromium with the network off, and a page that remembers what it complained about or asked for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from interp.report.page import render, write
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+WATCH = """addEventListener('securitypolicyviolation',
+    e => (window.__csp ??= []).push(e.violatedDirective + ' ' + e.blockedURI))"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page that was opened, and everything it complained about or asked for."""
+
+    def __init__(self, browser, path: Path, **settings) -> None:
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1366, "height": 768}, **settings)
+        self.context.set_offline(True)
+        self.context.route("**/*", lambda route: self._route(route, path.as_uri()))
+        self.context.add_init_script(WATCH)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # a loaded machine draws slowly
+        self.page.on("console", lambda m: m.type in {"error", "warning"} and self.complaints.append(m.text))
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.goto(path.as_uri())
+
+    def _route(self, route, allowed: str) -> None:
+        if route.request.url == allowed:
+            route.continue_()
+        else:
+            self.asked.append(route.request.url)
+            route.abort()
+
+    def see(self, view: str, run: int = 0, within: str = ""):
+        """Scroll to a view and wait until it is drawn."""
+        found = self.page.locator(f'{within or f"#run-{run}"} [data-view="{view}"]')
+        found.scroll_into_view_if_needed()
+        drawn = (
+            "e => e.classList.contains('drawn') || e.dataset.step !== undefined || e.querySelector('table')"
+        )
+        here = "e => e.dataset.at === document.documentElement.dataset.at"
+        self.until(f"e => ({drawn})(e) && ({here})(e)", found)
+        return found
+
+    def until(self, condition: str, element=None) -> None:
+        """Wait for a condition on an element, never for a time: a loaded machine takes long."""
+        self.page.wait_for_function(condition, arg=element and element.element_handle())
+
+    def cursor(self, view: str) -> list[float]:
+        shape = "e => { const s = e.layout.shapes[e.cursorIndex]; return [s.x0, s.x1] }"
+        return self.see(view).evaluate(shape)
+
+    def attention(self, step: int, unlike: str = "") -> str:
+        """The pixels of the large pattern, once the page shows this step and has painted something new."""
+        stage = self.see("attention")
+        self.until(f"e => e.dataset.step === '{step}'", stage)
+        pixels = "e.querySelectorAll('canvas')[e.querySelectorAll('canvas').length - 1]"
+        blank = (
+            "Object.assign(document.createElement('canvas'), {width: c.width, height: c.height}).toDataURL()"
+        )
+        painted = f"const c = {pixels}; if (!c) return false; const now = c.toDataURL();"
+        self.until(f"e => {{ {painted} return now !== {blank} && now !== '{unlike}'; }}", stage)
+        return stage.evaluate(f"e => {pixels}.toDataURL()")
+
+    def large(self, name: str) -> None:
+        """Wait until the large pattern is this head's."""
+        heading = f"e => e.querySelectorAll('h3')[1]?.textContent.includes('{name}')"
+        self.until(heading, self.see("attention"))
+
+    def quiet(self) -> None:
+        assert self.complaints == []
+        assert self.asked == []
+        assert self.page.evaluate("window.__csp ?? []") == []
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path) -> Iterator[Callable[..., Opened]]:
+    made: list[Opened] = []
+
+    def build(*runs, ledgers=(), **settings) -> Opened:
+        page = write(render(runs, ledgers), tmp_path / "report.html")
+        made.append(Opened(browser, page, **settings))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()

@@ -1,0 +1,167 @@
+"""The evidence in a real Chromium: grids, filters, the head's card, runs side by side, ledgers, paper, accessibility.
+
+What the browser tests click, press and choose, here and in `test_report_browser`: the slider (dragged, arrow keys,
+Home, End, from anywhere and from itself), Play, Theme, the step axis, the run select; in the circuit a head (pointer,
+Enter), "Show the attention of" it and "Save as SVG"; in the attention a small map and the layer select; the select of
+the patching grid and of the filter's layer; the score select of runs side by side; a details element without scripts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from interp.studies.ledger import Claim, Criterion, Ledger
+
+pytestmark = pytest.mark.browser
+
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+HOSTILE = "</script><img src=x onerror=window.__hit=1>"
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core, out of npm into a folder that git ignores."""
+    if not AXE.exists():
+        if shutil.which("npm") is None:
+            pytest.skip("no npm on this machine, so axe-core cannot be had")
+        settings = ["--no-save", "--no-package-lock", "--ignore-scripts", "--prefix", str(HERE)]
+        got = subprocess.run(
+            ["npm", "install", *settings, "axe-core@4.10.3"], capture_output=True, check=False
+        )
+        if got.returncode or not AXE.exists():
+            pytest.skip(f"npm could not fetch axe-core: {got.stderr.decode()[-120:]}")
+    return AXE.read_text("utf-8")
+
+
+def test_patching_grids_move_with_the_slider_and_leave_unsure_cells_blank(opened, retrieval):
+    run = retrieval(count=12, tokens=8)
+    page = opened(run)
+    grid = page.see("patching")
+    cells = "e => e.data[0].z.flat().filter(v => v !== null).map(v => Math.round(100 * v) / 100)"
+    late = grid.evaluate(cells)
+    assert len(late) == 1, "L1H3 alone"
+    assert late[0] > 0.7
+    page.page.keyboard.press("Home")
+    assert page.see("patching").evaluate(cells) == []
+    page.page.locator('[data-controls="patching"] select').select_option(label="residual stream · swap-hop-2")
+    assert page.see("patching").evaluate("e => e.data[0].x.length") == 8
+    page.quiet()
+
+
+def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(opened, retrieval):
+    page = opened(retrieval(count=12, tokens=8))
+    told = page.see("faithfulness").evaluate("e => e.data[0].customdata.map(c => c[0])")
+    assert told.count("random circuits of its size") == 3
+    page.see("circuit").locator('[data-node="L1H3"]').focus()
+    page.page.keyboard.press("Enter")
+    card = page.page.locator('#run-0 [data-part="head-card"]')
+    page.until("e => e.querySelector('.drawn') && e.querySelector('table')", card)
+    said = card.inner_text()
+    assert "OV positive share" in said
+    assert "K-composition, most with L0H1" in said
+    page.quiet()
+
+
+def test_matches_carry_bands_and_slopes_and_the_filter_its_families(opened, regression):
+    page = opened(regression())
+    match = page.see("match")
+    assert match.evaluate("e => e.data.at(-1).x") == ["1", "2", "3", "4"]
+    assert "slope of best step: 1 [0.95, 1.05] a layer" in match.evaluate("e => e.layout.title.text")
+    names = page.see("filter").evaluate("e => e.data.map(t => t.name)")
+    assert names == ["gd (4.0% left)", "ridge (4.0% left)", "measured"]
+    assert "indistinguishable" in page.see("verdicts").inner_text()
+    page.quiet()
+
+
+def test_runs_stand_side_by_side_with_their_mean_over_seeds(opened, retrieval):
+    runs = [retrieval(count=9, tokens=8, title=f"seed {i}") for i in range(3)]
+    shifted = runs[1].scores.assign(value=runs[1].scores["value"] * 0.9)
+    runs[1] = replace(runs[1], scores=shifted)
+    alike = [replace(run, reads=("retrieval", "hop 3"), arm='{"hops": 3}') for run in runs]
+    page = opened(*alike)
+    within = "#compare"
+    assert page.see("compare-loss", within=within).evaluate("e => e.data.length") == 3
+    drawn = page.see("compare-scores", within=within).evaluate(
+        "e => e.data.filter(t => t.fill === 'toself').length"
+    )
+    assert drawn == 1, "one ribbon over the seeds of the only arm"
+    page.see("compare-heads", within=within)
+    assert page.see("compare-emergence", within=within).evaluate("e => e.data[0].x.length") == 9
+    words = page.page.locator("#compare ul").inner_text()
+    assert "3 runs: seed 0, seed 1, seed 2" in words
+    page.page.locator(f"{within} select").first.select_option(label="accuracy · hop 1")
+    title = page.see("compare-scores", within=within).evaluate("e => e.layout.title.text")
+    assert title == "accuracy, hop 1"
+    page.quiet()
+
+
+def ledger(text: str = "") -> Ledger:
+    claim = Claim(f"depth{text}", f"Depth decides{text}", "a paper, Thm 1", "1", Criterion.above(0.5))
+    rows = [
+        claim.measured(
+            value, value - 0.1, value + 0.1, 3, arm="adam", budget="1 step", command="interp study x"
+        )
+        for value in (0.9, 0.55, 0.1)
+    ]
+    asked = claim.not_testable(would_need="a GPU for a day", command="interp study x --scale paper")
+    return Ledger(f"study{text}", "quick", (0, 1, 2), (*rows, asked))
+
+
+def test_a_ledger_says_its_verdicts_in_words_and_hostile_ones_stay_text(opened, retrieval):
+    page = opened(retrieval(count=6, tokens=8), ledgers=[ledger(HOSTILE)])
+    said = page.page.locator("#ledgers").inner_text()
+    for sign, verdict in zip("✓◐✗–", ("reproduced", "partly", "not reproduced", "not testable"), strict=True):
+        assert f"{sign} {verdict}" in said or f"{sign} 1 {verdict}" in said
+    assert f"Depth decides{HOSTILE}" in said
+    assert page.page.locator("img").count() == 0
+    assert page.page.evaluate("window.__hit") is None
+    page.quiet()
+
+
+def test_printing_draws_what_was_never_scrolled_to(opened, retrieval, tmp_path):
+    page = opened(retrieval(count=6, tokens=8), ledgers=[ledger()], color_scheme="dark")
+    page.page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
+    assert (tmp_path / "page.pdf").read_bytes().count(b"/Type /Page\n") >= 3
+    plots = "[...document.querySelectorAll('#run-0 .plot:not([hidden])')]"
+    never = f"{plots}.filter(e => !e.classList.contains('drawn')).length"
+    assert page.page.evaluate(never) == 0
+    assert page.page.evaluate("document.documentElement.dataset.theme") is None, "the theme is back"
+    page.quiet()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_outside_circuitsvis(opened, retrieval, axe, scheme):
+    made = {arm: retrieval(count=6, tokens=8, title=arm) for arm in ("a", "b")}
+    runs = [replace(run, reads=("hop",), arm=f'{{"arm": "{arm}"}}') for arm, run in made.items()]
+    page = opened(*runs, ledgers=[ledger()], color_scheme=scheme)
+    for view in ("scores", "circuit", "patching", "head-best", "attention"):
+        page.see(view)
+    page.page.evaluate(f"{axe};0")
+    found = page.page.evaluate("axe.run({exclude: [['.stage']]})")
+    assert len(found["passes"]) > 20
+    grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in grave] == []
+
+
+def test_an_unreadable_ledger_is_named(tmp_path):
+    from interp.report.ledgers import find_ledgers, read_ledger
+    from tasks.errors import UserError
+
+    kept = tmp_path / "depth" / "ledger-quick.json"
+    kept.parent.mkdir()
+    kept.write_text(ledger().to_json(), encoding="utf-8")
+    assert [one.study for one in find_ledgers(tmp_path)] == ["study"]
+    assert isinstance(read_ledger(kept).table(), pd.DataFrame)
+    for text in ("{}", "[1]", "no json"):
+        kept.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="not a study's ledger"):
+            read_ledger(kept)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_ledger(tmp_path / "gone.json")
