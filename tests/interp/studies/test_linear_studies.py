@@ -11,6 +11,7 @@ from interp.studies import (
     STUDIES,
     linear_attention,
     linear_attention_deep,
+    linear_attention_figures,
     linear_attention_paths,
     linear_attention_runs,
     linear_nets,
@@ -151,7 +152,9 @@ def test_starts_of_deep_fits_are_kept_by_kind() -> None:
     task = linear_attention_runs.SETTINGS["S1"].task
     deep = linear_attention_deep.deep_fit(task, 2, True, [0], 300, kinds=("random", "scalar"))
     assert {kind: len(ends) for kind, ends in deep.starts.items()} == {"random": 1, "scalar": 1}
-    assert deep.loss / deep.floor == pytest.approx(min(*deep.starts["random"], *deep.starts["scalar"]), rel=0.5)
+    assert deep.loss / deep.floor == pytest.approx(
+        min(*deep.starts["random"], *deep.starts["scalar"]), rel=0.5
+    )
 
 
 def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
@@ -169,3 +172,21 @@ def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
     assert rows["saddle-detour"].value > 0.05
     assert "cannot have rank one" in rows["saddle-rank"].note
     assert one_step_gd_saddle.least_rank_one_excess() == pytest.approx(1.95, abs=0.01)
+
+
+def test_pictures_and_the_table_beside_the_paper(tmp_path) -> None:
+    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    sgd, adam = (
+        linear_attention_runs.run_of(bench, "S2", name, linear_attention_runs.model_of(1), 0, 60)
+        for name in ("sgd", "adam")
+    )
+    table = linear_attention_figures.beside_the_paper([sgd], [adam], [50])
+    expected = linear_attention_runs.final_loss(sgd) / linear_attention_runs.final_loss(adam)
+    assert table.loc["final loss", "seed 0"] == pytest.approx(expected)
+    assert table.loc["R at step 50", "paper"] == "none stated"
+    assert len(linear_attention_figures.loss_figure({"sgd": sgd, "adam": adam}).data) == 2
+    figure = linear_attention_figures.preconditioner_figure(
+        {"a": torch.eye(2), "b": torch.tensor([[0.0, -3.0]])}
+    )
+    assert (figure.data[0].zmax, figure.data[1].zmin) == (3.0, -3.0)
+    assert figure.data[0].z.tolist() == [[0.0, 1.0], [1.0, 0.0]]
