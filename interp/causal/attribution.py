@@ -102,7 +102,7 @@ def attribute_edges(
     """
     clean = written(model, inputs)
     elsewhere = written(model, other)
-    change = {s: _target(clean, elsewhere, s, replacement) - clean.out[s] for s in clean.out}
+    change = {s: replaced(clean, elsewhere, s, replacement) - clean.out[s] for s in clean.out}
     slopes = _receiver_slopes(model, clean, elsewhere, metric, ig_steps)
     found, values = [], []
     writers = senders(model)
@@ -115,7 +115,13 @@ def attribute_edges(
     )
 
 
-def _target(clean: Written, other: Written, sender: str, replacement: str) -> Tensor:
+def replaced(
+    clean: Written, other: Written, sender: str, replacement: str
+) -> Float[Tensor, "batch pos d_model"]:
+    """What a sender's edge carries instead: what it writes on other prompts, or an ablation of what it writes.
+
+    Raises UserError for an unknown replacement.
+    """
     if replacement == "resample":
         return other.out[sender]
     return ablation_values(replacement, Site.parse(sender), clean.out[sender])
@@ -242,10 +248,10 @@ def screen(
         ci_low=estimate.low.numpy(), ci_high=estimate.high.numpy(), n=estimate.n, exact=float("nan")
     )
     table.loc[order.numpy(), "exact"] = truth.value.numpy()
-    return table.assign(correlation=_correlation(estimate.value[order], truth.value), direction=direction)
+    return table.assign(correlation=correlation(estimate.value[order], truth.value), direction=direction)
 
 
-def _correlation(a: Float[Tensor, "site"], b: Float[Tensor, "site"]) -> float:
+def correlation(a: Float[Tensor, "site"], b: Float[Tensor, "site"]) -> float:
     """Pearson's r; nan where one side does not vary."""
     a, b = a - a.mean(), b - b.mean()
     size = a.norm() * b.norm()

@@ -1,8 +1,7 @@
 """Circuits: which edges carry a behaviour, found from exact or attributed scores.
 
-An edge's exact score is the rise of the loss when that edge alone carries another prompt's value while
-everything else runs on; higher is more needed, 0 is not used. Scores are put on the scale where the whole
-model is 1 and the other prompts' run is 0, so a threshold means the same in every net. An edge survives when
+Scores (`interp.causal.edge_effects`) are on the scale where the whole model is 1 and the other prompts' run
+is 0, so a threshold means the same in every net. An edge survives when
 the lower end of its interval over prompts passes the threshold, and only if it lies on a way from `embed` to
 `output`. A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
 Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
@@ -11,24 +10,22 @@ Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import Any, Literal
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal import arithmetic as ar
-from interp.causal.attribution import EdgeScores, attribute_edges
-from interp.causal.graph import Edge, EdgeRuns, Written, precedes, receivers, senders
+from interp.causal.attribution import EdgeScores
+from interp.causal.edge_effects import edge_effects, edge_scores
+from interp.causal.graph import Edge, EdgeRuns
 from interp.causal.metrics import Metric, metric_of
-from interp.causal.patching import ENGINES, engine_of
 from interp.causal.pruning import prune
 from interp.causal.sites import Site
-from probes.stats import DRAWS, Intervals, ratio, student
+from probes.stats import DRAWS, Intervals, student
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
@@ -89,58 +86,6 @@ class Circuit:
             for (s, r), x in zip(self.edges, self.scores, strict=True)
         ]
         return pd.DataFrame(rows, columns=["sender", "receiver", "value"]).assign(unit="normalised effect")
-
-
-def exact_edges(
-    model: Any,
-    inputs: Num[Tensor, "batch pos *token"],
-    other: Num[Tensor, "batch pos *token"],
-    metric: Metric,
-) -> EdgeScores:
-    """Change of the metric when each edge alone carries the other prompts' value, by the model's own engine."""
-    runs = EdgeRuns(model, inputs, other)
-    engine = ENGINES[engine_of(model)](model, inputs, metric)
-    clean, writers = runs.clean, senders(model)
-    found: list[Edge] = []
-    values: list[Tensor] = []
-    for receiver in receivers(model):
-        for sender in (s for s in writers if precedes(model, s, receiver)):
-            found.append((sender.label, receiver.label))
-            stream = _stream(clean, receiver) + runs.other.out[sender.label] - clean.out[sender.label]
-            values.append(_through(model, engine, receiver, stream) - engine.base_value)
-    return EdgeScores(tuple(found), torch.stack(values), "exact", "resample")
-
-
-def _stream(clean: Written, receiver: Site) -> Float[Tensor, "batch pos d_model"]:
-    if receiver.component == "output":
-        return clean.final
-    assert receiver.layer is not None
-    return (clean.mid if receiver.component == "mlp_pre" else clean.pre)[receiver.layer]
-
-
-@torch.no_grad()
-def _through(model: Any, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
-    """The metric when one receiver reads `stream`."""
-    hook = receiver.hook(model.config.n_layers)
-    if receiver.component == "output":
-        return engine.values([receiver], {hook: stream})[0]
-    block = model.blocks[receiver.layer]
-    if receiver.component == "mlp_pre":
-        return engine.values([receiver], {hook: ar.mlp_reads(block, stream)})[0]
-    value = engine.cache_of(receiver).clone()
-    value[:, :, receiver.head] = ar.head_reads(block, receiver.component, receiver.head or 0, stream)
-    return engine.values([receiver], {hook: value})[0]
-
-
-def edge_scores(
-    model: Any, inputs: Tensor, other: Tensor, metric: Metric, method: str = "exact", ig_steps: int = 8
-) -> EdgeScores:
-    """Scores of every edge by one method. Raises UserError for an unknown one."""
-    if method == "exact":
-        return exact_edges(model, inputs, other, metric)
-    if method not in ("EAP", "EAP-IG"):
-        raise UserError(f"unknown scoring method {method!r}: use 'exact', 'EAP' or 'EAP-IG'")
-    return attribute_edges(model, inputs, other, metric, ig_steps=ig_steps if method == "EAP-IG" else 0)
 
 
 def find_circuit(
@@ -272,28 +217,3 @@ def _grow(
         whole = connected(kept)
         if whole and float((empty - metric(runs.outputs(whole))).double().mean()) / gap >= faithfulness:
             return whole
-
-
-def jaccard(circuits: Sequence[Circuit]) -> float:
-    """Mean overlap of every two circuits: shared edges over all edges of either (two empty ones agree: 1).
-
-    Raises UserError for fewer than two.
-    """
-    if len(circuits) < 2:
-        raise UserError("an overlap needs at least two circuits")
-    pairs = [(set(a.edges), set(b.edges)) for a, b in itertools.combinations(circuits, 2)]
-    return sum(len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs) / len(pairs)
-
-
-def stability(model: Any, task: Task, seeds: Iterable[int], **settings: Any) -> tuple[list[Circuit], float]:
-    """Circuits found on the prompts of several seeds, and their mean Jaccard overlap. `settings` as in
-    find_circuit.
-    """
-    circuits = [find_circuit(model, task, seed=seed, **settings) for seed in seeds]
-    return circuits, jaccard(circuits)
-
-
-def edge_effects(scores: EdgeScores, full: Tensor, empty: Tensor, draws: int = DRAWS) -> Intervals:
-    """Scores on the scale where the full circuit is 1 and the empty one 0, with intervals over prompts."""
-    gap = (empty - full).detach()[:, None].expand(-1, len(scores.edges))
-    return ratio(scores.values.T, gap, draws=draws)

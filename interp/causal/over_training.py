@@ -11,19 +11,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from interp.analysis import Analysis, Reader
-from interp.causal.circuits import (
-    Circuit,
-    edge_effects,
-    exact_edges,
-    find_circuit,
-    has_behaviour,
-    resampled_pair,
-)
+from interp.causal.circuits import Circuit, find_circuit, has_behaviour, resampled_pair
+from interp.causal.edge_effects import beside_exact, edge_effects, edge_scores, exact_edges
 from interp.causal.faithfulness import judge
 from interp.causal.graph import EdgeRuns
 from interp.causal.metrics import metric_of
@@ -94,11 +89,14 @@ class PatchGrid(Direct):
 class CircuitSearch(Direct):
     """The edges that carry the behaviour, and how much of it they carry beside random circuits of their size.
 
-    Rows of metric "edge" name `sender` and `receiver`; rows "faithfulness" (with controls full, empty and
-    random), "completeness" and "minimality" judge the circuit on prompts other than those that found it.
+    A screen (method EAP or EAP-IG) comes with rows of metric "screened edge": its estimate of every edge, the
+    exact effect of a sample, and their correlation. Rows of metric "edge" name `sender` and `receiver`; rows
+    "faithfulness" (with controls full, empty and random), "completeness" and "minimality" judge the circuit on
+    prompts other than those that found it.
     """
 
     name: ClassVar[str] = "circuit"
+    version: ClassVar[int] = 2
 
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
     search: Literal["threshold", "greedy", "prune"] = "prune"
@@ -113,11 +111,25 @@ class CircuitSearch(Direct):
             method=self.method, search=self.search, threshold=self.threshold,
             faithfulness=self.faithfulness,
         )  # fmt: skip
-        edges = circuit.table().assign(metric="edge", control="none")
+        screened = (
+            [] if self.method == "exact" or "note" in circuit.settings else [self._screened(model, task)]
+        )
         if not circuit.edges:
-            return _nothing(circuit)
+            return pd.concat([_nothing(circuit), *screened], ignore_index=True)
+        edges = circuit.table().assign(metric="edge", control="none")
         judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
-        return pd.concat([edges, judged], ignore_index=True)
+        return pd.concat([edges, judged, *screened], ignore_index=True)
+
+    def _screened(self, model: Any, task: Task) -> pd.DataFrame:
+        """The screen that chose the circuit, beside exact effects of a sample of edges."""
+        pair = resampled_pair(task, self.seed, self.prompts)
+        clean, other = pair.clean.inputs, pair.corrupt.inputs
+        with torch.no_grad():
+            measure = metric_of(task, pair, self.metric, read=self.read, clean_outputs=model(clean))
+        runs = EdgeRuns(model, clean, other)
+        ends = measure(runs.outputs(runs.known)), measure(runs.outputs(()))
+        scores = edge_scores(model, clean, other, measure, self.method)
+        return beside_exact(model, clean, other, measure, scores, ends, seed=self.seed).assign(control="none")
 
 
 def _nothing(circuit: Circuit) -> pd.DataFrame:

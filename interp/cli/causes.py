@@ -132,7 +132,9 @@ def circuit(
         return print_json(result, {} if agreed is None else {"heads": show.records(agreed.table)})
     for step, rows in result.table.groupby("step", sort=True):
         edges = rows[rows["metric"] == "edge"]
-        judged = rows[rows["metric"] != "edge"]
+        judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
+        if method != "exact":
+            show.note(_screened(rows[rows["metric"] == "screened edge"], method, threshold))
         if judged.empty:
             show.note(f"step {step}: {edges['note'].iloc[0]}")
             continue
@@ -142,6 +144,21 @@ def circuit(
             show.table(*_agreed(agreed.table[agreed.table["step"] == step], step))
     show.note(result.caption)
     return 0
+
+
+def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:
+    """What the screen is worth: its correlation with the exact effects of a sample of edges, and what it missed."""
+    if rows.empty:
+        return f"{method}: a screen, and no exact effects to hold it against (no behaviour)"
+    known = rows[rows["exact"].notna()]
+    needed = known[known["exact"] > threshold]
+    seen = int((needed["value"].abs() > threshold).sum())
+    r = rows["correlation"].iloc[0]
+    return (
+        f"{method} is a first-order screen: over {len(known)} edges run exactly as well, correlation "
+        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, "
+        f"of which the screen sees {seen}"
+    )
 
 
 def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:

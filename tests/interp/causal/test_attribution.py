@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from interp.causal.attribution import attribute_edges, attribute_sites, completeness, node_scores, screen
-from interp.causal.circuits import exact_edges
+from interp.causal.circuits import resampled_pair
+from interp.causal.edge_effects import beside_exact, edge_effects, exact_edges
+from interp.causal.graph import EdgeRuns, written
+from interp.causal.interventions import ablation_values, intervene
 from interp.causal.metrics import custom, metric_of
 from interp.causal.patching import run_patches
 from interp.causal.paths import all_paths, patch_paths
@@ -143,3 +146,44 @@ def test_exact_edges_equal_path_patching(settings):
         ends = [float(LAST(model(b.inputs)).mean()) for b in (p.clean, p.corrupt)]
     shift = exact.values.mean(1).detach().numpy() / (ends[0] - ends[1])
     assert table["value"].to_numpy() == pytest.approx(1 + shift, abs=1e-8)
+
+
+def test_a_screen_stands_beside_exact_effects_and_its_blindness_shows():
+    """Saturated softmax: gradients through the pattern vanish, EAP sees no edge into a query or key."""
+    net = wired_retrieval(2, "chain", decoys=4, dtype="float32")
+    prompts = resampled_pair(net.task, 0, 32)
+    clean, other = prompts.clean.inputs, prompts.corrupt.inputs
+    loss = metric_of(net.task, prompts, "loss")
+    runs = EdgeRuns(net.model, clean, other)
+    ends = loss(runs.outputs(runs.known)), loss(runs.outputs(()))
+    scores = attribute_edges(net.model, clean, other, loss)
+    table = beside_exact(net.model, clean, other, loss, scores, ends, sample=10_000, draws=50)
+    truth = edge_effects(exact_edges(net.model, clean, other, loss), *ends, 50).value
+    assert torch.allclose(torch.tensor(table["exact"].to_numpy()), truth)
+    planted = [edge in net.circuit.edges for edge in zip(table["sender"], table["receiver"], strict=True)]
+    assert table[planted]["exact"].min() > 0.02
+    assert (table[planted]["value"].abs() < 0.02).any()  # needed, and the screen does not see it
+    assert table["correlation"].nunique() == 1
+    assert abs(table["correlation"].iloc[0]) < 0.95
+    few = beside_exact(net.model, clean, other, loss, scores, ends, sample=6, draws=50)
+    assert few["exact"].notna().sum() == 6
+    with pytest.raises(UserError, match="at least 2 edges"):
+        beside_exact(net.model, clean, other, loss, scores, ends, sample=1)
+
+
+@pytest.mark.parametrize("replacement", ["zero", "mean", "mean per position"])
+def test_exact_edges_under_ablations_equal_runs_by_hooks(replacement):
+    """An edge into the output alone: its ablation is a change of the last stream."""
+    model, p = model_of(), pair()
+    scores = exact_edges(
+        model, p.clean.inputs, p.corrupt.inputs, LAST, replacement=replacement, only={("L0H0", "output")}
+    )
+    assert scores.edges == (("L0H0", "output"),)
+    out = written(model, p.clean.inputs)
+    instead = ablation_values(replacement, Site.parse("L0H0"), out.out["L0H0"])
+    site = Site("output")
+    moved, _ = intervene(model, p.clean.inputs, [(site, out.final + instead - out.out["L0H0"])])
+    with torch.no_grad():
+        expected = LAST(moved) - LAST(model(p.clean.inputs))
+    assert torch.allclose(scores.values[0], expected, atol=1e-5)
+    assert scores.replacement == replacement

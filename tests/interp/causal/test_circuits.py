@@ -10,13 +10,12 @@ from interp.causal.circuits import (
     connected,
     find_circuit,
     has_behaviour,
-    jaccard,
     resampled_pair,
-    stability,
 )
 from interp.causal.faithfulness import Judge, judge, minimality, precision_recall, random_circuit
 from interp.causal.graph import EdgeRuns, edges
 from interp.causal.metrics import metric_of
+from interp.causal.stability import jaccard, stability
 from interp.models import build_model
 from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_induction, wired_retrieval
