@@ -18,15 +18,11 @@ check: .venv/ready
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-trust: .venv/ready         # the tests at full counts (kills, simulations, hostile inputs): hours
+trust: .venv/ready         # the tests at full counts (kills, simulations, hostile inputs): hours; runs/trust/trust.md
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 14400
 
-bench: .venv/ready         # ratios to named peers, one process and one thread each
-	$(BIN)/python -m interp.bench.time_to_floor regression
-	$(BIN)/python -m interp.bench.patching
-	$(BIN)/python -m interp.bench.probes
-	$(BIN)/python -m interp.bench.stacked regression
-	$(BIN)/python -m interp.bench.cost
+bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
+	$(BIN)/python -m interp.bench.table
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb
