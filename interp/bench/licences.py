@@ -38,11 +38,11 @@ def licence(name: str) -> str:
         facts = metadata(name)
     except PackageNotFoundError:
         return "not installed on this platform"
-    if expression := facts.get("License-Expression"):
-        return expression
+    if expression := facts.get_all("License-Expression"):
+        return expression[0]
     kinds = [c.rpartition(" :: ")[2] for c in facts.get_all("Classifier") or [] if c.startswith("License ::")]
     named = [kind for kind in kinds if kind != "OSI Approved"]
-    said = ", ".join(named) or (facts.get("License") or "not stated").strip().split("\n")[0]
+    said = ", ".join(named) or (facts.get_all("License") or ["not stated"])[0].strip().split("\n")[0]
     return said.replace("|", "/")[:LONGEST]
 
 
