@@ -20,7 +20,7 @@ from interp.studies.stacked_heads_readings import events
 from interp.train.files import write_atomically
 from probes.stats import median
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def ribbons(curves: pd.DataFrame, title: str, y: str) -> go.Figure:
@@ -122,8 +122,8 @@ def write_figures(path: Path, arms: Mapping[str, Sequence[Run]]) -> Path:
     return path
 
 
-def _colours() -> list[str]:
-    return list(COLOURS) * 20
+def _colours() -> tuple[str, ...]:
+    return COLOURS * 20
 
 
 def _seeds(curves: pd.DataFrame) -> int:
