@@ -25,11 +25,12 @@ from probes.stats import Interval
 
 NAME = "retrieval-prompts"
 HOPS = {"quick": (1, 2, 3), "cpu": (1, 2, 3, 4, 5, 6), "paper": (1, 2, 3, 4, 5, 6, 8)}
-KEEP = (0, 250, 500, 750, 1000, 1250, 1500, 1750, 2000, 2500, 3000)
-SMALL = {
-    "small-gpt2": SmallModel(family="gpt2", keep=KEEP),
-    "small-gpt-neox": SmallModel(family="gpt-neox", keep=KEEP),
+KEEP = {
+    "quick": (0, 250, 500, 750),
+    "cpu": (0, 250, 500, 750, 1000, 1500, *range(2000, 20_001, 1000)),
+    "paper": (0, 250, 500, 750, 1000, 1500, *range(2000, 50_001, 2000)),
 }
+RATES = {"gpt2": 5e-4, "gpt-neox": 8e-4}
 Say = Any
 
 
@@ -62,7 +63,7 @@ class Bench:
 
     def command(self, asked: Asked) -> str:
         """The command that measures the row again."""
-        model = "" if asked.name in SMALL else f" --model {asked.source}"
+        model = "" if asked.name.startswith("small-") else f" --model {asked.source}"
         return f"interp study {NAME} --scale {self.scale}{model}"
 
     def keep(self, table: pd.DataFrame, asked: Asked, what: str) -> None:
@@ -92,9 +93,15 @@ def run(
             )
         ]
     else:
-        asked = [_trained(bench, name, settings) for name, settings in (small or SMALL).items()]
+        asked = [_trained(bench, name, settings) for name, settings in (small or small_models(scale)).items()]
     rows = [row for each in asked for row in _rows(bench, each)]
     return Ledger(NAME, scale, (0,), tuple(rows))
+
+
+def small_models(scale: Scale) -> dict[str, SmallModel]:
+    """The study's own models at a scale; a smaller scale is the beginning of a larger one's training."""
+    same: dict[str, Any] = {"batch": 64, "questions": 1, "again": 3, "first": 1500, "keep": KEEP[scale]}
+    return {f"small-{f}": SmallModel(family=f, lr=rate, **same) for f, rate in RATES.items()}  # type: ignore[arg-type]
 
 
 def _trained(bench: Bench, name: str, settings: SmallModel) -> Asked:

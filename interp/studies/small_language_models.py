@@ -35,8 +35,9 @@ Progress = Callable[[int, float], None]
 class SmallModel(BaseModel):
     """What is trained, on what and how long; `keep` are the steps that are saved (0 is before any update).
 
-    Every batch is of one of `forms` with one of `hops` hops and one of `chains` chains (short prompts are learned
-    first, and help the long ones); it asks about as many chains as `questions` says, and says `again` facts again.
+    Every batch is of one of `forms` with one of `hops` hops and one of `chains` chains. Short prompts are learned first
+    and help the long ones; for the `first` updates the shortest come alone. A batch asks about as many chains as
+    `questions` says, and says `again` facts again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class SmallModel(BaseModel):
     chains: tuple[int, ...] = Field(default=(2, 4), min_length=1)
     questions: int = Field(default=2, ge=1)
     again: int = Field(default=12, ge=1)
+    first: int = Field(default=0, ge=0)
     batch: int = Field(default=32, ge=1)
     lr: float = Field(default=1e-3, gt=0)
     warmup: int = Field(default=100, ge=1)
@@ -122,7 +124,7 @@ def _train(settings: SmallModel, out: Path, progress: Progress | None) -> None:
             save(model, tokenizer, out / f"step{step}")
         if step == settings.keep[-1]:
             break
-        task = tasks[step % len(tasks)]
+        task = tasks[0 if step < settings.first else step % len(tasks)]
         text = settings.text(task, step, settings.batch)
         for group in updates.param_groups:
             group["lr"] = settings.lr * min(1.0, (step + 1) / settings.warmup)
@@ -197,12 +199,25 @@ def build_small(settings: SmallModel) -> Any:
                 n_positions=settings.context, n_embd=settings.width, n_layer=settings.layers, n_head=settings.heads,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **ends,
             )  # fmt: skip
-            return GPT2LMHeadModel(config)
+            model = GPT2LMHeadModel(config)
+            model.transformer.wpe.weight.data = sinusoids(settings.context, settings.width)
+            return model
         config = GPTNeoXConfig(
             max_position_embeddings=settings.context, hidden_size=settings.width, num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads, intermediate_size=4 * settings.width, **ends,
         )  # fmt: skip
         return GPTNeoXForCausalLM(config)
+
+
+def sinusoids(positions: int, width: int) -> Float[Tensor, "position width"]:
+    """Position vectors to begin with, in which one linear map is a step back from anywhere (Vaswani et al. 2017).
+
+    Random ones would have to be learned place by place before a head can look at the word before. Of the size of the
+    other vectors: entries have a standard deviation of 1/sqrt(width).
+    """
+    rates = 1000 ** (-torch.arange(0, width, 2) / width)
+    turns = torch.arange(positions)[:, None] * rates
+    return torch.stack([turns.sin(), turns.cos()], -1).flatten(1)[:, :width] * (2 / width) ** 0.5
 
 
 def tokenizer_of() -> Any:
