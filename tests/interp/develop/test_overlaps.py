@@ -1,4 +1,4 @@
-"""Overlaps as emergence scores: read off known weights, dated in a run, shown in a report, silent where nothing grows."""
+"""Overlaps as emergence scores: read off known weights, dated in a run, reported, silent where nothing grows."""
 
 from __future__ import annotations
 
