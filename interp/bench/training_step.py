@@ -53,7 +53,7 @@ def _row(name: str, config: RunConfig, repeats: int) -> Row:
     fuse(ours)
     peer = Plain(_transformer(config), config.task.interface)
     optimisers, adam = Optimisers(ours, config.train), torch.optim.Adam(peer.parameters(), config.train.lr)
-    steps = max(1, 40 // config.model.n_layers**2)
+    steps = max(1, 40 // _transformer(config).n_layers ** 2)
 
     def our_step() -> None:
         for _ in range(steps):
@@ -87,6 +87,8 @@ def _loss(model: Any, config: RunConfig, batch: Batch) -> Tensor:
 
 class Plain(nn.Module):
     """The same transformer without hooks."""
+
+    kinds: Tensor
 
     def __init__(self, config: TransformerConfig, face: Interface):
         super().__init__()

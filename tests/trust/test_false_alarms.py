@@ -1,7 +1,7 @@
 """How often an untrained net is said to have a head that emerged, an algorithm, or a circuit: at most 5% of runs.
 
-All heads, reads and checkpoints of a run count together. For "emerged" every checkpoint of a run is another untrained
-net, which changes more between checkpoints than one that does not learn.
+All heads and checkpoints of a run count together. For "emerged" every checkpoint of a run is another untrained net,
+which changes more between checkpoints than one that does not learn (its losses do differ, so reads are not counted).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def emerged(path: Path, net: int) -> bool:
     preset = ("retrieval", "regression")[net % 2]
     run_of_untrained_nets(configure(preset, changes=TINY, seed=net), path, net)
     table = load(path).emergence().table
-    return bool((table["state"] != "not emerged").any())
+    return bool((table["head"].notna() & (table["state"] != "not emerged")).any())
 
 
 def algorithm(path: Path, net: int) -> bool:
