@@ -232,3 +232,13 @@ def test_tables_of_other_checkpoints_are_refused() -> None:
     heads = heads[heads["step"] != 20]
     with pytest.raises(UserError, match="L0H0 was not measured at the same checkpoints as hop 1"):
         emergence_table(scores, heads, pd.concat([_draws(scores), _draws(heads)]))
+
+
+def test_a_run_with_one_checkpoint_is_told_what_it_has_and_no_more() -> None:
+    scores = _scores()
+    only = scores[scores["step"].isna() | (scores["step"] == 90)]
+    table = emergence_table(only, None, _draws(only))
+    assert table["step"].tolist() == [90, 90], "above its threshold at the only checkpoint there is"
+    assert table["before"].isna().all()
+    first = scores[scores["step"].isna() | (scores["step"] == 0)]
+    assert set(emergence_table(first, None, _draws(first))["state"]) == {"not emerged"}
