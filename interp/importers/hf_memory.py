@@ -32,9 +32,9 @@ def memory(config: BridgeConfig, interface: Interface, prompts: int) -> pd.DataF
     """Bytes by what they are for, for `prompts` prompts at once: one row each, `value` in bytes.
 
     "weights" is one revision, the most that is held of a run; "untrained twin" stands beside it while controls are
-    read. Bridged models with joint query-key-value weights hold these a second time, split. "attention" is every
-    layer's pattern, kept only by what asks for it; "stream" the residual stream after every layer; "logits" those of
-    the last token.
+    read. Some bridged models hold query, key and value weights a second time, split (GPT-NeoX); it is counted for
+    all. "attention" is every layer's pattern, kept only by what asks for it; "stream" the residual stream after every
+    layer; "logits" those of the last token.
     """
     width, length = _WIDTH[config.dtype], interface.n_ctx
     split = 3 * config.n_layers * config.d_model * config.n_heads * config.d_head

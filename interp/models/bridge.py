@@ -19,7 +19,7 @@ import gc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -88,7 +88,7 @@ class BridgedModel(LensSurface):
     def hook_dict(self) -> dict[str, HookPoint]:  # type: ignore[override]
         """Hook points by their classic names."""
         assert self.bridge is not None
-        return self._points
+        return self.__dict__["_points"]
 
     @property
     def mod_dict(self) -> dict[str, HookPoint]:  # type: ignore[override]
@@ -175,7 +175,7 @@ class BridgedModel(LensSurface):
             return inputs
         kept: list[Tensor] = []
         point = self.hook_dict[f"blocks.{self.config.n_layers - 1}.hook_resid_post"]
-        handle = point.register_forward_hook(lambda module, given, out: kept.append(out))
+        handle = cast(Any, point).register_forward_hook(lambda module, given, out: kept.append(out))
         try:
             self._from(inputs, start)
         finally:

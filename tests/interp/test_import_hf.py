@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, Mamb
 import interp
 from interp.cli import run as cli
 from interp.importers.hf import import_hf, lexicon
-from interp.importers.hf_memory import memory
+from interp.importers.hf_memory import memory, parameters_of
 from interp.models.bridge import quiet
 from interp.studies.small_language_models import SmallModel, build_small, save, tokenizer_of
 from interp.train.verify import verify
@@ -118,6 +118,8 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
     patched = run.patch("z", by=("layer", "head"), prompts=16, metric="prediction_change").table
     assert len(patched) == 4
     assert patched["value"].abs().max() > 0
+    if family == "gpt2":
+        return  # the rest costs seconds and knows no family
     probed = run.probe(steps="last").table
     assert "blocks.0.hook_resid_pre" not in set(probed["site"])  # the last word is the same in every prompt
     assert (run.emergence().table["state"] == "not emerged").all()
@@ -220,7 +222,9 @@ def test_counted_bytes_are_those_held(family, runs):
         if t is not None
     }
     counted = memory(model.config, model.interface, 8).set_index("metric")["value"]
-    assert 0.97 < counted["weights"] / sum(held.values()) < 1.0001
+    own = 4 * sum(weight.numel() for weight in model.parameters())
+    assert parameters_of(model.config) * 4 == own
+    assert own <= sum(held.values()) <= 1.01 * counted["weights"] < 1.5 * own
     assert counted["logits"] == 8 * word_level().vocabulary * 4
 
 

@@ -1,5 +1,7 @@
 """Text prompts: what they say is what they claim, and one binding changes a pair; names are single tokens."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -78,7 +80,7 @@ def test_relatives_follow_class_rule_and_relation():
 def test_a_pair_differs_in_one_binding_and_its_answer(form):
     task = TextRetrieval(form=form, hops=2, chains=3)
     for kind in task.pair_kinds:
-        pair = task.pair(kind, 0, "test", 0, 40)
+        pair: Any = task.pair(kind, 0, "test", 0, 40)
         assert (pair.changed.sum(1) == 1).all()
         hop = int(kind[-1]) - 1
         assert torch.equal(pair.changed.int().argmax(1), pair.clean.src[:, hop])
@@ -91,7 +93,7 @@ def test_a_pair_differs_in_one_binding_and_its_answer(form):
 def test_in_a_corrupt_program_every_value_is_stated_before_it_is_used():
     task = TextRetrieval(hops=3)
     for kind in task.pair_kinds:
-        corrupt = task.pair(kind, 0, "test", 0, 50).corrupt
+        corrupt: Any = task.pair(kind, 0, "test", 0, 50).corrupt
         for words, answer in zip(task.labels(corrupt), corrupt.targets[:, 0].tolist(), strict=True):
             known, name = {}, words[-2]
             for key, value in zip(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from interp.causal.circuits import find_circuit
+from interp.causal.circuits import edge_scores, find_circuit
 from interp.causal.graph import EdgeRuns, edges
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
