@@ -150,9 +150,14 @@ def _loss_label(run: Run) -> str:
     return "loss (nats)" if run.task.score_name == "accuracy" else "squared error / label variance"
 
 
-def _losses(metrics: pd.DataFrame) -> pd.DataFrame:
-    """One row a logged step: the training loss, and the held-out loss averaged over reads where it was taken."""
+def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
+    """One row a logged step: the training loss, and the held-out loss averaged over reads where it was taken.
+
+    None for weights that were imported: nothing was logged here.
+    """
     loss = metrics[metrics["metric"] == "loss"]
+    if loss.empty:
+        return None
     wide = loss.pivot_table(index="step", columns="split", values="value").reset_index()
     return wide.rename(columns={"train": "loss", "eval": "held-out loss"}).rename_axis(columns=None)
 
