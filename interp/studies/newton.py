@@ -10,96 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from interp.develop.algorithms import AlgorithmMatch
-from interp.models.lstm_config import LSTMConfig
-from interp.models.transformer_config import TransformerConfig
-from interp.run import Run
 from interp.studies import newton_rates as rates
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_nets import Bench
+from interp.studies.newton_arms import conditioning, depth_and_heads, lstm, noise, nonlinear, widths
 from interp.studies.newton_claims import CLAIMS
 from interp.studies.newton_filters import filter_rows
-from interp.studies.newton_nets import Net, forgetting, outside_span, relative_errors
-from interp.studies.newton_runs import BUDGETS, Budget, arm_config, arm_run, main_run
-from interp.studies.newton_two_layer import peak as peak_of
-from interp.studies.newton_two_layer import two_layer_match
+from interp.studies.newton_nets import Net, outside_span, relative_errors
+from interp.studies.newton_runs import BUDGETS
+from interp.studies.newton_study import NAME, OGD, Study, exact, listed, task_of
 from probes import stats
-from probes.stats import Interval
-from tasks.algorithms import Algorithm
-from tasks.regression import InContextRegression
 
-NAME = "newton"
-OLS, OGD = Algorithm("ols"), Algorithm("ogd")
 Say = Callable[[str], None]
-
-
-@dataclass
-class Study:
-    """A study under way: where its runs are, what was read of them."""
-
-    bench: Bench
-    budget: Budget
-    nets: dict[str, Net] = field(default_factory=dict)
-
-    def settings(self, filters: int) -> AlgorithmMatch:
-        return AlgorithmMatch(
-            chunks=self.budget.chunks, filter_prompts=filters, weight_prompts=48, draws=self.budget.draws
-        )
-
-    @property
-    def mains(self) -> list[Net]:
-        """The seeds of the main arm, read with a filter verdict."""
-        return [self._net(f"main-{seed}", lambda s=seed: self._main(s), True) for seed in self.bench.seeds]
-
-    def _main(self, seed: int) -> Run:
-        return main_run(self.budget, self.bench.out, seed)
-
-    def arm(self, name: str) -> Net:
-        """The one run of an arm."""
-        return self._net(name, lambda: self.run(name), False)
-
-    def run(self, name: str) -> Run:
-        """The run of an arm, not read yet."""
-        return arm_run(self.budget, self.bench.out, name, self.bench.seeds[0])
-
-    def _net(self, name: str, run: Callable[[], Run], filters: bool) -> Net:
-        if name not in self.nets:
-            self.bench.say(f"{NAME}: {name}")
-            settings = self.settings(self.budget.filter_prompts if filters else 2)
-            self.nets[name] = Net.of(run(), settings)
-        return self.nets[name]
-
-    def main_row(self, claim: str, figure: Callable[[Net], float], note: str = "") -> Row:
-        """A row of the main arm: one figure a seed."""
-        return self.row(claim, [figure(net) for net in self.mains], "main", note)
-
-    def row(self, claim: str, found: Interval | list[float], arm: str, note: str = "") -> Row:
-        """A row; where a figure does not exist it is NaN, and the claim is not reproduced."""
-        if not isinstance(found, Interval) and any(math.isnan(value) for value in found):
-            each = ", ".join(f"{value:.3g}" for value in found)
-            note = "; ".join(part for part in (note, f"not defined in every seed: {each}") if part)
-            found = Interval(math.nan, math.nan, math.nan, len(found), "none")
-        return self.bench.row(CLAIMS[claim], found, arm=arm, budget=self.words(arm), note=note)
-
-    def words(self, arm: str) -> str:
-        """The budget of an arm (or of several, joined by " and ") as a row says it."""
-        if arm == "main":
-            return str(self.budget.main)
-        if arm.startswith("closed form"):
-            return "no training"
-        config = arm_config(self.budget, arm.split(" and ")[-1], 0)
-        model, task = config.model, config.task
-        assert isinstance(model, TransformerConfig | LSTMConfig)
-        assert isinstance(task, InContextRegression)
-        heads = f", {model.n_heads} heads" if isinstance(model, TransformerConfig) else " LSTM"
-        size = f"{model.n_layers} layers x {model.d_model}{heads}"
-        return f"d {task.d}, n {task.n}, {size}, {config.train.steps} steps"
 
 
 def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -> Ledger:
@@ -144,9 +71,9 @@ def falling(study: Study) -> list[Row]:
 
     return [
         study.main_row("a-falls", steepest,
-                       note="errors " + _listed(study.mains[0].errors())),
+                       note="errors " + listed(study.mains[0].errors())),
         study.main_row("a-order", lambda net: net.order(net.errors_by_prompt("t>d")).value,
-                       note="errors at t > d " + _listed(study.mains[0].errors("t>d"))),
+                       note="errors at t > d " + listed(study.mains[0].errors("t>d"))),
         study.main_row("a-flat", last_share),
     ]  # fmt: skip
 
@@ -208,7 +135,7 @@ def induced(study: Study) -> list[Row]:
         study.main_row("d-slope", lambda net: net.slope(net.match_weights("newton")).value, note),
         study.main_row("d-first", first),
         study.main_row("j-ols", lambda net: float(alike(net)[1:].mean()), "mean over t = 2 .. n"),
-        study.main_row("j-dip", dip, "by t of seed 0: " + _listed(alike(study.mains[0]))),
+        study.main_row("j-dip", dip, "by t of seed 0: " + listed(alike(study.mains[0]))),
     ]
 
 
@@ -220,72 +147,6 @@ def rivals(study: Study) -> list[Row]:
                        "step halved until Armijo's condition holds"),
         study.main_row("e-cg", lambda net: net.slope(net.match("cg")).value, note),
         study.main_row("e-lbfgs", lambda net: net.slope(net.match("lbfgs")).value, "d // 2 pairs"),
-    ]  # fmt: skip
-
-
-def conditioning(study: Study) -> list[Row]:
-    """Claim f: one Sigma a prompt, trace-normalised."""
-    base = study.arm("base")
-    rows = []
-    for claim, arm, family in (
-        ("f-mild", "kappa-10", "newton"), ("f-newton", "kappa-100", "newton"), ("f-gd", "kappa-100", "gd"),
-    ):  # fmt: skip
-        steps = [net.best_steps(family) for net in (base, study.arm(arm))]
-        rows.append(
-            study.row(claim, _quotient(steps[1], steps[0]), f"base and {arm}", _best_of(base, study.arm(arm)))
-        )
-    net = study.arm("kappa-100")
-    places = net.reads("t>d")
-    error = (net.layers[-1] - net.answers)[:, places].square().mean(1) / net.task.label_variance
-    found = stats.bootstrap(error, draws=study.budget.draws).one()
-    return [
-        *rows,
-        study.row("f-solved", found, "kappa-100", f"at Sigma = I {float(base.errors('t>d')[-1]):.2g}"),
-    ]
-
-
-def widths(study: Study) -> list[Row]:
-    """Claim g: one head, widths below and above d."""
-    runs = {width: study.run(f"width-{width}") for width in study.budget.widths}
-    errors = {w: relative_errors(r, _task(r), 512)[:, _task(r).d + 1 :].mean(1) for w, r in runs.items()}
-    low, high = min(runs), max(runs)
-    note = "errors at t > d: " + ", ".join(f"{float(e.mean()):.3g} at {w}" for w, e in errors.items())
-    wide = study.arm(f"width-{high}")
-    return [
-        study.row("g-wide", wide.similarity(OLS), f"width-{high}"),
-        study.row("g-narrow", stats.ratio(errors[low], errors[high], draws=study.budget.draws).one(),
-                  f"width-{low} and width-{high}", note),
-    ]  # fmt: skip
-
-
-def lstm(study: Study) -> list[Row]:
-    """Claim h."""
-    net = study.arm("lstm")
-    error = (net.layers[[1, -1]] - net.answers).square().mean(2)
-    rows = [
-        study.row("h-flat", stats.ratio(error[1], error[0], draws=study.budget.draws).one(), "lstm",
-                  "errors " + _listed(net.errors())),
-        study.row("h-newton", net.best_steps("newton"), "lstm"),
-    ]  # fmt: skip
-    for claim, run, arm in (("h-recent", net.run, "lstm"), ("h-keeps", study.arm("base").run, "base")):
-        ages = (1, _task(run).n)
-        both = forgetting(run, 1024, ages)
-        found = stats.ratio(both[:, 1], both[:, 0], draws=study.budget.draws).one()
-        note = f"ages {ages[1]} and {ages[0]}: errors " + _listed(both.mean(0).flip(0))
-        rows.append(study.row(claim, found, arm, note))
-    return rows
-
-
-def depth_and_heads(study: Study) -> list[Row]:
-    """Claim i."""
-    nets = {name: study.arm(name) for name in ("base", "one-head", "half-depth")}
-    slopes = {name: net.slope(net.match("newton")) for name, net in nets.items()}
-    base = slopes["base"]
-    return [
-        study.row("i-one-head", _quotient(slopes["one-head"], base), "base and one-head",
-                  _best_of(study.arm("base"), study.arm("one-head"))),
-        study.row("i-depth", _quotient(base, slopes["half-depth"]), "base and half-depth",
-                  _best_of(study.arm("base"), study.arm("half-depth"))),
     ]  # fmt: skip
 
 
@@ -303,39 +164,6 @@ def span(study: Study) -> list[Row]:
     return [study.main_row("k-span", share, "random weights: half or so")]
 
 
-def noise(study: Study) -> list[Row]:
-    """Claim l: the target is ridge."""
-    net = study.arm("noise")
-    best = net.distances(Algorithm("ridge", sizes={"mu": net.task.noise**2}), "t>d")
-    return [
-        study.row("l-order", net.order(best), "noise", "distance to Bayes' ridge " + _listed(best.mean(0))),
-        study.row(
-            "l-slope", net.slope(net.match("newton")), "noise", f"best steps {net.match('newton').best[1:]}"
-        ),
-    ]
-
-
-def nonlinear(study: Study) -> list[Row]:
-    """Claim m."""
-    net, base = study.arm("relu-net"), study.arm("base")
-    test = net.reader.splits["test"]
-    match, size = two_layer_match(net.layers, test.x(), test.y(), net.task.contexts, study.budget.draws)
-    own, linear = peak_of(match), peak_of(base.match("gd"))
-    lower = Interval(
-        linear.value - own.value, linear.low - own.high, linear.high - own.low, own.n, "bounds over prompts"
-    )
-    quiet = [
-        1 - len(study.arm(f"{name}-net").speaking) / study.budget.arm.layers for name in ("tanh", "relu")
-    ]
-    note = f"GD of size {size:g}, best steps {match.best[1:]}; errors " + _listed(net.errors())
-    return [
-        study.row("m-gd", net.slope(match, log2=True), "relu-net", note),
-        study.row("m-lower", lower, "base and relu-net", f"{linear.value:.3f} and {own.value:.3f}"),
-        study.row("m-tanh", _exact(quiet[0]), "tanh-net",
-                  f"ReLU nets {quiet[1]:.2g}; errors " + _listed(study.arm("tanh-net").errors())),
-    ]  # fmt: skip
-
-
 def closed_forms(study: Study) -> list[Row]:
     """Claim n and the depth theorem: no training."""
     error, layers = rates.wired_newton_error()
@@ -343,7 +171,7 @@ def closed_forms(study: Study) -> list[Row]:
         "n-gd": rates.gd_slope(), "n-newton": rates.newton_slope(), "n-quadratic": rates.newton_last_step(),
         "n-cg": rates.cg_slope(), "theorem": error, "theorem-depth": float(layers),
     }  # fmt: skip
-    return [study.row(name, _exact(value), "closed form") for name, value in figures.items()]
+    return [study.row(name, exact(value), "closed form") for name, value in figures.items()]
 
 
 def table_one(study: Study) -> list[Row]:
@@ -417,9 +245,9 @@ def elsewhere(study: Study) -> list[Row]:
         return figure
 
     run = study.run("any-length")
-    task = _task(run)
+    task = task_of(run)
     long = relative_errors(run, task.model_copy(update={"n": 2 * task.n}), 1024)
-    note = "errors at n and 2n " + _listed(long.mean(0)[[task.n, 2 * task.n]])
+    note = "errors at n and 2n " + listed(long.mean(0)[[task.n, 2 * task.n]])
     beyond = stats.ratio(long[:, task.n + 1 :].mean(1), long[:, task.n], draws=study.budget.draws).one()
     return [
         study.main_row("ood-x", worse({"x_scale": 2.0})),
@@ -427,33 +255,3 @@ def elsewhere(study: Study) -> list[Row]:
         study.main_row("ood-spectrum", worse({"kappa": 10.0, "basis": "prompt"})),
         study.row("long", beyond, "any-length", note),
     ]
-
-
-def _task(run: Run) -> InContextRegression:
-    assert isinstance(run.task, InContextRegression)
-    return run.task
-
-
-def _exact(value: float) -> Interval:
-    return Interval(value, value, value, 1, "exact")
-
-
-def _quotient(top: Interval, bottom: Interval) -> Interval:
-    """A quotient of two positive figures; its ends are quotients of the ends, so it is conservative."""
-    if not (bottom.low > 0):
-        return Interval(top.value / bottom.value, math.nan, math.nan, 1, "none: the divisor may be 0")
-    return Interval(
-        top.value / bottom.value,
-        top.low / bottom.high,
-        top.high / bottom.low,
-        1,
-        "bounds over prompts, one seed",
-    )
-
-
-def _listed(values: torch.Tensor) -> str:
-    return ", ".join(f"{value:.2g}" for value in values.tolist())
-
-
-def _best_of(*nets: Net) -> str:
-    return "best Newton steps " + " and ".join(str(net.match("newton").best[1:]) for net in nets)
