@@ -7,7 +7,7 @@ where a family fits, its curve lies on the measured one. Values include the read
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from interp.analysis import Reader
 from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader
-from probes import filter_shape, filters, stats, tables
+from probes import filter_shape, filters, stats
 from probes.families import Observations
 from tasks import Task, UserError
 from tasks.algorithms import coefficients
 from tasks.problems import Problems
 
+Row = dict[str, Any]
 NOTHING = {
     "site": "",
     "metric": "filter",
@@ -42,7 +43,8 @@ class FilterCurves(AlgorithmMatch):
 
     def reader(self, model: object, task: Task, twin: Reader | None) -> CurveReader:
         inner = super().reader(model, task, twin)
-        return CurveReader(self, inner.sites, model, inner.task, inner.twin)
+        twin = twin if isinstance(twin, AlgorithmReader) else None
+        return CurveReader(self, inner.sites, model, inner.task, twin)
 
     def constants(self, model: object, task: Task, twin: Reader | None) -> None:
         return None
@@ -67,7 +69,7 @@ class CurveReader(AlgorithmReader):
         return pd.DataFrame(rows or [NOTHING])
 
 
-def _curves(seen: Observations, config: filters.FilterConfig) -> list[tables.Row]:
+def _curves(seen: Observations, config: filters.FilterConfig) -> list[Row]:
     try:
         measured = filter_shape.shape(seen, config)
     except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
@@ -86,9 +88,9 @@ def _curves(seen: Observations, config: filters.FilterConfig) -> list[tables.Row
 def _rows(
     at: Float[Tensor, "node"],
     value: Float[Tensor, "node"],
-    shared: tables.Row,
+    shared: Row,
     span: stats.Intervals | None = None,
-) -> list[tables.Row]:
+) -> list[Row]:
     rows = [{**shared, "eigenvalue": float(x), "value": float(y)} for x, y in zip(at, value, strict=True)]
     if span is None:
         return rows

@@ -59,9 +59,10 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     asked: list[Analysis] = [Scores(), CurveDraws(), *([HeadScores()] if has_heads else [])]
     asked += [Readouts()] if readable(run.config.model) else []
     asked += [Overlaps()] if measurable(run.config.model, run.task) else []
-    tables: Tables = dict(run.tables(asked, "all", progress))
-    scores, heads, overlaps = tables["scores"], tables.get("heads"), tables.get("overlaps")
-    tables["emergence"] = emergence_table(scores, heads, tables.pop("draws"), overlaps)
+    measured = run.tables(asked, "all", progress)
+    scores, heads, overlaps = measured["scores"], measured.get("heads"), measured.get("overlaps")
+    emergence = emergence_table(scores, heads, measured["draws"], overlaps)
+    tables: Tables = {**measured, "emergence": emergence}
     curves = scores[scores["control"] == "none"]
     circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
     tables["circuit"] = circuit_table(run, progress) if circuit else None
@@ -81,8 +82,8 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         scores=curves if overlaps is None else pd.concat([curves, overlaps], ignore_index=True),
         levels=scores[scores["control"].isin(LEVELS)].rename(columns={"control": "level"}),
         heads=None if heads is None else _everywhere(heads, run.steps),
-        probes=_pooled(tables["probe"]) if "probe" in tables else None,
-        emergence=tables["emergence"] if len(tables["emergence"]) else None,
+        probes=_pooled(measured["probe"]) if "probe" in measured else None,
+        emergence=emergence if len(emergence) else None,
         attention=attention(run) if has_heads else (),
         circuit=circuit,
         faithfulness=_judged(tables["circuit"]),

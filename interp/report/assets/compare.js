@@ -14,7 +14,7 @@ function compareViews(groups) {
     if (group.runs.some((r) => page.runs[r].emergence)) addView(at("emergence"), (el) => drawOnsets(all, el), move);
     else at("emergence").remove();
     place.querySelector("[data-caption]").textContent = "Top left: training loss of every run. The others: each thin line is one run; the thick line is the mean over " +
-      "the runs of an arm (alike in everything but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more. " +
+      "the runs of an arm (alike in everything but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more (over two runs it is wide, and of shares only what lies between 0 and 1 is drawn). " +
       "Of heads the strongest one's score on the relation is shown, whichever head it is. Bottom right: the step at which each read and each relation " +
       "(its earliest head) appeared, one mark a run. Colour and dash tell the arms apart.";
   });
@@ -67,7 +67,13 @@ function drawArms(group, kind, [metric, row], element) {
     traces.push(...ribbon(panel.steps, named, panel.rows.indexOf(row), colours[i % colours.length], { dash: DASHES[i % DASHES.length] }));
   });
   const title = kind === "scores" ? `${metric}, ${row}` : `${metric}, strongest head`;
-  plot(element, traces, { title: plain(title), margin: { l: 56, r: 14, t: 62, b: 46 }, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps), yaxis: { rangemode: "tozero" } });
+  plot(element, traces, { title: plain(title), margin: { l: 56, r: 14, t: 62, b: 46 }, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
+}
+
+/** Shares keep the scale from 0 to 1: the interval of two runs alone would be several times as high. */
+function compareRange(traces) {
+  const values = traces.filter((t) => t.fill !== "toself").flatMap((t) => t.y).filter((v) => v !== null);
+  return values.every((v) => v >= 0 && v <= 1) ? { range: [-0.02, 1.04] } : { rangemode: "tozero" };
 }
 
 function singleRun(run, kind, metric, row) {
