@@ -34,7 +34,7 @@ def forms(config: RunConfig, steps: int = 20) -> dict[str, int | float | str]:
 
     def tokens() -> None:
         point = model.hook_dict["hook_embed"]
-        point.add_hook(lambda value, hook: None)
+        point.add_hook(lambda tensor, *, hook: None)
         _steps(config, model, steps)
         model.reset_hooks()
 

@@ -29,7 +29,7 @@ class LinearSettings(ModelSettings):
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")
-    def _consistent(self) -> LinearConfig:
+    def _consistent(self) -> LinearSettings:
         if self.family != "full" and self.corner != 1.0:
             raise ValueError(f"corner is 1 in family {self.family!r}; only family 'full' trains it")
         return self

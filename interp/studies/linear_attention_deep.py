@@ -145,7 +145,9 @@ def _beside_floor(
     lam = linear_depth.spectra(fresh @ white)
     parts = torch.tensor(optimum.steps), torch.tensor(optimum.flattening)
     floor = float(linear_depth.depth_loss(lam, *parts).mean())
-    starts = {kind: [end / optimum.loss for end in found] for kind, found in ends.items()}
+    starts: dict[Start, list[float]] = {
+        kind: [end / optimum.loss for end in found] for kind, found in ends.items()
+    }
     return Deep(model, _loss_on(model, task, fresh), floor, optimum, S, starts)
 
 
