@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from interp.config import RunConfig
 from interp.importers.hf_files import Reference
-from interp.models.components import fuse
 from interp.models import build_model
 from interp.models.bridge_config import BridgeConfig
+from interp.models.components import fuse
 from interp.train.donors import clamps_of, settle
 from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
