@@ -134,14 +134,14 @@ def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) ->
 
 
 def _claim_lines(study: str, claims: dict[str, Claim], found: Measured | None) -> list[str]:
-    lines = ["| id | claim | paper | here | counts if | verdict |", "|---|---|---|---|---|---|"]
+    lines = ["| id | claim | paper | here | verdict |", "|---" * 5 + "|"]
     for name, rows in _current(study, claims, found).items():
         claim = claims[name]
         told = [claim.id, f"{claim.statement} ({claim.source})", claim.paper_value]
         for row in rows:
-            lines.append(_line([*told, row.shown, claim.criterion.text, MARKS.get(row.verdict, row.verdict)]))
+            lines.append(_line([*told, row.shown, MARKS.get(row.verdict, row.verdict)]))
         if not rows:
-            lines.append(_line([*told, "–", claim.criterion.text, UNKNOWN]))
+            lines.append(_line([*told, "–", UNKNOWN]))
     return lines
 
 
