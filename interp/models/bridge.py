@@ -110,7 +110,7 @@ class BridgedModel(LensSurface):
 
     def parameters(self, recurse: bool = True) -> Iterator[Any]:
         """The weights of the wrapped model."""
-        return self.bridge.original_model.parameters()
+        return iter(self.bridge.__dict__["own_weights"])
 
     def train(self, mode: bool = True) -> BridgedModel:
         """Only to eval mode. Raises UserError otherwise."""
@@ -216,6 +216,7 @@ def classic_points(bridge: Any) -> dict[str, HookPoint]:
 
 def bridged(model: Any, name: str) -> Any:
     """A bridge around a model. Raises UserError for an architecture that it does not know."""
+    own = list(model.parameters())  # before the bridge puts split copies beside joint ones
     with quiet():
         try:
             bridge = transformer_bridge().boot_transformers(
@@ -227,6 +228,7 @@ def bridged(model: Any, name: str) -> Any:
                 f"{name}: TransformerLens' bridge does not take {kind} ({_line(error)})"
             ) from None
     bridge.eval()
+    bridge.__dict__["own_weights"] = own
     for weight in model.parameters():
         weight.requires_grad_(False)
     return bridge
