@@ -37,7 +37,7 @@ def memory(config: BridgeConfig, interface: Interface, prompts: int) -> pd.DataF
     layer; "logits" those of the last token.
     """
     width, length = _WIDTH[config.dtype], interface.n_ctx
-    split = 3 * config.n_layers * config.d_model * config.n_heads * config.d_head
+    split = 3 * config.n_layers * (config.d_model + 1) * config.n_heads * config.d_head  # with biases
     weights = (parameters_of(config) + split) * width
     rows = {
         "weights": weights,

@@ -218,13 +218,13 @@ def test_counted_bytes_are_those_held(family, runs):
     held = {
         t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
         for module in model.bridge.modules()
-        for t in (*module._parameters.values(), *module._buffers.values())
+        for t in module._parameters.values()  # buffers are a table of frequencies and the like
         if t is not None
     }
     counted = memory(model.config, model.interface, 8).set_index("metric")["value"]
     own = 4 * sum(weight.numel() for weight in model.parameters())
     assert parameters_of(model.config) * 4 == own
-    assert own <= sum(held.values()) <= 1.01 * counted["weights"] < 1.5 * own
+    assert own <= sum(held.values()) <= counted["weights"] < 1.5 * own
     assert counted["logits"] == 8 * word_level().vocabulary * 4
 
 
