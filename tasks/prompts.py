@@ -164,7 +164,7 @@ class TextRetrieval(Task):
     def restated(
         self, seed: int, stream: str, step: int, batch: int, count: int
     ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch value"]]:
-        """`count` link sentences of the prompts that `sample` gives, drawn with replacement, and where their values are.
+        """`count` link sentences of the prompts that `sample` gives, with replacement, and where their values are.
 
         With replacement, so that what is left over tells nothing about a value.
         """
