@@ -63,14 +63,18 @@ def _claims_in(value: object) -> Iterator[Claim]:
 
 
 def keep(path: Path, folder: Path = MEASURED, day: datetime.date | None = None) -> Path:
-    """Take in a ledger that `interp study` wrote. Raises UserError for a file that is none, or of another study."""
+    """Take in a ledger that `interp study` wrote; its day is the file's unless given.
+
+    Raises UserError for a file that is none, or of another study.
+    """
     try:
         ledger = Ledger.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: no ledger; interp study writes one as OUT/NAME/ledger-SCALE.json") from None
     if ledger.study not in STUDIES:
         raise UserError(f"{path}: of the unknown study {ledger.study!r}")
-    stamp = {"version": __version__, "date": (day or datetime.datetime.now(datetime.UTC).date()).isoformat()}
+    written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).date()
+    stamp = {"version": __version__, "date": (day or written).isoformat()}
     folder.mkdir(exist_ok=True)
     kept = folder / f"{ledger.study}.json"
     write_atomically(kept, (json.dumps({**stamp, **json.loads(ledger.to_json())}, indent=1) + "\n").encode())
@@ -113,12 +117,13 @@ def _current(study: str, claims: dict[str, Claim], found: Measured | None) -> di
     """The rows of every claim whose criterion is still the one it was judged by."""
     rows: dict[str, list[Row]] = {name: [] for name in claims}
     for row in found.ledger.claims if found else ():
-        if row.id not in claims:
+        name = row.id.partition(", ")[0]  # a claim asked of several models has a row "claim, model" for each
+        if name not in claims:
             raise UserError(
                 f"measured {study}: claim {row.id!r} is not in the code; run interp study {study} anew"
             )
-        if row.criterion == claims[row.id].criterion.text:
-            rows[row.id].append(row)
+        if row.criterion == claims[name].criterion.text:
+            rows[name].append(row)
     return rows
 
 
@@ -137,11 +142,11 @@ def _claim_lines(study: str, claims: dict[str, Claim], found: Measured | None) -
     lines = ["| id | claim | paper | here | verdict |", "|---" * 5 + "|"]
     for name, rows in _current(study, claims, found).items():
         claim = claims[name]
-        told = [claim.id, f"{claim.statement} ({claim.source})", claim.paper_value]
+        told = [f"{claim.statement} ({claim.source})", claim.paper_value]
         for row in rows:
-            lines.append(_line([*told, row.shown, MARKS.get(row.verdict, row.verdict)]))
+            lines.append(_line([row.id, *told, row.shown, MARKS.get(row.verdict, row.verdict)]))
         if not rows:
-            lines.append(_line([*told, "–", UNKNOWN]))
+            lines.append(_line([name, *told, "–", UNKNOWN]))
     return lines
 
 
