@@ -131,10 +131,12 @@ class Run:
         return asked
 
     def _one(self, step: Steps) -> int:
-        at = self.resolve(step)
-        if len(at) > 1:
-            raise UserError(f"step {step!r}: that is {len(at)} checkpoints; say 'last' or one step number")
-        return at[0]
+        first, *more = self.resolve(step)
+        if more:
+            raise UserError(
+                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+            )
+        return first
 
     def _refuse_gaps(self) -> None:
         """Raises UserError when a checkpoint is missing that the run must have written."""
@@ -320,9 +322,7 @@ class Run:
 
         torch.set_num_threads(self.config.train.threads)
         asked = self.resolve(steps)
-        table = kept_curvature(
-            self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress
-        )
+        table = kept_curvature(self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress)
         caption = "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1."
         return Result("curvature", table, caption)
 

@@ -61,7 +61,9 @@ class LayerNorm(nn.Module):
         return self.hook_normalized(self._affine(x / scale))
 
 
-def allowed(pos: int, config: TransformerConfig | BridgeConfig, device: torch.device) -> Bool[Tensor, "pos pos"]:
+def allowed(
+    pos: int, config: TransformerConfig | BridgeConfig, device: torch.device
+) -> Bool[Tensor, "pos pos"]:
     """Which key (column) each row may see."""
     mask = torch.ones(pos, pos, dtype=torch.bool, device=device)
     if config.mask == "causal":

@@ -191,7 +191,9 @@ def build_small(settings: SmallModel) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
     ends: dict[str, Any] = {"vocab_size": word_level().vocabulary, "bos_token_id": 0, "eos_token_id": 0}
-    ends["initializer_range"] = settings.width**-0.5  # the usual .02 is for widths in the thousands: scores start flat
+    ends["initializer_range"] = (
+        settings.width**-0.5
+    )  # the usual .02 is for widths in the thousands: scores start flat
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if settings.family == "gpt2":
