@@ -99,7 +99,7 @@ def _paired(statistic, samples: Sequence[ndarray], seed: int) -> Interval:
 def _gap(bench: Bench, order: int, crossed: list, emerged: list, law, text: str) -> Row:
     half = len(crossed)
     found = _paired(lambda m: law(m[half:]) - law(m[:half]), [*crossed, *emerged], bench.seed)
-    distance = max(0.0, found.low, -found.high)
+    distance = float(np.max([0.0, found.low, -found.high]))  # no interval, no distance
     note = f"difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}], replicas paired"
     return bench.exact(f"bridge-gap-{order}", distance, arm="onset against crossing", budget=text, note=note)
 

@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,32 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Gives a question for a loop to ask: it raises KeyboardInterrupt if Ctrl-C was pressed and Python lost it.
+
+    An interrupt that lands in a finaliser or a weak reference's callback is printed and dropped by the interpreter.
+    """
+    pressed = threading.Event()
+
+    def hear(number: int, frame: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    def ask() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield ask
+        return
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield ask
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _answering(scheduler: str) -> Any:

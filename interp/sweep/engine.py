@@ -17,7 +17,7 @@ from typing import Any
 
 from interp import __version__
 from interp.sweep.cell import analysis, is_done, run_cell
-from interp.sweep.cluster import check_folder, client_of
+from interp.sweep.cluster import check_folder, client_of, ctrl_c
 from interp.sweep.plan import Cell, SweepPlan, cells
 from interp.sweep.results import PLAN, Sweep, gather, read_sweep_file
 from interp.train.files import cannot_write, canonical, write_atomically
@@ -113,15 +113,17 @@ def _run_all(
         for cell in todo
     }
     failures: dict[str, str] = {}
-    while left:
-        for future in _finished(left):
-            cell = left.pop(future)
-            if reason := _reason(future):
-                failures[cell.name] = reason
-        steps = {
-            c.name: (step, c.config.train.steps) for c in left.values() if (step := reached(out / c.name))
-        }
-        progress(len(todo) - len(left), steps, failures)
+    with ctrl_c() as ask:
+        while left:
+            ask()
+            for future in _finished(left):
+                cell = left.pop(future)
+                if reason := _reason(future):
+                    failures[cell.name] = reason
+            steps = {
+                c.name: (step, c.config.train.steps) for c in left.values() if (step := reached(out / c.name))
+            }
+            progress(len(todo) - len(left), steps, failures)
     return dict(sorted(failures.items()))
 
 

@@ -11,11 +11,11 @@ from interp.config import configure
 from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores
-from interp.run import load
+from interp.run import Run, load
 from interp.train import train
 
 
-def test_tensors_alive_do_not_grow_with_checkpoints(tmp_path) -> None:
+def test_tensors_alive_do_not_grow_with_checkpoints(tmp_path, monkeypatch) -> None:
     """Counted after every checkpoint: tensors that Python still holds, and the models among them."""
     changes = {
         "train.steps": 12, "train.batch": 8, "train.eval_batch": 8, "model.n_layers": 1, "model.n_heads": 2,
@@ -23,14 +23,14 @@ def test_tensors_alive_do_not_grow_with_checkpoints(tmp_path) -> None:
     }  # fmt: skip
     train(configure("retrieval", changes=changes), tmp_path / "r")
     run, alive, held, models = load(tmp_path / "r"), [], [], weakref.WeakSet()
-    original = run.model
+    original = Run.model
 
-    def model(step, into=None):
-        found = original(step, into)
+    def model(self, step="last", into=None):
+        found = original(self, step, into)
         models.add(found)
         return found
 
-    run.model = model  # type: ignore[method-assign]
+    monkeypatch.setattr(Run, "model", model)
 
     def count(*state: object) -> None:
         gc.collect()

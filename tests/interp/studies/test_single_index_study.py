@@ -64,9 +64,11 @@ def test_the_bridge_recovers_times_and_slopes_of_a_small_chain(bench):
 
 
 def test_every_paired_interval_is_zero_for_equal_samples():
-    sample = LINEAR.escape(50, 0.1, 24, 10_000, 0).times[:, 0]
+    sample = LINEAR.escape(50, 0.1, 32, 10_000, 0).times[:, 0]
     same = bridge.resampled_pairs([sample, sample])
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    few = bridge.resampled_pairs([sample[:24], sample[:24]])
+    assert np.isnan(few.low), "too few replicas for an interval"
 
 
 def test_runs_of_the_ordinary_loop_are_kept_and_reused(bench):
