@@ -23,6 +23,9 @@ trust: .venv/ready         # the tests at full counts (kills, simulations, hosti
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m interp.bench.table
+	$(BIN)/python -m interp.bench.linear
+	$(BIN)/python -m interp.bench.single_index
+	$(BIN)/python -m interp.bench.planted
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb
