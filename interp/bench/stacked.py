@@ -73,7 +73,7 @@ def _alone(config: RunConfig) -> None:
 def main() -> None:
     """Print one JSON object a row."""
     parser = argparse.ArgumentParser(description="stacked runs against the same runs one after the other")
-    parser.add_argument("preset", nargs="?", default="regression")
+    parser.add_argument("preset", nargs="?", default="retrieval")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--set", dest="settings", action="append", default=[])
