@@ -79,7 +79,7 @@ def _probe_memory(size: probes.Size) -> float:
 
 def stacked_rows(quick: bool) -> list[Row]:
     """Four runs as one stack against one after the other, by batch size."""
-    config = configure("regression", changes=QUICK if quick else {})
+    config = configure("retrieval", changes=QUICK if quick else {})
     found = stacked.stacked_table(config, (16,) if quick else (16, 256), members=4, steps=2 if quick else 10)
     return [
         Row(
