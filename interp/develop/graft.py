@@ -66,7 +66,7 @@ def graft_table(
     Raises UserError for a run without heads, one checkpoint only, or an unknown step.
     """
     (late,) = run.resolve(donor)
-    early = [step for step in run.resolve(steps) if step < late]  # type: ignore[arg-type]
+    early = [step for step in run.resolve(steps) if step < late]
     if not early:
         raise UserError(f"{run.path}: a graft needs a checkpoint before step {late}")
     task, giver, twin = run.task, run.model(late), run.twin()

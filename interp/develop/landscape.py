@@ -94,7 +94,7 @@ def kept_curvature(
     Smoothness belongs to pairs of checkpoints, so the table is that of one set of steps: another set, other settings
     or other weights are measured anew.
     """
-    asked = run.resolve(steps)  # type: ignore[arg-type]
+    asked = run.resolve(steps)
     settings = {"prompts": prompts, "probes": probes, "sharp": sharp}
     key = hashlib.sha256(json.dumps(["curvature", 1, settings], sort_keys=True).encode()).hexdigest()[:16]
     for step in asked:
@@ -131,7 +131,7 @@ def curvature_table(
     if prompts < 1 or probes < 2:
         raise UserError(f"curvature needs at least 1 prompt and 2 probes, got {prompts} and {probes}")
     objective = run_objective(run, prompts)
-    asked = run.resolve(steps)  # type: ignore[arg-type]
+    asked = run.resolve(steps)
     states = {step: objective.flat(run.folder.weights(step)) for step in asked}
     rows: list[dict[str, object]] = []
     for step, after in zip(asked, (*asked[1:], None), strict=True):

@@ -83,7 +83,7 @@ def llc_table(
 
     objective = run_objective(run, prompts)
     rows = []
-    for at in run.resolve(steps):  # type: ignore[arg-type]
+    for at in run.resolve(steps):
         weights = objective.flat(run.folder.weights(at))
         said: dict[str, object] = {"step": at, "value": math.nan, "n": chains, "note": ""}
         try:
