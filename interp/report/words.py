@@ -96,6 +96,7 @@ HOW = {
     "other": "by something else than these heads",
     "not solved": "not at all",
 }
+SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "ahead")}
 MOST_HEADS = 4
 
 
@@ -107,8 +108,18 @@ def _mechanism(table: pd.DataFrame | None) -> str:
     named = last[last["metric"] == "circuit"].set_index("position")["note"]
     alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
     said = [f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note)}" for note, hops in alike.items()]
-    broken = " Ablating those heads breaks it." if set(alike) - {"other", "not solved"} else ""
-    return f"{_capital('; '.join(said))}.{broken}"
+    return f"{_capital('; '.join(said))}.{_cost(last, alike)}"
+
+
+def _cost(last: pd.DataFrame, alike: Mapping[str, list[str]]) -> str:
+    """What ablating the named heads costs the hops they answer, from the smallest to the largest."""
+    sides = [(hop, side) for note, hops in alike.items() for hop in hops for side in SIDES.get(note, ())]
+    effects = last.set_index(["position", "metric"])["value"]
+    found = [float(effects[pair]) for pair in sides]
+    if not found:
+        return ""
+    span = f"{min(found):.0%}" if len(found) == 1 else f"{min(found):.0%} to {max(found):.0%}"
+    return f" Ablating them costs their hop {span} of what the loss of all heads would."
 
 
 def _and(hops: list[str]) -> str:
@@ -116,8 +127,8 @@ def _and(hops: list[str]) -> str:
 
 
 def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
-    side = {"stacked": "direct", "look-ahead": "ahead"}.get(note)
-    rows = last[last["position"].isin(hops) & (last["metric"] == side)]
+    sides = SIDES.get(note, ())
+    rows = last[last["position"].isin(hops) & last["metric"].isin(sides)]
     heads = sorted({head for names in rows["heads"] for head in str(names).split()})
     if not heads:
         return ""

@@ -1,4 +1,6 @@
-"""Claims of the study of layers against Newton's method (Fu, Chen, Jia & Sharan), with criteria fixed beforehand.
+"""Claims of the study of layers against Newton's method (Fu, Chen, Jia & Sharan), each with its criterion.
+
+Bounds were fixed before the runs; the statements of `a-falls` and `m-tanh` were narrowed after a first look at them.
 
 Letters follow the paper's claims as this project lists them; "table" rows are its Table 1; rows whose source is this
 project ask what the paper's own figures cannot: which filter a layer applies, and what holds out of distribution.
