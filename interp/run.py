@@ -1,37 +1,31 @@
 """The front door: a run and everything that can be asked of it.
 
 `load` reads the configuration and the list of checkpoints; nothing else happens until a model, a table or a picture is
-asked for. Steps are given as "all", "last", one step, or several. Every analysis returns a `Result` whose `table` is a
-long DataFrame, kept under RUN/analysis.
+asked for. Every analysis returns a `Result` whose `table` is a long DataFrame, kept under RUN/analysis. What a run is
+made of (checkpoints, models, clamps) is in `interp.checkpoints`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from operator import index
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import torch
 from pydantic import ValidationError
 
 from interp.analysis import Analysis, Progress, analyse
+from interp.checkpoints import Checkpoints, Steps
 from interp.config import RunConfig, configure
 from interp.results import Result
-from interp.train.loop import load_weights
 from interp.train.runs import RunFolder
-from tasks import Batch, Task, UserError
+from tasks import UserError
 from tasks.base import first_problem
 
 if TYPE_CHECKING:
-    from interp.causal.clamp import Clamps
     from interp.pictures.attention import AttentionView
 
-Steps = Literal["all", "last"] | int | str | Sequence[int]
-TWIN_SEED_OFFSET = 7_919
 A = TypeVar("A", bound=Analysis)
 
 
@@ -43,7 +37,7 @@ def load(path: str | Path, *, released: bool = False) -> Run:
     return Run(RunFolder.open(Path(path)), released=released)
 
 
-class Run:
+class Run(Checkpoints):
     """A trained (or half-trained) model with its checkpoints, its task, and the analyses of both.
 
     >>> run = load("runs/demo/retrieval")
@@ -80,133 +74,9 @@ class Run:
             settled = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(settled, out, device=device))
 
-    def __init__(self, folder: RunFolder, *, released: bool = False):
-        self.folder, self._let_go = folder, released
-
-    def __repr__(self) -> str:
-        state = "finished" if self.folder.finished else "unfinished"
-        return f"Run({self.path}: {self.task.kind}, {len(self.steps)} checkpoints, {state})"
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def config(self) -> RunConfig:
-        return self.folder.config
-
-    @property
-    def task(self) -> Task:
-        return self.config.task
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints that are there, increasing."""
-        return self.folder.steps
-
-    def resolve(self, steps: Steps) -> tuple[int, ...]:
-        """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
-
-        Raises UserError for a step without a checkpoint, naming the nearest.
-        """
-        if not self.steps:
-            remedy = (
-                f"they are gone, see interp verify {self.path}"
-                if self.folder.finished
-                else f"interp resume {self.path}"
-            )
-            raise UserError(f"{self.path} has no checkpoint yet: {remedy}")
-        if isinstance(steps, str) and steps in ("all", "last"):
-            self._refuse_gaps()
-            return self.steps if steps == "all" else self.steps[-1:]
-        asked = step_numbers(steps)
-        for step in asked:
-            if step not in self.steps:
-                near = min(self.steps, key=lambda s: abs(s - step))
-                raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest is {near}")
-        return asked
-
-    def _one(self, step: Steps) -> int:
-        first, *more = self.resolve(step)
-        if more:
-            raise UserError(
-                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
-            )
-        return first
-
-    def _refuse_gaps(self) -> None:
-        """Raises UserError when a checkpoint is missing that the run must have written."""
-        reached = self.folder.last_step if self.folder.finished else self.steps[-1]
-        missing = [step for step in self.folder.schedule if step <= reached and step not in self.steps]
-        if missing:
-            raise UserError(
-                f"{self.path}: the checkpoint of step {missing[0]} is missing; see interp verify {self.path}"
-            )
-
-    def model(self, step: Steps = "last", into: Any = None) -> Any:
-        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
-
-        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
-
-        >>> run = load("runs/demo/retrieval")
-        >>> model = run.model(step=0)
-        >>> batch = run.task.sample(seed=0, stream="eval", step=0, batch=2)
-        >>> outputs, cache = model.run_with_cache(batch.inputs)
-        >>> cache["blocks.0.attn.hook_pattern"].shape  # batch, head, dest, source
-        torch.Size([2, ..., 13, 13])
-        """
-        at = self._one(step)
-        if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
-            raise UserError(
-                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
-            )
-        model = self._blank(self.config.init_seed) if into is None else into
-        load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
-        return model.eval()
-
-    def twin(self) -> Any:
-        """An untrained model of fresh initialisation: the control of every probe and head score."""
-        return self._blank(self.config.init_seed + TWIN_SEED_OFFSET).eval()
-
-    def _blank(self, seed: int) -> Any:
-        from interp.models import build_model
-
-        return build_model(self.config.model, self.task.interface, seed)
-
-    @property
-    def clamped(self) -> bool:
-        """Whether clamps of the training are in force here (`interp.causal.clamp`)."""
-        return not self._let_go and bool(self.config.train.clamps)
-
     def released(self) -> Run:
         """The same run with no clamp in force: its weights alone."""
         return Run(self.folder, released=True)
-
-    def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
-        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
-
-        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
-        """
-        return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
-
-    @cached_property
-    def _clamps(self) -> Clamps:
-        from interp.train.donors import clamps_of
-
-        return clamps_of(self.config, self.twin())
-
-    def metrics(self) -> pd.DataFrame:
-        """What was logged during training, one row a logged step.
-
-        >>> run = load("runs/demo/retrieval")
-        >>> list(run.metrics().columns)
-        ['step', 'split', 'metric', 'position', 'value']
-        """
-        return self.folder.metrics()
 
     def tables(
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
@@ -372,6 +242,28 @@ class Run:
         )
         return self._result(_settled(CircuitSearch, **settings), caption, steps, progress)
 
+    def agreement(
+        self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any
+    ) -> Result:
+        """Whether the circuit and the roles that attention scores suggest agree, head by head.
+
+        Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
+        """
+        from interp.causal.agreement import HeadRoles, agreement
+        from interp.causal.over_training import CircuitSearch, circuit_at
+
+        search, held = _settled(CircuitSearch, **settings), HeadRoles()
+        tables = self.tables([search, held], steps, progress)
+        found, roles = tables[search.name], tables[held.name]
+        rows = [
+            agreement(circuit_at(found, step), roles[roles["step"] == step]).assign(step=step)
+            for step in self.resolve(steps)
+        ]
+        caption = (
+            "1 where circuit and attention agree on a head; `chance` is the share if they were unrelated."
+        )
+        return Result("agreement", pd.concat(rows, ignore_index=True), caption)
+
     def show_attention(self, layer: int = 0, *, step: Steps = "last", prompt: int = 0) -> AttentionView:
         """Attention of every head of a layer on one held-out prompt, drawn by CircuitsVis.
 
@@ -398,62 +290,9 @@ class Run:
         title = f"Attention of layer {layer} at step {at}, prompt {prompt}"
         return AttentionView(title, tuple(self.task.labels(batch)[0]), pattern.float(), heads)
 
-    def agreement(
-        self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any
-    ) -> Result:
-        """Whether the circuit and the roles that attention scores suggest agree, head by head.
-
-        Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
-        """
-        from interp.causal.agreement import HeadRoles, agreement
-        from interp.causal.over_training import CircuitSearch, circuit_at
-
-        search, held = _settled(CircuitSearch, **settings), HeadRoles()
-        tables = self.tables([search, held], steps, progress)
-        found, roles = tables[search.name], tables[held.name]
-        rows = [
-            agreement(circuit_at(found, step), roles[roles["step"] == step]).assign(step=step)
-            for step in self.resolve(steps)
-        ]
-        caption = (
-            "1 where circuit and attention agree on a head; `chance` is the share if they were unrelated."
-        )
-        return Result("agreement", pd.concat(rows, ignore_index=True), caption)
-
-    @property
-    def has_roles(self) -> bool:
-        """Whether heads of this run can hold roles: softmax attention, and a task that names relations."""
-        from interp.develop.heads import scorable, unit_of
-
-        return scorable(self.config.model, self.task) and unit_of(self.config.model) == "attention"
-
-    @cached_property
-    def parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(p.numel() for p in self.twin().parameters())
-
 
 def _settled(kind: type[A], **settings: Any) -> A:
     try:
         return kind(**settings)
     except ValidationError as error:
         raise UserError(f"{kind.name}: {first_problem(error)}") from None
-
-
-def step_numbers(steps: object) -> tuple[int, ...]:
-    """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
-
-    >>> step_numbers("400,0"), step_numbers(3), step_numbers(range(0, 30, 10))
-    ((0, 400), (3,), (0, 10, 20))
-    """
-    if isinstance(steps, str):
-        parts: Any = steps.split(",")
-    else:
-        parts = steps if isinstance(steps, Iterable) else [steps]
-    try:
-        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
-    except (TypeError, ValueError):
-        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
-    if not found:
-        raise UserError("no step was asked for: give 'all', 'last' or some steps")
-    return tuple(sorted(found))

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.checkpoints import step_numbers
 from interp.config import configure
 from interp.pictures.attention import AttentionView
 from interp.pictures.charts import CHARTS
 from interp.results import Result
-from interp.run import Run, load, step_numbers
+from interp.run import Run, load
 from tasks.errors import UserError
 
 SMALL = {
@@ -28,7 +29,13 @@ SMALL = {
     "model.n_heads": 2,
     "model.d_model": 8,
 }
-EXAMPLES = ("interp.run", "interp.results", "interp.pictures.svg", "interp.studies.ledger")
+EXAMPLES = (
+    "interp.run",
+    "interp.checkpoints",
+    "interp.results",
+    "interp.pictures.svg",
+    "interp.studies.ledger",
+)
 HOSTILE = "</text><script>alert(1)</script>&\"'"
 
 

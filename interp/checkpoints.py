@@ -1,0 +1,188 @@
+"""A run's checkpoints: which there are, which a question means, and the model of each.
+
+Steps are given as "all", "last", one step, or several. A run that was trained with clamps keeps them in force unless
+it is released. Nothing is asked of the models here: that is `interp.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from interp.config import RunConfig
+from interp.train.loop import load_weights
+from interp.train.runs import RunFolder
+from tasks import Batch, Task, UserError
+
+if TYPE_CHECKING:
+    from interp.causal.clamp import Clamps
+
+Steps = Literal["all", "last"] | int | str | Sequence[int]
+TWIN_SEED_OFFSET = 7_919
+
+
+class Checkpoints:
+    """A run folder with its settings, its task and the model of every checkpoint."""
+
+    def __init__(self, folder: RunFolder, *, released: bool = False):
+        self.folder, self._let_go = folder, released
+
+    def __repr__(self) -> str:
+        state = "finished" if self.folder.finished else "unfinished"
+        return f"{type(self).__name__}({self.path}: {self.task.kind}, {len(self.steps)} checkpoints, {state})"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.folder.config
+
+    @property
+    def task(self) -> Task:
+        return self.config.task
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the checkpoints that are there, increasing."""
+        return self.folder.steps
+
+    def resolve(self, steps: Steps) -> tuple[int, ...]:
+        """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
+
+        Raises UserError for a step without a checkpoint, naming the nearest.
+        """
+        if not self.steps:
+            remedy = (
+                f"they are gone, see interp verify {self.path}"
+                if self.folder.finished
+                else f"interp resume {self.path}"
+            )
+            raise UserError(f"{self.path} has no checkpoint yet: {remedy}")
+        if isinstance(steps, str) and steps in ("all", "last"):
+            self._refuse_gaps()
+            return self.steps if steps == "all" else self.steps[-1:]
+        asked = step_numbers(steps)
+        for step in asked:
+            if step not in self.steps:
+                near = min(self.steps, key=lambda s: abs(s - step))
+                raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest is {near}")
+        return asked
+
+    def _one(self, step: Steps) -> int:
+        first, *more = self.resolve(step)
+        if more:
+            raise UserError(
+                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+            )
+        return first
+
+    def _refuse_gaps(self) -> None:
+        """Raises UserError when a checkpoint is missing that the run must have written."""
+        reached = self.folder.last_step if self.folder.finished else self.steps[-1]
+        missing = [step for step in self.folder.schedule if step <= reached and step not in self.steps]
+        if missing:
+            raise UserError(
+                f"{self.path}: the checkpoint of step {missing[0]} is missing; see interp verify {self.path}"
+            )
+
+    def model(self, step: Steps = "last", into: Any = None) -> Any:
+        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
+
+        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> model = run.model(step=0)
+        >>> batch = run.task.sample(seed=0, stream="eval", step=0, batch=2)
+        >>> outputs, cache = model.run_with_cache(batch.inputs)
+        >>> cache["blocks.0.attn.hook_pattern"].shape  # batch, head, dest, source
+        torch.Size([2, ..., 13, 13])
+        """
+        at = self._one(step)
+        if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
+            raise UserError(
+                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
+            )
+        model = self._blank(self.config.init_seed) if into is None else into
+        load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
+        return model.eval()
+
+    def twin(self) -> Any:
+        """An untrained model of fresh initialisation: the control of every probe and head score."""
+        return self._blank(self.config.init_seed + TWIN_SEED_OFFSET).eval()
+
+    def _blank(self, seed: int) -> Any:
+        from interp.models import build_model
+
+        return build_model(self.config.model, self.task.interface, seed)
+
+    @property
+    def clamped(self) -> bool:
+        """Whether clamps of the training are in force here (`interp.causal.clamp`)."""
+        return not self._let_go and bool(self.config.train.clamps)
+
+    def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
+        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
+
+        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
+        """
+        return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
+
+    @cached_property
+    def _clamps(self) -> Clamps:
+        from interp.train.donors import clamps_of
+
+        return clamps_of(self.config, self.twin())
+
+    def metrics(self) -> pd.DataFrame:
+        """What was logged during training, one row a logged step.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> list(run.metrics().columns)
+        ['step', 'split', 'metric', 'position', 'value']
+        """
+        return self.folder.metrics()
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether heads of this run can hold roles: softmax attention, and a task that names relations."""
+        from interp.develop.heads import scorable, unit_of
+
+        return scorable(self.config.model, self.task) and unit_of(self.config.model) == "attention"
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.twin().parameters())
+
+
+def step_numbers(steps: object) -> tuple[int, ...]:
+    """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
+
+    >>> step_numbers("400,0"), step_numbers(3), step_numbers(range(0, 30, 10))
+    ((0, 400), (3,), (0, 10, 20))
+    """
+    if isinstance(steps, str):
+        parts: Any = steps.split(",")
+    else:
+        parts = steps if isinstance(steps, Iterable) else [steps]
+    try:
+        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
+    except (TypeError, ValueError):
+        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
+    if not found:
+        raise UserError("no step was asked for: give 'all', 'last' or some steps")
+    return tuple(sorted(found))
