@@ -1,9 +1,9 @@
-"""The ledgers' summary in the README, and the measurements it stands on.
+"""The ledgers' summary in the README, every claim in a page of its own, and the measurements they stand on.
 
 `python -m interp.studies.summary LEDGER.json ...` takes in ledgers that `interp study` wrote, keeps each as
-`interp/studies/measured/STUDY.json` with the version and the day, and writes the README's table anew; without a
-ledger it only writes the table. `--check` changes nothing and exits with 1 when the table is not what code and
-measurements say.
+`interp/studies/measured/STUDY.json` with the version and the day, and writes the README's table and
+`interp/studies/measured/README.md` anew; without a ledger it only writes these. `--check` changes nothing and exits
+with 1 when one of them is not what code and measurements say.
 
 A claim counts as measured only while its criterion is word for word the one it was judged by.
 """
@@ -29,9 +29,15 @@ from tasks.errors import UserError
 
 MEASURED = Path(__file__).parent / "measured"
 README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = MEASURED / "README.md"
 BEGIN, END = "<!-- ledger: begin (python -m interp.studies.summary) -->", "<!-- ledger: end -->"
 MARKS = {"reproduced": "reproduced", "partly": "partly", "not reproduced": "**not reproduced**"}
 UNKNOWN = "not measured yet"
+FRESH = "as code and measurements say"
+CLAIMS_HEAD = """# Every claim, and what was measured
+
+Written by `python -m interp.studies.summary`. Scale, seeds, version and day of each study stand in the table of the
+project's README; criterion, n, arm, budget and command of each row in the JSON file of the study beside this page."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +98,23 @@ def measured(study: str, folder: Path = MEASURED) -> Measured | None:
 
 
 def summary(folder: Path = MEASURED) -> str:
-    """The README's section: one line a study, and below it every claim of each study.
+    """The README's table: one line a study.
 
     Raises UserError when a kept measurement holds a claim that the code does not know.
     """
-    known = {study: (claims_of(study), measured(study, folder)) for study in STUDIES}
     lines = [
         "| study | claims | reproduced | partly | not | not testable | measured |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [_study_line(study, claims, found) for study, (claims, found) in known.items()]
-    for study, (claims, found) in known.items():
-        lines += [
-            "",
-            f"<details><summary>{study}: every claim</summary>",
-            "",
-            *_claim_lines(study, claims, found),
-        ]
-        lines += ["", "</details>"]
-    return "\n".join(lines)
+    return "\n".join(
+        lines + [_study_line(study, claims_of(study), measured(study, folder)) for study in STUDIES]
+    )
+
+
+def every_claim(folder: Path = MEASURED) -> str:
+    """The page of all claims: a table a study, in Markdown. Raises as `summary`."""
+    parts = [CLAIMS_HEAD, *(_claims(study, claims_of(study), measured(study, folder)) for study in STUDIES)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _current(study: str, claims: dict[str, Claim], found: Measured | None) -> dict[str, list[Row]]:
@@ -138,8 +142,8 @@ def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) ->
     return _line([f"`{study}`", len(claims), *(count[verdict] for verdict in told), when])
 
 
-def _claim_lines(study: str, claims: dict[str, Claim], found: Measured | None) -> list[str]:
-    lines = ["| id | claim | paper | here | verdict |", "|---" * 5 + "|"]
+def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
+    lines = [f"## {study}", "", "| id | claim | paper | here | verdict |", "|---" * 5 + "|"]
     for name, rows in _current(study, claims, found).items():
         claim = claims[name]
         told = [f"{claim.statement} ({claim.source})", claim.paper_value]
@@ -147,7 +151,7 @@ def _claim_lines(study: str, claims: dict[str, Claim], found: Measured | None) -
             lines.append(_line([row.id, *told, row.shown, MARKS.get(row.verdict, row.verdict)]))
         if not rows:
             lines.append(_line([name, *told, "–", UNKNOWN]))
-    return lines
+    return "\n".join(lines)
 
 
 def _line(cells: Iterable[object]) -> str:
@@ -168,15 +172,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("ledgers", nargs="*", type=Path, metavar="LEDGER.json")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the table is stale")
     asked = parser.parse_args(arguments)
-    readme = README.read_text(encoding="utf-8")
     if asked.check:
-        stale = rewritten(readme, summary()) != readme
-        print("stale: run python -m interp.studies.summary" if stale else "as code and measurements say")
-        return int(stale)
+        stale = [path for path, text in texts().items() if _read(path) != text]
+        print(
+            f"stale: {', '.join(map(str, stale))}; run python -m interp.studies.summary" if stale else FRESH
+        )
+        return int(bool(stale))
     for path in asked.ledgers:
         print(f"kept {keep(path)}")
-    write_atomically(README, rewritten(readme, summary()).encode())
+    for path, text in texts().items():
+        write_atomically(path, text.encode())
     return 0
+
+
+def texts() -> dict[Path, str]:
+    """What the README and the page of all claims have to say, by their paths."""
+    return {README: rewritten(_read(README), summary()), PAGE: every_claim()}
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 if __name__ == "__main__":

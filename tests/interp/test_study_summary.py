@@ -25,15 +25,15 @@ def ledger() -> Ledger:
     return Ledger(STUDY, "quick", (0, 1, 2), tuple(rows))
 
 
-def test_the_readme_says_what_code_and_measurements_say() -> None:
-    readme = summary.README.read_text(encoding="utf-8")
-    assert summary.rewritten(readme, summary.summary()) == readme, "run: python -m interp.studies.summary"
+def test_readme_and_page_say_what_code_and_measurements_say() -> None:
+    for path, text in summary.texts().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m interp.studies.summary"
 
 
-def test_the_readme_names_exactly_the_claims_of_the_code() -> None:
-    readme = summary.README.read_text(encoding="utf-8")
+def test_the_page_names_exactly_the_claims_of_the_code() -> None:
+    page = summary.PAGE.read_text(encoding="utf-8") + "\n## "
     for study in STUDIES:
-        (table,) = re.findall(rf"<summary>{study}: every claim</summary>(.*?)</details>", readme, flags=re.S)
+        (table,) = re.findall(rf"^## {study}\n(.*?)(?=\n## )", page, flags=re.S | re.M)
         named = [
             line.split(" | ")[0].removeprefix("| ").partition(",")[0]
             for line in table.strip().splitlines()[2:]
@@ -48,9 +48,10 @@ def test_a_ledger_is_kept_with_version_and_day_and_shown(ledger, tmp_path) -> No
     assert (document["date"], document["scale"], document["seeds"]) == ("2026-01-02", "quick", [0, 1, 2])
     lines = summary.summary(tmp_path / "kept").splitlines()
     (study,) = [line for line in lines if line.startswith(f"| `{STUDY}`")]
+    claims = summary.every_claim(tmp_path / "kept").splitlines()
     assert f"quick, 3 seeds, {document['version']}, 2026-01-02" in study
     assert f"| {len(ledger.claims) - 1} | quick" in study, "those that could not be tested are counted"
-    (first,) = [line for line in lines if line.startswith(f"| {ledger.claims[0].id} |")]
+    (first,) = [line for line in claims if line.startswith(f"| {ledger.claims[0].id} |")]
     assert "| 0.5 [0.25, 0.75]" in first
 
 
@@ -61,7 +62,7 @@ def test_a_verdict_by_another_criterion_counts_as_not_measured(ledger, tmp_path)
     summary.keep(tmp_path / "ledger.json", tmp_path / "kept")
     (first,) = [
         line
-        for line in summary.summary(tmp_path / "kept").splitlines()
+        for line in summary.every_claim(tmp_path / "kept").splitlines()
         if line.startswith(f"| {ledger.claims[0].id} |")
     ]
     assert first.endswith(f"| – | {summary.UNKNOWN} |")
