@@ -30,7 +30,7 @@ def verdict(run: Run, tables: Tables) -> str:
 def answers(run: Run, tables: Tables) -> dict[str, str]:
     """Which circuit does it, in which order it came, how sure that is; each a sentence or a few."""
     circuit = [
-        _mechanism(tables.get("mechanism")),
+        hops_answered(tables.get("mechanism")),
         _algorithm(tables.get("algorithms")),
         _heads(tables.get("heads")),
         _circuit(tables.get("circuit")),
@@ -100,7 +100,7 @@ SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "a
 MOST_HEADS = 4
 
 
-def _mechanism(table: pd.DataFrame | None) -> str:
+def hops_answered(table: pd.DataFrame | None) -> str:
     """How each hop is answered, by what breaks it; hops answered alike in one go."""
     if table is None:
         return ""
@@ -119,7 +119,8 @@ def _cost(last: pd.DataFrame, alike: Mapping[str, list[str]]) -> str:
     if not found:
         return ""
     span = f"{min(found):.0%}" if len(found) == 1 else f"{min(found):.0%} to {max(found):.0%}"
-    return f" Ablating them costs their hop {span} of what the loss of all heads would."
+    each = ", each team by itself," if "both" in alike else ""
+    return f" Ablating them{each} costs their hop {span} of what the loss of all heads would."
 
 
 def _and(hops: list[str]) -> str:

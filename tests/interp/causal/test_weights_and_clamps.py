@@ -11,6 +11,7 @@ from interp.causal.clamp_config import ClampConfig
 from interp.causal.composition import composition, eigenvalues, qk_attribution
 from interp.causal.directions import Probe, swap, whitened
 from interp.causal.sites import Site
+from interp.causal.weights import HeadWeights
 from interp.models import build_model
 from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_induction, wired_retrieval
@@ -43,6 +44,41 @@ def test_eigenvalues_of_copying_and_matching():
     qk = table[(table["metric"] == "QK positive share") & (table["head"] == head[-1])]["value"].item()
     assert qk > 0.5  # the query's key looks for itself
     assert table["value"].between(-1, 1).all()
+
+
+def test_the_weights_of_a_page_name_the_planted_sender_and_no_other():
+    net = wired_induction(decoys=6, dtype="float32")
+    table = HeadWeights().measure(net.model, net.task)
+    heads = {role: name for name, role in net.circuit.roles.items()}
+    joined = table[table["metric"].str.endswith("composition")]
+    (best,) = joined[joined["value"] > joined["random"]].itertuples()
+    assert (f"L{best.layer}H{best.head}", best.metric) == (heads["induction"], "K-composition")
+    assert best.sender == heads["previous token"]
+
+
+def test_the_weights_of_a_page_know_copying_from_its_reverse():
+    face = wired_induction().task.interface
+    model = build_model(TransformerConfig(n_layers=1, n_heads=4, d_model=32, mlp="none"), face, 0)
+    with torch.no_grad():
+        for head, sign in ((1, 1.0), (2, -1.0)):
+            model.blocks[0].attn.W_O[head].copy_(sign * model.blocks[0].attn.W_V[head].T)
+    table = HeadWeights().measure(model, wired_induction().task)
+    share = table[table["metric"] == "OV positive share"].set_index("head")["value"]
+    assert share["1"] == pytest.approx(1, abs=1e-4)
+    assert share["2"] == pytest.approx(-1, abs=1e-4)
+
+
+def test_the_weights_of_an_untrained_net_say_nothing():
+    """The strongest of 8 senders passes the largest of 32 random draws in 8 of 40 cases, by symmetry."""
+    task = wired_induction().task
+    model = build_model(TransformerConfig(n_layers=2, n_heads=8, d_model=64, mlp="none"), task.interface, 0)
+    table = HeadWeights().measure(model, task)
+    shares = table[table["metric"].str.endswith("positive share")]["value"]
+    assert abs(shares.mean()) < 3 * shares.std() / len(shares) ** 0.5
+    joined = table[table["metric"].str.endswith("composition")]
+    assert len(joined) == 24
+    assert (joined["value"] > joined["random"]).sum() <= 11, "more in 1 of 1,000 cases, were they independent"
+    assert (joined["value"] / joined["random"]).max() < 1.15
 
 
 @pytest.mark.parametrize("settings", [{}, {"layer_norm": "none", "mlp": "none", "biases": False}])
