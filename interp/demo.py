@@ -35,25 +35,36 @@ def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
 
 
 class Teller:
-    """Says how far a stage is, at most every `SAY_SECONDS`, with the time it still needs at the pace so far."""
+    """Says how far a stage is, at most every `SAY_SECONDS`, with the time it still needs at the pace so far.
 
-    def __init__(self, say: Say):
-        self.say = say
+    The pace counts from the first thing finished, so that loading libraries does not pass for slow work; before a
+    twentieth is done since then, no time is given.
+    """
+
+    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic):
+        self.say, self.clock = say, clock
         self.stage: tuple[str, int] | None = None
-        self.began = self.said = time.monotonic()
+        self.first: tuple[int, float] | None = None
+        self.began = self.said = clock()
 
     def tell(self, label: str, done: int, total: int) -> None:
         """Note that `done` of `total` are finished."""
-        now = time.monotonic()
+        now = self.clock()
         if (label, total) != self.stage:
-            self.stage, self.began = (label, total), now
-        if now - self.said < SAY_SECONDS or not done:
+            self.stage, self.began, self.first = (label, total), now, None
+        if not done:
+            return
+        self.first = self.first or (done, now)
+        if now - self.said < SAY_SECONDS:
             return
         self.said = now
-        left = (now - self.began) / done * (total - done)
-        self.say(
-            f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone, about {left:.0f} s to go"
+        known, since = self.first
+        left = (
+            f", about {(now - since) / (done - known) * (total - done):.0f} s to go"
+            if done - known > total / 20
+            else ""
         )
+        self.say(f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone{left}")
 
 
 def _train_all(paths: Sequence[Path], say: Say, overrides: Sequence[str]) -> None:
