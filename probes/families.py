@@ -21,7 +21,7 @@ from tasks.algorithms import FAMILIES, Algorithm, conjugate_gradient
 from tasks.errors import UserError
 from tasks.problems import STEPS, Problems, Step
 
-NODES = 256
+NODES = 160
 ZOOMS = 5
 GD_STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 48, 64, 128, 256, 1024, 4096)
 LADDERS: dict[str, tuple[tuple[int, ...], dict[str, tuple[float, float]]]] = {

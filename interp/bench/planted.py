@@ -57,7 +57,7 @@ def truths(top: float) -> dict[str, Algorithm]:
     }
 
 
-def _draw(seed: int, setting: Setting) -> tuple[planted.Prompts, Problems, torch.Generator]:
+def draw(seed: int, setting: Setting) -> tuple[planted.Prompts, Problems, torch.Generator]:
     gen = torch.Generator().manual_seed(seed)
     prompts = planted.prompts(spectrum(), 2 * D, setting.prompts, setting.queries, 0.0, gen)
     return prompts, Problems.of(prompts.x, prompts.y, (2 * D,)), gen
@@ -68,14 +68,14 @@ def confusion(setting: Setting) -> pd.DataFrame:
 
     A pair fails where the truth is not named over the rival (the rival named, or "indistinguishable").
     """
-    found = truths(float(_draw(0, setting)[1].eigenvalues[:, 0, -1].mean()))
+    found = truths(typical_top(setting))
     return pd.DataFrame([_row(name, found, setting) for name in found])
 
 
 def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[str, object]:
     named, failed, config = Counter(), Counter({rival: 0 for rival in found if rival != name}), FilterConfig()
     for seed in range(setting.replicates):
-        prompts, problems, gen = _draw(1000 + seed, setting)
+        prompts, problems, gen = draw(1000 + seed, setting)
         outputs = planted.outputs(problems, found[name], prompts.queries, NOISE, gen)
         evidence = filters.judge(Observations.of(problems, prompts.queries, outputs), config)
         named[evidence.verdict] += 1
@@ -85,12 +85,22 @@ def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[st
     return {"truth": name, **columns, "worst pair": f"{worst} {times}", "replicates": setting.replicates}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Confusion table of the filter verdict on planted truth.")
+def typical_top(setting: Setting) -> float:
+    """The typical largest eigenvalue of S."""
+    return float(draw(0, setting)[1].eigenvalues[:, 0, -1].mean())
+
+
+def asked(what: str) -> Setting:
+    """The setting that the command line asks for; torch is told to keep to one thread."""
+    parser = argparse.ArgumentParser(description=what)
     for field in dataclasses.fields(Setting):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
-    setting = Setting(**vars(parser.parse_args()))
     torch.set_num_threads(1)
+    return Setting(**vars(parser.parse_args()))
+
+
+def main() -> None:
+    setting = asked("Confusion table of the filter verdict on planted truth.")
     print(setting)
     print(confusion(setting).to_string(index=False))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from interp.bench import planted as planted_bench
+from interp.bench import ties
 from probes import filter_shape, filters, planted
 from probes.families import Observations, Scan, candidates
 from probes.filters import FilterConfig
@@ -82,65 +83,21 @@ def test_steps_normalised_by_each_prompt_are_recognised(family):
     assert best.step == NORMALISED[family].step
 
 
-def undecided(pairs, truth):
-    names = 0
-    for seed in range(REPLICATES):
-        prompts, problems, gen = draw(2000 + seed)
-        seen = observe(prompts, problems, truth, gen)
-        entries = {f"{family} {k}": candidates(seen, family, ladder=(k,)) for family, k in pairs}
-        a, b = entries
-        names += filters.weigh(seen, entries, CONFIG).compare(a, b) == "indistinguishable"
-    print(f"\n{pairs} on {truth.label}: indistinguishable {names} of {REPLICATES}")
-    return names
+SETTING = planted_bench.Setting(replicates=REPLICATES, prompts=PROMPTS, queries=QUERIES)
 
 
-@pytest.mark.parametrize(
-    ("pairs", "truth"),
-    [
-        (
-            (("newton-identity", 5), ("gd", 32)),
-            Algorithm("newton-identity", 5, "fixed", {"alpha": 0.3 / TOP}),
-        ),
-        ((("newton-identity", 4), ("gd", 16)), TRUTHS["gd"]),
-        ((("gd", 16), ("gd", 17)), TRUTHS["gd"]),
-        ((("newton", 11), ("newton", 12)), Algorithm("newton", 12, "fixed", {"alpha": 0.05 / TOP**2})),
-    ],
-)
-def test_identical_and_neighbouring_iterates_are_indistinguishable(pairs, truth):
-    # a neighbour needs another size to agree: half the steps, twice the alpha. Where twice the alpha would diverge on
-    # some prompt, neighbours can be told apart, so the planted step leaves room
-    assert undecided(pairs, truth) >= REPLICATES - ALLOWED
+@pytest.mark.parametrize("tie", ties.ties(TOP), ids=str)
+def test_identical_and_neighbouring_iterates_are_indistinguishable(tie):
+    names = sum(ties.tied(tie, 2000 + seed, SETTING) for seed in range(REPLICATES))
+    print(f"\n{tie}: indistinguishable {names} of {REPLICATES}")
+    assert names >= REPLICATES - ALLOWED
 
 
-def draw_isotropic(seed, n, d, count):
-    """Prompts of d rows whose X'X has the law of n standard normal examples (Bartlett's factor of a Wishart)."""
-    rng = np.random.default_rng(seed)
-    factor = np.tril(rng.normal(size=(count, d, d)), -1)
-    factor[:, range(d), range(d)] = np.sqrt(rng.chisquare(n - np.arange(d), size=(count, d)))
-    x = torch.from_numpy(np.concatenate([factor.transpose(0, 2, 1), rng.normal(size=(count, 1, d))], 1))
-    y = (x @ torch.from_numpy(rng.normal(size=(count, d, 1))))[..., 0]
-    queries = torch.from_numpy(rng.normal(size=(count, 2 * d, d)))
-    return planted.Prompts(x, y, queries), Problems.of(x, y, (d,)), torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("family", ["gd", "newton", "ridge"])
+@pytest.mark.parametrize("family", ties.isotropic_truths())
 def test_isotropic_prompts_with_many_examples_decide_nothing(family):
-    n, d = 10_000, 5
-    undecided, standing = 0, Counter()
-    for seed in range(REPLICATES):
-        prompts, problems, gen = draw_isotropic(3000 + seed, n, d, PROMPTS)
-        truth = {
-            "gd": Algorithm("gd", 8, "fixed", {"eta": 0.1 / n}),
-            "newton": Algorithm("newton", 3, "fixed", {"alpha": 0.1 / n**2}),
-            "ridge": Algorithm("ridge", 0, "fixed", {"mu": 1.0 * n}),
-        }[family]
-        evidence = filters.judge(observe(prompts, problems, truth, gen), CONFIG)
-        undecided += evidence.verdict == "indistinguishable"
-        standing.update(evidence.standing)
-    print(
-        f"\nisotropic, truth {family}: indistinguishable {undecided} of {REPLICATES}; standing {dict(standing)}"
-    )
-    assert undecided >= REPLICATES - ALLOWED
+    verdicts = Counter(ties.isotropic(family, 3000 + seed, SETTING) for seed in range(REPLICATES))
+    print(f"\nisotropic, truth {family}: verdicts {dict(verdicts)}")
+    assert verdicts["indistinguishable"] >= REPLICATES - ALLOWED
 
 
 def test_pure_noise_names_no_family():
