@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from interp._lens import HookPoint
 from interp.models import linear_gram
@@ -43,6 +44,7 @@ class LinearAttention(nn.Module):
     hook_pattern: HookPoint
     hook_z: HookPoint
     hook_result: HookPoint
+    corner: Tensor
 
     def __init__(self, config: LinearSettings, width: int):
         super().__init__()
@@ -53,6 +55,7 @@ class LinearAttention(nn.Module):
             self.Q_full = nn.Parameter(torch.zeros(width, width))
         else:
             self.A = nn.Parameter(torch.zeros(d, d))
+            self.register_buffer("corner", functional.pad(torch.ones(1, 1), (d, 0, d, 0)), persistent=False)
         if config.family == "gd++":
             self.B = nn.Parameter(torch.zeros(d, d))
         self.use_attn_result = False
@@ -64,15 +67,16 @@ class LinearAttention(nn.Module):
         """Value matrix: what an attended token adds."""
         if self.config.family == "full":
             return self.P_full
-        top = self.B if self.config.family == "gd++" else self.A.new_zeros(self.A.shape)
-        return torch.block_diag(top, self.A.new_ones(1, 1))
+        if self.config.family == "gd":
+            return self.corner
+        return functional.pad(self.B, (0, 1, 0, 1)) + self.corner
 
     @property
     def Q(self) -> Float[Tensor, "d_model d_model"]:
         """Query-key matrix: the score of key k for query q is k' Q q."""
         if self.config.family == "full":
             return self.Q_full
-        return torch.block_diag(self.A, self.A.new_zeros(1, 1))
+        return functional.pad(self.A, (0, 1, 0, 1))
 
     @property
     def W_Q(self) -> Float[Tensor, "head d_model d_head"]:
@@ -212,7 +216,7 @@ class LinearTransformer(LensSurface):
 
     def label_rows(self, tokens: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """t with label slot = t'z after all layers, for every token z that the first layer sees."""
-        return linear_gram.label_row(linear_gram.walk(tokens, self.weights())[1])
+        return linear_gram.label_rows(tokens, self.weights())
 
     def weights(self) -> list[tuple[Tensor, Tensor]]:
         """(P, Q) of every layer."""

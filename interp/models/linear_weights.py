@@ -120,8 +120,8 @@ def implied_weights(
 
     The derivative of `label_readout` by x_q, from the recursion on Gram matrices, where no query enters.
     """
-    _, updates = linear_gram.walk(inputs, model.weights())
-    rows = [-linear_gram.label_row(updates[: k + 1])[:, :-1] for k in range(len(updates))]
+    weights = model.weights()
+    rows = [-linear_gram.label_rows(inputs, weights[: k + 1])[:, :-1] for k in range(len(weights))]
     return torch.stack([torch.zeros_like(rows[0]), *rows])
 
 
@@ -131,7 +131,7 @@ def covariate_spectra(
     """Eigenvalues of X'X/n as each layer finds the covariates, ascending. GD++ flattens them from layer to
     layer.
     """
-    grams, _ = linear_gram.walk(inputs, model.weights())
+    grams = linear_gram.grams(inputs, model.weights()[:-1])
     return torch.stack([torch.linalg.eigvalsh(G[:-1, :-1].permute(2, 0, 1).detach().double()) for G in grams])
 
 

@@ -184,6 +184,19 @@ def test_inputs_that_do_not_fit() -> None:
         )
 
 
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_both_forms_agree_at_every_depth(layers: int) -> None:
+    model = build(n_layers=layers, family="full", init_std=0.1)
+    inputs = TASK.sample(0, "x", 0, 16).inputs.double()
+    tokens, _ = model.run_with_cache(inputs)
+    torch.testing.assert_close(model(inputs), tokens)
+    slow, fast = (
+        torch.autograd.grad(out[:, -1].square().mean(), model.layers[0].P_full)
+        for out in (tokens, model(inputs))
+    )
+    torch.testing.assert_close(fast, slow)
+
+
 def test_a_longer_prompt_divides_by_its_own_length() -> None:
     model = hand_wired([0.5], [])
     long = InContextRegression(d=5, n=80, layout="merged").sample(0, "x", 0, 4).double()
@@ -195,8 +208,9 @@ def test_gram_matrices_of_the_walk_are_those_of_the_tokens() -> None:
     model = build()
     inputs = TASK.sample(0, "x", 0, 8).inputs.double()
     _, cache = model.run_with_cache(inputs)
-    grams, _ = linear_gram.walk(inputs, model.weights())
-    for index, found in enumerate(grams):
+    grams = linear_gram.grams(inputs, model.weights())
+    assert len(grams) == 4
+    for index, found in enumerate(grams[:-1]):
         torch.testing.assert_close(found, linear_gram.gram(cache[f"blocks.{index}.hook_resid_pre"]))
 
 
