@@ -4,6 +4,11 @@ Scores (`interp.causal.edge_effects`) are on the scale where the whole model is 
 is 0, so a threshold means the same in every net. An edge survives when
 the lower end of its interval over prompts passes the threshold, and only if it lies on a way from `embed` to
 `output`. A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
+
+A signed metric (loss, logit difference) can cancel: an edge that helps some prompts and harms others may be worth
+nothing on average. "prediction_change" cannot: it is the squared distance to the whole model's output, so an edge that
+carries anything has a positive effect, and with `rounding(model)` as threshold the search returns all that carry
+anything at all. It measures no behaviour, though, so whether there is one is asked of the loss.
 Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
 """
 
@@ -118,13 +123,15 @@ def find_circuit(
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
     with torch.no_grad():
         measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
+        gate = metric_of(task, pair, "loss", read=read) if metric == "prediction_change" else measure
     settings = {
         "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
         "target": read or "all", "prompts": len(pair.clean), "seed": seed, "others": pair.kind, "ig_steps": ig_steps,
     }  # fmt: skip
     runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
     full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
-    if not has_behaviour(full, empty, metric == "loss"):
+    ends = (full, empty) if gate is measure else [gate(runs.outputs(c)) for c in (runs.known, ())]
+    if not has_behaviour(*ends, gate.name == "loss"):
         return Circuit(
             (), (), {**settings, "note": "full and empty circuit are not told apart: no behaviour to explain"}
         )
@@ -140,6 +147,13 @@ def find_circuit(
         kept = connected(surely)
     order = [e for e in scores.edges if e in kept]
     return Circuit(tuple(order), tuple(value[e] for e in order), settings)
+
+
+def rounding(model: Any) -> float:
+    """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
+    last place of the model's weights.
+    """
+    return (1e3 * torch.finfo(next(model.parameters()).dtype).eps) ** 2
 
 
 def _surely(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge]:

@@ -12,19 +12,17 @@ import dataclasses
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from interp.models.decoys import JUNK, build_with_decoys, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Circuit, Copy, Head, Match, Wiring, build_wired
+from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
 from tasks.base import Task
 from tasks.errors import UserError
 from tasks.retrieval import MultiHopRetrieval
 
 SHARPNESS = 40.0  # score of a match: what does not match keeps e^-40 of the attention
 LOGIT = 20.0  # logit of the answer
-JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
-TASK_READERS = 0.25  # share of the decoys that read the task's own tokens
+SHARP = 20 * SHARPNESS  # score of two symbols in a decoy
 MERGE_LAYERS = {1: 1, 2: 2, 3: 2, 4: 2}
 
 
@@ -63,7 +61,9 @@ def wired_retrieval(
     heads = _merge_heads(hops, vocab) if variant == "merge" else _chain_heads(hops, vocab)
     wiring = _retrieval_wiring(heads, hops, vocab, seed)
     settings = {"mask": "full", "positions": "none", "dtype": dtype}
-    return _with_decoys(wiring, task, n_layers, decoys, ("key", "junk"), seed, settings)
+    strengths = {"key": SHARP, "junk": SHARP / JUNK**0.5}
+    model, circuit = build_with_decoys(wiring, task, n_layers, decoys, strengths, seed, **settings)
+    return WiredNet(model, circuit, task)
 
 
 def wired_induction(
@@ -93,14 +93,16 @@ def wired_induction(
             "sink": JUNK,
         },
         tables={
-            "token_embed.W_E": {"token": torch.eye(vocab), "junk": _codes(vocab, seed)},
+            "token_embed.W_E": {"token": torch.eye(vocab), "junk": codes(vocab, seed)},
             "positions.W_pos": {"position": torch.eye(n_ctx)},
         },
         heads=_induction_heads(n_ctx, vocab),
         readout=[("answer 1", LOGIT * torch.eye(vocab))],
     )
     settings = {"mask": "causal", "positions": "learned", "dtype": dtype}
-    return _with_decoys(wiring, task, 2, decoys, ("token", "junk"), seed, settings)
+    strengths = {"token": SHARP, "junk": SHARP / JUNK**0.5}
+    model, circuit = build_with_decoys(wiring, task, 2, decoys, strengths, seed, **settings)
+    return WiredNet(model, circuit, task)
 
 
 def _induction_heads(n_ctx: int, vocab: int) -> list[Head]:
@@ -181,77 +183,9 @@ def _retrieval_wiring(heads: list[Head], hops: int, vocab: int, seed: int) -> Wi
     return Wiring(
         slots={**dict.fromkeys(names, vocab), "blank": 1, "junk": JUNK, "sink": JUNK},
         tables={
-            "token_embed.W_E_key": {"key": torch.eye(vocab), "junk": _codes(vocab, seed)},
+            "token_embed.W_E_key": {"key": torch.eye(vocab), "junk": codes(vocab, seed)},
             "token_embed.W_E_value": {"value": torch.eye(vocab + 1, vocab), "blank": blank},
         },
         heads=heads,
         readout=readout,
     )
-
-
-def _codes(count: int, seed: int) -> Float[Tensor, "count junk"]:
-    """A unit vector for each symbol: the feature that decoys read."""
-    codes = torch.randn(count, JUNK, generator=torch.Generator().manual_seed(seed))
-    return codes / codes.norm(dim=1, keepdim=True)
-
-
-def _decoy_heads(count: int, n_layers: int, slots: tuple[tuple[str, int], ...], seed: int) -> list[Head]:
-    """Heads with large random scores that write unit vectors into the sink; a quarter read the task's own
-    slot.
-    """
-    source = torch.Generator().manual_seed(seed + 1)
-    heads = []
-    for index in range(count):
-        slot, width = slots[0] if index < round(TASK_READERS * count) else slots[1]
-        scores = (
-            20
-            * SHARPNESS
-            * torch.randn(width, width, generator=source)
-            / (1.0 if width > JUNK else width**0.5)
-        )
-        written = torch.randn(width, JUNK, generator=source)
-        written = torch.linalg.qr(written).Q if width == JUNK else written / written.norm(dim=1, keepdim=True)
-        copy = (Copy(slot, "sink", written),)
-        heads.append(
-            Head(index % n_layers, f"decoy on {slot}", (Match(slot, slot, scores),), copy, planted=False)
-        )
-    return heads
-
-
-def _with_decoys(
-    wiring: Wiring,
-    task: Task,
-    n_layers: int,
-    decoys: int,
-    slots: tuple[str, str],
-    seed: int,
-    settings: dict[str, str],
-) -> WiredNet:
-    """The net with decoys whose writes have the planted heads' median norm, measured on 256 of the task's
-    prompts.
-    """
-    widths = tuple((slot, wiring.slots[slot]) for slot in slots)
-    extra = _decoy_heads(decoys, n_layers, widths, seed)
-    wiring = dataclasses.replace(wiring, heads=[*wiring.heads, *extra])
-    model, circuit = build_wired(wiring, task.interface, n_layers, seed, **settings)
-    if decoys:
-        norms = head_norms(model, task)
-        target = torch.cat([norms[head] for head in circuit.heads]).median()
-        with torch.no_grad():
-            for head in circuit.decoys:
-                layer, seat = (int(part) for part in head[1:].split("H"))
-                model.typed_blocks()[layer].attn.W_O[seat] *= target / norms[head].median()
-    return WiredNet(model, circuit, task)
-
-
-def head_norms(model: HookedTransformer, task: Task) -> dict[str, Float[Tensor, "position"]]:
-    """Norm of what each head writes, at every position of 64 prompts."""
-    with torch.no_grad():
-        batch = task.sample(0, "wired norms", 0, 64)
-        _, cache = model.run_with_cache(batch.inputs, names_filter=lambda name: name.endswith("hook_z"))
-        norms = {}
-        for layer, block in enumerate(model.typed_blocks()):
-            z = cache[f"blocks.{layer}.attn.hook_z"]
-            written = torch.einsum("bphk,hkd->hbpd", z, block.attn.W_O).norm(dim=-1).flatten(1)
-            norms |= {f"L{layer}H{head}": row for head, row in enumerate(written)}
-    return norms

@@ -4,7 +4,7 @@ method.
 All read merged tokens [x; y] (the query's y is 0) and attend without softmax: scores are key times query,
 weighted by 1/n, the query hidden as a key. S = X'X / n and X'y / n are meant per example throughout. Outputs
 are predictions with a plus sign. "relu" attention uses two heads for one linear head: relu(a) v - relu(-a) v
-= a v.
+= a v. `decoys` more heads attend strongly and write where nothing reads (`interp.models.decoys`).
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Literal
 
 import torch
 
+from interp.models.decoys import JUNK, build_with_decoys, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Circuit, Copy, Head, Match, Wiring, build_wired
-from tasks.base import Interface
+from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
 from tasks.errors import UserError
+from tasks.regression import InContextRegression
 
 Attention = Literal["linear", "relu"]
 Dtype = Literal["float32", "float64"]
+STRENGTH = 3.0  # size of a decoy's scores, where those of planted heads are of order 1
 
 
 def wired_newton(
-    steps: int, d: int, n: int, alpha: float, seed: int = 0, dtype: Dtype = "float64"
+    steps: int, d: int, n: int, alpha: float, seed: int = 0, dtype: Dtype = "float64", decoys: int = 0
 ) -> tuple[HookedTransformer, Circuit]:
     """Newton's (Schulz's) iteration for least squares in `steps` + 2 layers of ReLU attention and width 2d +
     2.
@@ -44,7 +46,7 @@ def wired_newton(
     scale = torch.tensor([[2.0**steps]], dtype=torch.float64)
     heads += _signed(steps + 1, "read out", "state", "x", eye, [Copy("label", "prediction", scale)])
     slots = {"x": d, "label": 1, "state": d, "prediction": 1}
-    return _regression_net(slots, heads, ("prediction", 1.0), d, n, "relu", seed, dtype)
+    return _regression_net(slots, heads, ("prediction", 1.0), d, n, "relu", seed, dtype, decoys)
 
 
 def wired_gradient_descent(
@@ -55,6 +57,7 @@ def wired_gradient_descent(
     attention: Attention = "linear",
     seed: int = 0,
     dtype: Dtype = "float64",
+    decoys: int = 0,
 ) -> tuple[HookedTransformer, Circuit]:
     """Gradient descent on |Xw - y|^2 / 2n from w = 0, one layer a step; GD++ with `flattening`.
 
@@ -77,7 +80,8 @@ def wired_gradient_descent(
             heads += _signed(layer, role, "x", "x", eye, copies)
         else:
             heads.append(Head(layer, role, (Match("x", "x", eye),), tuple(copies)))
-    return _regression_net({"x": d, "label": 1}, heads, ("label", -1.0), d, n, attention, seed, dtype)
+    slots = {"x": d, "label": 1}
+    return _regression_net(slots, heads, ("label", -1.0), d, n, attention, seed, dtype, decoys)
 
 
 def _check(steps: int, d: int, n: int) -> None:
@@ -110,15 +114,26 @@ def _regression_net(
     attention: Attention,
     seed: int,
     dtype: Dtype,
+    decoys: int,
 ) -> tuple[HookedTransformer, Circuit]:
+    """Tokens [x; y] of n examples, which heads attend to, and of the query, whose label slot starts at 0 and whose
+    output counts.
+    """
     eye = torch.eye(d + 1)
+    columns = {"x": eye[:, :d], "label": eye[:, d:]}
+    if decoys:
+        slots, columns = {**slots, "junk": JUNK, "sink": JUNK}, {**columns, "junk": codes(d + 1, seed)}
     wiring = Wiring(
         slots=slots,
-        tables={"token_embed.W_E": {"x": eye[:, :d], "label": eye[:, d:]}},
+        tables={"token_embed.W_E": columns},
         heads=heads,
         readout=[(readout[0], torch.tensor([[readout[1]]]))],
+        places=("example", "query"),
+        attended=("example",),
+        read=("query",),
+        empty=frozenset({("label", "query")}),
     )
-    interface = Interface(inputs="continuous", n_ctx=n + 1, d_in=d + 1, d_out=1, read_positions=(n,))
+    task = InContextRegression(d=d, n=n, layout="merged")
     n_layers = 1 + max(head.layer for head in heads)
     settings = {
         "attention": attention,
@@ -127,4 +142,5 @@ def _regression_net(
         "positions": "none",
         "dtype": dtype,
     }
-    return build_wired(wiring, interface, n_layers, seed, **settings)
+    strengths = {"x": STRENGTH / d**0.5, "junk": STRENGTH / JUNK**0.5}
+    return build_with_decoys(wiring, task, n_layers, decoys, strengths, seed, **settings)

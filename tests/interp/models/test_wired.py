@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from interp.models.wired import head_norms, wired_induction, wired_retrieval
+from interp.models.decoys import head_norms
+from interp.models.wired import wired_induction, wired_retrieval
 from tasks.errors import UserError
 
 FEWEST = {1: 1, 2: 2, 3: 2, 4: 2}

@@ -99,17 +99,32 @@ def test_gd_plus_plus_steps_are_exact_and_differ_from_gradient_descent(attention
     assert (plain(tokens)[:, N, 0] - predictions).abs().max() > 1e-2
 
 
-def test_the_declared_edges_of_a_two_step_net():
-    _, circuit = wired_gradient_descent([0.1, 0.2], D, N)
-    assert circuit.edges == {
-        *(("embed", f"L{layer}H0.{part}") for layer in (0, 1) for part in "qkv"),
-        ("L0H0", "L1H0.v"),
-        ("L0H0", "output"),
-        ("L1H0", "output"),
-        ("embed", "output"),
-    }
-    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, [0.1, 0.1])
-    assert {("L0H0", f"L1H0.{part}") for part in "qkv"} <= circuit.edges
+@pytest.mark.parametrize("decoys", [0, 6])
+def test_the_declared_edges_of_a_two_step_net_are_those_that_reach_an_output(decoys):
+    """The query's label slot is 0 in every prompt, so the embedding has no edge to the output that reads it; what the
+    last layer writes into x is read by nobody.
+    """
+    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, decoys=decoys)
+    first, second = sorted(circuit.heads)
+    every = {("embed", f"{head}.{part}") for head in (first, second) for part in "qkv"}
+    descent = every | {(first, f"{second}.v"), (first, "output"), (second, "output")}
+    assert circuit.edges == descent
+    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, [0.1, 0.1], decoys=decoys)
+    assert sorted(circuit.heads) == [first, second]
+    assert circuit.edges == descent | {(first, f"{second}.{part}") for part in "qk"}
+
+
+def test_the_declared_edges_of_a_newton_step():
+    """The readout's values are labels, its queries the state; layer 0 reads x alone."""
+    _, circuit = wired_newton(1, D, N, 0.1)
+    seats = [sorted(head for head in circuit.heads if head[1] == layer) for layer in "012"]
+    assert [len(pair) for pair in seats] == [2, 2, 2]
+    expected = {("embed", f"{head}.{part}") for head in seats[0] for part in "qkv"}
+    expected |= {("embed", f"{head}.k") for head in seats[1]}
+    expected |= {("embed", f"{head}.{part}") for head in seats[2] for part in "kv"}
+    expected |= {(one, f"{two}.{part}") for one in seats[0] for two in seats[1] for part in "qv"}
+    expected |= {(one, f"{two}.q") for one in seats[0] + seats[1] for two in seats[2]}
+    assert circuit.edges == expected | {(head, "output") for head in seats[2]}
 
 
 def test_settings_out_of_range_are_refused():

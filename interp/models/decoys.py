@@ -1,0 +1,85 @@
+"""Decoys for wired nets: heads that attend strongly and write as much as the planted ones, where nothing reads.
+
+A decoy matches one slot with itself by large random scores and writes unit vectors into the slot "sink", which no head
+and no read-out reads. A quarter of the decoys read a slot of the task's own, the others features of the tokens ("junk")
+that they alone read. Their writes are scaled to the planted heads' median norm, measured on prompts of the task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.models.transformer import HookedTransformer
+from interp.models.wired_weights import build_wired
+from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
+from tasks.base import Task
+
+JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
+TASK_READERS = 0.25  # share of the decoys that read the task's own tokens
+
+
+def build_with_decoys(
+    wiring: Wiring,
+    task: Task,
+    n_layers: int,
+    decoys: int,
+    strengths: Mapping[str, float],
+    seed: int,
+    **settings: Any,
+) -> tuple[HookedTransformer, Circuit]:
+    """A described net with `decoys` more heads. `strengths`: size of the decoys' scores on the task's slot and on
+    "junk", in this order. `settings` as in `build_wired`.
+    """
+    extra = _decoy_heads(decoys, n_layers, wiring, strengths, seed)
+    wiring = dataclasses.replace(wiring, heads=[*wiring.heads, *extra])
+    model, circuit = build_wired(wiring, task.interface, n_layers, seed, **settings)
+    if decoys:
+        norms = head_norms(model, task)
+        target = torch.cat([norms[head] for head in circuit.heads]).median()
+        with torch.no_grad():
+            for head in circuit.decoys:
+                layer, seat = (int(part) for part in head[1:].split("H"))
+                model.typed_blocks()[layer].attn.W_O[seat] *= target / norms[head].median()
+    return model, circuit
+
+
+def _decoy_heads(
+    count: int, n_layers: int, wiring: Wiring, strengths: Mapping[str, float], seed: int
+) -> list[Head]:
+    source = torch.Generator().manual_seed(seed + 1)
+    task_slot, other = strengths
+    heads = []
+    for index in range(count):
+        slot = task_slot if index < round(TASK_READERS * count) else other
+        width = wiring.slots[slot]
+        scores = strengths[slot] * torch.randn(width, width, generator=source)
+        written = torch.randn(width, JUNK, generator=source)
+        written = torch.linalg.qr(written).Q if width == JUNK else written / written.norm(dim=1, keepdim=True)
+        match, copy = Match(slot, slot, scores), Copy(slot, "sink", written)
+        heads.append(Head(index % n_layers, f"decoy on {slot}", (match,), (copy,), planted=False))
+    return heads
+
+
+def codes(count: int, seed: int) -> Float[Tensor, "count junk"]:
+    """A unit vector for each symbol or coordinate: the features that decoys read."""
+    drawn = torch.randn(count, JUNK, generator=torch.Generator().manual_seed(seed))
+    return drawn / drawn.norm(dim=1, keepdim=True)
+
+
+def head_norms(model: HookedTransformer, task: Task) -> dict[str, Float[Tensor, "position"]]:
+    """Norm of what each head writes, at every position of 64 prompts."""
+    with torch.no_grad():
+        batch = task.sample(0, "wired norms", 0, 64)
+        _, cache = model.run_with_cache(batch.inputs, names_filter=lambda name: name.endswith("hook_z"))
+        norms = {}
+        for layer, block in enumerate(model.typed_blocks()):
+            z = cache[f"blocks.{layer}.attn.hook_z"]
+            written = torch.einsum("bphk,hkd->hbpd", z, block.attn.W_O).norm(dim=-1).flatten(1)
+            norms |= {f"L{layer}H{head}": row for head, row in enumerate(written)}
+    return norms
