@@ -237,10 +237,14 @@ class Run(Checkpoints):
         """
         from interp.causal.over_training import CircuitSearch
 
-        caption = (
-            "Edges whose effect surely passes the threshold; the whole model is 1, other prompts' run is 0."
-        )
-        return self._result(_settled(CircuitSearch, **settings), caption, steps, progress)
+        search = _settled(CircuitSearch, **settings)
+        kept = {
+            "prune": "Edges left when all went without which the behaviour stays",
+            "threshold": "Edges whose effect surely passes the threshold",
+            "greedy": "Edges grown from the output until the behaviour is there",
+        }
+        caption = f"{kept[search.search]}; the whole model is 1, other prompts' run is 0."
+        return self._result(search, caption, steps, progress)
 
     def agreement(
         self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any

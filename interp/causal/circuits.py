@@ -130,8 +130,8 @@ def find_circuit(
     }  # fmt: skip
     runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
     full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
-    ends = (full, empty) if gate is measure else [gate(runs.outputs(c)) for c in (runs.known, ())]
-    if not has_behaviour(*ends, gate.name == "loss"):
+    whole, nothing = (gate(runs.outputs(c)) for c in (runs.known, ()))
+    if not has_behaviour(whole, nothing, gate.name == "loss"):
         return Circuit(
             (), (), {**settings, "note": "full and empty circuit are not told apart: no behaviour to explain"}
         )

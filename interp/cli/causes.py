@@ -86,6 +86,7 @@ def circuit(
     method: str = "exact",
     search: str = "prune",
     threshold: float = 0.02,
+    metric: str = "loss",
     read: Choice = None,
     prompts: int = 64,
     steps: Steps = "last",
@@ -105,6 +106,8 @@ def circuit(
         prune (edges are taken away while the behaviour stays), threshold (each edge needed by itself), or greedy.
     threshold
         Least effect of an edge, as a share of the whole behaviour.
+    metric
+        loss, score, logit_diff, or prediction_change (squared distance to the whole model's output: cannot cancel).
     read
         One read of the task; all unless given.
     prompts
@@ -121,6 +124,7 @@ def circuit(
             "method": method,
             "search": search,
             "threshold": threshold,
+            "metric": metric,
             "read": read,
             "prompts": prompts,
         }

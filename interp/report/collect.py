@@ -66,6 +66,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     curves = scores[scores["control"] == "none"]
     circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
     tables["circuit"] = circuit_table(run, progress) if circuit else None
+    tables["agreement"] = run.agreement(progress=progress).table if circuit and run.has_roles else None
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]

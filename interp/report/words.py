@@ -34,6 +34,7 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
         _algorithm(tables.get("algorithms")),
         _heads(tables.get("heads")),
         _circuit(tables.get("circuit")),
+        agreement_said(tables.get("agreement")),
     ]
     found = {
         "Which circuit does it": " ".join(part for part in circuit if part),
@@ -177,6 +178,21 @@ def _circuit(table: pd.DataFrame | None) -> str:
     kept = table[table["metric"] == "edge"]
     heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
     return f"Pruned to what its loss needs, {len(kept)} edges through {len(heads)} heads are left."
+
+
+def agreement_said(table: pd.DataFrame | None) -> str:
+    """Whether the pruned circuit has the heads that attention gives a role, and which heads say otherwise."""
+    if table is None:
+        return ""
+    last = table[table["step"] == table["step"].max()]
+    odd = last[last["value"] == 0]
+    named = [f"L{row.layer}H{row.head} ({row.found})" for row in odd.itertuples()]
+    apart = f", not on {', '.join(named)}" if 0 < len(named) <= MOST_HEADS else ""
+    by_chance = last["chance"].iloc[0] * len(last)
+    return (
+        f"Circuit and attention agree on {len(last) - len(odd)} of {len(last)} heads"
+        f" ({by_chance:.1f} by chance){apart}."
+    )
 
 
 def _order(emergence: pd.DataFrame) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from interp.causal.agreement import agreement
+from interp.causal.circuits import Circuit
 from interp.develop.mechanism import mechanism
+from interp.develop.roles import roles
 from interp.models import build_model
 from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
-from interp.report.words import hops_answered
+from interp.report.words import agreement_said, hops_answered
 from tasks.retrieval import MultiHopRetrieval
 
 
@@ -66,3 +69,18 @@ def test_an_untrained_net_is_said_to_answer_nothing() -> None:
     config = TransformerConfig(n_layers=1, n_heads=2, d_model=16, mask="full", positions="none", mlp="none")
     table = mechanism(build_model(config, task.interface, 0).eval(), task, prompts=64).assign(step=0)
     assert hops_answered(table) == "Hop 1 and hop 2 are answered not at all."
+
+
+def test_agreement_counts_heads_and_names_those_that_say_otherwise() -> None:
+    net = wired_retrieval(2, "chain", decoys=6, seed=2, dtype="float32")
+    held = roles(net.model, net.task, prompts=64)
+    planted = tuple((head, "output") for head in sorted(net.circuit.heads))
+    whole = agreement(Circuit(planted, (1.0,) * len(planted)), held).assign(step=4)
+    total = len(whole)
+    assert agreement_said(whole).startswith(f"Circuit and attention agree on {total} of {total} heads (")
+    assert agreement_said(whole).endswith("by chance).")
+    less = agreement(Circuit(planted[:1], (1.0,)), held).assign(step=8)
+    said = agreement_said(pd.concat([whole, less]))
+    assert f"agree on {total - 1} of {total} heads" in said
+    assert f"not on {planted[1][0]} (a role, but not in the circuit)" in said
+    assert agreement_said(None) == ""
