@@ -237,7 +237,7 @@ class LinearTransformer(LensSurface):
             raise UserError(
                 "averaging over w and the query needs kind 'linear', family 'gd' or 'gd++', linear attention"
             )
-        blocks = [(P[:-1, :-1], Q[:-1, :-1]) for P, Q in self.weights()]
+        blocks = [(layer.B if self.config.family == "gd++" else None, layer.A) for layer in self.layers]
         return linear_gram.averaged_loss(x, blocks, prior, covariance)
 
     def _check(self, inputs: Tensor) -> None:

@@ -82,9 +82,10 @@ def label_rows(
 
 
 def unlearned(
-    x: Float[Tensor, "batch n d"], blocks: Sequence[tuple[Tensor, Tensor]]
+    x: Float[Tensor, "batch n d"], blocks: Sequence[tuple[Tensor | None, Tensor]]
 ) -> list[Float[Tensor, "d d batch"]]:
-    """R_0 .. R_L with label residuals y - prediction = w' R_l x at every token, for nets of blocks (B, A).
+    """R_0 .. R_L with label residuals y - prediction = w' R_l x at every token, for nets of blocks (B, A);
+    B None: covariates stay.
 
     R_0 = I; M is the map from first covariates to present ones:
     R <- R + R S M' A M and M <- M + B (M S M') A M with S = X'X/n.
@@ -98,14 +99,14 @@ def unlearned(
         pull = times(M.transpose(0, 1), AM)
         R = R + times(times(R, S), pull)
         found.append(R)
-        if layer + 1 < len(blocks) and bool(B.any()):
+        if layer + 1 < len(blocks) and B is not None:
             M = M + torch.einsum("ij,jkb->ikb", B, times(times(M, S), pull))
     return found
 
 
 def averaged_loss(
     x: Float[Tensor, "batch n d"],
-    blocks: Sequence[tuple[Tensor, Tensor]],
+    blocks: Sequence[tuple[Tensor | None, Tensor]],
     prior: Float[Tensor, "d d"],
     covariance: Float[Tensor, "d d"],
 ) -> Float[Tensor, " batch"]:

@@ -17,15 +17,13 @@ import numpy as np
 
 from interp.develop.tails import Tail, asymmetry
 from interp.run import Run
-from interp.studies import linear_attention_deep as depths
 from interp.studies import linear_attention_paths as curves
 from interp.studies import linear_attention_runs as runs
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_attention_claims import CLAIMS
+from interp.studies.linear_attention_floors import deep, lemma
 from interp.studies.linear_attention_runs import Sizes
 from interp.studies.linear_nets import Bench, Say
-from probes.stats import share
-from tasks.regression import InContextRegression
 
 NAME = "linear-attention"
 SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
@@ -40,91 +38,6 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
         say(f"{NAME}: {part.__name__}")
         rows += part(bench, sizes)
     return Ledger(NAME, scale, chosen, tuple(rows))
-
-
-def lemma(bench: Bench, sizes: Sizes) -> list[Row]:
-    """Lemma 1, the largest error over the seeds."""
-    return [
-        bench.exact(
-            CLAIMS[f"lemma-{dtype}"], max(depths.lemma_error(dtype, seed) for seed in bench.seeds),
-            arm="random A, three layers", budget=f"256 prompts, {len(bench.seeds)} seeds",
-        )
-        for dtype in ("float32", "float64")
-    ]  # fmt: skip
-
-
-ROTATED = InContextRegression(
-    d=5, n=20, layout="merged", eigenvalues=(1.0, 1.0, 0.25, 0.0625, 1.0), x_scale=(3.3125 / 5) ** 0.5,
-    basis="fixed", prior="inverse-covariance",
-)  # fmt: skip
-
-
-def deep(bench: Bench, sizes: Sizes) -> list[Row]:
-    """Nets of two and three layers at their minimum under the averaged loss."""
-    plain = runs.SETTINGS["S1"].task
-    words: dict[str, Any] = {
-        "arm": "best of starts, L-BFGS on the averaged loss",
-        "budget": f"{sizes.spectra} prompts (GD++ a quarter); starts a seed {sizes.restarts}, GD++ "
-        f"{sizes.starts} random and {sizes.starts} scalar",
-    }
-
-    def fits(
-        task: InContextRegression, layers: int, flatten: bool, fixed_b: bool = False
-    ) -> list[depths.Deep]:
-        many = flatten and not fixed_b
-        starts = [range(100 * s, 100 * s + (sizes.starts if many else sizes.restarts)) for s in bench.seeds]
-        kinds: tuple[depths.Start, ...] = ("random", "scalar") if many else ("random",)
-        prompts = sizes.spectra // 4 if flatten else sizes.spectra
-        return [depths.deep_fit(task, layers, flatten, s, prompts, fixed_b, kinds) for s in starts]
-
-    found = {(n, f): fits(plain, n, f) for n in (2, 3) for f in (False, True)}
-    rotated = fits(ROTATED, 3, False)
-    ratio = {key: [net.loss / net.floor for net in nets] for key, nets in found.items()}
-    refitted = _refit(fits(plain, 3, True, fixed_b=True), found[3, False])
-    return [
-        *(
-            bench.row(CLAIMS[f"{'gd++' if f else 'gd'}-{n}"], ratio[n, f], scale="log", **words)
-            for n, f in found
-        ),
-        *_basins(bench, sizes, found[3, True]),
-        bench.row(CLAIMS["gold-steps"], [_worst_step(net) for net in found[3, False]], **words),
-        bench.row(CLAIMS["rotated-whitened"], [max(net.distances(white=True)) for net in rotated], **words),
-        bench.row(CLAIMS["rotated-raw"], [min(net.distances(white=False)) for net in rotated], **words),
-        bench.row(CLAIMS["ablation"], _cut(bench, sizes, found[3, True]), scale="log", **words),
-        bench.row(CLAIMS["refit"], refitted, scale="log", **words),
-    ]
-
-
-def _basins(bench: Bench, sizes: Sizes, nets: list[depths.Deep]) -> list[Row]:
-    """Which share of each kind of start ends within 5% of the floor."""
-    rows = []
-    for kind in ("random", "scalar"):
-        ends = [end for net in nets for end in net.starts[kind]]
-        shown = ", ".join(f"{end:.2f}" for end in sorted(ends))
-        rows.append(
-            bench.row(
-                CLAIMS[f"basins-{kind}"], share(sum(end < 1.05 for end in ends), len(ends)),
-                arm="three layers, L-BFGS", budget=f"{len(ends)} starts, {sizes.spectra // 4} prompts",
-                note=f"loss / floor of the starts: {shown}; n counts starts",
-            )
-        )  # fmt: skip
-    return rows
-
-
-def _worst_step(net: depths.Deep) -> float:
-    pairs = zip(sorted(net.steps), net.optimum.steps, strict=True)
-    return max(abs(a / b - 1) for a, b in pairs)
-
-
-def _cut(bench: Bench, sizes: Sizes, nets: list[depths.Deep]) -> list[float]:
-    plain = runs.SETTINGS["S1"].task
-    pairs = zip(nets, bench.seeds, strict=True)
-    return [depths.without_flattening(net, plain, sizes.spectra, s) for net, s in pairs]
-
-
-def _refit(without: list[depths.Deep], descent: list[depths.Deep]) -> list[float]:
-    """Loss of the nets refitted with B = 0 over the floor of descent on the same prompts."""
-    return [a.loss / b.floor for a, b in zip(without, descent, strict=True)]
 
 
 def _gap(

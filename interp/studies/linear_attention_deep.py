@@ -1,13 +1,13 @@
 """Deeper linear transformers brought to a minimum under the averaged loss, beside the floor of as many descent steps.
 
-In float64, by L-BFGS on fixed covariates; w and the query are integrated out. A floor is that of scalar steps, an
-upper bound on the minimum over matrices. Also here: the layer-by-layer identity of Lemma 1.
+In float64; w and the query are integrated out. By L-BFGS on fixed covariates (`deep_fit`), or by Adam on fresh ones
+(`descended`): where GD++ has several basins, L-BFGS takes the first that it meets, and so does Adam at small rates. A
+floor is that of scalar steps, an upper bound on the minimum over matrices. Also here: the layer-by-layer identity of
+Lemma 1.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import vmap
 
 from interp.develop.curvature import Objective
 from interp.models import linear_gram
@@ -31,8 +32,9 @@ Start = Literal["random", "scalar"]
 
 @dataclass(frozen=True)
 class Deep:
-    """A deep net brought to a minimum: its model, its loss and the scalar floor's on the same fresh
-    prompts; `starts`: where every start ended, over the floor of the prompts it was fitted on.
+    """The best of several starts: its model, its loss and the scalar floor's on the same fresh prompts.
+    `ends`: the loss of every start over that floor; `far`: of every start, the largest distance to the identity of a
+    matrix that the last layer's label slot depends on (A whitened; B of all layers but the last).
     """
 
     model: LinearTransformer
@@ -40,7 +42,13 @@ class Deep:
     floor: float
     optimum: linear_depth.DepthOptimum
     covariance: Float[Tensor, "d d"]
-    starts: dict[Start, list[float]]
+    ends: tuple[float, ...]
+    far: tuple[float, ...]
+
+    @property
+    def flattening(self) -> list[float]:
+        """tr B over d of all layers but the last, whose covariates nobody reads."""
+        return [float(torch.trace(layer.B.detach())) / len(layer.B) for layer in self.model.layers[:-1]]
 
     @property
     def steps(self) -> list[float]:
@@ -54,15 +62,15 @@ class Deep:
         return [distance_to_identity(whitened(A, self.covariance) if white else A) for A in found]
 
 
-def blocks(named: dict[str, Tensor], layers: int, flatten: bool) -> list[tuple[Tensor, Tensor]]:
-    """(B, A) of every layer out of named weights; B is 0 in family "gd"."""
-    A = [named[f"blocks.{k}.attn.A"] for k in range(layers)]
-    B = [named[f"blocks.{k}.attn.B"] if flatten else torch.zeros_like(A[k]) for k in range(layers)]
-    return list(zip(B, A, strict=True))
+def blocks(named: dict[str, Tensor], layers: int, flatten: bool) -> list[tuple[Tensor | None, Tensor]]:
+    """(B, A) of every layer out of named weights; B is None (0) without `flatten`."""
+    return [
+        (named[f"blocks.{k}.attn.B"] if flatten else None, named[f"blocks.{k}.attn.A"]) for k in range(layers)
+    ]
 
 
 def started(
-    task: InContextRegression, layers: int, flatten: bool, seed: int, start: Start, fixed_b: bool
+    task: InContextRegression, layers: int, flatten: bool, seed: int, start: Start, fixed_b: bool = False
 ) -> LinearTransformer:
     """A net in float64 to start from: matrices of standard deviation .05 (the authors'), around 0 ("random") or
     around multiples of the identity drawn for each layer, A by exp N(0, 1), B by U(0, 1) ("scalar").
@@ -91,33 +99,61 @@ def deep_fit(
     seeds: Sequence[int],
     prompts: int,
     fixed_b: bool = False,
-    kinds: Sequence[Start] = ("random",),
+    start: Start = "random",
 ) -> Deep:
-    """The best of several starts of matrices under the averaged loss on fixed covariates, in float64 by
-    L-BFGS; one start a seed and kind.
+    """Starts of matrices (one a seed) brought to a minimum by L-BFGS on the averaged loss of fixed covariates.
 
-    `fixed_b` holds B at 0 in a net that has one: what refitting the preconditioners alone can win back.
+    `fixed_b` holds B at 0 in a net that has one: what refitting the preconditioners alone can win back. The floor is
+    then that of descent.
     """
     law = nets.law_of(task)
     x = task.sample(seeds[0], "deep", 0, 2 * prompts).double().x[:, :-1]
-    fitted, fresh = x[:prompts], x[prompts:]
-    ends: dict[Start, list[float]] = {kind: [] for kind in kinds}
-    best: tuple[float, LinearTransformer] | None = None
-    for kind, seed in itertools.product(kinds, seeds):
-        model = started(task, layers, flatten, seed, kind, fixed_b)
+    models = [started(task, layers, flatten, seed, start, fixed_b) for seed in seeds]
+    for model in models:
         objective = Objective(model, task, task.sample(0, "unused", 0, 1).double())
 
-        def loss(w: Tensor, x: Tensor = fitted, objective: Objective = objective) -> Tensor:
+        def loss(w: Tensor, x: Tensor = x[:prompts], objective: Objective = objective) -> Tensor:
             pairs = blocks(objective.named(w), layers, flatten and not fixed_b)
             return linear_gram.averaged_loss(x, pairs, law.prior, law.covariance).mean().log()
 
         nets.minimised(model, loss, objective, evaluations=600)
-        end = float(loss(objective.weights))
-        ends[kind].append(math.exp(end))
-        if best is None or end < best[0]:
-            best = (end, model)
-    assert best is not None
-    return _beside_floor(task, best[1], layers, flatten, fitted, fresh, ends)
+    return _beside_floor(task, models, flatten and not fixed_b, x[:prompts], x[prompts:])
+
+
+def descended(
+    task: InContextRegression,
+    layers: int,
+    seeds: Sequence[int],
+    prompts: int,
+    *,
+    rate: float,
+    steps: int = 2000,
+    batch: int = 256,
+) -> Deep:
+    """GD++ nets from small random starts (one a seed, each with its own data) by Adam on the logarithm of the averaged
+    loss, `batch` fresh prompts a step, betas (.9, .9), the rate falling to 0 as a cosine.
+
+    The starts ride on one leading axis: Adam treats every number by itself, so each goes its own way.
+    """
+    law = nets.law_of(task)
+    models = [started(task, layers, True, seed, "random") for seed in seeds]
+    named = [dict(model.named_parameters()) for model in models]
+    stack = {name: torch.stack([part[name].detach() for part in named]).requires_grad_() for name in named[0]}
+    adam = torch.optim.Adam(stack.values(), rate, (0.9, 0.9))
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    each = vmap(
+        lambda own, x: linear_gram.averaged_loss(x, blocks(own, layers, True), law.prior, law.covariance)
+    )
+    for step in range(steps):
+        x = torch.stack([task.sample(seed, "descent", step, batch).x[:, :-1] for seed in seeds]).double()
+        adam.zero_grad()
+        each(stack, x).mean(1).log().sum().backward()
+        adam.step()
+        falling.step()
+    for k, model in enumerate(models):
+        model.load_state_dict({name: value.detach()[k] for name, value in stack.items()}, strict=False)
+    x = task.sample(seeds[0], "deep", 0, 2 * prompts).double().x[:, :-1]
+    return _beside_floor(task, models, True, x[:prompts], x[prompts:])
 
 
 @torch.no_grad()
@@ -128,27 +164,34 @@ def _loss_on(model: LinearTransformer, task: InContextRegression, x: Float[Tenso
 
 def _beside_floor(
     task: InContextRegression,
-    model: LinearTransformer,
-    layers: int,
+    models: Sequence[LinearTransformer],
     flatten: bool,
     fitted: Float[Tensor, "batch n d"],
     fresh: Float[Tensor, "batch n d"],
-    ends: dict[Start, list[float]],
 ) -> Deep:
-    """The net's loss and the scalar optimum's, both on fresh prompts, whitened where the law is not
+    """Losses of the nets and of the scalar optimum (found on `fitted`) on fresh prompts, whitened where the law is not
     isotropic.
     """
     S = nets.law_of(task).covariance
     values, U = torch.linalg.eigh(S)
     white = U @ torch.diag(values.rsqrt()) @ U.T
-    optimum = linear_depth.depth_optimum(fitted @ white, layers, flatten)
-    lam = linear_depth.spectra(fresh @ white)
+    optimum = linear_depth.depth_optimum(fitted @ white, models[0].config.n_layers, flatten)
     parts = torch.tensor(optimum.steps), torch.tensor(optimum.flattening)
-    floor = float(linear_depth.depth_loss(lam, *parts).mean())
-    starts: dict[Start, list[float]] = {
-        kind: [end / optimum.loss for end in found] for kind, found in ends.items()
-    }
-    return Deep(model, _loss_on(model, task, fresh), floor, optimum, S, starts)
+    floor = float(linear_depth.depth_loss(linear_depth.spectra(fresh @ white), *parts).mean())
+    losses = [_loss_on(model, task, fresh) for model in models]
+    best = min(range(len(models)), key=losses.__getitem__)
+    return Deep(
+        models[best], losses[best], floor, optimum, S, tuple(loss / floor for loss in losses),
+        tuple(_farthest(model, S, flatten) for model in models),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _farthest(model: LinearTransformer, covariance: Float[Tensor, "d d"], flatten: bool) -> float:
+    """Largest distance to the identity among whitened A and, in GD++, the B that matter."""
+    A = [whitened(r.preconditioner, covariance) for r in read_model(model)]
+    B = [layer.B for layer in model.layers[:-1]] if flatten else []
+    return max(distance_to_identity(matrix) for matrix in (*A, *B))
 
 
 @torch.no_grad()

@@ -148,13 +148,32 @@ def test_a_run_that_diverges_has_an_infinite_loss_and_is_not_chosen(tmp_path) ->
     assert linear_attention_runs.final_loss(run) == float("inf")
 
 
-def test_starts_of_deep_fits_are_kept_by_kind() -> None:
+def test_starts_of_deep_fits_are_all_kept() -> None:
     task = linear_attention_runs.SETTINGS["S1"].task
-    deep = linear_attention_deep.deep_fit(task, 2, True, [0], 300, kinds=("random", "scalar"))
-    assert {kind: len(ends) for kind, ends in deep.starts.items()} == {"random": 1, "scalar": 1}
-    assert deep.loss / deep.floor == pytest.approx(
-        min(*deep.starts["random"], *deep.starts["scalar"]), rel=0.5
+    deep = linear_attention_deep.deep_fit(task, 2, True, [0, 1], 300, start="scalar")
+    assert len(deep.ends) == len(deep.far) == 2
+    assert deep.loss / deep.floor == min(deep.ends)
+
+
+def test_descent_at_a_large_rate_finds_the_better_basin_and_says_when_it_does_not() -> None:
+    """Two layers of GD++ have two basins of multiples of the identity; a short training ends in neither."""
+    task = linear_attention_runs.SETTINGS["S1"].task
+    deep = linear_attention_deep.descended(task, 2, [0, 1], 4000, rate=0.1, steps=500, batch=96)
+    assert max(deep.ends) < 1.1
+    assert max(deep.far) < 0.1
+    assert deep.flattening == pytest.approx(deep.optimum.flattening, rel=0.1)
+    short = linear_attention_deep.descended(task, 2, [0], 4000, rate=0.1, steps=20, batch=96)
+    assert short.ends[0] > 2
+
+
+def test_members_of_a_descent_go_their_own_ways() -> None:
+    task = linear_attention_runs.SETTINGS["S1"].task
+    both, one = (
+        linear_attention_deep.descended(task, 2, seeds, 200, rate=0.1, steps=5, batch=8)
+        for seeds in ([0, 1], [0])
     )
+    assert both.ends[0] == pytest.approx(one.ends[0], rel=1e-9)
+    assert both.ends[0] != both.ends[1]
 
 
 def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
