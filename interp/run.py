@@ -24,6 +24,7 @@ from tasks import UserError
 from tasks.base import first_problem
 
 if TYPE_CHECKING:
+    from interp.develop.llc import LearningCoefficient
     from interp.pictures.attention import AttentionView
 
 A = TypeVar("A", bound=Analysis)
@@ -182,11 +183,13 @@ class Run(Checkpoints):
         prompts: int = 1000,
         probes: int = 32,
         hessian: bool = True,
+        llc: LearningCoefficient | None = None,
     ) -> Result:
         """How the loss bends at each checkpoint on one fixed batch, and along the line to the next checkpoint asked.
 
-        Without `hessian`, loss, gradient norm and directional smoothness alone. Raises UserError for fewer than 1
-        prompt or 2 probes.
+        Without `hessian`, loss, gradient norm and directional smoothness alone. With `llc`, its settings, the
+        local learning coefficient as well, seconds a checkpoint. Raises UserError for fewer than 1 prompt or 2
+        probes.
         """
         from interp.develop.landscape import kept_curvature
 
@@ -194,7 +197,12 @@ class Run(Checkpoints):
         asked = self.resolve(steps)
         table = kept_curvature(self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress)
         caption = "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1."
-        return Result("curvature", table, caption)
+        if llc is not None:
+            table = pd.concat([table, self.tables([llc], asked, progress)[llc.name]])
+            caption += (
+                " Chains of the learning coefficient that are bad are refused, with the reason in `note`."
+            )
+        return Result("curvature", table.reset_index(drop=True), caption)
 
     def patch(
         self,

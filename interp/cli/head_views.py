@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,19 +120,13 @@ def _composition(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     return [("largest excess of any pair, by checkpoint", by_step), (f"{at}: pairs of largest excess", pairs)]
 
 
-def edges(run: Run, advance: Progress | None) -> Result:
-    """Onsets of the edges of the final circuit. Raises UserError when there is no circuit."""
-    from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
-    from interp.develop.dating import date_edges
+def onsets(run: Run, of: str, steps: str, advance: Progress | None) -> Result:
+    """Onsets of one run's skills, or of what another instrument says."""
+    if of == "skills":
+        return run.emergence(steps, advance)
+    from interp.develop.instruments import CAPTIONS, instrument_onsets
 
-    kept = circuit_at(run.tables([CircuitSearch()], "last", advance)["circuit"], run.steps[-1]).edges
-    if not kept:
-        raise UserError(f"{run.path}: no circuit at the last checkpoint: there is no behaviour to explain")
-    effects = run.tables([EdgeEffects()], "all", advance)["edges"]
-    caption = (
-        "Edges of the final circuit: first checkpoint from which 5% of the behaviour rides on the edge alone."
-    )
-    return Result("edges", date_edges(effects, kept), caption)
+    return Result(of, instrument_onsets(run, of, steps, advance), CAPTIONS[of])  # type: ignore[arg-type]
 
 
 def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,24 +136,26 @@ def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
     step = step.where(table["state"] != "transient", "came and went")
     ends = zip(table["ci_low"], table["ci_high"], strict=True)
     between = [f"({low:.0f}, {high:.0f}]" if pd.notna(low) else "" for low, high in ends]
-    return table[["sender", "receiver"]].assign(step=step, between=between)
+    return table[["subject"]].rename(columns={"subject": "edge"}).assign(step=step, between=between)
 
 
-def seeds(runs: Sequence[Run], advance: Progress | None) -> dict[str, pd.DataFrame]:
+def seeds(runs: Sequence[Run], of: str, steps: str, advance: Progress | None) -> dict[str, pd.DataFrame]:
     """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
     checkpoints differ where both were watched.
     """
     from interp.develop import curriculum
 
     _refuse_other_schedules(runs)
-    found = curriculum.events({run.name: run.emergence(progress=advance).table for run in runs})
-    hops = [name for name in dict.fromkeys(found["event"]) if str(name).startswith("hop ")]
+    found = curriculum.events({run.name: onsets(run, of, steps, advance).table for run in runs})
+    hops = [name for name in dict.fromkeys(found["event"]) if re.fullmatch(r"hop \d+", str(name))]
     medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(short_relation))
     tables = {"events": found, "onset of each event, median over runs": medians.drop(columns=["method"])}
     if len(hops) > 1:
         hops = sorted(hops, key=lambda name: int(str(name).split()[1]))
         tables["order of the hops"] = curriculum.order(found, hops)
         tables["which precedes which"] = curriculum.precedence(found, hops)
+    if of == "landscape":
+        tables["which precedes which"] = curriculum.precedence(found)
     return tables
 
 

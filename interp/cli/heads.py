@@ -15,6 +15,7 @@ from interp.run import Run, load
 from tasks.errors import UserError
 
 View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
+Of = Literal["skills", "readouts", "landscape", "edges"]
 Out = Annotated[
     Path | None, Parameter(name=["--out", "-o"], help="Write the rows as a Parquet table as well.")
 ]
@@ -59,7 +60,12 @@ def heads(
 
 
 def emergence(
-    *runs: Path, edges: bool = False, released: Released = False, out: Out = None, json: Json = False
+    *runs: Path,
+    of: Of = "skills",
+    steps: Steps = "all",
+    released: Released = False,
+    out: Out = None,
+    json: Json = False,
 ) -> int:
     """When each read's score and each head's attention rose for good; of several runs, in which order.
 
@@ -69,29 +75,29 @@ def emergence(
     ----------
     runs
         Folders of runs that differ in their seeds.
-    edges
-        Date the edges of the final circuit instead (one run).
+    of
+        skills: accuracies and heads; readouts: what each site's stream holds; landscape: curvature and learning
+        coefficient (seconds a checkpoint); edges: those of the final circuit (one run).
     """
-    if not runs or (edges and len(runs) > 1):
-        raise UserError("emergence needs a run folder" + (": one alone with --edges" if edges else ""))
+    if not runs or (of == "edges" and len(runs) > 1):
+        raise UserError("emergence needs a run folder" + (": one alone for edges" if of == "edges" else ""))
     opened = [load(run, released=released) for run in runs]
     with show.progress("emergence") as advance:
         if len(opened) > 1:
-            return _over_seeds(opened, advance, out, json)
-        result = head_views.edges(opened[0], advance) if edges else opened[0].emergence(progress=advance)
+            return _over_seeds(opened, of, steps, advance, out, json)
+        result = head_views.onsets(opened[0], of, steps, advance)
     _keep(result, out)
     if json:
         return print_json(result)
-    show.table(
-        head_views.edge_onsets(result.table) if edges else wide.onsets(result.table), "onsets, in order"
-    )
+    table = head_views.edge_onsets(result.table) if of == "edges" else wide.onsets(result.table)
+    show.table(table, "onsets, in order")
     show.note(result.caption)
     return 0
 
 
-def _over_seeds(runs: list[Run], advance: Any, out: Path | None, json: bool) -> int:
+def _over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | None, json: bool) -> int:
     """Onsets of several runs: medians over seeds, order, and which precedes which."""
-    tables = head_views.seeds(runs, advance)
+    tables = head_views.seeds(runs, of, steps, advance)
     result = Result("emergence", tables.pop("events"), "Onsets by run; medians and shares are over runs.")
     _keep(result, out)
     if json:

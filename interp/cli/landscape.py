@@ -21,6 +21,7 @@ def curvature(
     prompts: int = 1000,
     probes: int = 32,
     sharp: Annotated[bool, Parameter(negative="--path-only")] = True,
+    llc: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
     """Loss, gradient, sharpness and robust condition number at each checkpoint, and smoothness to the next one.
@@ -37,14 +38,31 @@ def curvature(
         Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
     sharp
         With --path-only: nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+    llc
+        The local learning coefficient as well (840 gradients a checkpoint).
     """
+    from interp.develop.llc import LearningCoefficient
+
+    chains = LearningCoefficient() if llc else None
     with show.progress("curvature") as advance:
-        result = load(run).curvature(steps, advance, prompts=prompts, probes=probes, hessian=sharp)
+        result = load(run).curvature(
+            steps, advance, prompts=prompts, probes=probes, hessian=sharp, llc=chains
+        )
     if json:
         return print_json(result)
     show.table(by_step(result.table), "the loss landscape, by checkpoint")
+    for step, reason in refused(result.table):
+        show.note(f"step {step}: no learning coefficient, {reason}")
     show.note(result.caption)
     return 0
+
+
+def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
+    """Checkpoints whose chains were refused, and why."""
+    if "note" not in table:
+        return []
+    rows = table[table["note"].fillna("") != ""]
+    return [(int(step), str(why)) for step, why in zip(rows["step"], rows["note"], strict=True)]
 
 
 def by_step(table: pd.DataFrame) -> pd.DataFrame:

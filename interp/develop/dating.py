@@ -3,18 +3,22 @@
 Takes long tables with a `step`, dates every curve in them by `interp.develop.onset`, and says of each what
 the onset estimator says: when it emerged, that it came and went, or that it had not emerged by the last step.
 No replicates go in: the interval is the gap between two checkpoints, and without a threshold a rise is tested
-against the values in random order. Sign: a curve grows with what it measures; `falls` turns it round.
+against the values in random order, all curves of a table together (5% shared evenly between them). Sign: a
+curve grows with what it measures; `falls` turns it round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pandas as pd
 
+from interp.develop.curves import FALSE_ALARMS, rises_by_permutation
 from interp.develop.onset import onset
 from tasks import UserError
 
+FEWEST = 5  # values from which a rise can be told from noise
 EDGE_MATTERS = 0.05  # share of the behaviour that rides on an edge alone
 FIGURES = (
     "step",
@@ -32,10 +36,15 @@ FIGURES = (
 
 
 def date_curves(
-    table: pd.DataFrame, by: Sequence[str], *, threshold: float | None = None, falls: bool = False
+    table: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    threshold: float | None = None,
+    falls: bool = False,
+    among: int | None = None,
 ) -> pd.DataFrame:
     """One row a curve: the columns of `by`, and its onset. `threshold`: a level to pass; None: half of the
-    curve's own rise.
+    curve's own rise, which is tested as one of `among` curves (those of the table unless given).
 
     Checkpoints without a value are left out of a curve. Rows without a step (levels, controls) are ignored.
     Raises UserError for an unknown column, or a curve that cannot be dated (named).
@@ -46,16 +55,25 @@ def date_curves(
     sign, rows = -1 if falls else 1, []
     level = None if threshold is None else sign * threshold
     measured = table[table["step"].notna() & table["value"].notna()].sort_values("step", kind="stable")
-    for key, curve in measured.groupby(list(by), sort=False):
+    curves = measured.groupby(list(by), sort=False)
+    among = curves.ngroups if among is None else among
+    for key, curve in curves:
         steps, values = curve["step"].astype(int).tolist(), (sign * curve["value"]).tolist()
+        tested = level is None and len(values) >= FEWEST
+        rises = _rises(values, among) if tested else None
         try:
-            found = onset(steps, values, level)
+            found = onset(steps, values, level, rises=rises)
         except UserError as error:
             raise UserError(f"{', '.join(map(str, key))}: {error}") from None
         said = {name: getattr(found, name) for name in FIGURES}
         rows.append({**dict(zip(by, key, strict=True)), **said, "threshold": sign * found.threshold})
     whole = dict.fromkeys(("step", "before", "rose", "fell", "last"), "Int64")
     return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(whole)
+
+
+def _rises(values: list[float], among: int) -> bool:
+    """Whether one of `among` curves rises, at its share of the false alarms."""
+    return rises_by_permutation(np.array(values), FALSE_ALARMS / among, permutations=max(999, 60 * among))
 
 
 def date_edges(

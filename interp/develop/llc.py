@@ -1,37 +1,78 @@
 """Local learning coefficient by SGLD: how degenerate the loss is around a checkpoint, with checks on the
 chains.
 
-Estimator (Lau et al. 2023, arXiv 2308.12108): n beta (E[loss] - loss at w*), the mean taken over draws from
+Estimator (Lau et al. 2023, arXiv 2308.12108): n beta E[loss(w) - loss(w*)], the mean taken over draws from
 exp(-n beta L(w) - gamma |w - w*|^2 / 2), beta = 1 / log n. Units: effective parameters (d/2 at a
 non-degenerate minimum with d weights, lower where the loss is flatter). The localisation pulls it down where
-n beta times the curvature does not dwarf gamma. Gradients are those of one fixed batch. Chains that have not
-mixed (split R-hat over `WORST_RHAT`), drift, or fall well below the loss at w* are refused.
+n beta times the curvature does not dwarf gamma, so figures compare between checkpoints measured alike, and
+are no count of parameters. Every draw takes one of a few minibatches at random, and the loss there is
+compared with that of w* on the same one. Chains that have not mixed (split R-hat over `WORST_RHAT`), drift,
+or fall below the loss at w* (no minimum, as at the start of training) are refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from interp.causal.over_training import Direct
+from interp.develop.curvature import Objective
 from probes.stats import Interval, student
-from tasks import UserError
+from tasks import Task, UserError
 from tasks.base import generator
 
-if TYPE_CHECKING:
-    from interp.run import Run
-
 WORST_RHAT = 1.1
+NAME = "local learning coefficient"
 Loss = Callable[[Tensor], Tensor]
 
 
+class LearningCoefficient(Direct):
+    """The coefficient at every checkpoint, on the axis of every other curve of a run.
+
+    `prompts` are cut into minibatches of `minibatch`; `n`: sample size that beta and the unit refer to. `gamma`
+    (1 / variance of a weight about w*) and `step` were chosen on the preset `retrieval`, where chains mix in 2 /
+    (step gamma) = 20 draws; another model may want others, and says so by being refused. A refused checkpoint
+    keeps its row, without a value and with the reason in `note`: it is never filled in.
+    """
+
+    name: ClassVar[str] = "llc"
+
+    prompts: int = Field(default=512, ge=1)
+    minibatch: int = Field(default=32, ge=1)
+    n: int = Field(default=10_000, ge=3)
+    chains: int = Field(default=4, ge=2)
+    draws: int = Field(default=150, ge=20)
+    burn_in: int = Field(default=60, ge=0)
+    step: float = Field(default=1e-4, gt=0)
+    gamma: float = Field(default=1e3, ge=0)
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        count = max(1, self.prompts // self.minibatch)
+        batches = [task.sample(self.seed, "llc", k, self.minibatch) for k in range(count)]
+        if model.config.dtype == "float64":
+            batches = [batch.double() for batch in batches]
+        objectives = [Objective(model, task, batch) for batch in batches]
+        said: dict[str, Any] = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan}
+        said |= {"n": self.chains, "note": ""}
+        try:
+            said |= local_learning_coefficient(
+                [each.loss for each in objectives], objectives[0].weights, self.n, chains=self.chains,
+                draws=self.draws, burn_in=self.burn_in, step=self.step, gamma=self.gamma, seed=self.seed,
+            ).row()  # fmt: skip
+        except BadChains as error:
+            said["note"] = str(error)
+        return pd.DataFrame([{**said, "metric": NAME, "control": "none", "unit": "effective parameters"}])
+
+
 def local_learning_coefficient(
-    loss: Loss,
+    losses: Sequence[Loss],
     weights: Float[Tensor, " weight"],
     n: int,
     *,
@@ -42,87 +83,52 @@ def local_learning_coefficient(
     gamma: float = 1.0,
     seed: int = 0,
 ) -> Interval:
-    """The estimate with Student's t interval over chains. `n`: sample size that beta and the unit refer to.
+    """The estimate with Student's t interval over chains. `losses`: the mean loss on each minibatch; `n`: sample
+    size that beta and the unit refer to.
 
-    Raises UserError for settings that cannot be, and for chains that are bad: not finite, unmixed, or
+    Raises UserError for settings that cannot be, and `BadChains` for chains that are not finite, unmixed, or
     drifting.
     """
-    if n < 3 or chains < 2 or draws < 20 or burn_in < 0 or step <= 0 or gamma < 0:
-        raise UserError("sampling needs n >= 3, 2 chains, 20 draws, burn_in >= 0, step > 0 and gamma >= 0")
-    centre = float(loss(weights).detach())
+    if not losses or n < 3 or chains < 2 or draws < 20 or burn_in < 0 or step <= 0 or gamma < 0:
+        raise UserError(
+            "sampling needs a loss, n >= 3, 2 chains, 20 draws, burn_in >= 0, step > 0 and gamma >= 0"
+        )
+    beta_n = n / math.log(n)
+    with torch.no_grad():
+        centre = torch.stack([loss(weights) for loss in losses])
     traces = torch.stack([
-        sample(loss, weights, n, draws=draws, burn_in=burn_in, step=step, gamma=gamma, seed=seed, chain=chain)
+        sample(losses, weights, centre, beta_n, draws=draws, burn_in=burn_in, step=step, gamma=gamma,
+               noise=generator(seed, "llc", chain))
         for chain in range(chains)
     ])  # fmt: skip
-    check_traces(traces, centre)
-    scale = n / math.log(n)
-    return student((scale * (traces.mean(1) - centre)).tolist())
-
-
-def llc_table(
-    run: Run,
-    steps: Sequence[int] | str = "all",
-    *,
-    prompts: int = 128,
-    n: int = 1000,
-    chains: int = 4,
-    draws: int = 200,
-    burn_in: int = 100,
-    step: float = 5e-5,
-    gamma: float = 1e4,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The coefficient at each checkpoint, on the axis of every other curve of the run.
-
-    A checkpoint whose chains are refused keeps its row, without a value and with the reason in `note`: it is
-    never filled in. In the middle of training most weights are no minimum, so that the figure depends on
-    `gamma` and is to be compared between checkpoints of one call only. The batch is that of the curvature.
-    Raises UserError for settings that cannot be, or an unknown step.
-    """
-    from interp.develop.landscape import run_objective
-
-    objective = run_objective(run, prompts)
-    rows = []
-    for at in run.resolve(steps):
-        weights = objective.flat(run.folder.weights(at))
-        said: dict[str, object] = {"step": at, "value": math.nan, "n": chains, "note": ""}
-        try:
-            found = local_learning_coefficient(
-                objective.loss, weights, n, chains=chains, draws=draws, burn_in=burn_in, step=step, gamma=gamma,
-                seed=seed,
-            )  # fmt: skip
-            said |= found.row()
-        except BadChains as error:
-            said["note"] = str(error)
-        rows.append(
-            {"run": run.name, "seed": run.config.seed, **said, "metric": "local learning coefficient"}
-        )
-    return pd.DataFrame(rows).assign(control="none", unit="effective parameters")
+    check_traces(traces)
+    return student((beta_n * traces.mean(1)).tolist())
 
 
 def sample(
-    loss: Loss,
+    losses: Sequence[Loss],
     weights: Float[Tensor, " weight"],
-    n: int,
+    centre: Float[Tensor, " batch"],
+    beta_n: float,
     *,
     draws: int,
     burn_in: int,
     step: float,
     gamma: float,
-    seed: int,
-    chain: int,
+    noise: torch.Generator,
 ) -> Float[Tensor, " draw"]:
-    """Losses along one chain of Langevin dynamics started at the weights, the burn-in left out."""
-    gen = generator(seed, "llc", chain)
-    beta_n = n / math.log(n)
+    """Loss above that of the start (`centre`, on each minibatch) along one chain of Langevin dynamics, the
+    burn-in left out.
+    """
     w, found = weights.detach().clone(), []
     for _ in range(burn_in + draws):
+        k = int(torch.randint(len(losses), (1,), generator=noise))
         w.requires_grad_(True)
-        value = loss(w)
+        value = losses[k](w)
         (slope,) = torch.autograd.grad(value, w)
-        found.append(value.detach())
-        noise = torch.randn(w.shape, generator=gen, dtype=w.dtype) * math.sqrt(step)
-        w = w.detach() - step / 2 * (beta_n * slope + gamma * (w.detach() - weights)) + noise
+        found.append((value - centre[k]).detach())
+        kick = torch.randn(w.shape, generator=noise, dtype=w.dtype) * math.sqrt(step)
+        w = w.detach() - step / 2 * (beta_n * slope + gamma * (w.detach() - weights)) + kick
     return torch.stack(found[burn_in:]).double()
 
 
@@ -143,8 +149,11 @@ class BadChains(UserError):
     """Chains from which no coefficient may be read."""
 
 
-def check_traces(traces: Float[Tensor, "chain draw"], centre: float) -> None:
-    """Raises BadChains for chains from which no coefficient may be read, saying why and what to change."""
+def check_traces(traces: Float[Tensor, "chain draw"]) -> None:
+    """Raises BadChains for chains from which no coefficient may be read, saying why and what to change.
+
+    `traces`: loss above that of the start.
+    """
     if not bool(torch.isfinite(traces).all()):
         raise BadChains("the chains diverged: take a smaller step")
     rhat = split_rhat(traces)
@@ -152,8 +161,7 @@ def check_traces(traces: Float[Tensor, "chain draw"], centre: float) -> None:
         raise BadChains(
             f"the chains have not mixed (R-hat {rhat:.2f} > {WORST_RHAT}): more draws, burn-in, or step"
         )
-    spread = traces.std()
-    if float(traces.mean()) < centre - 0.1 * float(spread):
+    if float(traces.mean()) < -0.1 * float(traces.std()):
         raise BadChains(
             "the chains found lower loss than the checkpoint: it is no local minimum; train on, or raise gamma"
         )

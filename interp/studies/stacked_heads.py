@@ -36,7 +36,8 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
 def measure(bench: Bench) -> Ledger:
     """The ledger of a bench; its pictures are written beside the runs."""
     ic = bench.arm("ic")
-    rows = [*_order(bench, ic), *circuits.rows(bench, ic), *depth.rows(bench, ic)]
+    cells = depth.measured_cells(bench)
+    rows = [*_order(bench, ic), *circuits.rows(bench, ic), *depth.rows(bench, ic, cells)]
     other = {name: bench.arm(name) for name in ("gaussian-ic", "no-hop-1", "mix", "final", "gaussian-final")}
     rows += _curricula(bench, ic, other)
     rows += clamps.rows(bench, ic)

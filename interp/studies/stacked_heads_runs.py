@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +44,41 @@ WORDS = {
     "gaussian-final": "gaussian, last hop only",
 }
 
+SMALL = {
+    "task.chains": 3, "task.vocab": 24, "model.d_model": 32, "train.batch": 64, "train.lr": 4e-3,
+    "train.schedule.every": 100,
+}  # fmt: skip  # a net of the grid: a tenth of the time of the preset's
+
 
 @dataclass(frozen=True)
 class Budget:
     """Seeds and steps of a scale. `order_seeds`: those of the arm on which the order is counted; the others
-    have `seeds`. `steps`: of every arm, and of the cells of `depth` (layers, hops). `shape`: changes to every
-    run (the tests' toy size).
+    have `seeds`. `steps`: of every arm, of `cells` (layers, hops; "depth") and of the `grid` (every
+    combination of these layers and hops, one small net each, see `SMALL`). `shape`: changes to every run (the
+    tests' toy size).
     """
 
     order_seeds: int
     seeds: int
     steps: Mapping[str, int]
     cells: tuple[tuple[int, int], ...]
+    grid: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     workers: int = 2
     shape: tuple[tuple[str, Any], ...] = ()
 
 
+LAYERS, HOPS = (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)
+WIDE = tuple(product(LAYERS, HOPS))
 QUICK = Budget(
     8, 3,
     {"ic": 1500, "gaussian-ic": 1200, "mix": 1500, "no-hop-1": 1500, "final": 2500, "gaussian-final": 3000,
-     "depth": 2000, "clamped": 1000},
-    ((1, 2), (2, 6)),
+     "depth": 2000, "grid": 800, "clamped": 1000},
+    ((1, 2), (2, 6)), (LAYERS, HOPS),
 )  # fmt: skip
-WIDE = tuple((layers, hops) for layers in (1, 2, 3, 4) for hops in range(1, 7))
 CPU = Budget(
     16, 8,
     {"ic": 2000, "gaussian-ic": 5000, "mix": 6000, "no-hop-1": 6000, "final": 20_000, "gaussian-final": 20_000,
-     "depth": 6000, "clamped": 2000},
+     "depth": 6000, "grid": 6000, "clamped": 2000},
     WIDE,
 )  # fmt: skip
 BUDGETS = {"quick": QUICK, "cpu": CPU, "paper": replace(CPU, order_seeds=64, seeds=64)}
@@ -95,12 +104,32 @@ class Bench:
         settings = {"train.steps": self.budget.steps["depth"], "model.n_layers": layers, "task.hops": hops}
         return self.runs(f"depth-L{layers}-D{hops}", self.budget.seeds, settings)
 
-    def runs(self, arm: str, seeds: int, settings: Mapping[str, Any]) -> list[Run]:
-        """The runs of an arm, trained if they are not there yet. Raises UserError when one of them fails."""
+    def grid(self) -> list[Run]:
+        """One small net for every combination of layers and hops; none where the budget has no grid."""
+        if self.budget.grid is None:
+            return []
+        layers, hops = self.budget.grid
+        every = {"model.n_layers": layers, "task.hops": hops}
+        return self.runs("grid", 1, {"train.steps": self.budget.steps["grid"], **SMALL}, every)
+
+    def runs(
+        self,
+        arm: str,
+        seeds: int,
+        settings: Mapping[str, Any],
+        every: Mapping[str, Sequence[Any]] | None = None,
+    ) -> list[Run]:
+        """The runs of an arm, trained if they are not there yet; one for every combination of `every` and seed.
+
+        Raises UserError when one of them fails.
+        """
         self.say(f"{NAME}: {arm}, {seeds} seeds, {settings['train.steps']} steps")
         merged = {"train.save_every": 500, **settings, **dict(self.budget.shape)}
         chosen = tuple(range(self.shift, self.shift + seeds))
-        plan = SweepPlan(config="retrieval", set=merged, seeds=chosen, analyses=("scores", "heads"))
+        axes = {key: tuple(values) for key, values in (every or {}).items()}
+        plan = SweepPlan(
+            config="retrieval", set=merged, grid=axes, seeds=chosen, analyses=("scores", "heads")
+        )
         if self.budget.workers == 1:
             return [_in_process(self.out / arm / cell.name, cell.config) for cell in cells(plan)]
         found = run_sweep(plan, self.out / arm, workers=self.budget.workers)

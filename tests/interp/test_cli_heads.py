@@ -70,8 +70,9 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
     wrong = {
         "different checkpoints": ["emergence", folders[0], other],
         "two runs are called": ["emergence", folders[0], folders[0]],
-        "one alone with --edges": ["emergence", *folders, "--edges"],
-        "no circuit at the last checkpoint": ["emergence", folders[0], "--edges"],
+        "one alone for edges": ["emergence", *folders, "--of", "edges"],
+        "no circuit at checkpoint 8": ["emergence", folders[0], "--of", "edges"],
+        "cannot tell a rise from noise": ["emergence", folders[0], "--of", "landscape"],
         "relations only": ["heads", folders[0], "--view", "roles", "--layers"],
         "single tokens": ["heads", folders[0], "--view", "patterns"],
     }
@@ -84,7 +85,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
 
 def test_edges_are_shown_with_the_checkpoints_between_which_they_came() -> None:
     table = pd.DataFrame(
-        {"sender": ["a", "b", "c"], "receiver": "output", "step": [20, None, None], "rose": [20, None, 5],
+        {"subject": ["a", "b", "c"], "step": [20, None, None], "rose": [20, None, 5],
          "state": ["emerged", "not emerged", "transient"], "last": 40, "ci_low": [10.0, None, 0.0],
          "ci_high": [20.0, None, 5.0]}
     ).astype({"step": "Int64", "rose": "Int64"})  # fmt: skip

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from interp.develop.dating import date_curves, date_edges
+from probes.stats import share
 from tasks import UserError
 
 STEPS = list(range(0, 200, 10))
@@ -66,3 +67,12 @@ def test_edges_are_dated_and_the_late_are_kept() -> None:
     assert found["state"].tolist() == ["emerged", "not emerged"]
     with pytest.raises(UserError, match="edge L9H9 -> output was not measured"):
         date_edges(_effects(), [("L9H9", "output")])
+
+
+def test_flat_curves_of_one_table_raise_a_false_alarm_in_at_most_5_percent_of_tables() -> None:
+    rng = np.random.default_rng(1)
+    alarms, tables = 0, 150
+    for _ in range(tables):
+        curves = [_curve(f"c{i}", rng.standard_normal(len(STEPS)).tolist()) for i in range(8)]
+        alarms += bool(date_curves(pd.concat(curves), ["metric"])["step"].notna().any())
+    assert share(alarms, tables).low <= 0.05, f"{alarms} alarms in {tables} tables of 8 curves"

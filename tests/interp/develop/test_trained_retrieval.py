@@ -13,6 +13,7 @@ import pytest
 from interp.develop import curriculum
 from interp.develop.chain import ChainMatrix
 from interp.develop.graft import graft_table
+from interp.develop.instruments import instrument_onsets
 from interp.develop.mechanism import Mechanism, named_circuit
 from interp.develop.reach import reach
 from interp.run import Run
@@ -78,6 +79,18 @@ def test_late_heads_help_a_checkpoint_that_lacks_them_and_no_other(runs) -> None
     assert abs(gain[600, "every head", "hop 3"]) < 0.1
     twin = table[(table["control"] == "untrained") & (table["step"] == 600)]
     assert twin.set_index(["team", "position"])["value"]["every head", "hop 1"] < -0.5
+
+
+def test_edges_and_readouts_are_dated_and_no_edge_before_there_is_a_behaviour(runs) -> None:
+    run = runs[0]
+    steps = ",".join(map(str, run.steps[::3]))
+    edges = instrument_onsets(run, "edges", steps)
+    came = edges["step"].dropna()
+    assert len(came) > 0
+    assert (came > run.steps[0]).all()
+    held = instrument_onsets(run, "readouts", steps).set_index("subject")["step"]
+    last = next(name for name in held.index if name.startswith("hop 1 at") and name.endswith("2"))
+    assert held[last] <= held[last.replace("hop 1", "hop 3")]
 
 
 def test_one_layer_answers_one_hop_and_guesses_the_second(tmp_path) -> None:

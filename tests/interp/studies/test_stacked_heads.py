@@ -13,6 +13,7 @@ from interp.develop.reach import depth_of
 from interp.studies import stacked_heads as study
 from interp.studies.ledger import Ledger
 from interp.studies.stacked_heads_claims import CLAIMS
+from interp.studies.stacked_heads_depth import measured_cells, reachable
 from interp.studies.stacked_heads_runs import BUDGETS, QUICK, Bench
 
 # another cluster on the machine may hold dask's usual dashboard port
@@ -28,6 +29,7 @@ TOY = replace(
     seeds=1,
     steps=dict.fromkeys(QUICK.steps, 10),
     cells=((1, 2),),
+    grid=((1,), (1, 3)),
     workers=1,
     shape=SHAPE,
 )
@@ -74,6 +76,16 @@ def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
 def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
     dark = [row for row in ledger[0].claims if row.verdict == "not testable at this scale"]
     assert len(dark) <= len(ledger[0].claims) / 3
+
+
+def test_cells_say_what_is_solved_and_where_the_bound_is(ledger) -> None:
+    cells = measured_cells(Bench("quick", ledger[1], lambda line: None, TOY))
+    found = {(c.arm, c.layers, c.hops): (c.solved, c.beyond) for c in cells.itertuples()}
+    assert found == {("depth", 1, 2): (0, False), ("grid", 1, 1): (0, False), ("grid", 1, 3): (0, False)}
+    rows = {row.id: row for row in ledger[0].claims}
+    assert rows["depth-necessity"].n == 2, "a net of one hop has none beyond the bound"
+    assert rows["information-reach"].n == 2 + 3
+    assert [reachable(layers) for layers in (1, 2, 3)] == [1, 4, 13]
 
 
 def test_layers_before_a_site() -> None:
