@@ -13,6 +13,7 @@ from pathlib import Path
 
 from interp.config import configure
 from interp.report.collect import write_report
+from interp.report.ledgers import kept_ledgers
 from interp.run import load
 from interp.train.progress import reached
 
@@ -29,7 +30,9 @@ def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
     say(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
     _train_all(paths, say, overrides)
     say(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
-    page = write_report([load(path) for path in paths], out / "report.html", Teller(say).tell)
+    runs = [load(path) for path in paths]
+    ledgers = kept_ledgers(run.task.kind for run in runs)
+    page = write_report(runs, out / "report.html", Teller(say).tell, ledgers)
     say(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
     return page
 

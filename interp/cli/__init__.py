@@ -10,18 +10,21 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
 from interp import __version__
-
-WIDTH = 100
+from interp.cli.plain_help import UNFOLDED, PlainHelp
 
 app = App(
     name="interp",
     version=__version__,
     help="Which algorithm does a small transformer run, which heads carry it, and in what order did they appear?",
     help_epilogue="interp COMMAND --help explains a command and gives an example. A first run: interp train retrieval",
+    # a flag that is off unless given needs neither a word for off nor a default
+    default_parameter=Parameter(
+        negative=(), show_default=lambda value: None if value is False or value == () else value
+    ),
     suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 app.register_install_completion_command(help="Let the shell complete commands and options.")
@@ -153,8 +156,8 @@ def run(arguments: list[str]) -> int:
 
 def _suit(terminal: bool) -> None:
     """Help in boxes for a terminal, as plain text of 100 columns for a pipe."""
-    app.help_formatter = "default" if terminal else "plain"
-    app.console = None if terminal else Console(width=WIDTH)
+    app.help_formatter = "default" if terminal else PlainHelp()
+    app.console = None if terminal else Console(width=UNFOLDED)
 
 
 def _code_of(error: Exception) -> int | None:

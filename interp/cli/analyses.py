@@ -12,12 +12,10 @@ from interp.cli import matches, show, wide
 from interp.results import Result
 from interp.run import load
 
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="Print the rows as one JSON document instead.")
-]
+Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
 Released = Annotated[
     bool,
-    Parameter(negative="", help="Let go of the clamps that the run was trained with; they hold otherwise."),
+    Parameter(help="Let go of the clamps that the run was trained with; they hold otherwise."),
 ]
 Steps = Annotated[str, Parameter(help="'all', 'last', or steps with commas between.")]
 

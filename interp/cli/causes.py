@@ -25,7 +25,7 @@ def patch(
     replacement: str = "pair",
     metric: str = "loss",
     read: Choice = None,
-    by: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    by: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     prompts: int = 64,
     steps: Steps = "last",
     released: Released = False,

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from interp.cli import show
 from interp.report.collect import write_report
-from interp.report.ledgers import find_ledgers, read_ledger
+from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
 from interp.run import load
 from tasks.errors import UserError
 
@@ -19,7 +19,7 @@ STUDIES = Path("runs/studies")
 def report(
     *runs: Path,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    ledger: Annotated[list[Path] | None, Parameter(negative="", consume_multiple=True)] = None,
+    ledger: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
 ) -> int:
     """Write one HTML file with everything known about one or more runs; it needs no network.
 
@@ -30,12 +30,14 @@ def report(
     out
         File to write; RUN/report.html of the first run unless given.
     ledger
-        Ledgers of studies to print beneath; those in runs/studies unless given.
+        Ledgers of studies to print beneath; those in runs/studies unless given, and where none is there those that
+        come with the project, of the tasks of these runs.
     """
     if not runs:
         raise UserError("a report needs at least one run: name a run folder")
     opened = [load(run) for run in runs]
-    ledgers = find_ledgers(STUDIES) if ledger is None else [read_ledger(path) for path in ledger]
+    own = find_ledgers(STUDIES) if ledger is None else [read_ledger(path) for path in ledger]
+    ledgers = own if own or ledger is not None else kept_ledgers(run.task.kind for run in opened)
     with show.progress("report") as advance:
         path = write_report(opened, out or runs[0] / "report.html", advance, ledgers)
     show.note(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")

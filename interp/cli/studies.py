@@ -15,9 +15,7 @@ from tasks.errors import UserError
 
 LANGUAGE = "retrieval-prompts"
 
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
-]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 
 
 def study(

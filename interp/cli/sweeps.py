@@ -13,10 +13,8 @@ from interp.sweep.engine import Progress, run_sweep
 from interp.sweep.plan import parse_seeds, read_plan
 from interp.sweep.results import Sweep
 
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
-]
-Lists = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
+Lists = Annotated[list[str] | None, Parameter(consume_multiple=True)]
 
 
 def sweep(
@@ -26,7 +24,7 @@ def sweep(
     seeds: str | None = None,
     grid: Lists = None,
     zip: Lists = None,
-    settings: Annotated[list[str] | None, Parameter(name="--set", negative="", consume_multiple=True)] = None,
+    settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
     analyses: Lists = None,
     out: Path | None = None,
     workers: int = 2,

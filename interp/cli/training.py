@@ -17,11 +17,9 @@ from interp.train.runs import RunFolder
 from interp.train.verify import verify as verify_run
 from tasks.errors import UserError
 
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
-]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 ENORMOUS = 1e6
-Settings = Annotated[list[str] | None, Parameter(name="--set", negative="", consume_multiple=True)]
+Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
 
 def train(

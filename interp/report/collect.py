@@ -31,6 +31,7 @@ from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
 from interp.studies.ledger import Ledger
+from interp.studies.summary import Measured
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
@@ -44,7 +45,10 @@ LABELS = {
 
 
 def write_report(
-    runs: Sequence[Run], out: Path, progress: Progress | None = None, ledgers: Sequence[Ledger] = ()
+    runs: Sequence[Run],
+    out: Path,
+    progress: Progress | None = None,
+    ledgers: Sequence[Ledger | Measured] = (),
 ) -> Path:
     """Write the page of one or several runs, with the ledgers of studies beneath.
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from interp.studies.ledger import Ledger, Row
+from interp.studies.summary import Measured, measured
 from tasks.errors import UserError
 
 SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not testable at this scale": "–"}
+
+RELATED = {
+    "retrieval": ("stacked-heads",),
+    "regression": ("newton", "one-step-gd", "linear-attention"),
+    "single-index": ("single-index",),
+    "prompts": ("retrieval-prompts",),
+}
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -31,8 +40,20 @@ def find_ledgers(folder: Path) -> list[Ledger]:
     return [read_ledger(path) for path in sorted(folder.glob("*/ledger-*.json"))]
 
 
-def shown(ledger: Ledger) -> dict[str, Any]:
-    """A ledger as the template prints it."""
+def kept_ledgers(kinds: Iterable[str]) -> list[Measured]:
+    """The kept measurements of the studies on these kinds of task, made on other runs than the page's."""
+    studies = [study for kind in dict.fromkeys(kinds) for study in RELATED.get(kind, ())]
+    return [found for study in studies if (found := measured(study))]
+
+
+def shown(one: Ledger | Measured) -> dict[str, Any]:
+    """A ledger as the template prints it, with the day and version where it comes with them."""
+    ledger = one.ledger if isinstance(one, Measured) else one
+    origin = (
+        f"measured {one.date} with version {one.version}, not on these runs"
+        if isinstance(one, Measured)
+        else ""
+    )
     count = Counter(row.verdict for row in ledger.claims)
     tally = [f"{SIGNS[verdict]} {count[verdict]} {verdict}" for verdict in SIGNS if count[verdict]]
     seeds = ", ".join(str(seed) for seed in ledger.seeds)
@@ -40,6 +61,7 @@ def shown(ledger: Ledger) -> dict[str, Any]:
         "title": ledger.study,
         "scale": ledger.scale,
         "seeds": seeds,
+        "origin": origin,
         "tally": ", ".join(tally),
         "rows": [{"row": row, "sign": SIGNS[row.verdict], "ours": _ours(row)} for row in ledger.claims],
     }

@@ -23,6 +23,7 @@ from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
 from interp.studies.ledger import Ledger
+from interp.studies.summary import Measured
 from interp.train.files import cannot_write, write_atomically
 from tasks.errors import UserError
 
@@ -51,7 +52,7 @@ COLUMNS = (
 )
 
 
-def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger] = ()) -> str:
+def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()) -> str:
     """The page of one or several runs, with the ledgers of studies beneath.
 
     Raises UserError when there is no run, or when a run's data cannot be drawn as it is.

@@ -54,6 +54,11 @@ def test_help_is_a_table_of_contents_one_line_a_command(capsys) -> None:
 )
 def test_every_command_has_an_example_that_can_be_read(command, capsys) -> None:
     text = said([*command, "--help"], capsys)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert not any(line.endswith(" ") for line in lines), "folded twice"
+    assert all(line.startswith("  ") for line in lines if line.startswith(" ")), "further lines hang"
+    assert "default: False" not in text
     if command == ["import"]:
         assert "interp import garg --help" in text
         return

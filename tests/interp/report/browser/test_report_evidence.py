@@ -125,6 +125,19 @@ def test_a_ledger_says_its_verdicts_in_words_and_hostile_ones_stay_text(opened, 
     page.quiet()
 
 
+def test_measurements_that_come_with_the_project_say_where_they_come_from(opened, retrieval):
+    from interp.report.ledgers import kept_ledgers
+
+    (kept,) = kept_ledgers(["retrieval", "retrieval", "a task of one's own"])
+    page = opened(retrieval(count=4, tokens=8), ledgers=[kept, ledger()])
+    said = page.page.locator("#ledgers").inner_text()
+    assert f"stacked-heads, scale {kept.ledger.scale}" in said
+    assert said.count(f"Measured {kept.date} with version {kept.version}, not on these runs") == 1
+    rows = page.page.locator("#ledgers tbody tr").count()
+    assert rows == len(kept.ledger.claims) + len(ledger().claims)
+    page.quiet()
+
+
 def test_printing_draws_what_was_never_scrolled_to(opened, retrieval, tmp_path):
     page = opened(retrieval(count=6, tokens=8), ledgers=[ledger()], color_scheme="dark")
     page.page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
