@@ -40,7 +40,8 @@ def facts(run: Run) -> tuple[Fact, ...]:
 
 def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     """Settings that fit a line: no tables within the table (a lexicon, a language model's own configuration)."""
-    return [(k, v) for k, v in settings.items() if v is not None and not (isinstance(v, dict) and len(v) > 3)]
+    told = [(k, v) for k, v in settings.items() if v is not None and v != []]
+    return [(k, v) for k, v in told if not (isinstance(v, dict) and len(v) > 3)]
 
 
 def _training(run: Run) -> list[Fact]:

@@ -38,6 +38,8 @@ function attentionViews(run) {
     ignoreRestingPointer(place);
     press(state, place, `L${layer}H${head}`, ++state.pressing);
   };
+  run.printHeads = () => printHeads(run, state, place);
+  requestIdleCallback(() => unpacked(run, state));  // printing cannot wait for it
   addView(place, () => {}, (el) => whenIdle(state, () => showAttention(run, state, el)));
 }
 
@@ -77,11 +79,7 @@ function tellAttention(run, state) {
 async function showAttention(run, state, place) {
   const index = state.prompt;
   const a = run.attention[index];
-  if (!state.bytes.has(index)) {
-    const packed = byId(`bytes-${run.index}-${index}`).textContent;
-    state.bytes.set(index, inflate(packed).then((bytes) => summed(bytes, a.shape)));
-  }
-  const bytes = await state.bytes.get(index);
+  const bytes = await unpacked(run, state);
   if (index !== state.prompt) return;
   const at = nearest(a.steps, page.step);
   const layer = Math.min(state.layer, a.shape[1] - 1);
@@ -94,6 +92,47 @@ async function showAttention(run, state, place) {
   place.dataset.step = a.steps[at];
   place.dataset.layer = layer;
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+}
+
+/** The bytes of the chosen prompt, inflated at the first call. */
+function unpacked(run, state) {
+  const index = state.prompt;
+  if (!state.bytes.has(index)) {
+    const packed = byId(`bytes-${run.index}-${index}`).textContent;
+    const bytes = inflate(packed).then((raw) => summed(raw, run.attention[index].shape));
+    bytes.then((ready) => { state.ready = { index, bytes: ready }; article(run).dataset.unpacked = "true"; });
+    state.bytes.set(index, bytes);
+  }
+  return state.bytes.get(index);
+}
+
+/** Paper does not wait for CircuitsVis, and a plate drawn for the screen is too wide for it: plain maps, drawn at once. */
+function printHeads(run, state, place) {
+  const paper = place.querySelector('[data-part="paper"]');
+  paper.replaceChildren();
+  if (state.ready?.index !== state.prompt) return;
+  const a = run.attention[state.prompt];
+  const layer = Math.min(state.layer, a.shape[1] - 1);
+  const attention = unpack(a, state.ready.bytes, nearest(a.steps, page.step), layer);
+  const top = a.signed ? 127 * a.scale : 1;
+  attention.forEach((pattern, h) => {
+    const box = make("div", `L${layer}H${h}`);
+    box.append(mapOf(pattern, top));
+    paper.append(box);
+  });
+  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+}
+
+/** One pixel a weight: white at 0, blue above, red below. */
+function mapOf(pattern, top) {
+  const canvas = make("canvas", "", { width: pattern[0].length, height: pattern.length });
+  const brush = canvas.getContext("2d");
+  pattern.forEach((row, y) => row.forEach((weight, x) => {
+    brush.fillStyle = weight < 0 ? "#b3341c" : "#0b5c9e";
+    brush.globalAlpha = Math.min(1, Math.abs(weight) / top);
+    brush.fillRect(x, y, 1, 1);
+  }));
+  return canvas;
 }
 
 /** CircuitsVis is called once; what is asked for while React still mounts is handed over when it has. */
@@ -134,8 +173,9 @@ function tellLinks(a, attention, layer, place) {
     const links = a.links.filter((l) => l[0] === relation);
     const rows = new Set(links.map((l) => l[1])).size;
     const line = make("tr");
-    const where = links.length === 1 ? ` (${a.tokens[links[0][1]]} → ${a.tokens[links[0][2]]})` : "";
-    line.append(make("th", relation + where, { scope: "row" }));
+    const name = make("th", relation, { scope: "row" });
+    if (links.length === 1) name.append(make("div", `${a.tokens[links[0][1]]} → ${a.tokens[links[0][2]]}`, { class: "quiet" }));
+    line.append(name);
     for (const pattern of attention) {
       const weight = links.reduce((sum, [, d, s]) => sum + pattern[d][s], 0) / rows;
       line.append(make("td", weight.toFixed(2), weight > 0.5 ? { class: "big" } : {}));

@@ -85,20 +85,23 @@ function redraw(elements = [...views.keys()]) {
   }
 }
 
-/** A printed page holds what was never scrolled to as well, on white. */
+/** A printed page holds what was never scrolled to as well, on white, drawn at the width of the paper. */
 function wirePrint() {
   const root = document.documentElement;
   let before;
   addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     root.dataset.theme = "light";
+    root.classList.add("paper");
     for (const view of views.values()) {
       if (view.element.closest("[hidden]")) continue;
       view.drawn = false;
       refresh(view);
     }
+    for (const run of page.runs) if (!article(run).hidden && run.printHeads) run.printHeads();
   });
   addEventListener("afterprint", () => {
+    root.classList.remove("paper");
     if (before === undefined) delete root.dataset.theme;
     else root.dataset.theme = before;
     redraw();

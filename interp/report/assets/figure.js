@@ -25,6 +25,9 @@ function layout(extra) {
 }
 
 function plot(element, traces, extra) {
+  const paper = document.documentElement.classList.contains("paper");
+  if (element.onPaper !== paper) Plotly.purge(element);  // a plot that is there keeps the width it has
+  element.onPaper = paper;
   element.classList.add("drawn");
   const shapes = [...(extra.shapes || []), cursor()];
   Plotly.react(element, traces, layout({ ...extra, shapes }), CONFIG);

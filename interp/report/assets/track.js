@@ -18,19 +18,30 @@ function drawTrack(run) {
   const x = (step) => INSET + ((width - 2 * INSET) * along(run.steps, step)) / Math.max(1, run.steps.length - 1);
   for (const step of run.steps) add("line", { x1: x(step), x2: x(step), y1: height - 5, y2: height - 1, class: "tick" });
   if (run.metrics) drawCurve(run, x, height);
-  for (const event of run.emergence || []) {
-    if (event.step === null) continue;
-    const mark = add("path", { d: `M${x(event.step) - 4},1h8l-4,7z`, class: "event" });
-    const title = document.createElementNS(svg.namespaceURI, "title");
-    title.textContent = `${event.subject}: ${event.metric}, step ${whole(event.step)}`;
-    mark.append(title);
+  for (const event of (run.emergence || []).filter((e) => e.step !== null)) {
+    add("path", { d: `M${x(event.step) - 4},1h8l-4,7z`, class: isRead(event) ? "event read" : "event" });
   }
+  nameReads();
 
   function add(tag, attributes) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     svg.append(element);
     return element;
+  }
+
+  /** Reads have a line and their name, unless it would lie on the name before; heads are marks alone. */
+  function nameReads() {
+    let free = 0;
+    const reads = (run.emergence || []).filter((e) => e.step !== null && isRead(e)).sort((a, b) => a.step - b.step);
+    for (const event of reads) {
+      add("line", { x1: x(event.step), x2: x(event.step), y1: 1, y2: height - 6, class: "event-line" });
+      const room = 6.2 * event.subject.length + 8;
+      const left = Math.min(x(event.step) + 4, width - room);
+      if (left < free) continue;
+      add("text", { x: left, y: height - 9, class: "event-name" }).textContent = event.subject;
+      free = left + room;
+    }
   }
 
   function drawCurve() {
@@ -45,12 +56,25 @@ function drawTrack(run) {
   }
 }
 
+const isRead = (event) => !/^L\d+H\d+$/.test(event.subject);
+const MOST_TOLD = 3;
+
+/** What appeared since the checkpoint before, reads first; what the marks on the track say to who cannot see them. */
+function appeared(run, i) {
+  const after = i ? run.steps[i - 1] : -1;
+  const found = (run.emergence || []).filter((e) => e.step !== null && after < e.step && e.step <= run.steps[i]);
+  const told = [...found.filter(isRead), ...found.filter((e) => !isRead(e))].map((e) => (isRead(e) ? e.subject : `${e.subject} ${e.metric}`));
+  if (!told.length) return "";
+  const more = told.length > MOST_TOLD ? ` and ${told.length - MOST_TOLD} more` : "";
+  return ` · appeared: ${told.slice(0, MOST_TOLD).join(", ")}${more}`;
+}
+
 function announce(run) {
   const i = nearest(run.steps, page.step);
   const loss = run.metrics && run.metrics.series.loss;
   const near = loss ? number(loss[nearest(run.metrics.steps, run.steps[i])]) : "–";
   byId("now").textContent =
-    `checkpoint ${i + 1} of ${run.steps.length} · step ${whole(run.steps[i])}` + (loss ? ` · training loss ${near}` : "");
+    `checkpoint ${i + 1} of ${run.steps.length} · step ${whole(run.steps[i])}` + (loss ? ` · training loss ${near}` : "") + appeared(run, i);
   const slider = byId("slider");
   slider.max = run.steps.length - 1;
   slider.value = i;

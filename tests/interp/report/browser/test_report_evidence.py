@@ -149,6 +149,29 @@ def test_printing_draws_what_was_never_scrolled_to(opened, retrieval, tmp_path):
     page.quiet()
 
 
+def test_paper_has_plots_of_its_own_width_and_the_heads_that_were_never_scrolled_to(opened, retrieval):
+    page = opened(retrieval(count=6, tokens=8))
+    wide = "() => document.querySelector('#run-0 [data-view=loss] .main-svg').getBoundingClientRect().width"
+    page.see("loss")
+    before = page.page.evaluate(wide)
+    page.until("() => document.getElementById('run-0').dataset.unpacked === 'true'")
+    page.page.emulate_media(media="print")
+    page.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.page.evaluate(wide) < 350 < before, "half of an A4 page's 688"
+    over = """() => [...document.querySelectorAll('#run-0 .plot:not([hidden]) .main-svg')]
+        .map(e => e.getBoundingClientRect().right - document.querySelector('main').getBoundingClientRect().right)"""
+    assert max(page.page.evaluate(over)) <= 1
+    heads = page.page.locator("#run-0 .paper-heads canvas")
+    assert heads.count() == 4
+    assert heads.first.is_visible()
+    assert page.page.locator("#run-0 .stage").is_hidden()
+    page.page.emulate_media(media="screen")
+    page.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.page.evaluate(wide) == pytest.approx(before, abs=1)
+    assert heads.first.is_hidden()
+    page.quiet()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_outside_circuitsvis(opened, retrieval, axe, scheme):
     made = {arm: retrieval(count=6, tokens=8, title=arm) for arm in ("a", "b")}
