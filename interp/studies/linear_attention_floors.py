@@ -1,4 +1,4 @@
-"""Rows of the landscape study on what is learned rather than how: Lemma 1, floors, basins, gold weights, causal checks.
+"""Rows of the landscape study on what is learned, not how: Lemma 1, floors, basins, gold weights, causal checks.
 
 Nets of two and three layers at a minimum of the averaged loss (`linear_attention_deep`). GD++ is trained by Adam at
 `RATE`, the rate of Ahn et al. 2306.00297 for it, and for comparison at `SLOW` and by L-BFGS.
@@ -9,16 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import plotly.graph_objects as go
+import torch
+
+from interp.models.linear_weights import read_model
 from interp.studies import linear_attention_deep as depths
 from interp.studies import linear_attention_runs as runs
 from interp.studies.ledger import Row
 from interp.studies.linear_attention_claims import CLAIMS
+from interp.studies.linear_attention_figures import preconditioner_figure
 from interp.studies.linear_attention_runs import Sizes
 from interp.studies.linear_nets import Bench
 from probes.stats import share
 from tasks.regression import InContextRegression
 
 RATE, SLOW = 0.1, 0.02
+B_WORDS = (
+    "First seed. Above: read off trained weights. Below: the scalar optimum. A column has one colour scale."
+)
+A_WORDS = f"{B_WORDS} Steps of plain descent commute, so the layers are in the order of their steps."
 ROTATED = InContextRegression(
     d=5, n=20, layout="merged", eigenvalues=(1.0, 1.0, 0.25, 0.0625, 1.0), x_scale=(3.3125 / 5) ** 0.5,
     basis="fixed", prior="inverse-covariance",
@@ -55,6 +64,10 @@ def _descent(bench: Bench, sizes: Sizes) -> list[Row]:
     }
     found = {n: [_fit(plain, n, s, sizes) for s in _numbers(bench, sizes.restarts)] for n in (2, 3)}
     rotated = [_fit(ROTATED, 3, s, sizes) for s in _numbers(bench, sizes.restarts)]
+    bench.show(
+        _beside(found[3][0]), "Three layers of descent: A of each layer beside the scalar optimum", A_WORDS
+    )
+    bench.show(_beside(rotated[0]), "The same under a rotated covariance, beside multiples of S^-1", A_WORDS)
     return [
         *(bench.row(CLAIMS[f"gd-{n}"], _ratios(nets), scale="log", **words) for n, nets in found.items()),
         bench.row(CLAIMS["gold-steps"], [_worst_step(net) for net in found[3]], **words),
@@ -95,6 +108,7 @@ def _flattening(bench: Bench, sizes: Sizes) -> list[Row]:
         "arm": f"best of random starts, Adam at rate {RATE:g} on the averaged loss",
         "budget": f"2000 steps of 256 prompts, {sizes.starts} starts a seed",
     }
+    bench.show(_beside(three[0]), "Three layers of GD++: A and B beside the scalar optimum", B_WORDS)
     far = [max(net.far) for net in three]
     weights = "; ".join(_shown(net) for net in three)
     return [
@@ -119,6 +133,22 @@ def _basin(bench: Bench, claim: str, nets: Sequence[depths.Deep], arm: str) -> R
     return bench.row(
         CLAIMS[claim], found, arm=f"three layers, {arm}", budget=f"{len(ends)} starts", note=note
     )
+
+
+def _beside(net: depths.Deep) -> go.Figure:
+    """Recovered matrices of every layer above those of the scalar optimum: a S^-1 for A, b I for B.
+
+    Steps of plain descent commute, so the layers are shown in the order of their steps, as the optimum is.
+    """
+    inverse, eye = torch.linalg.inv(net.covariance), torch.eye(len(net.covariance)).double()
+    A = [reading.preconditioner for reading in read_model(net.model)]
+    order = range(len(A)) if net.optimum.flattening else sorted(range(len(A)), key=net.steps.__getitem__)
+    found = {f"A, layer {k}": A[k] for k in order}
+    theory = {f"{a:.3g} S^-1": a * inverse for a in net.optimum.steps}
+    for k, b in enumerate(net.optimum.flattening):
+        found[f"B, layer {k}"] = net.model.layers[k].B.detach()
+        theory[f"{b:.3g} I"] = b * eye
+    return preconditioner_figure(found, theory)
 
 
 def _worst_gold(net: depths.Deep) -> float:

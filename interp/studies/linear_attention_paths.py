@@ -5,22 +5,31 @@ All in label units squared (the task's loss times its label variance), as `linea
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.develop.curvature import conditioning, hessian
+from interp.develop.curvature import Conditioning, conditioning, hessian
 from interp.develop.landscape import SmoothnessFit, curvature_table, run_objective, smoothness_fit
 from interp.develop.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
-from interp.run import Run
+from interp.run import Run, load
 from interp.studies.linear_attention_runs import Net, Setting, label_variance
 from probes.stats import Interval
 
 
 def path(run: Run) -> pd.DataFrame:
     """Gradient norm and directional smoothness of every true step on disk, in label units squared."""
+    return _steps(run.path)
+
+
+@functools.cache
+def _steps(folder: Path) -> pd.DataFrame:
+    run = load(folder)
     table = curvature_table(run, sharp=False)
     steps = table[table["metric"] == "directional smoothness"]
     true = steps.loc[steps["stride"] == 1, "step"]
@@ -35,13 +44,18 @@ def path_fit(run: Run) -> SmoothnessFit:
     return smoothness_fit(*columns)
 
 
-def robust_condition(run: Run, step: int) -> float:
-    """max |H_ii| / median |H_ii| at a checkpoint on 1000 fixed prompts, the zero rows counted as the
-    authors do.
+def robust_condition(run: Run, step: int) -> Conditioning:
+    """Both robust condition numbers at a checkpoint on 1000 fixed prompts, the zero rows counted as the
+    authors do. The ledger and the pictures ask for the same ones, so each is measured once.
     """
+    return _conditions(run.path, step)
+
+
+@functools.cache
+def _conditions(folder: Path, step: int) -> Conditioning:
+    run = load(folder)
     objective = run_objective(run, 1000)
-    H = hessian(objective, objective.flat(run.folder.weights(step)))
-    return conditioning(H).diagonal
+    return conditioning(hessian(objective, objective.flat(run.folder.weights(step))))
 
 
 def noise_lengths(

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
 from scipy.optimize import minimize
@@ -24,6 +26,7 @@ from interp.models.linear import LinearTransformer
 from interp.models.linear_config import LinearSettings
 from interp.models.linear_weights import read_model
 from interp.run import Run, load
+from interp.studies.figure_page import Part
 from interp.studies.ledger import Claim, Row
 from interp.train import Diverged, train
 from interp.train.config import TrainConfig
@@ -136,13 +139,18 @@ def isotropic_part(G: Float[Tensor, "d d"]) -> float:
 
 class Bench:
     """Where a study's rows are made: the scale, the seeds, the folder of its runs, the words that rows
-    repeat.
+    repeat; `parts` are the pictures that the rows left behind, in order.
     """
 
     def __init__(self, study: str, scale: str, out: Path, seeds: Sequence[int], say: Say):
         self.out, self.seeds = Path(out), tuple(seeds)
         self.command = f"interp study {study} --scale {scale}"
         self.say = say
+        self.parts: list[Part] = []
+
+    def show(self, body: go.Figure | pd.DataFrame, title: str, words: str) -> None:
+        """Put a picture or a table on the study's page."""
+        self.parts.append(Part(body, title, words))
 
     def row(
         self, claim: Claim, found: Interval | Sequence[float], *, arm: str, budget: str, note: str = "",

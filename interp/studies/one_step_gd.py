@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
@@ -23,7 +24,9 @@ from interp.models.linear_config import LinearConfig
 from interp.models.linear_weights import LayerReading, cosine, read_model, relative_error
 from interp.run import Run
 from interp.studies import linear_nets as nets
+from interp.studies.figure_page import write_page
 from interp.studies.ledger import Ledger, Row, Scale
+from interp.studies.linear_attention_figures import preconditioner_figure
 from interp.studies.linear_nets import Bench, Say, one_layer, run_config
 from interp.studies.one_step_gd_claims import CLAIMS
 from tasks.regression import InContextRegression
@@ -75,6 +78,9 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
     for part in (monte_carlo, descent, full_family, anisotropic, gradient_flow, sweep, targets, saddle):
         say(f"{NAME}: {part.__name__.replace('_', ' ')}")
         rows += part(bench, budget)
+    write_page(
+        out / f"figures-{scale}.html", "One layer of linear attention, one step of descent", bench.parts
+    )
     return Ledger(NAME, scale, chosen, tuple(rows))
 
 
@@ -116,6 +122,15 @@ def law(name: str) -> InContextRegression:
 def target(name: str) -> InContextRegression:
     """Isotropic normal prompts with a non-linear target."""
     return ISOTROPIC.model_copy(update={"target": name, "hidden": 20})
+
+
+def show_beside(
+    bench: Bench, found: Sequence[Float[Tensor, "d d"]], best: Float[Tensor, "d d"], title: str
+) -> None:
+    """n G of every seed beside n G* on the study's page."""
+    pairs = zip(bench.seeds, found, strict=True)
+    matrices = {f"seed {seed}: n G": 20 * G for seed, G in pairs} | {"closed form n G*": 20 * best}
+    bench.show(preconditioner_figure(matrices), title, "Read off the trained weights; one colour scale.")
 
 
 def gd_run(bench: Bench, budget: Budget, seed: int) -> Run:
@@ -161,6 +176,7 @@ def descent(bench: Bench, budget: Budget) -> list[Row]:
     """Rows of the one-parameter-matrix net."""
     found = [one_layer(gd_run(bench, budget, seed).model("last"), 20) for seed in bench.seeds]
     best = linear.optimal_preconditioner(nets.law_of(ISOTROPIC), 20)
+    show_beside(bench, found, best, "A trained preconditioner alone, isotropic covariates")
     words: dict[str, Any] = {"arm": "gd family, Adam", "budget": f"{budget.gd_steps} steps of 512 prompts"}
     return [
         bench.row(CLAIMS["gd-cosine"], [cosine(G, best) for G in found], **words),
@@ -195,6 +211,7 @@ def full_family(bench: Bench, budget: Budget) -> list[Row]:
     found = [reading(full_run(bench, budget, NOISY, FULL, "full", seed)) for seed in bench.seeds]
     best = linear.optimal_preconditioner(nets.law_of(NOISY), 20)
     Gs = [f.preconditioner / 20 for f in found]
+    show_beside(bench, Gs, best, "All of P and Q trained, label noise .5")
     words: dict[str, Any] = {
         "arm": "full family, corner 1, Adam",
         "budget": f"{budget.full_steps} steps of {budget.batch} prompts",
@@ -216,6 +233,7 @@ def anisotropic(bench: Bench, budget: Budget) -> list[Row]:
     runs = [full_run(bench, budget, ANISOTROPIC, FULL, "aniso", seed) for seed in bench.seeds]
     best = linear.optimal_preconditioner(nets.law_of(ANISOTROPIC), 20)
     Gs = [one_layer(run.model("last"), 20) for run in runs]
+    show_beside(bench, Gs, best, "All of P and Q trained, anisotropic covariates in a rotated basis")
     words: dict[str, Any] = {
         "arm": "full family, corner 1, Adam",
         "budget": f"{budget.full_steps} steps of {budget.batch} prompts",
@@ -263,6 +281,14 @@ def sweep(bench: Bench, budget: Budget) -> list[Row]:
             eta = nets.isotropic_part(one_layer(nets.fit(config, budget.fit_prompts // 4), n))
             points.append((math.log(1 / linear.isotropic_step(n, d, noise**2)), math.log(eta)))
         x, y = np.array(points).T
+        if seed == bench.seeds[0]:
+            figure = go.Figure(go.Scatter(x=np.exp(x), y=np.exp(y), mode="markers", name="trained"))
+            figure.add_scatter(x=np.exp(x), y=np.exp(-x), mode="lines", name="1 / (n + d + 1 + s2)")
+            figure.update_layout(
+                xaxis_type="log", yaxis_type="log", template="plotly_white", height=380, width=760
+            )
+            figure.update_layout(xaxis_title="n + d + 1 + noise variance", yaxis_title="eta = tr(G)/d")
+            bench.show(figure, "The step over sizes and noises", f"{len(points)} nets of the first seed.")
         slopes.append(float(np.polyfit(x, y, 1)[0]))
     text = f"{len(cells)} cells, {budget.fit_prompts // 4} prompts each"
     return [bench.row(CLAIMS["scaling"], slopes, arm="gd family, L-BFGS", budget=text)]

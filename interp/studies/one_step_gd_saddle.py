@@ -19,6 +19,7 @@ from interp.run import Run
 from interp.studies import linear_nets as nets
 from interp.studies import one_step_gd as study
 from interp.studies.ledger import Row
+from interp.studies.linear_attention_figures import preconditioner_figure
 from interp.studies.linear_nets import Bench
 from interp.studies.one_step_gd_claims import CLAIMS
 from probes.stats import share
@@ -63,6 +64,21 @@ def least_rank_one_excess() -> float:
     return linear.rank_excess(known, n, 1) / linear.optimal_loss(known, n)
 
 
+def _show(bench: Bench, run: Run) -> None:
+    """The settled run with the largest excess, in the eigenbasis of its covariates, beside the closed form."""
+    model, known, n = run.model("last"), nets.law_of(study.ANISOTROPIC), study.ANISOTROPIC.n
+    P, Q = (matrix.detach().double() for matrix in model.weights()[0])
+    basis = torch.linalg.eigh(known.covariance).eigenvectors
+    parts = {
+        f"{run.name}: n G": read_model(model)[0].preconditioner,
+        "of it b_x a_y'": -torch.outer(P[-1, :-1], Q[-1, :-1]),
+        "closed form n G*": n * linear.optimal_preconditioner(known, n),
+    }
+    words = "Part of n G comes through the rank-one product, which the optimum lacks."
+    figure = preconditioner_figure({name: basis.T @ matrix @ basis for name, matrix in parts.items()})
+    bench.show(figure, "A run that settled far above the optimum, in the eigenbasis of its covariates", words)
+
+
 def saddle(bench: Bench, budget: study.Budget) -> list[Row]:
     """How many random starts settle there, and what their weights say."""
     starts = range(2 * len(bench.seeds))
@@ -78,6 +94,7 @@ def saddle(bench: Bench, budget: study.Budget) -> list[Row]:
         need = "more starts: none was stuck"
         rest = ("saddle-detour", "saddle-escape", "saddle-rank")
         return [count, *(CLAIMS[name].not_testable(would_need=need, command=bench.command) for name in rest)]
+    _show(bench, max(stuck, key=lambda run: excess(read[run.name])))
     detours, ranks = ([getattr(read[run.name], name) for run in stuck] for name in ("detour", "rank_one"))
     above = [excess(read[run.name]) for run in stuck]
     ways = [way_down(run, budget.fit_prompts) for run in stuck]

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io as pio
 
-from interp.train.files import write_atomically
+from interp.studies.figure_page import Part, write_page
 from tasks.theory.phase import REGIMES, flow, phase_diagram
 from tasks.theory.reduced import Setting, simulate_attention
 from tasks.theory.single_index import opposite, positional_semantic
@@ -150,8 +149,4 @@ def write_figures(points: Points, out: Path) -> Path:
         if points.get(name)
     ]
     figures += [phase_figure(), flow_figure(), trajectories_figure()]
-    parts = [pio.to_html(f, full_html=False, include_plotlyjs=(i == 0)) for i, f in enumerate(figures)]
-    page = '<!doctype html><meta charset="utf-8"><title>Single-index study</title>' + "\n".join(parts)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page.encode())
-    return out
+    return write_page(out, "Single-index study", [Part(figure) for figure in figures])

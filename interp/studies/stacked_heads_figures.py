@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io as pio
 
 from interp.develop import curriculum
 from interp.run import Run
+from interp.studies.figure_page import Part, write_page
 from interp.studies.stacked_heads_readings import events
-from interp.train.files import write_atomically
 from probes.stats import median
 
 COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -112,14 +111,7 @@ def write_figures(path: Path, arms: Mapping[str, Sequence[Run]]) -> Path:
         onset_figure(tables["ic"]),
         survival_figure(tables, last),
     ]
-    parts = [
-        pio.to_html(figure, include_plotlyjs="inline" if i == 0 else False, full_html=False)
-        for i, figure in enumerate(figures)
-    ]
-    head = '<!doctype html><meta charset="utf-8"><title>Stacked heads</title><h1>Stacked heads</h1>'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (head + "\n".join(parts)).encode())
-    return path
+    return write_page(path, "Stacked heads", [Part(figure) for figure in figures])
 
 
 def _colours() -> tuple[str, ...]:

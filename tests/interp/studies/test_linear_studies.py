@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import torch
 
@@ -18,6 +21,7 @@ from interp.studies import (
     one_step_gd,
     one_step_gd_saddle,
 )
+from interp.studies.figure_page import Part, write_page
 from interp.studies.linear_attention_claims import CLAIMS as LANDSCAPE
 from interp.studies.one_step_gd_claims import CLAIMS as ONE_STEP
 from tasks.errors import UserError
@@ -191,6 +195,12 @@ def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
     assert rows["saddle-detour"].value > 0.05
     assert "cannot have rank one" in rows["saddle-rank"].note
     assert one_step_gd_saddle.least_rank_one_excess() == pytest.approx(1.95, abs=0.01)
+    (part,) = bench.parts
+    drawn = [np.array(picture.z)[::-1] for picture in part.body.data]
+    assert len(drawn) == 3
+    assert np.linalg.matrix_rank(drawn[1], tol=1e-9) == 1
+    best = 20 * linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.ANISOTROPIC), 20)
+    np.testing.assert_allclose(np.sort(np.diag(drawn[2])), torch.linalg.eigvalsh(best).numpy(), rtol=1e-6)
 
 
 def test_pictures_and_the_table_beside_the_paper(tmp_path) -> None:
@@ -199,13 +209,38 @@ def test_pictures_and_the_table_beside_the_paper(tmp_path) -> None:
         linear_attention_runs.run_of(bench, "S2", name, linear_attention_runs.model_of(1), 0, 60)
         for name in ("sgd", "adam")
     )
-    table = linear_attention_figures.beside_the_paper([sgd], [adam], [50])
+    table = linear_attention_figures.beside_the_paper([sgd], [adam], [50, 55])
     expected = linear_attention_runs.final_loss(sgd) / linear_attention_runs.final_loss(adam)
     assert table.loc["final loss", "seed 0"] == pytest.approx(expected)
-    assert table.loc["R at step 50", "paper"] == "none stated"
-    assert len(linear_attention_figures.loss_figure({"sgd": sgd, "adam": adam}).data) == 2
+    assert table.loc["R at step 50", "paper, mean (sd)"] == "none stated"
+    assert table.loc["R at step 50", "seed 0"] > 0
+    assert table.loc["R at step 55", "mean (sd)"] == "nan (nan)"  # 55 is no checkpoint
+    assert len(linear_attention_figures.loss_figure({"sgd": [sgd], "adam": [adam]}).data) == 4
     figure = linear_attention_figures.preconditioner_figure(
         {"a": torch.eye(2), "b": torch.tensor([[0.0, -3.0]])}
     )
     assert (figure.data[0].zmax, figure.data[1].zmin) == (3.0, -3.0)
     assert figure.data[0].z.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    two = linear_attention_figures.preconditioner_figure({"a": torch.eye(2)}, {"b": 2 * torch.eye(2)})
+    assert [picture.zmax for picture in two.data] == [2.0, 2.0]
+
+
+def test_the_page_escapes_its_words_and_holds_the_script_once(tmp_path) -> None:
+    parts = [
+        Part(pd.DataFrame({"<i>": ["<script>a</script>"]}), "A & B", "1 < 2"),
+        *(Part(go.Figure(go.Scatter(y=[1, 2])), f"picture {k}") for k in range(2)),
+    ]
+    page = write_page(tmp_path / "deep" / "page.html", "<b>", parts).read_text()
+    assert "<script>a</script>" not in page
+    assert "&lt;script&gt;a" in page
+    assert "<h2>A &amp; B</h2><p>1 &lt; 2</p>" in page
+    assert "<title>&lt;b&gt;</title>" in page
+    assert page.count('class="plotly-graph-div"') == 2
+    assert page.count("plotly.js v") == 1
+
+
+def test_noise_curves_fall_from_one(tmp_path) -> None:
+    lengths = torch.tensor([4.0, 1.0, 2.0])
+    (curve,) = linear_attention_figures.noise_figure({"S1": lengths}).data
+    assert list(curve.x) == [0.5, 1.0, 2.0]
+    assert list(curve.y) == pytest.approx([1, 2 / 3, 1 / 3])
