@@ -8,6 +8,7 @@ Reading demands that writing again what was read gives the same bytes, so no bit
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -55,6 +56,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise cannot_write(path, error) from None
+
+
+def no_folder(path: Path) -> UserError:
+    """The complaint about a folder that is not there, with the nearest name beside it or where to look."""
+    beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    where = path.parent if beside else "FOLDER"
+    hint = (
+        f": did you mean {path.parent / close[0]}?" if close else f"; interp runs {where} lists what there is"
+    )
+    return UserError(f"{path}: no such folder{hint}")
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from interp import __version__
 from interp.config import RunConfig, parse_config
-from interp.train.files import canonical, read_bytes, remedied, sha256
+from interp.train.files import canonical, no_folder, read_bytes, remedied, sha256
 from tasks.base import first_problem
 from tasks.errors import UserError
 
@@ -80,7 +80,7 @@ def _text(body: dict[str, Any]) -> bytes:
 def read(path: Path) -> Header:
     """The header in a file. Raises UserError for one that is damaged, of a newer schema, or no run's."""
     if not path.parent.is_dir():
-        raise UserError(f"{path.parent}: no such folder")
+        raise no_folder(path.parent)
     if not path.exists():
         raise UserError(
             f"{path.parent}: holds no run (no {NAME}); interp runs FOLDER lists those below a folder"

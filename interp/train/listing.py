@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
-from interp.train.files import cannot_write, write_atomically
+from interp.train.files import cannot_write, no_folder, write_atomically
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
 from tasks.errors import UserError
@@ -23,7 +23,7 @@ def list_runs(folder: str | Path) -> pd.DataFrame:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise no_folder(folder)
     found = sorted(path.parent for path in folder.rglob(NAME))
     return pd.DataFrame([_row(path, folder) for path in found], columns=_COLUMNS)
 
@@ -57,8 +57,11 @@ def _facts(run: RunFolder) -> dict[str, object]:
 def export_checkpoint(run: RunFolder, step: int, out: str | Path) -> tuple[Path, Path]:
     """Write one checkpoint as OUT/model.safetensors (a plain state dict) and OUT/config.json (the settings).
 
-    Raises UserError when the checkpoint is damaged or either file exists.
+    Raises UserError when the checkpoint is damaged or was never to be, or either file exists.
     """
+    if step not in run.steps and step not in run.schedule:
+        near = min(run.steps, key=lambda s: abs(s - step))
+        raise UserError(f"{run.path} has no checkpoint at step {step}; the nearest is {near}")
     out = Path(out)
     weights, config = out / "model.safetensors", out / "config.json"
     for path in (weights, config):

@@ -11,7 +11,7 @@ Stage.prototype.componentDidMount = function componentDidMount() {
   this.props.ready((next) => this.updater.enqueueSetState(this, next, null, "setState"));
 };
 Stage.prototype.render = function render() {
-  return element(CircuitsVis.AttentionHeads, this.state, this.state.heads);
+  return element(this.props.component, this.state, this.state.tokens.length);
 };
 
 const element = (type, props, key) =>
@@ -38,6 +38,7 @@ function attentionViews(run) {
     ignoreRestingPointer(place);
     press(state, place, `L${layer}H${head}`, ++state.pressing);
   };
+  run.showPattern = (layer, head) => showPattern(run, state, layer, head);
   run.printHeads = () => printHeads(run, state, place);
   requestIdleCallback(() => unpacked(run, state));  // printing cannot wait for it
   addView(place, () => {}, (el) => whenIdle(state, () => showAttention(run, state, el)));
@@ -84,14 +85,34 @@ async function showAttention(run, state, place) {
   const at = nearest(a.steps, page.step);
   const layer = Math.min(state.layer, a.shape[1] - 1);
   const attention = unpack(a, bytes, at, layer);
-  const top = a.signed ? 127 * a.scale : 1;
-  show(run, state, {
-    attention, tokens: a.tokens, heads: a.shape[2], attentionHeadNames: attention.map((_, h) => `L${layer}H${h}`),
-    maxValue: top, minValue: -top, positiveColor: "#0b5c9e", negativeColor: "#b3341c", maskUpperTri: a.causal,
+  show(`stage-${run.index}`, CircuitsVis.AttentionHeads, state, {
+    ...look(a), attention, heads: a.shape[2], attentionHeadNames: attention.map((_, h) => `L${layer}H${h}`),
   });
   place.dataset.step = a.steps[at];
   place.dataset.layer = layer;
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+}
+
+const look = (a) => ({
+  tokens: a.tokens, maxValue: a.signed ? 127 * a.scale : 1, minValue: a.signed ? -127 * a.scale : -1,
+  positiveColor: "#0b5c9e", negativeColor: "#b3341c", maskUpperTri: a.causal,
+});
+
+/** The pattern of one head in its card beside the circuit, at the chosen checkpoint. */
+async function showPattern(run, state, layer, head) {
+  const a = run.attention[state.prompt];
+  const place = article(run).querySelector('[data-part="head-pattern"]');
+  const turn = (state.turn = (state.turn || 0) + 1);
+  place.hidden = layer >= a.shape[1];
+  if (place.hidden) return;
+  const bytes = await unpacked(run, state);
+  if (turn !== state.turn) return;
+  const at = nearest(a.steps, page.step);
+  place.querySelector("h3").textContent = `L${layer}H${head}: its attention on this prompt at step ${whole(a.steps[at])}`;
+  state.card ??= { wanted: null, set: null };
+  show(`pattern-${run.index}`, CircuitsVis.AttentionPattern, state.card, { ...look(a), attention: unpack(a, bytes, at, layer)[head] });
+  place.dataset.step = a.steps[at];
+  place.dataset.head = `L${layer}H${head}`;
 }
 
 /** The bytes of the chosen prompt, inflated at the first call. */
@@ -135,8 +156,8 @@ function mapOf(pattern, top) {
   return canvas;
 }
 
-/** CircuitsVis is called once; what is asked for while React still mounts is handed over when it has. */
-function show(run, state, props) {
+/** CircuitsVis is called once a place; what is asked for while React still mounts is handed over when it has. */
+function show(id, component, state, props) {
   const first = state.wanted === null;
   state.wanted = props;
   if (state.set) state.set(props);
@@ -145,7 +166,7 @@ function show(run, state, props) {
     state.set = set;
     if (state.wanted !== props) set(state.wanted);
   };
-  CircuitsVis.render(`stage-${run.index}`, Stage, { first: props, ready });
+  CircuitsVis.render(id, Stage, { component, first: props, ready });
 }
 
 /** Checkpoints are kept as differences to the one before, modulo 256. */

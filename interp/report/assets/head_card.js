@@ -1,9 +1,12 @@
-// What is known of one head of the circuit, beside its edges: where it attends over training, and what its weights say.
+// What is known of one head of the circuit, beside its edges: where it attends over training, what its weights say, its
+// pattern by CircuitsVis.
 
-function headCard(run, node, place) {
-  place.hidden = !node || node.kind !== "head";
+function headCard(run, node, card) {
+  card.hidden = !node || node.kind !== "head";
+  const place = card.querySelector('[data-part="head-facts"]');
   place.replaceChildren();
-  if (place.hidden) return;
+  if (card.hidden) return;
+  if (run.showPattern) whenIdle(card, () => run.showPattern(node.layer, node.head));
   place.append(make("h3", `${node.name}: what it attends to, and what its weights say`));
   const box = make("div", "", { class: "pair" });
   const lines = make("div", "", { class: "plot", "data-part": "head-lines" });

@@ -293,5 +293,10 @@ def test_no_run_at_all(tmp_path):
     for call in (verify, RunFolder.open, resume):
         with pytest.raises(UserError, match="holds no run"):
             call(tmp_path)
-        with pytest.raises(UserError, match="no such folder"):
+        with pytest.raises(UserError, match=r"no such folder; interp runs FOLDER lists"):
             call(tmp_path / "nowhere")
+    (tmp_path / "retrieval").mkdir()
+    with pytest.raises(UserError, match=r"retrival: no such folder: did you mean .*/retrieval\?"):
+        RunFolder.open(tmp_path / "retrival")
+    with pytest.raises(UserError, match=r"zzz: no such folder; interp runs .* lists what there is"):
+        RunFolder.open(tmp_path / "zzz")

@@ -127,7 +127,7 @@ def test_list_and_export(tmp_path):
     assert json.loads(settings.read_text())["train"]["steps"] == 10
     with pytest.raises(UserError, match="exists"):
         export_checkpoint(run, 10, tmp_path / "out")
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match="no checkpoint at step 7; the nearest is"):
         export_checkpoint(run, 7, tmp_path / "out2")
 
 

@@ -66,6 +66,15 @@ def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(open
     said = card.inner_text()
     assert "OV positive share" in said
     assert "K-composition, most with L0H1" in said
+    pattern = page.page.locator("#run-0 [data-part='head-pattern']")
+    page.until("e => e.dataset.head === 'L1H3' && e.querySelector('canvas')", pattern)
+    page.page.keyboard.press("Home")
+    page.until("e => e.dataset.step === '0'", pattern)
+    assert "L1H3: its attention on this prompt at step 0" in pattern.inner_text()
+    page.see("circuit").locator('[data-node="L2H0"]').focus()
+    page.page.keyboard.press("Enter")
+    page.until("e => e.dataset.head === 'L2H0'", pattern)
+    assert pattern.locator("canvas").count() == 1, "mounted once"
     page.quiet()
 
 
