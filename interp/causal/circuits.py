@@ -26,7 +26,8 @@ from torch import Tensor
 
 from interp.causal.attribution import EdgeScores
 from interp.causal.edge_effects import edge_effects, edge_scores
-from interp.causal.graph import Edge, EdgeRuns
+from interp.causal.edge_runs import EdgeRuns
+from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of
 from interp.causal.pruning import prune
 from interp.causal.sites import Site

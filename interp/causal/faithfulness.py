@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.circuits import Circuit, connected, resampled_pair
-from interp.causal.graph import Edge, EdgeRuns
+from interp.causal.edge_runs import EdgeRuns
+from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of, normalised
 from probes.stats import DRAWS
 from tasks.base import Pair, Task, generator

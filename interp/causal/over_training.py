@@ -19,8 +19,8 @@ from torch import Tensor
 from interp.analysis import Analysis, Reader
 from interp.causal.circuits import Circuit, find_circuit, has_behaviour, resampled_pair
 from interp.causal.edge_effects import beside_exact, edge_effects, edge_scores, exact_edges
+from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
-from interp.causal.graph import EdgeRuns
 from interp.causal.metrics import metric_of
 from interp.causal.patching import patch
 from tasks import Batch, Task, UserError

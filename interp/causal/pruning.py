@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.graph import EdgeRuns
+from interp.causal.edge_runs import EdgeRuns
 from interp.causal.metrics import Metric
 
 Edge = tuple[str, str]

@@ -8,7 +8,8 @@ import torch
 from interp.causal.attribution import attribute_edges, attribute_sites, completeness, node_scores, screen
 from interp.causal.circuits import resampled_pair
 from interp.causal.edge_effects import beside_exact, edge_effects, exact_edges
-from interp.causal.graph import EdgeRuns, written
+from interp.causal.edge_runs import EdgeRuns
+from interp.causal.graph import written
 from interp.causal.interventions import ablation_values, intervene
 from interp.causal.metrics import custom, metric_of
 from interp.causal.patching import run_patches

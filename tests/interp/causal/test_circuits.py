@@ -13,8 +13,9 @@ from interp.causal.circuits import (
     resampled_pair,
     rounding,
 )
+from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import Judge, judge, minimality, precision_recall, random_circuit
-from interp.causal.graph import EdgeRuns, edges
+from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
 from interp.causal.stability import jaccard, stability
 from interp.models import build_model
@@ -192,3 +193,22 @@ def test_bad_searches_are_refused(settings):
     net = wired("merge, 1 hops", decoys=0)
     with pytest.raises(UserError):
         find_circuit(net.model, net.task, prompts=16, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"mask": "full", "attention": "linear"}])
+def test_runs_do_not_depend_on_the_runs_before_them(settings):
+    task = InContextRegression(d=3, n=4)
+    model = build_model(
+        TransformerConfig(n_layers=3, n_heads=2, d_model=8, dtype="float64", **settings), task.interface, 1
+    ).eval()
+    pair = resampled_pair(task, 0, 4)
+    prompts = pair.clean.inputs, pair.corrupt.inputs
+    runs, every = EdgeRuns(model, *prompts), edges(model)
+    source = torch.Generator().manual_seed(0)
+    kept = list(every)
+    for turn in range(24):
+        kept.pop(int(torch.randint(len(kept), (1,), generator=source)))
+        circuit = kept if turn % 5 else [every[turn]]  # now and then something else in between
+        assert torch.equal(runs.outputs(circuit), EdgeRuns(model, *prompts).outputs(circuit))
+    runs.remembered = 0
+    assert torch.equal(runs.outputs(kept), EdgeRuns(model, *prompts).outputs(kept))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from interp.causal.circuits import edge_scores, find_circuit
-from interp.causal.graph import EdgeRuns, edges
+from interp.causal.edge_runs import EdgeRuns
+from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
 from interp.importers.hf import bridge_config
