@@ -26,6 +26,7 @@ bench: .venv/ready         # ratios to named peers, one process and one thread e
 	$(BIN)/python -m interp.bench.linear
 	$(BIN)/python -m interp.bench.single_index
 	$(BIN)/python -m interp.bench.planted
+	$(BIN)/python -m interp.bench.circuits
 	$(BIN)/python -m interp.bench.ties
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html

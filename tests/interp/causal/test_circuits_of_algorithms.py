@@ -5,30 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from interp.bench.circuits import NETS, recovered
 from interp.causal.circuits import find_circuit, rounding
-from interp.causal.faithfulness import precision_recall
 from interp.models import build_model
 from interp.models.decoys import head_norms
-from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
 from tasks import InContextRegression
+from tasks.errors import UserError
 
 D, N = 3, 12
 TASK = InContextRegression(d=D, n=N, layout="merged")
-DESCENDING = {
-    f"{'GD' if flattening is None else 'GD++'}, {steps} steps, {attention}": (steps, flattening, attention)
-    for steps in (1, 2, 3)
-    for flattening in (None, 0.1)
-    for attention in ("linear", "relu")
-}
-NETS = [*DESCENDING, "Newton, 1 step", "Newton, 2 steps"]
-
-
-def wired(name: str, seed: int = 0, decoys: int = 20):
-    if name.startswith("Newton"):
-        return wired_newton(int(name.split()[1]), D, N, 0.1, seed, decoys=decoys)
-    steps, flattening, attention = DESCENDING[name]
-    flat = None if flattening is None else [flattening] * steps
-    return wired_gradient_descent([0.5] * steps, D, N, flat, attention, seed, decoys=decoys)
 
 
 def search(model, **settings):
@@ -39,30 +24,54 @@ def search(model, **settings):
 
 @pytest.mark.parametrize("name", NETS)
 def test_search_returns_exactly_what_was_planted_among_decoys(name):
-    model, circuit = wired(name)
-    assert len(circuit.decoys) == 20
-    found = search(model)
-    assert precision_recall(found.edges, circuit.edges) == (1.0, 1.0)
-    assert found.heads == circuit.heads
-    assert min(found.scores) > 1e12 * rounding(model)
+    prompts = (
+        64 if name.startswith(("GD", "Newton")) else 16
+    )  # retrieval without an error needs few to be seen
+    row = recovered([name], prompts=prompts).iloc[0]
+    assert row["decoys"] == 20
+    assert (row["precision"], row["recall"], row["right_heads"]) == (1.0, 1.0, True)
+    assert row["weakest"] > 1e-7, "far above rounding (5e-26), so no edge was found by chance"
+
+
+def test_a_net_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match="no wired net"):
+        recovered(["GD, 9 steps"])
+
+
+def test_the_row_of_a_net_whose_circuit_is_wrong_says_so(monkeypatch):
+    """A decoy whose writes are read is found, and stands in the table as a wrong edge."""
+    build = NETS["GD, 1 steps, linear"]
+
+    def betrayed(decoys: int, seed: int):
+        net = build(decoys, seed)
+        label = (net.model.W_U[:, 0] != 0).nonzero().item()
+        seat = int(min(net.circuit.decoys).split("H")[1])
+        writes = net.model.blocks[0].attn.W_O[seat].data
+        writes[:, label] = 0.01 * writes.norm(dim=1)
+        return net
+
+    monkeypatch.setitem(NETS, "betrayed", betrayed)
+    row = recovered(["betrayed"]).iloc[0]
+    assert row["recall"] == 1
+    assert row["precision"] < 1
+    assert not row["right_heads"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_other_seats_and_other_prompts_change_nothing(seed):
-    model, circuit = wired("GD++, 2 steps, relu", seed)
-    assert set(search(model, seed=seed).edges) == circuit.edges
+    net = NETS["GD++, 2 steps, relu"](20, seed)
+    assert set(search(net.model, seed=seed).edges) == net.circuit.edges
 
 
 def test_a_signed_metric_can_cancel_and_misses_edges_that_carry_something():
-    model, circuit = wired("GD++, 2 steps, linear")
-    found = find_circuit(model, TASK, prompts=64, draws=100)
-    assert precision_recall(found.edges, circuit.edges)[0] == 1.0
-    assert set(found.edges) < circuit.edges
+    net = NETS["GD++, 2 steps, linear"](20, 0)
+    found = find_circuit(net.model, TASK, prompts=64, draws=100)
+    assert set(found.edges) < net.circuit.edges
 
 
 @pytest.mark.parametrize("name", ["GD, 2 steps, linear", "GD++, 2 steps, relu"])
 def test_an_untrained_net_of_the_same_shape_has_no_circuit(name):
-    model, _ = wired(name, decoys=4)
+    model = NETS[name](4, 0).model
     for seed in range(4):
         untrained = build_model(model.config, TASK.interface, seed).eval()
         found = search(untrained, seed=seed)
@@ -70,9 +79,10 @@ def test_an_untrained_net_of_the_same_shape_has_no_circuit(name):
         assert "no behaviour" in found.settings["note"]
 
 
-@pytest.mark.parametrize("name", ["GD, 2 steps, linear", "GD++, 2 steps, relu", "Newton, 1 step"])
+@pytest.mark.parametrize("name", ["GD, 2 steps, linear", "GD++, 2 steps, relu", "Newton, 1 steps"])
 def test_decoys_attend_more_strongly_write_as_much_and_are_read_by_nothing(name):
-    model, circuit = wired(name)
+    net = NETS[name](20, 0)
+    model, circuit = net.model, net.circuit
     norms = head_norms(model, TASK)
     target = torch.cat([norms[head] for head in circuit.heads]).median()
     batch = TASK.sample(3, "eval", 0, 32)
