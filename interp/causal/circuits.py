@@ -31,7 +31,7 @@ from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of
 from interp.causal.pruning import prune
 from interp.causal.sites import Site
-from probes.stats import DRAWS, Intervals, student
+from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals, student
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
@@ -116,12 +116,15 @@ def find_circuit(
     pair changes can be seen). "threshold" keeps the edges whose score surely passes `threshold`; "greedy"
     grows from `output` by the largest of these until the circuit's faithfulness reaches `faithfulness`;
     "prune" takes edges away from the whole model as long as it stays there, which finds redundant heads too.
-    Raises UserError for unknown names or settings out of range.
+    Raises UserError for unknown names, settings out of range, and too few prompts for intervals.
     """
     if search not in SEARCHES or not 0 < threshold < 1 or not 0 < faithfulness <= 1:
         raise UserError(f"search {search!r} with threshold {threshold} and faithfulness {faithfulness}: choose "
                         f"one of {list(SEARCHES)}, both numbers between 0 and 1")  # fmt: skip
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
+    if search != "prune" and len(pair.clean) < FEWEST_PROMPTS:
+        raise UserError(f"search {search!r} goes by intervals, which {len(pair.clean)} prompts do not give: take "
+                        f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
     with torch.no_grad():
         measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
         gate = metric_of(task, pair, "loss", read=read) if metric == "prediction_change" else measure

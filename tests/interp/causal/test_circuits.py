@@ -175,13 +175,21 @@ def test_documents_that_are_no_circuits_are_refused(text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("search", ["threshold", "greedy"])
+def test_a_search_by_intervals_is_refused_where_prompts_are_too_few_for_them(search):
+    net = wired("merge, 1 hops", decoys=0)
+    with pytest.raises(UserError, match="take 32 or more"):
+        find_circuit(net.model, net.task, prompts=31, search=search)
+    assert find_circuit(net.model, net.task, prompts=16, search="prune").edges
+
+
 @pytest.mark.parametrize(
     "settings", [{"search": "wild"}, {"threshold": 0.0}, {"method": "guess"}, {"metric": "beauty"}]
 )
 def test_bad_searches_are_refused(settings):
     net = wired("merge, 1 hops", decoys=0)
     with pytest.raises(UserError):
-        find_circuit(net.model, net.task, prompts=16, **settings)
+        find_circuit(net.model, net.task, prompts=32, **settings)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mask": "full", "attention": "linear"}])

@@ -83,6 +83,6 @@ def test_an_exact_edge_is_what_a_path_patch_measures(family):
 
 
 def test_an_untrained_language_model_has_no_circuit():
-    found = find_circuit(language_model("gpt2"), TASK, prompts=16)
+    found = find_circuit(language_model("gpt2"), TASK, prompts=32)
     assert found.edges == ()
     assert "no behaviour" in found.settings["note"]

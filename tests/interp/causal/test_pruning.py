@@ -33,7 +33,7 @@ def test_two_equal_ways_leave_one_that_still_works() -> None:
         state[f"blocks.0.attn.{name}"] = torch.cat([getattr(attn, name).data] * 2, dim=1)
     state["blocks.0.attn.w_o"] = torch.cat([attn.w_o.data] * 2, dim=0)
     twin.load_state_dict(state)
-    single = find_circuit(twin, task, prompts=24, search="threshold")
+    single = find_circuit(twin, task, prompts=32, search="threshold")
     pruned = find_circuit(twin, task, prompts=24, search="prune")
     assert not single.edges
     assert len(pruned.heads) == 1

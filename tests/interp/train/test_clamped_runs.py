@@ -100,7 +100,7 @@ def test_analyses_that_run_weights_alone_refuse_a_clamp_in_force(tmp_path):
     with pytest.raises(UserError, match="released"):
         run.model(10)
     assert run.circuit(steps=30, prompts=8).table is not None  # let go of at step 15: nothing is held there
-    assert find_circuit(run.released().model(10), run.task, prompts=8) is not None
+    assert find_circuit(run.released().model(10), run.task, prompts=32) is not None
 
 
 def test_a_donor_is_pinned_and_another_one_in_its_place_is_refused(tmp_path):
