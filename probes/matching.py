@@ -26,16 +26,19 @@ from tasks.errors import UserError
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """A figure of merit for each layer, step and prompt; `distance` marks squared distances, where less is
-    better.
+    better. `size` is what a prompt counts for in a distance (mean 1): the layer's own square there.
     """
 
     name: str
     values: Float[Tensor, "layer step prompt"]
     distance: bool = False
+    size: Float[Tensor, "layer prompt"] | None = None
 
     def means(self, weights: Float[Tensor, "draw prompt"]) -> Float[Tensor, "draw layer step"]:
-        """The figure over weighted prompts (for a distance: the root of the mean)."""
+        """The figure over weighted prompts (for a distance: the root of its mean over that of the size)."""
         found = torch.einsum("lsp,rp->rls", self.values, weights)
+        if self.size is not None:
+            found = found / (weights @ self.size.mT)[..., None].clamp_min(1e-300)
         return found.clamp_min(0).sqrt() if self.distance else found
 
 
@@ -79,13 +82,14 @@ def relative_distance(
     """
     _finite(layers, steps)
     layers, steps = layers.double(), steps.double()
-    size = layers.square().sum(-1).mean(-1)
+    own = layers.square().sum(-1)
+    size = own.mean(-1)
     if bool((size == 0).any()):
         raise UserError(
             f"layer {int((size == 0).nonzero()[0])} predicts 0 throughout: it has no relative distance"
         )
     apart = (layers[:, None] - steps[None]).square().sum(-1)
-    return Scores("relative L2", apart / size[:, None, None], distance=True)
+    return Scores("relative L2", apart / size[:, None, None], distance=True, size=own / size[:, None])
 
 
 def _finite(*tensors: Tensor) -> None:
