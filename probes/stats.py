@@ -1,11 +1,11 @@
 """The one set of intervals: every number this project prints with an uncertainty takes it from here.
 
 Owns: the bootstrap of whole prompts (percentile with its tails moved out as Student's t asks, seeded; the
-prompt is the unit, so positions of one prompt are never resampled apart; none under 32 prompts), Student's t
-on a stated scale for means over few seeds, Clopper-Pearson for shares, and exact order statistics for
-medians. An `Interval` says by which method it was made; where no interval of the asked level exists it is a
-range and calls itself "range". Prompts are the first axis throughout. A bootstrap over prompts says nothing
-about other training seeds.
+prompt is the unit, so positions of one prompt are never resampled apart; none under 32 prompts), a t without
+skew for means that few prompts decide, Student's t on a stated scale for means over few seeds,
+Clopper-Pearson for shares, and exact order statistics for medians. An `Interval` says by which method it was
+made; where no interval of the asked level exists it is a range and calls itself "range". Prompts are the first
+axis throughout. A bootstrap over prompts says nothing about other training seeds.
 """
 
 from __future__ import annotations
@@ -110,14 +110,17 @@ def percentile(
     """Expanded percentile interval of a statistic from its bootstrap replicates (Hesterberg 2015, arXiv 1411.5279).
 
     Plain percentiles are too narrow for few prompts by the factor sqrt((n - 1) / n) and by the normal law's
-    tails in place of Student's; the tails are moved out to make up for both. A statistic that is not finite in
+    tails in place of Student's; the tails are moved out to make up for both. The kth of B replicates stands for
+    the share k / (B + 1), so that few draws do not narrow it either. A statistic that is not finite in
     some resamples, or comes from fewer than `FEWEST_PROMPTS`, has no interval (nan ends).
     """
     if prompts < FEWEST_PROMPTS:
         none = torch.full_like(value, math.nan)
         return Intervals(value, none, none, prompts, f"none: fewer than {FEWEST_PROMPTS} prompts")
     tail = float(ndtr(math.sqrt(prompts / (prompts - 1)) * stdtrit(prompts - 1, (1 - level) / 2)))
-    low, high = torch.quantile(replicates, torch.tensor([tail, 1 - tail], dtype=replicates.dtype), dim=0)
+    draws = len(replicates)
+    place = max(0.0, (tail * (draws + 1) - 1) / max(draws - 1, 1))
+    low, high = torch.quantile(replicates, torch.tensor([place, 1 - place], dtype=replicates.dtype), dim=0)
     return Intervals(value, low, high, prompts, f"bootstrap of {prompts} prompts")
 
 
@@ -146,6 +149,58 @@ def bootstrap(
     chunks = resamples(len(values), draws, seed)
     replicates = torch.cat([statistic((w @ flat).reshape(len(w), *shape)) for w in chunks])
     return percentile(point, replicates, len(values), level)
+
+
+def mean(values: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Intervals:
+    """Mean over prompts of what a few prompts may decide (a loss that is small but where the model is wrong).
+
+    Student's t with the skew of the mean taken out by a cubic (Hall 1992, J. R. Stat. Soc. B 54, 221): where 2% of
+    prompts carry the loss, the bootstrap holds the mean 82 to 89 times in 100, this 95 to 97. Ends may lie beyond the
+    range of the values. Fewer than `FEWEST_PROMPTS` have no interval (nan ends). Raises UserError when a value is not
+    finite, or without prompts.
+    """
+    if len(values) == 0:
+        raise UserError("no prompts to average: give at least one")
+    x, n = values.double(), len(values)
+    if not bool(torch.isfinite(x).all()):
+        raise UserError("values to average hold NaN or infinity: leave out the prompts that have none")
+    middle = x.mean(0)
+    if n < FEWEST_PROMPTS:
+        none = torch.full_like(middle, math.nan)
+        return Intervals(middle, none, none, n, f"none: fewer than {FEWEST_PROMPTS} prompts")
+    apart = x - middle
+    spread = apart.square().mean(0).sqrt()
+    skew = (apart / torch.where(spread > 0, spread, 1.0)).pow(3).mean(0) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + level) / 2))
+    error = spread / math.sqrt(n - 1)
+    low, high = (middle - error * _unskewed(sign * half, skew) for sign in (1, -1))
+    return Intervals(middle, low, high, n, f"Student's t of {n} prompts, skew taken out")
+
+
+def _unskewed(t: float, skew: Float[Tensor, "*cell"]) -> Float[Tensor, "*cell"]:
+    """Hall's cubic turned round: the studentised mean whose symmetric counterpart is `t`."""
+    cubed = 1 + skew * (t - skew / 6)
+    root = cubed.sign() * cubed.abs().pow(1 / 3)
+    flat = skew.abs() < 1e-6
+    return torch.where(flat, torch.full_like(skew, t), 3 * (root - 1) / torch.where(flat, 1.0, skew))
+
+
+def shares(hits: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Intervals:
+    """Clopper-Pearson intervals of many shares at once: 1 for a prompt of which the thing holds, 0 for another.
+
+    A prompt of which a part holds may give a number in between; its interval is then wider than it need be. The
+    bootstrap holds a share of 98% of 256 prompts 90 times in 100, and one of 0 hits has no width. Raises UserError for
+    values outside [0, 1], or without prompts.
+    """
+    if len(hits) == 0 or not bool(((hits >= 0) & (hits <= 1)).all()):
+        raise UserError("shares need a number between 0 and 1 from each of at least one prompt")
+    n, tail = len(hits), (1 - level) / 2
+    found = hits.double().sum(0)
+    count = found.numpy()
+    with np.errstate(invalid="ignore"):
+        low = np.where(count <= 0, 0.0, betaincinv(count, n - count + 1, tail))
+        high = np.where(count >= n, 1.0, betaincinv(count + 1, n - count, 1 - tail))
+    return Intervals(found / n, torch.from_numpy(low), torch.from_numpy(high), n, "Clopper-Pearson")
 
 
 def paired(

@@ -11,6 +11,7 @@ the query reads them (source: Musat, arXiv 2411.12118; definitions ours).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from interp.analysis import Analysis, Reader
 from interp.develop.heads import HeadScores, allowed_uniform, unit_of
-from probes.stats import bootstrap
+from probes.stats import Intervals, bootstrap, shares
 from tasks import Task, UserError
 
 Key = tuple[str, str, str, str]
@@ -30,6 +31,7 @@ class ChainMatrix(Analysis):
     """Chain-relation matrix of every head, with the untrained twin and uniform attention beside it."""
 
     name: ClassVar[str] = "chain"
+    version: ClassVar[int] = 2
     twin: ClassVar[bool] = True
 
     def hooks(self, model: Any) -> list[str]:
@@ -78,18 +80,24 @@ class ChainReader:
     def table(self) -> pd.DataFrame:
         cells = {key: torch.cat(parts) for key, parts in self.cells.items()}
         cells |= _diagonals(cells)
-        stacked = torch.stack(list(cells.values()), dim=1)
-        means = bootstrap(stacked.flatten(1))
-        n, _, layers, heads = stacked.shape
-        names = pd.DataFrame(list(cells), columns=["metric", "chain", "row", "column"])
-        index = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"]).to_frame(
-            index=False
-        )
-        table = names.merge(index, how="cross").assign(
-            control="none", value=means.value.numpy(), unit=self.unit
-        )
-        table.loc[table["metric"] == "argmax", "unit"] = "share of prompts"
-        return table.assign(ci_low=means.low.numpy(), ci_high=means.high.numpy(), n=n)
+        hits = {key: values for key, values in cells.items() if key[0] == "argmax"}
+        masses = {key: values for key, values in cells.items() if key[0] != "argmax"}
+        found = [_frame(masses, bootstrap, self.unit), _frame(hits, shares, "share of prompts")]
+        return pd.concat(found, ignore_index=True)
+
+
+def _frame(
+    cells: dict[Key, Float[Tensor, "batch layer head"]], of: Callable[[Tensor], Intervals], unit: str
+) -> pd.DataFrame:
+    """One row a cell and head."""
+    stacked = torch.stack(list(cells.values()), dim=1)
+    means = of(stacked.flatten(1))
+    n, _, layers, heads = stacked.shape
+    names = pd.DataFrame(list(cells), columns=["metric", "chain", "row", "column"])
+    index = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
+    table = names.merge(index.to_frame(index=False), how="cross")
+    ends = {"ci_low": means.low.numpy(), "ci_high": means.high.numpy(), "n": n}
+    return table.assign(control="none", value=means.value.numpy(), unit=unit, **ends)
 
 
 def _matrix(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interp.analysis import Analysis, Reader
 from probes import tables
-from probes.stats import Interval, bootstrap, share
+from probes.stats import Interval, mean, share
 from tasks import Batch, Level, Task, UserError
 
 
@@ -24,6 +24,7 @@ class Scores(Analysis):
     """Loss and score at every read."""
 
     name: ClassVar[str] = "scores"
+    version: ClassVar[int] = 2
 
     def hooks(self, model: Any) -> list[str]:
         return []
@@ -84,8 +85,8 @@ class ScoreReader:
 
 
 def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
-    """Clopper-Pearson for a share of prompts, the bootstrap of prompts for a mean."""
+    """Clopper-Pearson for a share of prompts, a t without skew for a loss, which the few prompts gone wrong decide."""
     if metric == "accuracy":
         return [share(int(count), len(values)) for count in values.sum(0).tolist()]
-    means = bootstrap(values)
+    means = mean(values)
     return [means[read] for read in range(values.shape[1])]

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from probes.stats import Interval, percentile, share
+from probes.stats import LEVEL, Interval, percentile, share
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
 from tasks.theory.reduced import Escapes, Setting, simulate_attention, simulate_net
@@ -74,12 +74,14 @@ def middle(times: Float[ndarray, " n"]) -> float:
     return float(np.sort(times)[(len(times) - 1) // 2])
 
 
-def resampled(statistic: Medians, samples: Sequence[Float[ndarray, " n"]], seed: int = 0) -> Interval:
+def resampled(
+    statistic: Medians, samples: Sequence[Float[ndarray, " n"]], seed: int = 0, level: float = LEVEL
+) -> Interval:
     """A statistic of the medians of several samples, with its bootstrap interval over replicas (each sample alone)."""
     rng = np.random.default_rng(seed)
     value = statistic([middle(s) for s in samples])
     drawn = [statistic([middle(rng.choice(s, len(s))) for s in samples]) for _ in range(DRAWS)]
-    found = percentile(torch.tensor(value), torch.tensor(drawn), min(map(len, samples))).one()
+    found = percentile(torch.tensor(value), torch.tensor(drawn), min(map(len, samples)), level).one()
     return dataclasses.replace(found, method=f"bootstrap of {found.n} replicas")
 
 

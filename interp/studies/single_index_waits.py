@@ -5,7 +5,7 @@ the staircase, the cost of a step. Times are medians over replicas of the exact 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from interp.studies.single_index_chains import (
     SQUARE,
     STAIRS,
     Problem,
+    middle,
     resampled,
     scaling,
     slope,
 )
-from probes.stats import Interval, share
+from probes.stats import LEVEL, Interval, share
 from tasks.theory.direct import simulate_net_direct
 from tasks.theory.reduced import Setting
 
@@ -76,9 +77,7 @@ def gains(bench: Bench, budget: Budget) -> list[Row]:
         ]
 
         each = [float(np.median(pairs[2 * i]) / np.median(pairs[2 * i + 1])) for i in range(len(lengths))]
-        far = max(range(len(lengths)), key=lambda i: abs(each[i] / lengths[i] - 1))
-        worst = pairs[2 * far : 2 * far + 2]
-        found = resampled(lambda m, n=lengths[far]: m[0] / m[1] / n, worst)
+        far, found = farthest(pairs, lengths)
         for n, gain in zip(lengths, each, strict=True):
             bench.keep("gains", law=name, length=n, value=gain)
         note = f"the length farthest from 1, L {lengths[far]}, is judged; gains " + ", ".join(
@@ -92,6 +91,21 @@ def gains(bench: Bench, budget: Budget) -> list[Row]:
         name, text = "cancel-tied" if tied else "cancel-untied", "d 400, rate .05, 30000 steps, 64 replicas"
         rows.append(bench.row(name, found, arm="z1 - z2", budget=text, note="n counts replicas"))
     return rows
+
+
+def farthest(pairs: Sequence[np.ndarray], lengths: Sequence[float | int]) -> tuple[int, Interval]:
+    """Which gain (ratio of two samples' medians) lies farthest from its length, as a share of it, with its interval.
+
+    The interval has the level at which those of all gains hold at once, for the farthest of several is farther than
+    its truth.
+    """
+    each = [
+        middle(top) / middle(bottom) / n
+        for top, bottom, n in zip(pairs[::2], pairs[1::2], lengths, strict=True)
+    ]
+    far = max(range(len(lengths)), key=lambda i: abs(each[i] - 1))
+    level = 1 - (1 - LEVEL) / len(lengths)
+    return far, resampled(lambda m: m[0] / m[1] / lengths[far], pairs[2 * far : 2 * far + 2], level=level)
 
 
 RULES = {"rule-equal": lambda n: 1.0, "rule-root": math.sqrt, "rule-linear": float}

@@ -151,3 +151,41 @@ def test_bad_input_is_one_line(call, words):
     with pytest.raises(UserError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_mean_without_skew_is_students_and_leans_to_the_long_tail_with_it():
+    even = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    plain = stats.student(even.numpy())
+    found = stats.mean(even).one()
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
+    long = torch.cat([torch.zeros(98), torch.full((2,), 5.0)])
+    found = stats.mean(long[:, None])[0]
+    assert found.high - found.value > 2 * (found.value - found.low)
+    still = stats.mean(torch.ones(40)).one()
+    assert (still.low, still.high) == (1.0, 1.0)
+
+
+def test_a_mean_of_few_prompts_has_no_interval_and_one_of_nan_is_refused():
+    assert math.isnan(stats.mean(torch.arange(31.0)).one().low)
+    for values, said in ((torch.ones(0), "no prompts"), (torch.tensor([1.0, math.nan]), "NaN")):
+        with pytest.raises(UserError, match=said):
+            stats.mean(values)
+
+
+def test_shares_are_those_of_one_at_a_time_and_never_without_width():
+    hits = torch.tensor([[1, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=torch.float64)
+    found = stats.shares(hits)
+    for cell, count in enumerate((4, 0, 2)):
+        one = stats.share(count, 4)
+        assert (found[cell].low, found[cell].high) == pytest.approx((one.low, one.high))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        stats.shares(hits + 1)
+
+
+def test_few_draws_do_not_narrow_an_interval():
+    rng = np.random.default_rng(4)
+    widths = {}
+    for draws in (60, 1000):
+        found = stats.percentile(torch.zeros(400), torch.from_numpy(rng.normal(size=(draws, 400))), 1000)
+        widths[draws] = float((found.high - found.low).mean())
+    assert widths[60] > widths[1000]
