@@ -2,20 +2,23 @@
 
 Same model, task and batch; only the recipe differs. Published: Adam at 1e-4, no schedule, no clipping, GPT-2's
 initialisation (Garg et al., arXiv 2208.01066, appendix A; their curriculum over dimensions is left out). Its budget is
-`BUDGET` times our steps; a recipe that has not arrived by then is printed as over it, with the ratio that it would take
-at least. There is no physical limit to compare with.
+`BUDGET` times our steps; a recipe that has not arrived by then is printed as over it. The limit is that of the matrix
+products of as many steps as ours took. Each trains in a process of its own, whose peak memory stands beside it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import tempfile
 from pathlib import Path
 
-from interp.bench.rows import Row
-from interp.bench.time_to_floor import TimeToFloor, measure
+from interp.bench.cost import cost, matmul_rate
+from interp.bench.rows import NONE, Row, peak_mb
+from interp.bench.time_to_floor import TimeToFloor, measure, time_to_floor
 from interp.config import configure
+from interp.train.runs import RunFolder
 
 PUBLISHED = (
     *(
@@ -42,13 +45,22 @@ def rows(quick: bool) -> list[Row]:
     short = QUICK if quick else ()
     steps = 50 if quick else configure("regression").train.steps * BUDGET
     with tempfile.TemporaryDirectory() as folder:
-        ours = measure("regression", 0, Path(folder) / "ours", short)
-        longer = (*short, *PUBLISHED, f"train.steps={steps}")
-        peer = measure("regression", 0, Path(folder) / "peer", longer)
-    return [_row(ours, peer)]
+        ours, ours_mb = _trained(Path(folder) / "ours", short)
+        peer, peer_mb = _trained(Path(folder) / "peer", (*short, *PUBLISHED, f"train.steps={steps}"))
+    limit = NONE
+    if ours.step is not None:
+        rate = matmul_rate(seconds=0.5)
+        limit = ours.step * float(cost(configure("regression", overrides=short), rate)["step_flop"]) / rate
+    return [dataclasses.replace(_row(ours, peer, limit), ours_mb=ours_mb, peer_mb=peer_mb)]
 
 
-def _row(ours: TimeToFloor, peer: TimeToFloor) -> Row:
+def _trained(out: Path, overrides: tuple[str, ...]) -> tuple[TimeToFloor, float]:
+    """The benchmark of one training, and the peak memory of the process that did it."""
+    memory = peak_mb(lambda: measure("regression", 0, out, overrides))
+    return time_to_floor(RunFolder.open(out)), memory
+
+
+def _row(ours: TimeToFloor, peer: TimeToFloor, limit: float = NONE) -> Row:
     mine, theirs = (found.cpu_s if found.cpu_s is not None else math.inf for found in (ours, peer))
     ratio = mine / theirs if math.isfinite(mine) and math.isfinite(theirs) else math.nan
     said = [
@@ -64,5 +76,7 @@ def _row(ours: TimeToFloor, peer: TimeToFloor) -> Row:
         "published recipe",
         ratio,
         pairs=1,
+        limit=limit,
+        over_limit=mine / limit,
         note=note,
     )

@@ -5,7 +5,7 @@
 A row is a function of one argument, whether to be quick, that returns its lines (see `rows.Row`). Each runs in a
 process of its own, one thread, so that one that fails prints its reason and the others go on. Writes bench.json
 and bench.md into DIR (runs/bench); a row run again takes the place of its former lines. Nothing here is a test:
-times depend on the machine and on what else runs there.
+times depend on the machine and on what else runs there: "load" is its load average before and after the row.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ COLUMNS = (
     "pairs",
     "ours / limit",
     "peak MB ours, peer",
+    "load",
     "note",
 )
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -81,6 +82,20 @@ def startup(quick: bool) -> list[Row]:
     return whole.startup_rows(quick)
 
 
+def linear(quick: bool) -> list[Row]:
+    """A step of the linear transformer: Gram form against token form, stacks against single runs."""
+    from interp.bench import small
+
+    return small.linear_rows(quick)
+
+
+def single_index(quick: bool) -> list[Row]:
+    """A step of the reduced chain against SGD on all weights."""
+    from interp.bench import small
+
+    return small.single_index_rows(quick)
+
+
 def stacked(quick: bool) -> list[Row]:
     """Several runs trained as one stack."""
     from interp.bench import peers
@@ -90,13 +105,14 @@ def stacked(quick: bool) -> list[Row]:
 
 ROWS: dict[str, Callable[[bool], list[Row]]] = {
     "training-step": training_step, "time-to-floor": time_to_floor, "probes": probes, "patching": patching,
-    "stacked": stacked, "report": report, "startup": startup,
+    "stacked": stacked, "linear": linear, "single-index": single_index, "report": report, "startup": startup,
 }  # fmt: skip
 
 
 def measure(name: str, quick: bool) -> list[dict[str, Any]]:
     """The lines of one row, from a process of its own; a failure is a line that says why."""
     command = [sys.executable, "-m", "interp.bench.table", "--alone", name, *(["--quick"] if quick else [])]
+    before = os.getloadavg()[0]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **THREADS})
     if done.returncode == 0:
         lines = json.loads(done.stdout.splitlines()[-1])
@@ -104,6 +120,7 @@ def measure(name: str, quick: bool) -> list[dict[str, Any]]:
         why = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         lines = [dataclasses.asdict(Row(name, math.nan, note=f"failed: {why}"))]
     when = {"quick": quick, "measured": datetime.now(UTC).isoformat(timespec="seconds")}
+    when |= {"load": f"{before:.1f}, {os.getloadavg()[0]:.1f}"}
     return [{"key": name, **when, **line} for line in lines]
 
 
@@ -121,7 +138,8 @@ def _cells(line: dict[str, Any]) -> tuple[str, ...]:
     memory = f"{_number(line['ours_mb'], 0)}, {_number(line['peer_mb'], 0)}"
     note = f"{line['note']}; quick" if line["quick"] else line["note"]
     ours = f"{_number(line['ours'])} {line['unit']}"
-    return (line["name"], ours, peer, ratio, str(line["pairs"]), _number(line["over_limit"]), memory, note)
+    pairs, limit = str(line["pairs"]), _number(line["over_limit"])
+    return (line["name"], ours, peer, ratio, pairs, limit, memory, line.get("load", "-"), note)
 
 
 def _number(value: float | None, digits: int | None = None) -> str:

@@ -81,10 +81,11 @@ def test_a_row_that_fails_says_why(tmp_path, monkeypatch) -> None:
     script.write_text("#!/bin/sh\necho 'Traceback' >&2; echo 'ValueError: no such peer' >&2; exit 1\n")
     script.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(script))
+    monkeypatch.setattr("os.getloadavg", lambda: (1.5, 1.2, 1.0))
     (line,) = table.measure("probes", True)
     assert line["note"] == "failed: ValueError: no such peer"
     assert (
-        "| probes | - CPU s | - | - | 0 | - | -, - | failed: ValueError: no such peer; quick |"
+        "| probes | - CPU s | - | - | 0 | - | -, - | 1.5, 1.5 | failed: ValueError: no such peer; quick |"
         in table.markdown([line])
     )
 

@@ -1,0 +1,64 @@
+"""Steps of the small models (`interp.bench.linear`, `interp.bench.single_index`) as rows of the table.
+
+Each ratio is the median of repeated measurements, every one of them the fastest turns of both arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from interp.bench import linear, single_index
+from interp.bench.cost import matmul_rate
+from interp.bench.rows import Row, flop_of, peak_mb, weighed
+from interp.bench.stacked import stacked_table
+from interp.config import RunConfig, configure
+
+REPEATS = 5
+
+
+def linear_rows(quick: bool) -> list[Row]:
+    """Gram form beside token form, then stacks of six beside their members one by one, by batch size."""
+    config, steps = configure("linear-attention"), 4 if quick else 20
+    found = [linear.forms(config, steps) for _ in range(1 if quick else REPEATS)]
+    work = _gram(config, steps)
+    limit = flop_of(work) / steps / matmul_rate(seconds=0.5)
+    row = Row(
+        "step of the linear transformer", 0.0, peer_name="token form", limit=limit, ours_mb=peak_mb(work),
+        note=f"{config.model.n_layers} layers, batch {config.train.batch}; Gram form",  # type: ignore[union-attr]
+    )  # fmt: skip
+    times = [(float(each["ours_ms"]) / 1e3, float(each["peer_ms"]) / 1e3) for each in found]
+    return [weighed(row, times), *_stacks(config, quick)]
+
+
+def _gram(config: RunConfig, steps: int) -> Callable[[], None]:
+    model: Any = config.model.build(config.task.interface, config.init_seed)
+    return lambda: linear._steps(config, model, steps)
+
+
+def _stacks(config: RunConfig, quick: bool) -> list[Row]:
+    batches, members = ((16,) if quick else (16, 64, 256, 1000)), 6
+    tables = [
+        stacked_table(config, batches, members=members, steps=2 if quick else 10)
+        for _ in range(1 if quick else 3)
+    ]
+    rows = []
+    for k, batch in enumerate(batches):
+        times = [(float(t["ours_ms"][k]) / 1e3, float(t["peer_ms"][k]) / 1e3) for t in tables]
+        bare = Row(
+            f"{members} stacked linear runs, batch {batch}", 0.0, peer_name="one after the other",
+            unit="CPU s a step and run",
+        )  # fmt: skip
+        rows.append(weighed(bare, times))
+    return rows
+
+
+def single_index_rows(quick: bool) -> list[Row]:
+    """The exact reduced chain beside SGD on d = 1000 weights; no matrix product bounds either."""
+    pairs = [single_index.pace(1 if quick else 3) for _ in range(1 if quick else REPEATS)]
+    times = [(ours.value / 1e6, peer.value / 1e6) for ours, peer in pairs]
+    row = Row(
+        "step of 48 single-index replicas", 0.0, peer_name="SGD on 1000 weights",
+        note="reduced chain, 4 tokens, exponent 2, batch 1",
+    )  # fmt: skip
+    return [weighed(row, times)]
