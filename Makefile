@@ -4,7 +4,7 @@ export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: report test check trust bench notebooks clean
+.PHONY: report test check trust bench verdicts notebooks clean
 
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo
@@ -18,13 +18,15 @@ check: .venv/ready
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-trust: .venv/ready         # the tests at full counts (kills, simulations, hostile inputs): hours; runs/trust/trust.md
-	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 14400
+trust: .venv/ready         # the tests that have full counts (kills, simulations, hostile inputs), at those; runs/trust/trust.md
+	rm -rf runs/trust
+	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 14400 \
+		-o addopts="--import-mode=importlib --strict-markers" $$(grep -rl --include='test_*.py' ALGOSCOPE_FULL tests)
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m interp.bench.table
-	$(BIN)/python -m interp.bench.linear
-	$(BIN)/python -m interp.bench.single_index
+
+verdicts: .venv/ready      # what the filter verdict names when the truth is planted, and when there is none to name
 	$(BIN)/python -m interp.bench.planted
 	$(BIN)/python -m interp.bench.circuits
 	$(BIN)/python -m interp.bench.ties

@@ -22,8 +22,8 @@ from interp.sweep.plan import SweepPlan
 from interp.train.loop import train
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-STEPS = 60 if FULL else 6
-KILLS = 8 if FULL else 1
+STEPS = 30 if FULL else 6
+KILLS = 5 if FULL else 1
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 16}
 
 

@@ -1,28 +1,32 @@
 """How often an untrained net is said to have a head that emerged, an algorithm, or a circuit: at most 5% of runs.
 
-All heads and checkpoints of a run count together. For "emerged" every checkpoint of a run is another untrained net,
-which changes more between checkpoints than one that does not learn (its losses do differ, so reads are not counted).
+All heads and checkpoints of a run count together. Every checkpoint of a run is another untrained net, which changes
+more between checkpoints than one that does not learn (its losses do differ, so "emerged" does not count reads).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from interp.causal.circuits import find_circuit
+from interp.causal.circuits import SEARCHES, find_circuit
 from interp.config import RunConfig, configure
+from interp.develop.algorithms import AlgorithmMatch
 from interp.models import build_model
 from interp.run import load
 from interp.train.runs import RunFolder
+from probes.filters import VERDICT_FAMILIES
 from probes.stats import share
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-NETS = int(os.environ.get("ALGOSCOPE_NETS", "400"))
+# gives the verdicts of the default, with less around them
+VERDICT = AlgorithmMatch(families=VERDICT_FAMILIES, weight_prompts=2)
 TINY = {
-    "model.n_layers": 2, "model.n_heads": 2, "model.d_model": 16, "train.steps": 7, "train.batch": 4, "train.warmup": 0,
+    "model.n_layers": 2, "model.n_heads": 2, "model.d_model": 16, "train.steps": 5, "train.batch": 4, "train.warmup": 0,
     "train.eval_batch": 16, "train.schedule": {"log": 0, "every": 1, "explicit": []},
 }  # fmt: skip
 
@@ -44,34 +48,42 @@ def emerged(path: Path, net: int) -> bool:
 
 
 def algorithm(path: Path, net: int) -> bool:
-    config = configure("regression", changes={**TINY, "train.schedule.every": 7}, seed=net)
-    run_of_untrained_nets(config, path, net)
-    table = load(path).probe("last", algorithms=True).table
+    run_of_untrained_nets(configure("regression", changes=TINY, seed=net), path, net)
+    table = load(path).tables([VERDICT], (1, 2, 3, 4))[VERDICT.name]
     verdicts = table[(table["metric"] == "filter verdict") & (table["control"] == "none")]
     assert len(verdicts)
     return bool((verdicts["algorithm"] != "none").any())
 
 
 def circuit(path: Path, net: int) -> bool:
-    config = configure("retrieval", changes=TINY, seed=net)
+    """By every search in turn, on either task."""
+    config = configure(("retrieval", "regression")[net % 2], changes=TINY, seed=net)
     model = build_model(config.model, config.task.interface, net).eval()
-    return bool(find_circuit(model, config.task, prompts=32, seed=net, draws=100).edges)
+    search = SEARCHES[net % len(SEARCHES)]
+    return bool(find_circuit(model, config.task, seed=net, search=search).edges)
 
 
-@pytest.mark.parametrize(("alarm", "small"), [(emerged, 6), (algorithm, 2), (circuit, 10)])
+def raised(alarm: Callable[[Path, int], bool], path: Path, net: int) -> bool:
+    """Whether one net raises the alarm; what it wrote is taken away again."""
+    try:
+        return alarm(path, net)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "small", "full", "nets"), [(emerged, 6, 200, 6), (algorithm, 1, 100, 4), (circuit, 30, 2000, 1)]
+)
 def test_untrained_nets_raise_few_alarms(
-    alarm: Callable[[Path, int], bool], small: int, tmp_path, record_property
+    alarm: Callable[[Path, int], bool], small: int, full: int, nets: int, tmp_path, record_property
 ):
-    nets = NETS if FULL else small
-    alarms = sum(alarm(tmp_path / str(net), net) for net in range(nets))
-    found = share(alarms, nets)
-    result = f"{alarms} of {nets} runs ({alarms / nets:.1%}; at most {found.high:.1%})"
-    row = {
-        "section": "false alarms",
-        "what": f"{alarm.__name__} in untrained nets",
-        "tried": nets,
-        "result": result,
-    }
+    """`nets` untrained nets a run, each another."""
+    runs = full if FULL else small
+    alarms = sum(raised(alarm, tmp_path / "run", net) for net in range(runs))
+    found = share(alarms, runs)
+    result = f"{alarms} of {runs} runs ({alarms / runs:.1%}; at most {found.high:.1%})"
+    what = f"{alarm.__name__} in untrained nets"
+    row = {"section": "false alarms", "what": what, "tried": runs * nets, "result": result}
     record_property("trust", row)
     assert found.low <= 0.05
-    assert not FULL or alarms <= 0.05 * nets
+    assert not FULL or alarms <= 0.05 * runs

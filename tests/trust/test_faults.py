@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-KILLS = {"train": 50 if FULL else 6, "report": 50 if FULL else 3, "sweep": 50}
+KILLS = {"train": 100 if FULL else 6, "report": 50 if FULL else 3, "sweep": 50 if FULL else 2}
 DISKS = 50 if FULL else 4
 SETTINGS = {
     "task": {"kind": "retrieval", "hops": 1, "chains": 2, "vocab": 6},
@@ -144,16 +144,6 @@ def test_kill_9_at_any_moment_of_a_report(trials, calm, tmp_path, record_propert
     row(record_property, "kill -9 in report", KILLS["report"], "all bit-equal")
 
 
-SWEEP = """
-import sys
-from pathlib import Path
-from interp.sweep.engine import run_sweep
-from interp.sweep.plan import SweepPlan
-import json
-if __name__ == "__main__":
-    plan = SweepPlan(**json.loads(sys.argv[1]))
-    assert not run_sweep(plan, Path(sys.argv[2]), workers=2).failures
-"""
 PLAN = {
     "config": "retrieval", "seeds": [0, 1], "analyses": ["scores"],
     "set": {
@@ -164,35 +154,22 @@ PLAN = {
 }  # fmt: skip
 
 
-def start_sweep(script: Path, out: Path) -> subprocess.Popen:
-    script.write_text(SWEEP)
-    command = [sys.executable, str(script), json.dumps(PLAN), str(out)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=script.parent, start_new_session=True, **quiet)
-
-
-def written(out: Path) -> int:
-    """Bytes of everything that the sweep's runs hold."""
-    return sum(f.stat().st_size for f in out.glob("seed=*/**/*") if f.is_file()) if out.exists() else 0
-
-
-@pytest.mark.skipif(not FULL, reason="full counts only; test_sweep_cluster kills a worker every time")
 def test_kill_9_at_any_moment_of_a_sweep(trials, tmp_path, record_property):
-    calm, script, rng, killed = tmp_path / "calm" / "s", tmp_path / "sweep.py", random.Random(3), 0
-    assert start_sweep(script, calm).wait() == 0
-    total, expected = written(calm), contents(calm)
+    """The sweep, its scheduler and its workers all at once, when a random number of bytes has been written."""
+    calm, rng, killed, begun = tmp_path / "calm" / "s", random.Random(3), 0, 0
+    assert trials("sweep", plan=PLAN, out=calm)["code"] == 0
+    expected = contents(calm)
+    total = sum(len(data) for name, data in expected.items() if name.startswith("seed="))
     for attempt in range(KILLS["sweep"]):
         out = tmp_path / str(attempt) / "s"
-        sweep, goal = start_sweep(script, out), rng.randrange(total)
-        while sweep.poll() is None and _size(out) < goal:
-            time.sleep(0.002)
-        killed += sweep.poll() is None
-        os.killpg(sweep.pid, signal.SIGKILL)
-        sweep.wait()
+        found = trials("sweep", plan=PLAN, out=out, dies_with=rng.randrange(total))
+        assert found["code"] in (0, -signal.SIGKILL), found
+        killed += found["code"] != 0
         for run in out.glob("seed=*"):
             if (run / "config.json").exists():
+                begun += 1
                 assert_sound(trials, run)
-        assert start_sweep(script, out).wait() == 0
+        assert trials("sweep", plan=PLAN, out=out)["code"] == 0
         assert contents(out) == expected
     assert killed > 0
     row(
@@ -200,15 +177,8 @@ def test_kill_9_at_any_moment_of_a_sweep(trials, tmp_path, record_property):
         "kill -9 of a sweep and its workers",
         KILLS["sweep"],
         "all bit-equal",
-        f"{killed} mid-way",
+        f"{killed} mid-way; {begun} runs begun",
     )
-
-
-def _size(out: Path) -> int:
-    try:
-        return written(out)
-    except FileNotFoundError:  # a temporary file was renamed between the look and the question
-        return 0
 
 
 def test_a_full_disk(trials, calm, disk, tmp_path, record_property):
