@@ -102,7 +102,7 @@ def learning_coefficient(rng: np.random.Generator) -> stats.Interval:
     """Four chains in a bowl of 10 dimensions; the truth is that of the localised law at this n."""
     start = torch.zeros(10, dtype=torch.float64)
     return llc.local_learning_coefficient(
-        lambda w: (w**2).sum() / 2,
+        [lambda w: (w**2).sum() / 2],
         start,
         1000,
         chains=4,
