@@ -25,6 +25,7 @@ from tasks.base import first_problem
 
 if TYPE_CHECKING:
     from interp.develop.llc import LearningCoefficient
+    from interp.develop.noise import GradientNoise
     from interp.pictures.attention import AttentionView
 
 A = TypeVar("A", bound=Analysis)
@@ -184,19 +185,25 @@ class Run(Checkpoints):
         probes: int = 32,
         hessian: bool = True,
         llc: LearningCoefficient | None = None,
+        noise: GradientNoise | None = None,
     ) -> Result:
         """How the loss bends at each checkpoint on one fixed batch, and along the line to the next checkpoint asked.
 
         Without `hessian`, loss, gradient norm and directional smoothness alone. With `llc`, its settings, the
-        local learning coefficient as well, seconds a checkpoint. Raises UserError for fewer than 1 prompt or 2
-        probes.
+        local learning coefficient as well, seconds a checkpoint; with `noise`, the tail of the gradient's noise.
+        Where 3 true steps of positive curvature are among the checkpoints, the caption says how curvature goes with
+        the gradient. Raises UserError for fewer than 1 prompt or 2 probes.
         """
-        from interp.develop.landscape import kept_curvature
+        from interp.develop.landscape import fit_in_words, kept_curvature
 
         torch.set_num_threads(self.config.train.threads)
         asked = self.resolve(steps)
         table = kept_curvature(self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress)
         caption = "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1."
+        caption += fit_in_words(table)
+        if noise is not None:
+            table = pd.concat([table, self.tables([noise], asked, progress)[noise.name]])
+            caption += f" Noise: {noise.draws} batches of {noise.prompts} prompts."
         if llc is not None:
             table = pd.concat([table, self.tables([llc], asked, progress)[llc.name]])
             caption += (

@@ -1,4 +1,4 @@
-"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path."""
+"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path, noise."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def curvature(
     probes: int = 32,
     sharp: Annotated[bool, Parameter(negative="--path-only")] = True,
     llc: Annotated[bool, Parameter(negative="")] = False,
+    noise: int = 0,
     json: Json = False,
 ) -> int:
     """Loss, gradient, sharpness and robust condition number at each checkpoint, and smoothness to the next one.
@@ -40,14 +41,18 @@ def curvature(
         With --path-only: nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
     llc
         The local learning coefficient as well (840 gradients a checkpoint).
+    noise
+        The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
     """
     from interp.develop.llc import LearningCoefficient
+    from interp.develop.noise import noise_of
 
-    chains = LearningCoefficient() if llc else None
+    opened, chains = load(run), LearningCoefficient() if llc else None
     with show.progress("curvature") as advance:
-        result = load(run).curvature(
-            steps, advance, prompts=prompts, probes=probes, hessian=sharp, llc=chains
-        )
+        result = opened.curvature(
+            steps, advance, prompts=prompts, probes=probes, hessian=sharp, llc=chains,
+            noise=noise_of(opened, noise) if noise else None,
+        )  # fmt: skip
     if json:
         return print_json(result)
     show.table(by_step(result.table), "the loss landscape, by checkpoint")

@@ -72,6 +72,26 @@ def smoothness_fit(gradient: Float[Tensor, " step"], smoothness: Float[Tensor, "
     )
 
 
+def fit_in_words(table: pd.DataFrame) -> str:
+    """What `smoothness_fit` finds along the true steps (stride 1) of a `curvature_table`; empty for fewer than 3 of
+    positive curvature.
+    """
+    wide = table.pivot(index="step", columns="metric", values="value")
+    if "stride" not in table or "gradient norm" not in wide:
+        return ""
+    true = wide.loc[table.loc[table["stride"] == 1, "step"]]
+    g, bend = (
+        torch.tensor(true[name].to_numpy(float)) for name in ("gradient norm", "directional smoothness")
+    )
+    if int(((g > 0) & (bend > 0)).sum()) < 3:
+        return ""
+    fit = smoothness_fit(g, bend)
+    return (
+        f" Along {fit.used} true steps u'Hu <= {fit.l0:.3g} + {fit.l1:.3g} |g| in the mean; log on log slope "
+        f"{fit.slope:.2f}, correlation {fit.correlation:.2f}; {fit.negative} steps bend down."
+    )
+
+
 def run_objective(run: Run, prompts: int) -> Objective:
     """The objective of a run on its fixed curvature batch."""
     batch = run.task.sample(run.config.data_seed, "curvature", 0, prompts)

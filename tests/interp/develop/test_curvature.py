@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import pandas as pd
 import pytest
 import torch
 
 from interp.cli import run as command
+from interp.config import configure
 from interp.develop import curvature, landscape, tails
+from interp.develop.noise import GradientNoise
 from interp.models.linear_config import LinearConfig
 from interp.models.lstm_config import LSTMConfig
 from interp.models.transformer_config import TransformerConfig
@@ -229,3 +232,63 @@ def test_the_command_prints_keeps_and_reads_again(tmp_path, capsys, monkeypatch)
     assert run.folder.table_path("curvature").read_bytes() != kept
     assert command(["curvature", str(run.path), "--prompts", "0"]) == 2
     assert "at least 1 prompt" in capsys.readouterr().err
+
+
+SMALL = {
+    "retrieval": {"task.hops": 1, "task.chains": 2, "task.vocab": 4, "model.n_layers": 1, "model.d_model": 8},
+    "regression": {
+        "task.n": 4,
+        "model.n_layers": 1,
+        "model.n_heads": 2,
+        "model.d_model": 8,
+        "model.d_mlp": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("preset", SMALL)
+def test_the_command_on_other_tasks_and_optimisers(preset: str, tmp_path, capsys) -> None:
+    """Presets of other tasks, with their own optimisers; larger nets than 400 weights take the estimated diagonal."""
+    changes = SMALL[preset] | {
+        "train.steps": 4,
+        "train.batch": 8,
+        "train.schedule": {"explicit": [0, 1, 2, 3]},
+    }
+    run = Run.train(configure(preset, changes=changes), tmp_path / preset)
+    asked = ["curvature", str(run.path), "--steps", "2,3,4", "--prompts", "16", "--probes", "2"]
+    asked += ["--noise", "100", "--json"]
+    assert command(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {(row["step"], row["metric"]): row for row in found["rows"]}
+    assert rows[2, "sharpness"]["value"] != 0
+    noise = rows[4, "noise q99 / median"]
+    assert noise["ci_low"] <= noise["value"]
+    assert noise["value"] > 1
+    assert noise["ci_high"] is None  # a hundred draws do not bound a 99th percentile from above
+    assert {rows[k, "directional smoothness"]["stride"] for k in (2, 3)} == {1}
+    assert command([*asked[:-3], "--noise", "20"]) == 2
+    assert "at least 100 draws" in capsys.readouterr().err
+
+
+def test_noise_finds_heavy_tails_and_none_in_light_ones() -> None:
+    """The same net on spheres and on gamma-scaled covariates, whose squared length has a hundred times the spread."""
+    found = {}
+    for law in ("sphere", "gamma-sphere"):
+        task = InContextRegression(d=3, n=6, layout="merged", law=law)
+        model = LinearConfig(n_layers=1, family="gd", init_std=0.3).build(task.interface, 0)
+        table = GradientNoise(draws=500, prompts=20).measure(model, task).set_index("metric")
+        found[law] = table.loc["noise q99 / median"]
+    assert found["sphere"]["ci_high"] < found["gamma-sphere"]["ci_low"]
+    assert found["sphere"]["value"] < 2.5
+
+
+def test_the_caption_says_how_curvature_goes_with_the_gradient() -> None:
+    steps = range(0, 40, 2)
+    rows = []
+    for k in steps:
+        rows += [{"step": k, "metric": "gradient norm", "value": k + 1.0}]
+        rows += [{"step": k, "metric": "directional smoothness", "value": 2 * (k + 1.0), "stride": 1}]
+    words = landscape.fit_in_words(pd.DataFrame(rows))
+    assert "20 true steps" in words
+    assert "slope 1.00, correlation 1.00" in words
+    assert landscape.fit_in_words(pd.DataFrame(rows).assign(stride=5)) == ""
