@@ -24,6 +24,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from interp.models.resized import resized
 from interp.tables import Stamp, read_table, write_table
 from tasks import Batch, Task, UserError
 
@@ -64,6 +65,10 @@ class Analysis(BaseModel):
     runs_model: ClassVar[bool] = False
 
     chunks: int = 4
+
+    def prompts(self, task: Task, chunk: int) -> Task:
+        """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
+        return task
 
     def hooks(self, model: Any) -> list[str]:
         """Names of the activations the reader wants to see."""
@@ -156,23 +161,43 @@ def _read(run: Run, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
-        batch = run.task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
-        batch = batch.double() if run.config.model.dtype == "float64" else batch
-        with torch.no_grad(), run.held(model, batch, step):
-            outputs, cache = model.run_with_cache(batch.inputs, names_filter=names)
-        for job, reader in zip(jobs, readers, strict=True):
-            if chunk < job.analysis.chunks:
+        for task, asking in _by_task(run, jobs, readers, chunk):
+            batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
+            batch = batch.double() if run.config.model.dtype == "float64" else batch
+            fitting = model if task is run.task else resized(model, task.interface)
+            with torch.no_grad(), run.held(model, batch, step):
+                outputs, cache = fitting.run_with_cache(batch.inputs, names_filter=names)
+            for reader in asking:
                 reader.read(chunk, batch, outputs, cache)
     return readers
+
+
+def _by_task(
+    run: Run, jobs: Sequence[_Job], readers: Sequence[Reader], chunk: int
+) -> list[tuple[Task, list[Reader]]]:
+    """The readers that want a chunk, by the task whose prompts they want it from."""
+    found: list[tuple[Task, list[Reader]]] = []
+    for job, reader in zip(jobs, readers, strict=True):
+        if chunk < job.analysis.chunks:
+            wanted = job.analysis.prompts(run.task, chunk)
+            for task, asking in found:
+                if task == wanted:
+                    asking.append(reader)
+                    break
+            else:
+                found.append((wanted, [reader]))
+    return found
 
 
 def _refuse_clamped(run: Run, jobs: Sequence[_Job], step: int) -> None:
     if not run.clamped or not any(clamp.active(step) for clamp in run.config.train.clamps):
         return
     for job in jobs:
-        if job.analysis.runs_model:
+        own = all(job.analysis.prompts(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
+        if job.analysis.runs_model or not own:
+            what = "runs weights alone" if own else "asks for prompts of another law"
             raise UserError(
-                f"{run.path}: {job.analysis.name} runs weights alone, and this run was trained with clamps:"
+                f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
                 " ask for the released run (--released)"
             )
 

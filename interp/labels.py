@@ -15,8 +15,11 @@ def short_relation(name: str) -> str:
 
 
 def short_site(site: str) -> str:
-    """`blocks.2.hook_resid_post` as `L2`, the stream before block 0 as `embed`; other sites keep their name."""
+    """`blocks.2.hook_resid_post` as `L2`, the stream before block 0 as `embed`, `(normalised)` behind either as `LN`;
+    other sites keep their name.
+    """
     parts = site.split(".")
     if len(parts) < 3 or parts[0] != "blocks":
         return site
-    return "embed" if parts[2] == "hook_resid_pre" else f"L{parts[1]}"
+    name = "embed" if parts[2].startswith("hook_resid_pre") else f"L{parts[1]}"
+    return f"{name} LN" if site.endswith("(normalised)") else name

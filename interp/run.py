@@ -122,38 +122,48 @@ class Run(Checkpoints):
         steps: Steps = "all",
         progress: Progress | None = None,
         *,
+        targets: tuple[str, ...] | list[str] = (),
         algorithms: bool = False,
         causal: bool = False,
+        **settings: Any,
     ) -> Result:
         """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin.
 
-        With `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
+        With `targets` (regression runs only) what it knows of those instead (`interp.develop.target_readouts`). With
+        `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
         the filter verdict. With `causal` (regression runs only) whether the net uses the directions that probes read
-        iterates from (`interp.causal.probe_swaps`). Raises UserError for either of another task, and for both.
+        iterates from (`interp.causal.probe_swaps`). Further settings are those of `interp.develop.readouts.Readouts`
+        (`shift={"x_scale": 2.0}` scores on prompts of another law) or of the analysis asked for. Raises UserError for
+        these of another task, for two of them at once, and for settings that are unknown.
 
         >>> run = load("runs/demo/retrieval")
         >>> run.probe(steps="last").table["control"].unique().tolist()
         ['none', 'shuffled', 'untrained']
         """
-        if algorithms and causal:
-            raise UserError("algorithms and causal are two questions: ask one at a time")
+        if algorithms + causal + bool(targets) > 1:
+            raise UserError("targets, algorithms and causal are questions apart: ask one at a time")
         if causal:
             from interp.causal.probe_swaps import ProbeSwaps
 
             caption = "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say."
-            return self._result(ProbeSwaps(), caption, steps, progress)
+            return self._result(_settled(ProbeSwaps, **settings), caption, steps, progress)
         if algorithms:
-            return self._match_algorithms(steps, progress)
+            from interp.develop.algorithms import AlgorithmMatch
+
+            caption = (
+                "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
+            )
+            return self._result(_settled(AlgorithmMatch, **settings), caption, steps, progress)
+        if targets:
+            from interp.develop.target_readouts import TargetReadouts
+
+            caption = "Held-out R2 of linear readouts; that a quantity can be read does not say that the net uses it."
+            analysis = _settled(TargetReadouts, targets=tuple(targets), **settings)
+            return self._result(analysis, caption, steps, progress)
         from interp.develop.readouts import Readouts
 
         caption = "Held-out error of a linear readout at each site; 'untrained' is the same readout of a fresh model."
-        return self._result(Readouts(), caption, steps, progress)
-
-    def _match_algorithms(self, steps: Steps, progress: Progress | None) -> Result:
-        from interp.develop.algorithms import AlgorithmMatch
-
-        caption = "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
-        return self._result(AlgorithmMatch(), caption, steps, progress)
+        return self._result(_settled(Readouts, **settings), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """When each read's score, each head's attention and each overlap rose, with intervals over prompts.

@@ -131,16 +131,22 @@ class Scan:
         self.gram = self.gram.reshape(NODES, NODES)
         self.size = float(seen.size.sum())
 
-    def left_over(self, family: str, k: int, sizes: dict[str, Tensor]) -> Float[Tensor, "choice"]:
+    def left_over(
+        self, family: str, ladder: Sequence[int], sizes: dict[str, Float[Tensor, "step choice"]]
+    ) -> Float[Tensor, "step choice"]:
         """Residual sum of squares at the best gain; infinite where the iterate would diverge on a prompt."""
-        count = len(next(iter(sizes.values()))) if sizes else 1
-        columns = {name: value[None, :] for name, value in sizes.items()}
-        f = FAMILIES[family].filter(self.nodes[:, None].expand(-1, count), k, **columns)
-        sound = torch.isfinite(f).all(0) & ((f - 1).abs().amax(0) <= 1 + 1e-9)
+        nodes = self.nodes[:, None]
+        curves = []
+        for i, k in enumerate(ladder):
+            own = {name: value[i, None, :] for name, value in sizes.items()}
+            curves.append(FAMILIES[family].filter(nodes, k, **own))
+        f = torch.stack(curves, 1)
+        shape, f = f.shape[1:], f.flatten(1)
+        sound = (f - 1).abs().amax(0) <= 1 + 1e-9  # NaN and infinity are not
         f = torch.where(sound, f, 0.0)
         times, squared = self.cross @ f, (f * (self.gram @ f)).sum(0)
         explained = torch.where(squared > 0, times * times.abs() / squared.clamp_min(1e-300), 0.0)
-        return torch.where(sound, self.size - explained, torch.inf)
+        return torch.where(sound, self.size - explained, torch.inf).reshape(shape)
 
 
 def _absolute(scan: Scan, family: str, relative: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -148,33 +154,36 @@ def _absolute(scan: Scan, family: str, relative: dict[str, Tensor]) -> dict[str,
     return {name: value * scan.typical ** power[name] for name, value in relative.items()}
 
 
-def _lattice(spans: Sequence[tuple[float, float]], counts: Sequence[int]) -> list[Tensor]:
-    axes = [torch.linspace(a, b, n, dtype=torch.float64) for (a, b), n in zip(spans, counts, strict=True)]
-    return [axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")] if axes else []
+def _lattice(counts: Sequence[int]) -> Float[Tensor, "choice size"]:
+    """A grid over the unit cube."""
+    axes = [torch.linspace(0, 1, count, dtype=torch.float64) for count in counts]
+    return torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")], -1)
 
 
-def _best_sizes(scan: Scan, family: str, k: int) -> tuple[float, dict[str, float]]:
-    """Residual and sizes of the best member with k steps: a log grid, then zooms around its best point."""
+def _best_sizes(
+    scan: Scan, family: str, ladder: Sequence[int]
+) -> tuple[Float[Tensor, "step"], dict[str, Float[Tensor, "step"]]]:
+    """Residual and sizes of the best member at each number of steps: a log grid, then zooms around its best point."""
     bounds = LADDERS[family][1]
-    names = list(bounds)
-    spans = [(math.log(a), math.log(b)) for a, b in bounds.values()]
-    window, counts = list(spans), ([64] if len(names) == 1 else [40, 8])[: len(names)]
-    best, where = math.inf, [0.0] * len(names)
-    for _ in range(ZOOMS + 1 if names else 1):
-        points = _lattice(window, counts)
-        relative = {name: p.exp() for name, p in zip(names, points, strict=True)}
-        left = scan.left_over(family, k, _absolute(scan, family, relative))
-        i = int(left.argmin())
-        if float(left[i]) < best:
-            best, where = float(left[i]), [float(p[i]) for p in points]
-        pitch = [(b - a) / (n - 1) for (a, b), n in zip(window, counts, strict=True)]
-        window = [
-            (max(lo, at - 1.5 * h), min(hi, at + 1.5 * h))
-            for (lo, hi), at, h in zip(spans, where, pitch, strict=True)
-        ]
-        counts = [9] * len(names)
-    relative = {name: torch.tensor(value).double().exp() for name, value in zip(names, where, strict=True)}
-    return best, {name: float(v) for name, v in _absolute(scan, family, relative).items()}
+    if not bounds:
+        return scan.left_over(family, ladder, {})[:, 0], {}
+    spans = torch.tensor(list(bounds.values()), dtype=torch.float64).log()
+    low, high = (end.expand(len(ladder), -1) for end in spans.unbind(1))
+    best = torch.full((len(ladder),), torch.inf, dtype=torch.float64)
+    where, rows = low, torch.arange(len(ladder))
+    counts = [64] if len(bounds) == 1 else [40, 8]
+    for _ in range(ZOOMS + 1):
+        points = low[:, None] + _lattice(counts) * (high - low)[:, None]
+        relative = dict(zip(bounds, points.exp().unbind(-1), strict=True))
+        left = scan.left_over(family, ladder, _absolute(scan, family, relative))
+        i = left.argmin(1)
+        better = left[rows, i] < best
+        best = torch.where(better, left[rows, i], best)
+        where = torch.where(better[:, None], points[rows, i], where)
+        reach = 1.5 * (high - low) / (torch.tensor(counts) - 1)
+        low, high = torch.maximum(spans[:, 0], where - reach), torch.minimum(spans[:, 1], where + reach)
+        counts = [9] * len(bounds)
+    return best, _absolute(scan, family, dict(zip(bounds, where.exp().unbind(-1), strict=True)))
 
 
 def candidates(
@@ -183,21 +192,25 @@ def candidates(
     steps: Sequence[Step] = STEPS,
     ladder: Sequence[int] | None = None,
     keep: int = 3,
+    scans: dict[Step, Scan] | None = None,
 ) -> list[Member]:
     """The `keep` best members of a family for each kind of step, sizes tuned for each number of steps.
 
-    `ladder` restricts the numbers of steps. Raises UserError for a family without a ladder of its own.
+    `ladder` restricts the numbers of steps; `scans` of these observations serve every family that shares them.
+    Raises UserError for a family without a ladder of its own.
     """
     if family == "cg":
         path = conjugate_gradient(seen.problems, max(ladder or (seen.eigenvalues.shape[-1],)))[:, :, 0]
         return [Member(Algorithm("cg", k), path[k]) for k in (ladder or range(1, len(path)))]
     if family not in LADDERS:
         raise UserError(f"no filter family {family!r}: known are {sorted([*LADDERS, 'cg'])}")
-    found = []
+    found, scans = [], {} if scans is None else scans
+    tried = ladder or LADDERS[family][0]
     for step in steps if LADDERS[family][1] else steps[:1]:
-        scan = Scan(seen, step)
-        tried = [(*_best_sizes(scan, family, k), k) for k in (ladder or LADDERS[family][0])]
-        for _, sizes, k in sorted(tried, key=lambda entry: entry[0])[:keep]:
-            f = FAMILIES[family].filter(scan.u, k, **sizes)
-            found.append(Member(Algorithm(family, k, step, sizes), f * seen.base))
+        scan = scans[step] = scans.get(step) or Scan(seen, step)
+        left, sizes = _best_sizes(scan, family, tried)
+        for i in left.argsort(stable=True)[:keep].tolist():
+            own = {name: float(value[i]) for name, value in sizes.items()}
+            f = FAMILIES[family].filter(scan.u, tried[i], **own)
+            found.append(Member(Algorithm(family, tried[i], step, own), f * seen.base))
     return found

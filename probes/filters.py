@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from probes import stats, tables
-from probes.families import Member, Observations, candidates
+from probes.families import Member, Observations, Scan, candidates
 from tasks.algorithms import Algorithm
 from tasks.problems import STEPS, Step
 
@@ -171,4 +171,6 @@ def _misfit(seen: Observations, times: Tensor, squared: Tensor, config: FilterCo
 
 def judge(seen: Observations, config: FilterConfig) -> Evidence:
     """Evidence for every family of `config`, each at its best steps and sizes."""
-    return weigh(seen, {name: candidates(seen, name, config.steps) for name in config.families}, config)
+    scans: dict[Step, Scan] = {}
+    members = {name: candidates(seen, name, config.steps, scans=scans) for name in config.families}
+    return weigh(seen, members, config)

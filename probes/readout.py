@@ -31,7 +31,8 @@ NORMALISED = " (normalised)"
 class ReadoutConfig(BaseModel):
     """How to read: `strengths` are multiples of a design's mean eigenvalue; `pools` name groups of reads.
 
-    Every read gets a readout of its own when `per_position` holds; every pool gets one shared over its reads.
+    Every read gets a readout of its own when `per_position` holds; every pool gets one shared over its reads. Pooled
+    readouts are fitted on the first `fitted_reads` reads alone (None: on all) and scored on all of theirs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class ReadoutConfig(BaseModel):
     strengths: tuple[float, ...] = tuple(10.0**e for e in range(-10, 3))
     normalised: bool = True
     per_position: bool = True
+    fitted_reads: int | None = None
     pools: dict[str, tuple[int, ...]] = {}
     draws: int = 1000
     seed: int = 0
@@ -67,6 +69,8 @@ class Readout:
                 raise UserError(
                     f"pool {name!r}: reads {list(members)} out of range; there are {len(self.reads)} reads"
                 )
+            if not self._fitted(members):
+                raise UserError(f"pool {name!r} has none of the first {config.fitted_reads} reads to fit on")
         self._moments: dict[str, dict[Key, Moments]] = {"fit": {}, "choose": {}}
         self._fits: dict[Key, dict[str, Fit]] = {}
         self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt read target"]]] = {}
@@ -139,12 +143,17 @@ class Readout:
         return self._fits[key]
 
     def _solve(self, fitting: Moments, choosing: Moments, site: str) -> dict[str, Fit]:
-        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in self.pools.items()}
+        reads = {name: self._fitted(members) for name, members in self.pools.items()}
+        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in reads.items()}
         parts = {**pooled, **({"each": (fitting, choosing)} if self.config.per_position else {})}
         return {
             name: ridge.fit(a, b, ridge.relative_strengths(a, self.config.strengths), f"site {site}")
             for name, (a, b) in parts.items()
         }
+
+    def _fitted(self, members: Sequence[int]) -> list[int]:
+        most = self.config.fitted_reads
+        return [i for i in members if most is None or i < most]
 
     def predict(
         self, site: str, x: Float[Tensor, "prompt read feature"], readout: str = "all", control: str = "none"
@@ -171,7 +180,7 @@ class Readout:
                 self.errors.setdefault((site, readout, "shuffled"), []).append(errors[..., q:])
 
     def scored(self, readout: str) -> list[int]:
-        """The reads a readout is scored on: those it was fitted on."""
+        """The reads a readout is scored on: those of its pool."""
         return list(range(len(self.reads))) if readout == "each" else list(self.pools[readout])
 
     def groups(self, readout: str) -> dict[str, list[int]]:

@@ -219,7 +219,7 @@ class InContextRegression(Task):
         read = outputs[:, list(self.interface.read_positions), 0]
         return (read - batch.targets) ** 2 / self.label_variance
 
-    def _require_posterior(self) -> None:
+    def require_posterior(self) -> None:
         if self.target != "linear":
             raise UserError(f"target {self.target!r} has no closed-form Bayes answer: use target 'linear'")
         if self.prior == "inverse-covariance" and self.basis == "prompt" and not self.isotropic:
@@ -234,7 +234,7 @@ class InContextRegression(Task):
 
         Raises UserError where the posterior mean has no closed form.
         """
-        self._require_posterior()
+        self.require_posterior()
         a = self._whiten(batch.x.double(), batch.basis)
         best = predictions(a, batch.y, self.noise)
         out = best.new_zeros(len(batch), self.interface.n_ctx, 1)
@@ -244,7 +244,7 @@ class InContextRegression(Task):
     def floor(self) -> Level:
         """Expected loss of `answer`: closed where it is, else the mean posterior variance over drawn
         designs."""
-        self._require_posterior()
+        self.require_posterior()
         return _floor(self.model_dump_json())
 
     def chance(self) -> Level:

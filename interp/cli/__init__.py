@@ -71,7 +71,7 @@ COMMANDS = {
             "scores runs/demo/retrieval --steps last",
         ),
         "probe": (
-            "analyses:probe",
+            "probing:probe",
             "What a linear readout of each layer knows.",
             "probe runs/demo/regression --steps last --algorithms",
         ),

@@ -11,20 +11,55 @@ LEGEND = (
     "control. Ridge counts places on a path from strong to weak. Filter: share of outputs unexplained."
 )
 
-UNSHOWN = ("bfgs", "lbfgs")  # their slopes are shown; a column each would not fit
+ALL_BLOCKS = "all blocks"
+MOST_FAMILIES = 5  # columns that fit beside error and verdict; further families have a table of their own
 CONTRAST_CONTROLS = ("none", "shuffled", "random w")
 
 
 def by_site(rows: pd.DataFrame) -> pd.DataFrame:
     """One line a site of one checkpoint."""
-    return pd.DataFrame([_line(rows, site) for site in _sites(rows)])
+    return pd.DataFrame([{"site": short_site(site), **_line(rows, site)} for site in sites(rows)])
 
 
-def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, for the last site."""
+def by_step(table: pd.DataFrame, site: str | None = None) -> pd.DataFrame:
+    """One line a checkpoint, for a site (the last unless given)."""
     measured = table[table["step"].notna()]
-    last = _sites(measured)[-1]
-    return pd.DataFrame([{"step": step, **_line(rows, last)} for step, rows in measured.groupby("step")])
+    shown = sites(measured)[-1] if site is None else site
+    return pd.DataFrame([{"step": step, **_line(rows, shown)} for step, rows in measured.groupby("step")])
+
+
+def parts(lines: pd.DataFrame) -> list[pd.DataFrame]:
+    """Lines of matches as tables that fit: error, verdict and the first families, then the other families."""
+    first, (error, *families, verdict) = lines.columns[0], lines.columns[1:]
+    starts = range(MOST_FAMILIES, len(families), MOST_FAMILIES)
+    return [lines[[first, error, *families[:MOST_FAMILIES], verdict]]] + [
+        lines[[first, *families[at : at + MOST_FAMILIES]]] for at in starts
+    ]
+
+
+def families_of(rows: pd.DataFrame) -> list[str]:
+    """The families that layers were matched with."""
+    matched = (rows["metric"] == "best step") & (rows["position"] == "all") & (rows["control"] == "none")
+    return list(dict.fromkeys(rows[matched]["algorithm"]))
+
+
+def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """When each layer takes its place: one line a checkpoint and one column a site, of verdicts and of best steps."""
+    measured = table[table["step"].notna()]
+    counted = [family for family in ("newton", "gd") if family in families_of(measured)]
+    lines: dict[str, list[dict[str, object]]] = {
+        "filter verdict": [],
+        **{f"best {f} step": [] for f in counted},
+    }
+    for step, rows in measured.groupby("step"):
+        here = {short_site(site): _line(rows, site) for site in sites(measured)}
+        lines["filter verdict"].append(
+            {"step": step, **{n: str(c["filter"]).split(" (")[0] for n, c in here.items()}}
+        )
+        for family in counted:
+            cells = {name: str(line[family]).split(" [")[0] for name, line in here.items()}
+            lines[f"best {family} step"].append({"step": step, **cells})
+    return {title: pd.DataFrame(each) for title, each in lines.items()}
 
 
 def untrained(table: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +69,7 @@ def untrained(table: pd.DataFrame) -> pd.DataFrame:
     error = first[(first["metric"] == "readout error") & (first["control"] == "untrained")]
     twin = table[table["step"].isna()].assign(control="none")
     rows = pd.concat([error.assign(control="none"), twin], ignore_index=True)
-    return pd.DataFrame([_line(rows, _sites(first)[-1])])
+    return pd.DataFrame([{"site": short_site(site), **_line(rows, site)} for site in sites(first)[-1:]])
 
 
 def swaps(table: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +151,8 @@ def filters(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["site", *shown.values()])
 
 
-def _sites(rows: pd.DataFrame) -> list[str]:
+def sites(rows: pd.DataFrame) -> list[str]:
+    """The sites of a table in their order."""
     return list(dict.fromkeys(rows[rows["metric"] == "readout error"]["site"]))
 
 
@@ -125,18 +161,19 @@ def _line(rows: pd.DataFrame, site: str) -> dict[str, object]:
     error = here[here["metric"] == "readout error"].iloc[0]
     silent = "no better than control" in error["note"]
     matched = here[here["position"] == "all"]
-    families = list(dict.fromkeys(matched[matched["metric"] == "best step"]["algorithm"]))
-    shown = [family for family in families if family not in UNSHOWN]
-    steps = {family: "-" if silent else _match(matched, family) for family in shown}
-    verdict = _verdict(here)
-    return {"site": short_site(site), "error": float(error["value"]), **steps, "filter": verdict}
+    steps = {family: "-" if silent else _match(matched, family) for family in families_of(here)}
+    return {"error": float(error["value"]), **steps, "filter": _verdict(here)}
 
 
 def _match(rows: pd.DataFrame, family: str) -> str:
-    own = rows[rows["algorithm"] == family].set_index("metric")
+    own = rows[rows["algorithm"] == family]
+    steps = own[(own["control"] == "none") & own["metric"].isin(["SimE", "relative L2"])]
+    own = own[own["metric"].isin(["best step", "band low", "band high"])].set_index("metric")
     note = str(own.loc["best step", "note"])
     if "no better than control" in note:
         return "-"
+    if steps["k"].nunique() == 1:  # a rung that stands alone: how like it is, for it has no steps
+        return f"{steps['metric'].iloc[0]} {steps['value'].iloc[0]:.2f}"
     best, low, high = (int(own.loc[name, "value"]) for name in ("best step", "band low", "band high"))
     return f"{best}{'*' if 'end of the ladder' in note else ''} [{low}-{high}]"
 

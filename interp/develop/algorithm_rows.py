@@ -152,7 +152,7 @@ def _best_rows(reader: AlgorithmReader, rung: Ladder, match: Match, zero: Scores
 
 def _note(rung: Ladder, column: int, beats_zero: bool) -> str:
     notes = [] if beats_zero else ["no better than control: zero"]
-    if column in (0, len(rung.k) - 1):
+    if len(rung.k) > 1 and column in (0, len(rung.k) - 1):
         notes.append("end of the ladder")
     return "; ".join(notes)
 

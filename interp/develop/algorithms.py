@@ -21,14 +21,15 @@ from torch import Tensor
 
 from interp.analysis import Reader
 from interp.develop import algorithm_rows
+from interp.develop.iterates import RIVALS, Posed, check_families
 from interp.develop.readouts import ReadoutReader, Readouts
-from probes import induced, rivals
+from interp.models.resized import resized
+from probes import induced
 from probes.contrast import Rows
 from probes.filters import VERDICT_FAMILIES, FilterConfig
 from probes.readout import Readout
-from probes.rivals import RIVALS, Ladder
-from tasks import Batch, Task, UserError, algorithms
-from tasks.algorithms import Algorithm, Problems
+from probes.rivals import Ladder
+from tasks import Batch, Task, UserError
 from tasks.base import generator
 from tasks.regression import InContextRegression, RegressionBatch
 
@@ -42,11 +43,13 @@ class AlgorithmMatch(Readouts):
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
     prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
     filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
-    resamples of prompts an interval.
+    resamples of prompts an interval. `families` are any of `interp.develop.iterates`; a filter verdict chooses among
+    those of `probes.filters` that are named, or among all of them where none is. With `shift` everything but the
+    readouts and the sizes of the steps is taken on prompts of the other law.
     """
 
     name: ClassVar[str] = "algorithms"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     runs_model: ClassVar[bool] = True
 
     families: tuple[str, ...] = RIVALS
@@ -63,15 +66,16 @@ class AlgorithmMatch(Readouts):
                 f"algorithms are matched on regression runs only: task {task.kind!r} has no least-squares iterates"
             )
         super().reader(model, task, None)  # the split of chunks is checked there
-        self._check(task)
+        asked = self.elsewhere(task)
+        assert isinstance(asked, InContextRegression)
+        self._check(asked)
         assert twin is None or isinstance(twin, AlgorithmReader)
-        return AlgorithmReader(self, self.hooks(model), model, task, twin)
+        fitting = resized(model, asked.interface) if self.shift else model
+        return AlgorithmReader(self, self.hooks(model), fitting, task, twin)
 
     def _check(self, task: InContextRegression) -> None:
         at, number = self.at(task), self.asks(task)
-        unknown = [family for family in self.families if family not in RIVALS]
-        if unknown or not self.families:
-            raise UserError(f"families {list(self.families)}: give one or more of {list(RIVALS)}")
+        check_families(self.families)
         if at not in task.contexts or at == 0:
             raise UserError(f"context {at} is not read by this task: it reads {_spread(task)} examples")
         if number <= task.d:
@@ -141,6 +145,9 @@ class _Split:
     def y(self) -> Tensor:
         return torch.cat([batch.y for batch in self.batches]).double()
 
+    def basis(self) -> Tensor:
+        return torch.cat([batch.basis for batch in self.batches])
+
     def other(self) -> Tensor:
         """Labels that the next prompt's weight vector gives to these x."""
         w = torch.cat([batch.w for batch in self.batches]).double().roll(1, 0)
@@ -151,6 +158,7 @@ class AlgorithmReader(ReadoutReader):
     """Fits the label's readout of one model and keeps what matching, contrast and filters ask of it."""
 
     settings: AlgorithmMatch
+    own: InContextRegression
     task: InContextRegression
 
     def __init__(
@@ -183,7 +191,7 @@ class AlgorithmReader(ReadoutReader):
 
     @property
     def scale(self) -> float:
-        return self.task.label_variance**0.5
+        return self.own.label_variance**0.5
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         assert isinstance(batch, RegressionBatch)
@@ -260,25 +268,30 @@ class AlgorithmReader(ReadoutReader):
             return self.twin.rivals
         contexts = self.task.contexts
         choose, test = self.splits["choose"], self.splits["test"]
-        tuning = Problems.of(choose.x(), choose.y(), contexts)
+        tuning = self._posed(choose, choose.y(), contexts)
         labels = choose.y()[:, list(contexts)]
-        ladders = tuple(rivals.ladder(tuning, labels, family) for family in self.settings.families)
-        problems = Problems.of(test.x(), test.y(), contexts)
-        predicted = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
+        ladders = tuple(tuning.ladder(labels, family) for family in self.settings.families)
+        posed = self._posed(test, test.y(), contexts)
+        few = self.settings.weight_prompts
+        asked = Posed(self.own, test.x()[:few], test.y()[:few], test.basis()[:few], self.shown)
         own = {name: self._at(split, ladders, split.y()) for name, split in self.splits.items()}
         other = {name: self._at(split, ladders, split.other()) for name, split in self.splits.items()}
-        few = self.settings.weight_prompts
-        asked = Problems.of(test.x()[:few], test.y()[:few], self.shown)
-        weights = {rung.family: algorithms.weights(asked, rung.members) for rung in ladders}
-        random_w = other if self.task.target == "linear" else None
-        return Rivals(ladders, predicted, test.y()[:, list(contexts)], own, random_w, weights)
+        return Rivals(
+            ladders,
+            {rung.family: posed.predictions(rung) for rung in ladders},
+            test.y()[:, list(contexts)],
+            own,
+            other if self.task.target == "linear" else None,
+            {rung.family: asked.weights(rung) for rung in ladders},
+        )
+
+    def _posed(self, split: _Split, y: Tensor, contexts: tuple[int, ...]) -> Posed:
+        return Posed(self.own, split.x(), y, split.basis(), contexts)
 
     def _at(self, split: _Split, ladders: tuple[Ladder, ...], y: Tensor) -> dict[str, Tensor]:
-        problems = Problems.of(split.x(), y, (self.context,))
-        found = {rung.family: algorithms.predictions(problems, rung.members) for rung in ladders}
-        label = y[:, self.context, None]
-        ols = algorithms.predictions(problems, [Algorithm("ols")])[0]
-        return {**found, "nuisance": torch.stack([label, ols], -1)}
+        posed = self._posed(split, y, (self.context,))
+        found = {rung.family: posed.predictions(rung) for rung in ladders}
+        return {**found, "nuisance": torch.stack([y[:, self.context, None], posed.least_squares], -1)}
 
     def contrast_rows(
         self, site: str, first: tuple[str, int], second: tuple[str, int], at: dict[str, dict[str, Tensor]]

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis import Analysis, Reader
+from interp.develop.shift import shifted
 from probes.decode import Decoder
 from probes.readout import Readout, ReadoutConfig
 from tasks import Batch, Task, UserError
@@ -34,7 +35,9 @@ class Readouts(Analysis):
 
     `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge
     strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
-    read apart as well.
+    read apart as well. `shift` are changes to the settings of a regression task: readouts fitted on the run's own law
+    are scored on prompts of that law (`interp.develop.shift`), and of longer prompts only the reads that the run was
+    trained on are fitted.
     """
 
     name: ClassVar[str] = "probe"
@@ -45,6 +48,17 @@ class Readouts(Analysis):
     test_chunks: int = Field(default=2, ge=1)
     normalised: bool = False
     per_position: bool = False
+    shift: dict[str, Any] = Field(default={})
+
+    def elsewhere(self, task: Task) -> Task:
+        """The task whose prompts are scored. Raises UserError for a shift that will not do."""
+        return shifted(task, self.shift) if self.shift else task
+
+    def prompts(self, task: Task, chunk: int) -> Task:
+        if not self.shift:
+            return task
+        asked = shifted(task, self.shift)
+        return asked if self.split(chunk) == "test" else task.model_copy(update={"n": asked.n})
 
     def hooks(self, model: Any) -> list[str]:
         """Raises UserError for a model that has no residual stream between layers."""
@@ -74,7 +88,7 @@ class ReadoutReader:
     """Feeds one model's residual stream to the readout that fits the task's targets."""
 
     def __init__(self, settings: Readouts, sites: list[str], task: Task, twin: Any):
-        self.settings, self.sites, self.task = settings, sites, task
+        self.settings, self.sites, self.own, self.task = settings, sites, task, settings.elsewhere(task)
         self.twin: ReadoutReader | None = twin
         self.probe: Readout | Decoder | None = None
 
@@ -82,12 +96,28 @@ class ReadoutReader:
         if not batch.targets.is_floating_point():
             face = self.task.interface
             return Decoder(self.task.reads, len(face.outputs) or face.d_vocab)
-        config = ReadoutConfig(normalised=self.settings.normalised, per_position=self.settings.per_position)
-        return Readout(self.task.reads, self._target_names(batch), config)
+        return Readout(self.task.reads, self._target_names(batch), self._config())
+
+    def _config(self, **more: Any) -> ReadoutConfig:
+        """How real targets are read; of prompts longer than the run's own, by readouts of the run's own reads."""
+        own, asked = len(self.own.reads), len(self.task.reads)
+        if own < asked and self.settings.per_position:
+            raise UserError(
+                f"reads beyond the {own} of training have no readout each: leave per_position out"
+            )
+        settings = {
+            "normalised": self.settings.normalised,
+            "per_position": self.settings.per_position,
+            **more,
+        }
+        return ReadoutConfig(fitted_reads=own if own < asked else None, **settings)
 
     def _target_names(self, batch: Batch) -> list[str]:
         width = batch.targets[0, 0].numel()
         return ["label"] if width == 1 else [f"coordinate {i}" for i in range(width)]
+
+    def _targets(self, batch: Batch) -> Float[Tensor, "batch read target"]:
+        return batch.targets.reshape(len(batch), len(self.task.reads), -1) / self.own.label_variance**0.5
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         if self.probe is None:
@@ -100,9 +130,8 @@ class ReadoutReader:
                 self.sites = [site for site in self.sites if bool((rows[site] != rows[site][:1]).any())]
             self.probe.add(split, {site: rows[site] for site in self.sites}, batch.targets)
             return
-        targets = batch.targets.reshape(len(batch), len(self.task.reads), -1) / self.task.label_variance**0.5
         places = places * (len(self.task.reads) // len(places))
-        self.probe.add(split, {site: cache[site][:, places] for site in self.sites}, targets)
+        self.probe.add(split, {site: cache[site][:, places] for site in self.sites}, self._targets(batch))
 
     def table(self) -> pd.DataFrame:
         assert self.probe is not None
@@ -113,8 +142,16 @@ class ReadoutReader:
             for (site, readout, control), errors in twin.errors.items():
                 if control == "none":
                     self.probe.errors[site, readout, "untrained"] = errors
-        table = self.probe.table().assign(unit="label variance")
+        table = self._in_label_variances(self.probe.table())
         return table[table["position"].notna()]
+
+    def _in_label_variances(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Squared errors of the label in the label variance of the prompts that were scored."""
+        ratio = self.own.label_variance / self.task.label_variance if self.settings.shift else 1.0
+        figures = ["value", "ci_low", "ci_high"]
+        squared = (table["metric"] == "mse") & table["target"].eq("label")
+        table.loc[squared, figures] *= ratio
+        return table.assign(unit="label variance")
 
 
 def _wide(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:

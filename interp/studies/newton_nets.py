@@ -22,13 +22,13 @@ from interp.analysis import CHUNK
 from interp.causal.probe_swaps import probe_swaps
 from interp.develop.algorithm_rows import silences
 from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader
+from interp.models.resized import resized
 from interp.run import Run
 from probes import matching, stats
 from probes.matching import Match
 from probes.stats import Interval
 from tasks import algorithms
 from tasks.algorithms import Algorithm, Problems
-from tasks.base import Interface
 from tasks.regression import InContextRegression, RegressionBatch
 
 
@@ -202,18 +202,11 @@ def _fed(run: Run, settings: AlgorithmMatch, model: Any, twin: AlgorithmReader |
 
 
 def answers_to(run: Run, task: InContextRegression, prompts: int) -> tuple[RegressionBatch, Tensor]:
-    """Prompts of another task and what the run's net predicts on them, `[prompt, read]`; longer prompts than in
-    training need a net without learned positions.
-    """
-    from interp.models import build_model
+    """Prompts of another task and what the run's net predicts on them, `[prompt, read]`.
 
-    model = run.model("last")
-    if task.n > run.task.n:  # type: ignore[attr-defined]
-        longer: Interface = task.interface
-        wide = build_model(run.config.model, longer, 0)
-        kept = {k: v for k, v in model.state_dict().items() if k in dict(wide.named_parameters())}
-        wide.load_state_dict(kept, strict=False)
-        model = wide.eval()
+    Raises UserError for longer prompts than in training where positions are learned.
+    """
+    model = resized(run.model("last"), task.interface)
     batch = task.sample(run.config.data_seed, "elsewhere", 0, prompts)
     with torch.no_grad():
         return batch, model(batch.inputs)[:, list(task.interface.read_positions), 0].double()

@@ -113,11 +113,11 @@ def test_scan_equals_the_exact_residual():
     seen = observe(prompts, problems, TRUTHS["gd"], gen)
     for step in algorithms.STEPS:
         scan = Scan(seen, step)
-        sizes = {"eta": torch.tensor([0.3 / scan.typical], dtype=torch.float64)}
+        sizes = {"eta": torch.tensor([[0.3 / scan.typical]], dtype=torch.float64)}
         f = FAMILIES["gd"].filter(scan.u, 12, eta=0.3 / scan.typical)
         times, squared = (term.sum() for term in seen.terms((f * seen.base)[None]))
         exact = float(seen.size.sum() - times**2 / squared)
-        assert float(scan.left_over("gd", 12, sizes)) == pytest.approx(exact, rel=1e-4)  # 0.2 nats here
+        assert float(scan.left_over("gd", (12,), sizes)) == pytest.approx(exact, rel=1e-4)  # 0.2 nats here
 
 
 def test_posterior_adds_up_and_identical_families_share_it():

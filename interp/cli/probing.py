@@ -1,0 +1,188 @@
+"""The command that reads layers: the label, other targets, the algorithms they match, and whether the net uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import Parameter
+
+from interp.cli import matches, show, target_tables, wide
+from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.config import parse_override
+from interp.labels import short_site
+from interp.results import Result
+from interp.run import load
+from tasks.errors import UserError
+
+Several = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True, show_default=False)]
+
+
+def probe(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    targets: Several = None,
+    algorithms: bool = False,
+    families: Several = None,
+    context: Annotated[int | None, Parameter(show_default=False)] = None,
+    causal: bool = False,
+    shift: Several = None,
+    layers: Several = None,
+    read: str = "all",
+    normalised: Annotated[bool, Parameter(negative="")] = False,
+    per_position: Annotated[bool, Parameter(negative="")] = False,
+    released: Released = False,
+    json: Json = False,
+) -> int:
+    """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    targets
+        Read these instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
+        algorithms by name.
+    algorithms
+        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
+        With --steps all, one line a checkpoint.
+    families
+        The rivals: gd, newton, ridge, gd++, cg, bfgs, lbfgs unless given; also newton-identity, momentum, chebyshev,
+        preconditioned-gd, ols, ogd, bayes.
+    context
+        Number of examples at which filter and contrast are read.
+    causal
+        Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
+        compare the change of the prediction with the iterate's.
+    shift
+        Score on prompts of another law: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
+    layers
+        Show these layers only: numbers, embed, or all (with --algorithms and all steps, a table each).
+    read
+        Which reads to show of a regression run: all, t<=d or t>d (with --targets), or one by name (x 7).
+    normalised
+        Read the stream after a LayerNorm as well.
+    per_position
+        Fit every read apart as well; --read then shows such a readout.
+    """
+    settings = {
+        "targets": targets,
+        "families": families,
+        "context": context,
+        "shift": dict(map(parse_override, shift or ())),
+        "normalised": normalised,
+        "per_position": per_position,
+    }
+    with show.progress("probe") as advance:
+        result = load(run, released=released).probe(
+            steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
+        )
+    shown = Result(result.name, _only(result.table, layers), result.caption)
+    if json:
+        return print_json(shown)
+    law = f", prompts with {', '.join(shift)}" if shift else ""
+    if algorithms:
+        print_algorithms(shown, steps, law, each=layers is not None)
+    elif causal:
+        show.table(matches.swaps(shown.table), "probe directions moved, 95% intervals over prompts")
+    elif targets:
+        print_targets(shown, read, law)
+    else:
+        print_readouts(shown, read, law)
+    show.note(result.caption)
+    return 0
+
+
+def _only(table: pd.DataFrame, layers: list[str] | None) -> pd.DataFrame:
+    """Rows of some layers, and those that belong to none. Raises UserError for a layer that is not there."""
+    if layers is None or layers == ["all"]:
+        return table
+    sites = [site for site in table["site"].dropna().unique() if site != matches.ALL_BLOCKS]
+    asked = [name if name == "embed" else f"L{name}" for part in layers for name in part.split(",")]
+    there = list(dict.fromkeys(short_site(site).split()[0] for site in sites))
+    for name in asked:
+        if name not in there:
+            raise UserError(
+                f"layer {name.removeprefix('L')!r} is not there: this table has {', '.join(there)}"
+            )
+    hidden = [site for site in sites if short_site(site).split()[0] not in asked]
+    return table[~table["site"].isin(hidden)]
+
+
+def print_readouts(result: Result, read: str, law: str) -> None:
+    """Readout errors, one line a checkpoint and one column a site."""
+    for metric in result.table["metric"].unique():
+        reads = result.table[result.table["metric"] == metric]
+        if "readout" in reads:
+            reads = _read(reads, read)
+        for position, rows in reads.groupby("position", sort=False):
+            title = f"{metric} of a linear readout, {position}{law}, by checkpoint and site"
+            show.table(wide.by_site(rows.assign(value=rows["value"].round(4))), title)
+
+
+def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
+    """Rows of one read, by the readout fitted there where there is one. Raises UserError for one that is not there."""
+    found = rows[rows["position"] == read]
+    if found.empty:
+        known = list(dict.fromkeys(rows["position"]))
+        raise UserError(f"read {read!r} is not there: known are {', '.join(known[:4])} to {known[-1]}")
+    for readout in (read, "each", "all"):
+        if (found["readout"] == readout).any():
+            return found[found["readout"] == readout]
+    raise AssertionError("every read has a readout")
+
+
+def print_targets(result: Result, read: str, law: str) -> None:
+    """R2 of every target: a table each for a few checkpoints, one line each for many."""
+    rows = _read(result.table[result.table["metric"] == "r2"], read)
+    steps = rows["step"].dropna().unique()
+    title = f"R2 of linear readouts, {read}{law}"
+    if len(steps) == 1:
+        show.table(target_tables.by_site(rows), f"step {steps[0]}: {title}, by target and site")
+    else:
+        for site, here in rows.groupby("site", sort=False):
+            if site == list(rows["site"])[-1] or rows["site"].nunique() < 4:
+                show.table(target_tables.by_step(here), f"{short_site(str(site))}: {title}, by checkpoint")
+    show.note(target_tables.LEGEND)
+
+
+def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
+    """Tables of each checkpoint; of all checkpoints one line each, for the last layer or `each`."""
+    if steps == "all":
+        sites = matches.sites(result.table)
+        for site in sites if each else sites[-1:]:
+            name = short_site(site) if each else "the last layer"
+            _tables(matches.by_step(result.table, site), f"{name}, by checkpoint{law}")
+        for title, frame in matches.over_training(result.table).items():
+            show.table(frame, f"{title}, by checkpoint and layer{law}")
+    else:
+        for step in result.table["step"].dropna().unique():
+            print_checkpoint(result.table[result.table["step"] == step], step, law)
+    _tables(matches.untrained(result.table), "the untrained twin")
+    show.note(matches.LEGEND)
+
+
+def _tables(lines: pd.DataFrame, title: str) -> None:
+    """Matches under their title, and the families that did not fit beside the verdict."""
+    whole, *rest = matches.parts(lines)
+    show.table(whole, title)
+    for frame in rest:
+        show.table(frame, "further rivals")
+
+
+def print_checkpoint(rows: pd.DataFrame, step: int, law: str) -> None:
+    """Everything that is said of the layers of one checkpoint."""
+    _tables(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict{law}")
+    controls = "partial R2 of the nearest beside its controls, and both ceilings"
+    below = {
+        "best step against layer, 95% intervals over prompts": matches.slopes(rows),
+        "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
+        controls: matches.contrast_controls(rows),
+        "filters, 95% intervals over prompts": matches.filters(rows),
+    }
+    for title, frame in below.items():
+        if len(frame):
+            show.table(frame, f"step {step}: {title}")
