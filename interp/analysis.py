@@ -66,7 +66,7 @@ class Analysis(BaseModel):
 
     chunks: int = 4
 
-    def prompts(self, task: Task, chunk: int) -> Task:
+    def law(self, task: Task, chunk: int) -> Task:
         """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
         return task
 
@@ -179,7 +179,7 @@ def _by_task(
     found: list[tuple[Task, list[Reader]]] = []
     for job, reader in zip(jobs, readers, strict=True):
         if chunk < job.analysis.chunks:
-            wanted = job.analysis.prompts(run.task, chunk)
+            wanted = job.analysis.law(run.task, chunk)
             for task, asking in found:
                 if task == wanted:
                     asking.append(reader)
@@ -193,7 +193,7 @@ def _refuse_clamped(run: Run, jobs: Sequence[_Job], step: int) -> None:
     if not run.clamped or not any(clamp.active(step) for clamp in run.config.train.clamps):
         return
     for job in jobs:
-        own = all(job.analysis.prompts(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
+        own = all(job.analysis.law(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
         if job.analysis.runs_model or not own:
             what = "runs weights alone" if own else "asks for prompts of another law"
             raise UserError(

@@ -34,6 +34,9 @@ def probe(
     read: str = "all",
     normalised: Annotated[bool, Parameter(negative="")] = False,
     per_position: Annotated[bool, Parameter(negative="")] = False,
+    ridge: Annotated[
+        list[float] | None, Parameter(negative="", consume_multiple=True, show_default=False)
+    ] = None,
     released: Released = False,
     json: Json = False,
 ) -> int:
@@ -67,6 +70,8 @@ def probe(
         Read the stream after a LayerNorm as well.
     per_position
         Fit every read apart as well; --read then shows such a readout.
+    ridge
+        Ridge strengths to choose from, as multiples of the mean eigenvalue of a layer's second moments.
     """
     settings = {
         "targets": targets,
@@ -75,7 +80,10 @@ def probe(
         "shift": dict(map(parse_override, shift or ())),
         "normalised": normalised,
         "per_position": per_position,
+        "strengths": ridge,
     }
+    if read != "all" and (algorithms or causal):
+        raise UserError("--read shows readouts: leave it out with --algorithms and --causal")
     with show.progress("probe") as advance:
         result = load(run, released=released).probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
@@ -116,7 +124,7 @@ def print_readouts(result: Result, read: str, law: str) -> None:
     """Readout errors, one line a checkpoint and one column a site."""
     for metric in result.table["metric"].unique():
         reads = result.table[result.table["metric"] == metric]
-        if "readout" in reads:
+        if "readout" in reads or read != "all":
             reads = _read(reads, read)
         for position, rows in reads.groupby("position", sort=False):
             title = f"{metric} of a linear readout, {position}{law}, by checkpoint and site"
@@ -128,11 +136,11 @@ def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
     found = rows[rows["position"] == read]
     if found.empty:
         known = list(dict.fromkeys(rows["position"]))
-        raise UserError(f"read {read!r} is not there: known are {', '.join(known[:4])} to {known[-1]}")
-    for readout in (read, "each", "all"):
-        if (found["readout"] == readout).any():
-            return found[found["readout"] == readout]
-    raise AssertionError("every read has a readout")
+        raise UserError(f"read {read!r} is not there: known are {', '.join(known[:4])} .. {known[-1]}")
+    fitted = [
+        name for name in (read, "each", "all") if "readout" in found and (found["readout"] == name).any()
+    ]
+    return found[found["readout"] == fitted[0]] if fitted else found
 
 
 def print_targets(result: Result, read: str, law: str) -> None:
@@ -173,7 +181,7 @@ def _tables(lines: pd.DataFrame, title: str) -> None:
         show.table(frame, "further rivals")
 
 
-def print_checkpoint(rows: pd.DataFrame, step: int, law: str) -> None:
+def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
     """Everything that is said of the layers of one checkpoint."""
     _tables(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict{law}")
     controls = "partial R2 of the nearest beside its controls, and both ceilings"

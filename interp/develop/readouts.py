@@ -37,7 +37,7 @@ class Readouts(Analysis):
     strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
     read apart as well. `shift` are changes to the settings of a regression task: readouts fitted on the run's own law
     are scored on prompts of that law (`interp.develop.shift`), and of longer prompts only the reads that the run was
-    trained on are fitted.
+    trained on are fitted. `strengths` are those of `probes.readout`.
     """
 
     name: ClassVar[str] = "probe"
@@ -49,12 +49,13 @@ class Readouts(Analysis):
     normalised: bool = False
     per_position: bool = False
     shift: dict[str, Any] = Field(default={})
+    strengths: tuple[float, ...] = ReadoutConfig().strengths
 
     def elsewhere(self, task: Task) -> Task:
         """The task whose prompts are scored. Raises UserError for a shift that will not do."""
         return shifted(task, self.shift) if self.shift else task
 
-    def prompts(self, task: Task, chunk: int) -> Task:
+    def law(self, task: Task, chunk: int) -> Task:
         if not self.shift:
             return task
         asked = shifted(task, self.shift)
@@ -105,12 +106,13 @@ class ReadoutReader:
             raise UserError(
                 f"reads beyond the {own} of training have no readout each: leave per_position out"
             )
+        kept = self.settings
         settings = {
-            "normalised": self.settings.normalised,
-            "per_position": self.settings.per_position,
-            **more,
+            "normalised": kept.normalised,
+            "per_position": kept.per_position,
+            "strengths": kept.strengths,
         }
-        return ReadoutConfig(fitted_reads=own if own < asked else None, **settings)
+        return ReadoutConfig(fitted_reads=own if own < asked else None, **settings, **more)
 
     def _target_names(self, batch: Batch) -> list[str]:
         width = batch.targets[0, 0].numel()

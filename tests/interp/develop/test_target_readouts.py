@@ -65,7 +65,7 @@ def vectors(x, y):
 def measure(analysis, model, task, twin=None):
     reader = analysis.reader(model, task, twin)
     for chunk in range(analysis.chunks):
-        asked = analysis.prompts(task, chunk)
+        asked = analysis.law(task, chunk)
         batch = asked.sample(0, "analysis", chunk, 256).double()
         _, cache = model.run_with_cache(batch.inputs, names_filter=analysis.hooks(model))
         reader.read(chunk, batch, torch.zeros(256, asked.interface.n_ctx, 1), cache)
