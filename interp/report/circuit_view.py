@@ -19,20 +19,22 @@ from interp.report.model import Circuit, Node
 from interp.run import Run
 from tasks import Batch, Relation
 
-MOST_EDGES = 400
+MOST_EDGES = 400  # scored at every checkpoint, and drawn
+MOST_SEARCHED = 1500  # searched at the last checkpoint: told in words and figures
 ATTENDS = 0.3
 Place = tuple[int, int]
 
 
-def circuit_of(run: Run, heads: pd.DataFrame, batch: Batch, progress: Progress | None) -> Circuit | None:
-    """The circuit to draw; None for a clamped run, too many edges to score often, or no behaviour."""
-    model = run.twin()
-    if run.clamped or not has_edges(model) or len(edges(model)) > MOST_EDGES:
+def circuit_of(
+    run: Run, found: pd.DataFrame | None, heads: pd.DataFrame, batch: Batch, progress: Progress | None
+) -> Circuit | None:
+    """The circuit to draw, out of what the search `found`; None where it found none, or edges are too many to score at
+    every checkpoint.
+    """
+    if found is None or len(edges(run.twin())) > MOST_EDGES:
         return None
     last = run.steps[-1]
-    kept = circuit_at(circuit_table(run, progress), last)
-    if not kept.edges:
-        return None
+    kept = circuit_at(found, last)
     effects = run.tables([EdgeEffects()], "all", progress)["edges"]
     places = _places(heads[heads["step"] == last], run.task.relations(batch), batch.inputs.shape[1])
     drawn = pd.concat([_drawn(effects, edge, places) for edge in kept.edges], ignore_index=True)
@@ -51,9 +53,13 @@ def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:
     return (("query", int(own[0].dest[0, 0])), *links) if own else ()
 
 
-def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame:
-    """The circuit of the last checkpoint with its figures."""
-    return run.tables([CircuitSearch()], "last", progress)["circuit"]
+def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame | None:
+    """The circuit of the last checkpoint with its figures; None for a clamped run, too many edges, or no behaviour."""
+    model = run.twin()
+    if run.clamped or not has_edges(model) or len(edges(model)) > MOST_SEARCHED:
+        return None
+    found = run.tables([CircuitSearch()], "last", progress)["circuit"]
+    return found if circuit_at(found, run.steps[-1]).edges else None
 
 
 def _places(heads: pd.DataFrame, relations: tuple[Relation, ...], length: int) -> dict[str, Place]:
@@ -105,5 +111,10 @@ def why_not(run: Run) -> str:
         return f"trained with clamps, which the search cannot hold; interp circuit {run.path} --released"
     count = len(edges(run.twin()))
     if count > MOST_EDGES:
-        return f"this model has {count:,} edges, too many to score at every checkpoint; interp circuit {run.path}"
+        rest = (
+            "; the search at the last one is told in words, where it found any"
+            if count <= MOST_SEARCHED
+            else ""
+        )
+        return f"this model has {count:,} edges, too many to score at every checkpoint{rest}; interp circuit {run.path}"
     return "at the last checkpoint the whole model and the run on other prompts are not told apart"

@@ -68,9 +68,11 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     emergence = emergence_table(scores, heads, measured["draws"], overlaps)
     tables: Tables = {**measured, "emergence": emergence}
     curves = scores[scores["control"] == "none"]
-    circuit = None if heads is None else circuit_of(run, heads, _prompt(run), progress)
-    tables["circuit"] = circuit_table(run, progress) if circuit else None
-    tables["agreement"] = run.agreement(progress=progress).table if circuit and run.has_roles else None
+    kept = None if heads is None else circuit_table(run, progress)
+    circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
+    agreed = kept is not None and run.has_roles
+    tables["circuit"] = kept
+    tables["agreement"] = run.agreement(progress=progress).table if agreed else None
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
@@ -91,7 +93,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         emergence=emergence if len(emergence) else None,
         attention=attention(run) if has_heads else (),
         circuit=circuit,
-        faithfulness=_judged(tables["circuit"]),
+        faithfulness=_judged(kept),
         **found,
         lower_is_better=(
             "loss",

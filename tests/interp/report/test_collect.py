@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from interp.causal.over_training import CircuitSearch
 from interp.demo import PRESETS, demo
+from interp.report import circuit_view
 from interp.report.collect import collect, write_report
+from interp.report.page import render
 from interp.run import Run
 
 SMALL = {
@@ -37,6 +42,29 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert {"patching", "weights", "heads", "scores"} <= {section for section, _, _ in report.made}
     assert all((tmp_path / "r" / table).exists() for _, _, table in report.made if "*" not in table)
     assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
+
+
+def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, monkeypatch) -> None:
+    run = _run("retrieval", tmp_path / "r", **TINY)
+    edges = [("embed", "L0H1.v"), ("L0H1", "output")]
+    kept = [{"metric": "edge", "control": "none", "sender": s, "receiver": r, "value": 0.5} for s, r in edges]
+    judged = [
+        {"metric": "faithfulness", "control": control, "value": value, "ci_low": value, "ci_high": value}
+        for control, value in (("none", 0.9), ("full", 1.0), ("empty", 0.0), ("random", 0.1))
+    ]
+    monkeypatch.setattr(CircuitSearch, "measure", lambda *_: pd.DataFrame(kept + judged))
+    monkeypatch.setattr(circuit_view, "MOST_EDGES", 1)
+    report = collect(run)
+    assert report.circuit is None
+    assert "told in words" in report.missing["circuit"]
+    told = report.answers["Which circuit does it"]
+    assert "2 edges through 1 heads are left" in told
+    assert "Circuit and attention agree on 1 of 2 heads" in told
+    assert "carries 90%" in report.answers["How sure we are"]
+    assert report.faithfulness is not None
+    page = render([report], ())
+    assert 'data-view="faithfulness"' in page
+    assert 'data-view="circuit"' not in page
 
 
 def test_a_regression_run_with_linear_attention(tmp_path) -> None:
