@@ -93,9 +93,12 @@ class EdgeRuns:
     ) -> Tensor:
         """A receiver's input: the other prompts' stream, plus the change of every sender in the circuit."""
         changes = [moved[s] for s in into.get(receiver, ()) if s in moved]
-        return (
-            base if not changes else base + (changes[0] if len(changes) == 1 else torch.stack(changes).sum(0))
-        )
+        if not changes:
+            return base
+        stream = base + changes[0]
+        for change in changes[1:]:
+            stream += change
+        return stream
 
     def _head(
         self, layer: int, block: Any, head: int, into: dict[str, list[str]], moved: dict[str, Tensor]
