@@ -136,7 +136,7 @@ def filter_power(rng: np.random.Generator) -> stats.Interval:
     """The leading power of a gradient-descent filter that is small everywhere."""
     gen = torch.Generator().manual_seed(int(rng.integers(1e9)))
     spectrum = np.geomspace(2, 0.2, 5).tolist()
-    prompts = planted.prompts(spectrum, 10, 300, 10, 0.0, gen)
+    prompts = planted.prompts(spectrum, 10, 128, 10, 0.0, gen)
     problems = Problems.of(prompts.x, prompts.y, (10,))
     small = Algorithm("gd", 2, "fixed", {"eta": 1e-4})
     outputs = planted.outputs(problems, small, prompts.queries, 0.001, gen)

@@ -138,12 +138,12 @@ def seen(rng: Rng, prompts: int, noise: float = 0.2) -> Observations:
 
 
 def evidence(rng: Rng, count: int) -> Hits:
-    """Log-likelihood of ridge below that of gradient descent, 256 prompts."""
+    """Log-likelihood of ridge below that of gradient descent, 128 prompts."""
     config = FilterConfig(families=("gd", "ridge"), steps=("norm",), draws=DRAWS)
     many = filters.judge(seen(rng, 30_000), config)
-    truth = many.difference("ridge", "gd").value * 256 / 30_000
+    truth = many.difference("ridge", "gd").value * 128 / 30_000
     for _ in range(count):
-        found = filters.judge(seen(rng, 256), config)
+        found = filters.judge(seen(rng, 128), config)
         yield holds(found.difference("ridge", "gd"), truth)
 
 
@@ -152,14 +152,14 @@ def misfit(rng: Rng, count: int) -> Hits:
     config = FilterConfig(families=("ridge",), steps=("norm",), draws=DRAWS)
     truth = filters.judge(seen(rng, 30_000), config).misfit[0].value
     for _ in range(count):
-        yield holds(filters.judge(seen(rng, 256), config).misfit[0], truth)
+        yield holds(filters.judge(seen(rng, 128), config).misfit[0], truth)
 
 
 def filter_value(rng: Rng, count: int) -> Hits:
     """f at quantiles of the eigenvalues, of a readout that is least squares times .6: flat, so known at every node."""
     for k in range(count):
         gen = generator(rng)
-        drawn = planted.prompts([1.5, 1.0, 0.5, 0.25], 8, 256, 10, 0.0, gen)
+        drawn = planted.prompts([1.5, 1.0, 0.5, 0.25], 8, 128, 10, 0.0, gen)
         problems = Problems.of(drawn.x, drawn.y, (8,))
         outputs = 0.6 * planted.outputs(problems, Algorithm("ols"), drawn.queries, 0.2, gen)
         found = filter_shape.shape(
