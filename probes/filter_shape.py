@@ -36,8 +36,10 @@ class Shape:
 def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> Shape:
     """Measure f at quantiles of the eigenvalues and its power at the small ones, with bootstrap intervals.
 
-    Raises UserError where S has no positive eigenvalues.
+    Raises UserError where S has no positive eigenvalues, or a single one, which has no spectrum to bend over.
     """
+    if seen.eigenvalues.shape[1] < 2:
+        raise UserError("S of one dimension has no spectrum: there is no filter to read on it")
     live = seen.eigenvalues[seen.eigenvalues > 0].log()
     if len(live) == 0:
         raise UserError("no examples in this context: there are no eigenvalues to read a filter on")
@@ -86,15 +88,22 @@ def _split(means: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _solve(count: int) -> stats.Statistic:
     def solve(means: Tensor) -> Tensor:
         gram, cross = _split(means[:, 0], count)
-        return torch.linalg.solve(gram, cross)
+        return _solved(gram, cross)
 
     return solve
+
+
+def _solved(gram: Tensor, cross: Tensor) -> Tensor:
+    """Coefficients by least squares; a node that no prompt of a resample reaches gets none (0)."""
+    size = gram.diagonal(dim1=-2, dim2=-1)
+    empty = size <= 1e-12 * size.amax(-1, keepdim=True)
+    return torch.linalg.solve(gram + torch.diag_embed(empty.to(gram.dtype)), cross)
 
 
 def _best_power(count: int) -> stats.Statistic:
     def best(means: Tensor) -> Tensor:
         gram, cross = _split(means, count)
-        explained = (cross * torch.linalg.solve(gram, cross)).sum(-1)
+        explained = (cross * _solved(gram, cross)).sum(-1)
         top = explained.argmax(1).clamp(1, len(POWERS) - 2)
         rows = torch.arange(len(top))
         left, mid, right = (explained[rows, top + i] for i in (-1, 0, 1))

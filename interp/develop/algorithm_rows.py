@@ -260,7 +260,7 @@ def _power_row(seen: Observations, reader: AlgorithmReader) -> Row:
     row: Row = {"metric": "small-eigenvalue slope"}
     try:
         return {**row, **filter_shape.shape(seen, reader.settings.filters()).power.row()}
-    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+    except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
         return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
 
 

@@ -159,7 +159,7 @@ def filter_value(rng: Rng, count: int) -> Hits:
     """f at quantiles of the eigenvalues, of a readout that is least squares times .6: flat, so known at every node."""
     for k in range(count):
         gen = generator(rng)
-        drawn = planted.prompts([1.5, 1.0, 0.5, 0.25], 8, 128, 10, 0.0, gen)
+        drawn = planted.prompts([1.5, 1.0, 0.5, 0.25], 8, 256, 10, 0.0, gen)
         problems = Problems.of(drawn.x, drawn.y, (8,))
         outputs = 0.6 * planted.outputs(problems, Algorithm("ols"), drawn.queries, 0.2, gen)
         found = filter_shape.shape(
