@@ -19,6 +19,7 @@ from torch import Tensor
 from interp.analysis import Reader
 from interp.develop.iterates import FAMILIES, RIVALS, Posed
 from interp.develop.readouts import ReadoutReader, Readouts
+from interp.develop.shift import shifted
 from probes.readout import Readout
 from probes.rivals import Ladder
 from probes.targets import regression_targets
@@ -50,8 +51,9 @@ class TargetReadouts(Readouts):
                 raise UserError(f"no target {target!r}{nearest(target, TARGETS)}")
         if not self.targets:
             raise UserError(f"no target was asked for: known are {', '.join(TARGETS)}")
-        if task.target != "linear" and "w" in self.targets:
-            raise UserError(f"labels of target {task.target!r} come from no weight vector w: leave it out")
+        for law in (task, shifted(task, self.shift)):
+            if law.target != "linear" and "w" in self.targets:
+                raise UserError(f"labels of target {law.target!r} come from no weight vector w: leave it out")
         super().reader(model, task, None)
         return TargetReader(self, self.hooks(model), task, twin)
 

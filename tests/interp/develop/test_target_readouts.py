@@ -234,6 +234,12 @@ def test_what_will_not_do_is_said_in_one_line():
         (lambda: TargetReadouts(targets=()).reader(Pseudo(iterate), TASK, None), "no target was asked"),
         (lambda: TargetReadouts(targets=("w",)).reader(Pseudo(iterate), nets, None), "no weight vector"),
         (
+            lambda: TargetReadouts(targets=("w",), shift={"target": "relu"}).reader(
+                Pseudo(iterate), TASK, None
+            ),
+            "no weight vector",
+        ),
+        (
             lambda: TargetReadouts(targets=("w",)).reader(Pseudo(iterate), MultiHopRetrieval(), None),
             "regression runs only",
         ),
