@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import Parameter
 
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.run import load
+from interp.run import Run, load
 
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
@@ -90,6 +90,7 @@ def circuit(
     read: Choice = None,
     prompts: int = 64,
     steps: Steps = "last",
+    resamples: int = 0,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     released: Released = False,
     json: Json = False,
@@ -112,6 +113,8 @@ def circuit(
         One read of the task; all unless given.
     prompts
         Prompts to score edges on.
+    resamples
+        Search again at the last step on the prompts of so many other seeds, and say how much the circuits overlap.
     out
         Write the last circuit as JSON.
     """
@@ -130,10 +133,12 @@ def circuit(
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if opened.has_roles else None
+        overlap = _overlap(opened, result.table, steps, resamples, settings) if resamples else {}
     if out is not None:
         write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")
     if json:
-        return print_json(result, {} if agreed is None else {"heads": show.records(agreed.table)})
+        heads = {} if agreed is None else {"heads": show.records(agreed.table)}
+        return print_json(result, {**heads, **overlap})
     for step, rows in result.table.groupby("step", sort=True):
         edges = rows[rows["metric"] == "edge"]
         judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
@@ -146,8 +151,26 @@ def circuit(
         show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
         if agreed is not None:
             show.table(*_agreed(agreed.table[agreed.table["step"] == step], step))
+    if overlap:
+        show.note(
+            f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard)"
+        )
     show.note(result.caption)
     return 0
+
+
+def _overlap(
+    run: Run, table: pd.DataFrame, steps: str, resamples: int, settings: dict[str, Any]
+) -> dict[str, float]:
+    """Mean overlap of the last step's circuit with those on the prompts of other seeds; nothing if all are empty."""
+    from interp.causal.over_training import circuit_at
+    from interp.causal.stability import jaccard
+
+    last = run.resolve(steps)[-1]
+    others = [run.circuit(steps=last, seed=seed, **settings).table for seed in range(1, resamples + 1)]
+    found = [circuit_at(one, last) for one in (table, *others)]
+    value = jaccard(found)
+    return {"overlap": value} if any(one.edges for one in found) else {}
 
 
 def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
+from interp.causal.over_training import CircuitSearch
 from interp.cli import run as cli
 
 SMALL = [
@@ -43,9 +45,32 @@ def test_patch_and_circuit(folder, capsys, tmp_path) -> None:
     assert cli(["circuit", folder, "--prompts", "8", "--steps", "all", "-o", str(tmp_path / "c.json")]) == 0
     assert "no behaviour to explain" in capsys.readouterr().out
     assert json.loads((tmp_path / "c.json").read_text())["edges"] == []
-    for wrong in (["patch", folder, "--pair", "swap-hop-9"], ["patch", folder, "--component", "soul"]):
+    for wrong in (
+        ["circuit", folder, "--prompts", "8", "--resamples", "-1"],
+        ["patch", folder, "--pair", "swap-hop-9"],
+        ["patch", folder, "--component", "soul"],
+    ):
         assert cli(wrong) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_circuits_of_other_prompts_are_laid_over_each_other(folder, capsys, monkeypatch) -> None:
+    """Stand-in searches: the first circuit has two edges, the one of seed 1 shares one of them."""
+    edges = [("embed", "L0H0.v"), ("L0H0", "output")]
+
+    def found(search, model, task) -> pd.DataFrame:
+        rows = [{"metric": "edge", "sender": s, "receiver": r, "value": 0.5} for s, r in edges[search.seed :]]
+        faithful = [
+            {"metric": "faithfulness", "control": c, "edges": 2, "value": 1.0} for c in ("none", "random")
+        ]
+        return pd.DataFrame(rows + faithful).assign(ci_low=0.9, ci_high=1.1, n=8)
+
+    monkeypatch.setattr(CircuitSearch, "measure", found)
+    asked = ["circuit", folder, "--prompts", "9", "--resamples", "1"]
+    assert cli([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overlap"] == 0.5
+    assert cli(asked) == 0
+    assert "prompts of 2 seeds share 0.50 of their edges" in capsys.readouterr().out
 
 
 def test_heads_by_layer(folder, capsys) -> None:
