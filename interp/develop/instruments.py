@@ -8,6 +8,7 @@ round: their onset is that of a fall.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
@@ -36,7 +37,7 @@ CAPTIONS = {
 def instrument_onsets(
     run: Run,
     of: Of,
-    steps: str = "all",
+    steps: Sequence[int] | str = "all",
     progress: Progress | None = None,
     llc: LearningCoefficient | None = None,
 ) -> pd.DataFrame:

@@ -7,21 +7,41 @@ learned" always means within the budget of the row. Intervals are over seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.develop import curriculum
+from interp.develop.roles import Ablations
 from interp.run import Run
+from interp.studies import stacked_heads_circuit_figures as drawn
 from interp.studies import stacked_heads_circuits as circuits
 from interp.studies import stacked_heads_clamps as clamps
 from interp.studies import stacked_heads_depth as depth
+from interp.studies import stacked_heads_landscape as landscape
+from interp.studies.figure_page import Part, write_page
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.stacked_heads_claims import CLAIMS
-from interp.studies.stacked_heads_figures import write_figures
-from interp.studies.stacked_heads_readings import HOPS, accuracy, came, delay, events, nothing, survival_words
+from interp.studies.stacked_heads_figures import (
+    accuracy_curves,
+    head_curves,
+    onset_figure,
+    ribbons,
+    survival_figure,
+)
+from interp.studies.stacked_heads_readings import (
+    HOPS,
+    accuracy,
+    came,
+    delay,
+    events,
+    nothing,
+    onsets,
+    survival_words,
+)
 from interp.studies.stacked_heads_runs import NAME, Bench, Say, bench_of
 from probes.stats import Interval, share, student
 
@@ -41,13 +61,37 @@ def measure(bench: Bench) -> Ledger:
     other = {name: bench.arm(name) for name in ("gaussian-ic", "no-hop-1", "mix", "final", "gaussian-final")}
     rows += _curricula(bench, ic, other)
     rows += clamps.rows(bench, ic)
-    write_figures(bench.out / f"figures-{bench.scale}.html", {"ic": ic, **other})
+    pictures = _pictures(bench, {"ic": ic, **other}, cells)
+    page = bench.out / f"figures-{bench.scale}.html"
+    write_page(page, "Stacked heads", [Part(picture) for picture in pictures])
     need = CLAIMS["paper-size"].not_testable(
         would_need="preset stacked-heads-paper, 24,000 steps of 0.8 s, six hours on one core",
         command="interp train stacked-heads-paper",
     )
     seeds = tuple(range(bench.shift, bench.shift + bench.budget.order_seeds))
     return Ledger(NAME, bench.scale, seeds, (*rows, need))
+
+
+def _pictures(bench: Bench, arms: Mapping[str, Sequence[Run]], cells: pd.DataFrame) -> list[go.Figure]:
+    """Every picture of the study, in the order of the page."""
+    ic, tables = arms["ic"], {name: events(runs) for name, runs in arms.items()}
+    last = {name: "asked hop" if name == "mix" else HOPS[2] for name in arms}
+    few = ic[: bench.budget.seeds]
+    first, bends = ic[0], landscape.measured_landscape(bench, ic[0])
+    return [
+        ribbons(accuracy_curves(ic), "Accuracy of every hop", "accuracy"),
+        ribbons(head_curves(ic), "Best head on every relation", "attention"),
+        onset_figure(tables["ic"]),
+        survival_figure(tables, last),
+        drawn.depth_figure(cells),
+        drawn.reach_figure(depth.reached([*ic, *cells["opened"]])),
+        drawn.circuit_figure(ic),
+        drawn.edges_figure(
+            {run.name: circuits.dated_edges(run) for run in few},
+            {run.name: {hop: float(onsets([run], hop)[0]) for hop in HOPS} for run in few},
+        ),
+        drawn.landscape_figure(first, bends, first.tables([Ablations()], first.steps[::2])["ablation"]),
+    ]
 
 
 def _order(bench: Bench, runs: Sequence[Run]) -> list[Row]:

@@ -71,6 +71,14 @@ def _named(bench: Bench, runs: Sequence[Run]) -> list[Row]:
     ]
 
 
+def dated_edges(run: Run) -> pd.DataFrame:
+    """Onsets of the edges of a run's final circuit; no row where there is no circuit."""
+    kept = circuit_at(run.tables([CircuitSearch()], "last")["circuit"], run.steps[-1]).edges
+    if not kept:
+        return pd.DataFrame({"step": [], "last": []})
+    return date_edges(run.tables([EdgeEffects()])["edges"], kept)
+
+
 def _edges(bench: Bench, runs: Sequence[Run]) -> Row:
     """Do edges of the final circuit first matter at different stages: some by the onset of hop 1, some after
     that of hop 2?
@@ -78,9 +86,7 @@ def _edges(bench: Bench, runs: Sequence[Run]) -> Row:
     chosen = runs[: bench.budget.seeds]
     built, said = [], []
     for run in chosen:
-        kept = circuit_at(run.tables([CircuitSearch()], "last")["circuit"], run.steps[-1]).edges
-        found = date_edges(run.tables([EdgeEffects()])["edges"], kept) if kept else pd.DataFrame({"step": []})
-        steps = found["step"].to_numpy(dtype=float, na_value=math.inf)
+        steps = dated_edges(run)["step"].to_numpy(dtype=float, na_value=math.inf)
         first, second = (float(onsets([run], hop)[0]) for hop in HOPS[:2])
         early, late = int((steps <= first).sum()), int(((steps > second) & (steps < math.inf)).sum())
         built.append(early > 0 and late > 0)

@@ -7,16 +7,14 @@ Drawn by plotly from numbers; text that is drawn comes from names of hops, roles
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from interp.develop import curriculum
 from interp.run import Run
-from interp.studies.figure_page import Part, write_page
-from interp.studies.stacked_heads_readings import events
 from probes.stats import median
 
 COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -32,16 +30,15 @@ def ribbons(curves: pd.DataFrame, title: str, y: str) -> go.Figure:
         found = [median(values) for values in wide.to_numpy(dtype=float)]
         x = wide.index.tolist()
         band = [f.low for f in found], [f.high for f in found]
-        fill = f"rgba{(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)), 0.2)}"
         figure.add_scatter(
-            x=[*x, *x[::-1]], y=[*band[1], *band[0][::-1]], fill="toself", fillcolor=fill, mode="none",
+            x=[*x, *x[::-1]], y=[*band[1], *band[0][::-1]], fill="toself", fillcolor=_faint(colour), mode="none",
             hoverinfo="skip", showlegend=False, legendgroup=str(name),
         )  # fmt: skip
         figure.add_scatter(
             x=x, y=[f.value for f in found], mode="lines", line={"color": colour}, name=str(name),
             legendgroup=str(name),
         )  # fmt: skip
-    return _layout(figure, f"{title} ({_seeds(curves)} seeds)", "step", y)
+    return laid_out(figure, f"{title} ({_seeds(curves)} seeds)", "step", y)
 
 
 def accuracy_curves(runs: Sequence[Run]) -> pd.DataFrame:
@@ -60,23 +57,27 @@ def head_curves(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def survival_figure(arms: Mapping[str, pd.DataFrame], event: str | Mapping[str, str]) -> go.Figure:
-    """Share of seeds that had learned an event by each step, with Clopper-Pearson ribbons; one curve an arm.
+    """Share of seeds that had learned an event by each step, with Clopper-Pearson ribbons; a panel an arm, for
+    the ribbons of few seeds are wide.
 
     `arms`: event tables (`curriculum.events`) by name; `event`: one for all, or one by arm. Every curve ends
     where its arm was no longer watched.
     """
-    figure = go.Figure()
-    for colour, (name, table) in zip(_colours(), arms.items(), strict=False):
+    columns = min(3, len(arms))
+    titles = [f"{name} ({table['run'].nunique()} seeds)" for name, table in arms.items()]
+    figure = make_subplots(
+        rows=-(-len(arms) // columns), cols=columns, shared_yaxes=True, subplot_titles=titles
+    )
+    for i, (colour, (name, table)) in enumerate(zip(_colours(), arms.items(), strict=False)):
         steps = curriculum.survival(table, event if isinstance(event, str) else event[name])
-        x = steps["step"].tolist()
         for column, width in (("ci_low", 0), ("ci_high", 0), ("value", 2)):
             figure.add_scatter(
-                x=x, y=steps[column].tolist(), mode="lines", name=name, legendgroup=name,
-                line={"color": colour, "width": width, "shape": "hv"}, showlegend=column == "value",
-                fill="tonexty" if column == "ci_high" else None, opacity=1.0,
+                x=steps["step"].tolist(), y=steps[column].tolist(), mode="lines", name=name, showlegend=False,
+                line={"color": colour, "width": width, "shape": "hv"}, fillcolor=_faint(colour),
+                fill="tonexty" if column == "ci_high" else None, row=i // columns + 1, col=i % columns + 1,
             )  # fmt: skip
-    figure = _layout(figure, "Share of seeds that learned it, by step", "step", "share of seeds")
-    return figure.update_yaxes(range=[0, 1.02])
+    figure = laid_out(figure, "Share of seeds that learned it, by step", "step", "share of seeds")
+    return figure.update_yaxes(range=[-0.02, 1.02])
 
 
 def onset_figure(table: pd.DataFrame) -> go.Figure:
@@ -97,32 +98,23 @@ def onset_figure(table: pd.DataFrame) -> go.Figure:
         figure.add_scatter(x=[row["value"]], y=[name + late], mode="markers", showlegend=False,
                            marker={"color": COLOURS[1], "size": 11, "symbol": "line-ns-open"},
                            error_x={"type": "data", "symmetric": False, **error})  # fmt: skip
-    return _layout(figure, f"When each event came ({table['run'].nunique()} seeds)", "step", "")
-
-
-def write_figures(path: Path, arms: Mapping[str, Sequence[Run]]) -> Path:
-    """One offline page with all pictures of a study."""
-    ic = arms["ic"]
-    tables = {name: events(runs) for name, runs in arms.items()}
-    last = {name: "asked hop" if name == "mix" else "hop 3" for name in arms}
-    figures = [
-        ribbons(accuracy_curves(ic), "Accuracy of every hop", "accuracy"),
-        ribbons(head_curves(ic), "Best head on every relation", "attention"),
-        onset_figure(tables["ic"]),
-        survival_figure(tables, last),
-    ]
-    return write_page(path, "Stacked heads", [Part(figure) for figure in figures])
+    return laid_out(figure, f"When each event came ({table['run'].nunique()} seeds)", "step", "")
 
 
 def _colours() -> tuple[str, ...]:
     return COLOURS * 20
 
 
+def _faint(colour: str) -> str:
+    return f"rgba{(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)), 0.2)}"
+
+
 def _seeds(curves: pd.DataFrame) -> int:
     return int(curves["seed"].nunique())
 
 
-def _layout(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+def laid_out(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+    """The one look of these pictures."""
     return figure.update_layout(
         title=title, xaxis={"title": x}, yaxis={"title": y}, template="plotly_white", height=430
     )

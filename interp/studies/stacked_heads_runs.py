@@ -8,12 +8,13 @@ two). Intervals are over seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from interp.config import RunConfig
+from interp.develop.llc import LearningCoefficient
 from interp.run import Run, load
 from interp.studies.ledger import Row, Scale
 from interp.studies.stacked_heads_claims import CLAIMS
@@ -55,7 +56,7 @@ class Budget:
     """Seeds and steps of a scale. `order_seeds`: those of the arm on which the order is counted; the others
     have `seeds`. `steps`: of every arm, of `cells` (layers, hops; "depth") and of the `grid` (every
     combination of these layers and hops, one small net each, see `SMALL`). `shape`: changes to every run (the
-    tests' toy size).
+    tests\' toy size).
     """
 
     order_seeds: int
@@ -63,6 +64,7 @@ class Budget:
     steps: Mapping[str, int]
     cells: tuple[tuple[int, int], ...]
     grid: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    llc: LearningCoefficient = field(default_factory=LearningCoefficient)
     workers: int = 2
     shape: tuple[tuple[str, Any], ...] = ()
 
@@ -73,7 +75,7 @@ QUICK = Budget(
     8, 3,
     {"ic": 1500, "gaussian-ic": 1200, "mix": 1500, "no-hop-1": 1500, "final": 2500, "gaussian-final": 3000,
      "depth": 2000, "grid": 800, "clamped": 1000},
-    ((1, 2), (2, 6)), (LAYERS, HOPS),
+    ((1, 2), (2, 6)), (LAYERS, (1, 3, 5)),
 )  # fmt: skip
 CPU = Budget(
     16, 8,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from interp.develop.llc import LearningCoefficient
 from interp.develop.reach import depth_of
+from interp.run import load
 from interp.studies import stacked_heads as study
 from interp.studies.ledger import Ledger
 from interp.studies.stacked_heads_claims import CLAIMS
 from interp.studies.stacked_heads_depth import measured_cells, reachable
 from interp.studies.stacked_heads_runs import BUDGETS, QUICK, Bench
+from interp.train.loop import Interrupted, train
 
 # another cluster on the machine may hold dask's usual dashboard port
 pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
@@ -30,6 +35,7 @@ TOY = replace(
     steps=dict.fromkeys(QUICK.steps, 10),
     cells=((1, 2),),
     grid=((1,), (1, 3)),
+    llc=LearningCoefficient(prompts=8, minibatch=8, chains=2, draws=20, burn_in=0),
     workers=1,
     shape=SHAPE,
 )
@@ -73,6 +79,25 @@ def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
     assert again.to_json() == first.to_json()
 
 
+def test_a_broken_off_study_is_gone_on_with_and_changes_no_figure(ledger, tmp_path) -> None:
+    first, out = ledger
+    kept = tmp_path / "study"
+    shutil.copytree(out, kept)
+    runs = [path for arm in ("final", "ic") for path in sorted((kept / arm).glob("seed=*"))[-1:]]
+    for path in runs:
+        config = load(path).config
+        shutil.rmtree(path)
+
+        def stop(step: int, *_: Any, path: Path = path) -> None:
+            if step >= 6:
+                raise Interrupted(path, step)
+
+        with pytest.raises(Interrupted):
+            train(config, path, progress=stop)
+    again = study.measure(Bench("quick", kept, lambda line: None, TOY))
+    assert again.to_json() == first.to_json()
+
+
 def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
     dark = [row for row in ledger[0].claims if row.verdict == "not testable at this scale"]
     assert len(dark) <= len(ledger[0].claims) / 3
@@ -95,8 +120,14 @@ def test_layers_before_a_site() -> None:
 
 def test_pictures_are_written_beside_the_runs(ledger) -> None:
     page = (ledger[1] / "figures-quick.html").read_text()
-    assert page.count("Plotly.newPlot(") >= 4
-    assert "Share of seeds that learned it" in page
+    assert page.count("Plotly.newPlot(") == 9
+    for title in (
+        "Share of seeds that learned it",
+        "bars: depth bound",
+        "Two circuits",
+        "One run on one axis",
+    ):
+        assert title in page
 
 
 def test_every_scale_has_a_budget_for_every_arm() -> None:
