@@ -215,8 +215,10 @@ WORLDS = {
     "bootstrap, recovered share of a patch": World(0.3, many=recovered),
     "bootstrap, slope of matched steps": World(2.0, matched_slope, exception="discrete", share=0.1),
     "bootstrap, power of a filter": World(1.0, filter_power, share=0.1),
-    "bootstrap, slope of log medians over replicas": World(2.0, escape_slope, share=0.1),
-    "bootstrap, paired medians of replicas": World(0.0, paired_medians, share=0.1),
+    "bootstrap, slope of log medians over replicas": World(
+        2.0, escape_slope, exception="discrete", share=0.1
+    ),
+    "bootstrap, paired medians of replicas": World(0.0, paired_medians, exception="discrete", share=0.1),
     "Student's t, 3 seeds": World(2.0, lambda g: stats.student(g.normal(2, 1, 3))),
     "Student's t, 8 seeds": World(2.0, lambda g: stats.student(g.normal(2, 1, 8))),
     "Student's t, log scale, 5 seeds": World(
