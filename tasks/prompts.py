@@ -161,29 +161,6 @@ class TextRetrieval(Task):
     def sample(self, seed: int, stream: str, step: int, batch: int) -> PromptBatch:
         return self._assemble(*self._draws(seed, stream, step, batch))
 
-    def restated(
-        self, seed: int, stream: str, step: int, batch: int, count: int
-    ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch value"]]:
-        """`count` link sentences of the prompts that `sample` gives, with replacement, and where their values are.
-
-        With replacement, so that what is left over tells nothing about a value.
-        """
-        _, draw = self._draws(seed, stream, step, batch)
-        source = generator(seed, f"prompts restated/{stream}", step)
-        links = self._template.rows[: len(self._plan.links)]
-        lengths = (links != _PAD).sum(1)
-        if int(lengths.min()) != int(lengths.max()):
-            raise UserError(
-                f"sentences of form {self.form!r} differ in length here, and cannot be drawn again"
-            )
-        links = links[:, : int(lengths[0])]
-        chosen = torch.randint(len(links), (batch, count), generator=source)
-        coded = links[chosen]
-        names = self._names[draw.columns.gather(1, (-coded - 1).clamp(min=0).flatten(1))].view_as(coded)
-        value = links.shape[1] - 1 - len(self.lexicon.words["."])
-        places = (torch.arange(count) * links.shape[1] + value).expand(batch, -1)
-        return torch.where(coded < 0, names, coded).flatten(1), places
-
     def _draws(
         self, seed: int, stream: str, step: int, batch: int, latest: int = 0
     ) -> tuple[list[_Draw], _Draw]:

@@ -1,6 +1,9 @@
 """What looking at a language model takes, counted from its settings before anything is loaded.
 
 Bytes of tensors, not of the process: Python, torch and the loader's own needs (a few hundred megabytes) come on top.
+`show` prints the count for two published sizes; nothing is fetched or loaded for it.
+
+    python -m interp.importers.hf_memory
 """
 
 from __future__ import annotations
@@ -13,8 +16,19 @@ import torch
 from interp.models.bridge import quiet
 from interp.models.bridge_config import BridgeConfig
 from tasks.base import Interface
+from tasks.prompts import TextRetrieval
 
 _WIDTH = {"float32": 4, "bfloat16": 2}
+PROMPTS = 128  # what the study patches at once
+PUBLISHED: dict[str, dict[str, Any]] = {  # sizes as their makers state them
+    "GPT-2 small": {
+        "model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 1024, "vocab_size": 50257,
+    },
+    "Pythia 1B": {
+        "model_type": "gpt_neox", "num_hidden_layers": 16, "num_attention_heads": 8, "hidden_size": 2048,
+        "intermediate_size": 8192, "max_position_embeddings": 2048, "vocab_size": 50304, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
 
 
 def parameters_of(config: BridgeConfig) -> int:
@@ -47,3 +61,38 @@ def memory(config: BridgeConfig, interface: Interface, prompts: int) -> pd.DataF
         "logits": prompts * config.d_vocab * width,
     }
     return pd.DataFrame({"metric": list(rows), "value": list(rows.values()), "unit": "bytes"})
+
+
+def published(name: str, dtype: Any = "float32") -> BridgeConfig:
+    """The settings of a published model, by its name in `PUBLISHED`."""
+    settings = PUBLISHED[name]
+    neox = settings["model_type"] == "gpt_neox"
+    layers, heads, width, context = (
+        settings[key]
+        for key in (
+            ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
+            if neox
+            else ("n_layer", "n_head", "n_embd", "n_positions")
+        )
+    )
+    return BridgeConfig(
+        name=name, architecture="GPTNeoXForCausalLM" if neox else "GPT2LMHeadModel", settings=settings,
+        n_layers=layers, n_heads=heads, n_kv_heads=heads, d_model=width, d_head=width // heads, d_mlp=4 * width,
+        n_ctx=context, d_vocab=settings["vocab_size"], parallel=neox, gated=False, dtype=dtype,
+    )  # fmt: skip
+
+
+def show() -> None:
+    """Print the README's table: megabytes by model and type, for two-hop equations among four chains."""
+    task = TextRetrieval(hops=2)
+    print("| model | parameters | type | one revision | its untrained twin | attention | stream | logits |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in PUBLISHED:
+        for dtype in _WIDTH:
+            config = published(name, dtype)
+            cells = [f"{value / 1e6:,.0f}" for value in memory(config, task.interface, PROMPTS)["value"]]
+            print(f"| {name} | {parameters_of(config):,} | {dtype} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    show()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,11 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, Mamb
 import interp
 from interp.cli import run as cli
 from interp.importers.hf import import_hf, lexicon
-from interp.importers.hf_memory import memory, parameters_of
+from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, published, show
 from interp.models.bridge import quiet
 from interp.studies.small_language_models import SmallModel, build_small, save, tokenizer_of
 from interp.train.verify import verify
-from tasks import UserError
+from tasks import TextRetrieval, UserError
 from tasks.prompts_lexicon import word_level
 
 FAMILIES = ("gpt2", "gpt-neox")
@@ -23,9 +24,7 @@ STEPS = (0, 20)
 
 def untrained(family, seed):
     """A tiny net whose weights are large enough for everything in it to show in its outputs."""
-    model = build_small(
-        SmallModel(family=family, layers=2, heads=2, width=16, hops=(1, 2), keep=(0,), seed=seed)
-    ).eval()
+    model = build_small(SmallModel(family=family, layers=2, heads=2, width=16, keep=(0,), seed=seed)).eval()
     gen = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         weight.data += 0.2 * torch.randn(weight.shape, generator=gen)
@@ -123,6 +122,21 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
     probed = run.probe(steps="last").table
     assert "blocks.0.hook_resid_pre" not in set(probed["site"])  # the last word is the same in every prompt
     assert (run.emergence().table["state"] == "not emerged").all()
+
+
+def test_half_the_bytes_say_nearly_the_same(folders, runs, tmp_path):
+    import_hf(
+        str(folders / "gpt2"), tmp_path / "run", revisions=("step20",), hops=2, chains=2, dtype="bfloat16"
+    )
+    half = interp.load(tmp_path / "run")
+    model, whole = half.model("last"), runs["gpt2"].model("last")
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    inputs = half.task.sample(0, "test", 0, 16).inputs
+    with torch.no_grad():
+        ours, theirs = model(inputs)[:, -1].float(), whole(inputs)[:, -1]
+    assert 0 < (ours - theirs).abs().max() < 0.1 * theirs.std() * 4
+    table = half.heads(steps="last").table
+    assert table["value"].notna().all()
 
 
 def test_weights_are_referred_to_and_verify_reads_them(folders, tmp_path):
@@ -226,6 +240,21 @@ def test_counted_bytes_are_those_held(family, runs):
     assert parameters_of(model.config) * 4 == own
     assert own <= sum(held.values()) <= counted["weights"] < 1.5 * own
     assert counted["logits"] == 8 * word_level().vocabulary * 4
+
+
+def test_published_sizes_have_the_parameters_their_makers_count(capsys):
+    assert parameters_of(published("GPT-2 small")) == 124_439_808
+    assert parameters_of(published("Pythia 1B")) == 1_011_781_632
+    task = TextRetrieval(hops=2)
+    for name in PUBLISHED:
+        wide, narrow = (
+            memory(published(name, dtype), task.interface, 8)["value"] for dtype in ("float32", "bfloat16")
+        )
+        assert (wide == 2 * narrow).all()
+    show()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for line in capsys.readouterr().out.splitlines():
+        assert line in readme
 
 
 def test_a_tokenizer_with_a_mark_before_each_text_keeps_it(folders):

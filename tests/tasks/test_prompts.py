@@ -131,21 +131,6 @@ def test_examples_come_whole_before_the_question_and_keep_the_length():
         assert words[batch.src[i, -1]] == two.lexicon.said()[two.interface.outputs[batch.targets[i, 0]]]
 
 
-@pytest.mark.parametrize("form", ["equations", "lives-with", "functions"])
-def test_facts_said_again_are_facts_of_the_prompt(form):
-    task = TextRetrieval(form=form, hops=2)
-    batch = task.sample(3, "train", 5, 8)
-    again, places = task.restated(3, "train", 5, 8, 20)
-    width = again.shape[1] // 20
-    values = set()
-    for row, given, where in zip(again, batch.inputs, places, strict=True):
-        text = " " + " ".join(map(str, given.tolist())) + " "
-        for i, sentence in enumerate(row.unflatten(0, (20, width))):
-            assert " " + " ".join(map(str, sentence.tolist())) + " " in text
-            values.add(int(row[where[i]] == sentence[-2]))
-    assert values == {1}
-
-
 def encode_of(split=(), unknown=()):
     """A tokenizer of whole words, but for those that it splits in two or does not know."""
     numbers = {}

@@ -27,7 +27,7 @@ def own():
 
 def language_model(family):
     loaded = build_small(
-        SmallModel(family=family, layers=2, heads=2, width=16, hops=(1,), chains=(2,), keep=(0,))
+        SmallModel(family=family, layers=2, heads=2, width=16, stages=((1, 2, 2),), keep=(0,))
     )
     gen = torch.Generator().manual_seed(0)
     for weight in loaded.parameters():

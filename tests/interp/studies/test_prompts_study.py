@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from transformers import AutoModelForCausalLM
 
 from interp.cli import run as cli
 from interp.studies import retrieval_prompts as study
 from interp.studies import retrieval_prompts_measure as measure
 from interp.studies.ledger import Ledger
-from interp.studies.small_language_models import SETTINGS, SmallModel, make_small
+from interp.studies.small_language_models import SETTINGS, SmallModel, few_names, make_small, text_of
 from tasks import TextRetrieval, UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-TINY = SmallModel(layers=1, heads=2, width=16, chains=(2, 4), batch=4, keep=(0, 2, 4))
+BRIEF = 200
+TINY = SmallModel(layers=1, heads=2, width=16, batch=4, keep=(0, 2, 4))
 
 
 class Oracle:
@@ -84,6 +86,43 @@ def test_a_second_study_trains_nothing_again(ledger):
     assert {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")} == before
 
 
+@pytest.mark.parametrize("hops", [1, 2])
+def test_texts_ask_what_their_facts_answer(hops):
+    task = TextRetrieval(hops=hops, chains=3, lexicon=few_names(8))
+    text = text_of(task, 0, 5, 16, 6)
+    said = task.lexicon.said()
+    facts_end = text.tokens.shape[1] - 6 * (task.question_length + 2)
+    for row, answers in zip(text.tokens, text.answers, strict=True):
+        words = [said[token] for token in row.tolist()]
+        facts = dict(zip(words[0:facts_end:4], words[2:facts_end:4], strict=True))
+        assert len(facts) == 3 * hops
+        for place, answer in zip(text.places.tolist(), answers.tolist(), strict=True):
+            assert words[place - 3] == "So"
+            name = words[place - 2]
+            while name in facts:
+                name = facts[name]
+            assert name == said[answer] == words[place]
+    assert len({tuple(row) for row in text.answers.tolist()}) > 1
+
+
+def accuracy(folder, task):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    batch = task.sample(1, "test", 0, 100)
+    with torch.no_grad():
+        logits = model(input_ids=batch.inputs).logits[:, -1]
+    best = batch.tokens.gather(1, logits.gather(1, batch.tokens).argmax(1, keepdim=True))
+    return float((best == batch.inputs.gather(1, batch.src[:, -1:])).float().mean())
+
+
+def test_a_brief_training_learns_one_hop(tmp_path):
+    """Of the shortest texts: two names, whose values change from text to text."""
+    brief = SmallModel(family="gpt-neox", layers=2, stages=((1, 2, 2),), keep=(0, BRIEF))
+    folder = make_small(brief, tmp_path / "brief")
+    task = brief.task(0, 0)
+    assert accuracy(folder / "step0", task) < 0.75
+    assert accuracy(folder / f"step{BRIEF}", task) > 0.9
+
+
 def test_small_models_are_a_function_of_their_settings_and_refuse_other_folders(tmp_path):
     first = make_small(TINY, tmp_path / "a")
     (tmp_path / "b" / "step0").mkdir(parents=True)  # what a training that was broken off leaves
@@ -103,6 +142,8 @@ def test_small_models_are_a_function_of_their_settings_and_refuse_other_folders(
     assert (first / SETTINGS).is_file()
     with pytest.raises(ValidationError, match="strictly increasing"):
         SmallModel(keep=(3, 2))
+    with pytest.raises(ValidationError, match="4 chains need 4 names"):
+        SmallModel(stages=((1, 4, 3),), keep=(0,))
 
 
 def test_a_model_is_for_this_study_alone(capsys):
