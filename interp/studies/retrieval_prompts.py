@@ -25,15 +25,14 @@ from probes.stats import Interval
 
 NAME = "retrieval-prompts"
 HOPS = {"quick": (1, 2, 3), "cpu": (1, 2, 3, 4, 5, 6), "paper": (1, 2, 3, 4, 5, 6, 8)}
+_BEGIN = (0, 100, 200, 300, 400, 500, 600, 800, 1000, 1250, 1500, 2000, 2500, 3000)
 KEEP = {
-    "quick": (0, 250, 500, 750),
-    "cpu": (0, 250, 500, 750, 1000, 1500, *range(2000, 20_001, 1000)),
-    "paper": (0, 250, 500, 750, 1000, 1500, *range(2000, 50_001, 2000)),
+    "quick": _BEGIN,
+    "cpu": (*_BEGIN, *range(4000, 12_001, 1000)),
+    "paper": (*_BEGIN, *range(4000, 40_001, 2000)),
 }
-SEEDS = {
-    "gpt2": 1,
-    "gpt-neox": 0,
-}  # GPT-2 of seed 0 did not answer one hop in 450 updates of the shortest texts
+# GPT-2 of seed 0 did not answer one hop in 450 updates of the shortest texts; one of seed 1 did in about 60
+SEEDS = {"gpt2": 1, "gpt-neox": 0}
 Say = Any
 
 

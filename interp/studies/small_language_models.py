@@ -37,7 +37,7 @@ RECENT = 20
 STAGES = ((1, 2, 2), (2, 2, 2), (2, 2, 6), (2, 4, 6), (2, 4, 52))
 WRITTEN = {"gpt2": 0.5, "gpt-neox": 0.25}  # of what attention would write: found by trial
 NEAR = {"gpt2": 1.1, "gpt-neox": 1.4}  # scores of about 2.5 and 4 where a first head looks
-TURN = 10.0  # base of rotary angles: texts are short
+TURN, PLACES = 10.0, 1000.0  # bases of the angles of rotary positions (texts are short) and of sinusoids
 Progress = Callable[[int, float], None]
 
 
@@ -252,7 +252,7 @@ def _look_near(model: Any, heads: int) -> None:
         width, size = len(weight), len(weight) // heads
         weight[:, : 2 * width] *= 0.1
         for head in range(heads):
-            for pair, angle in enumerate(head * _rates(width, 1000)[: size // 2]):
+            for pair, angle in enumerate(head * _rates(width, PLACES)[: size // 2]):
                 rows, start = slice(2 * pair, 2 * pair + 2), head * size + 2 * pair
                 turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
                 weight[rows, start : start + 2] += NEAR["gpt2"] * torch.eye(2)
@@ -271,7 +271,7 @@ def sinusoids(positions: int, width: int) -> Float[Tensor, "position width"]:
     Random ones would have to be learned place by place before a head can look at the word before. Of the size of the
     other vectors: entries have a standard deviation of 1/sqrt(width).
     """
-    turns = torch.arange(positions)[:, None] * _rates(width, 1000)
+    turns = torch.arange(positions)[:, None] * _rates(width, PLACES)
     return torch.stack([turns.sin(), turns.cos()], -1).flatten(1)[:, :width] * (2 / width) ** 0.5
 
 
