@@ -182,7 +182,7 @@ def _heads(bench: Bench, asked: Asked, run: Run, cells: pd.DataFrame) -> list[Ro
     one, two = measure.best_head(heads, 1), measure.best_head(heads, 2)
     rows = [
         bench.row(asked, f"head-hop-{hop}", Interval(h["argmax"], h["ci_low"], h["ci_high"], int(h["n"]), "share"),
-                  f"{measure.label(h)}, attention {h['attention']:.2f}")
+                  f"{measure.label(h)}, attention {h['attention']:.2f}; {_on_fact(heads, hop)}")
         for hop, h in ((1, one), (2, two))
     ]  # fmt: skip
     names = len(task.interface.outputs)
@@ -195,6 +195,12 @@ def _heads(bench: Bench, asked: Asked, run: Run, cells: pd.DataFrame) -> list[Ro
         return [*rows, *(bench.row(asked, claim, _nothing(), note) for claim in ("needed", "stacked"))]
     rows.append(bench.row(asked, "needed", measure.needed(model, task, two), measure.label(two)))  # type: ignore[arg-type]
     return [*rows, _stacked(bench, asked, run, model)]
+
+
+def _on_fact(heads: pd.DataFrame, hop: int) -> str:
+    """The head that looks at a hop's sentence most often, be it at the value or not."""
+    best = measure.best_head(heads, hop, "fact")
+    return f"anywhere in that fact: {measure.label(best)} {best['fact']:.2f}"
 
 
 def _stacked(bench: Bench, asked: Asked, run: Run, model: Any) -> Row:

@@ -80,7 +80,11 @@ def _cell(model: Any, task: TextRetrieval, seed: int) -> list[dict[str, Any]]:
 def retrieval_heads(
     model: BridgedModel, task: TextRetrieval, seed: int = 0, prompts: int = 256
 ) -> pd.DataFrame:
-    """For every head and hop: attention of the last token on the hop's value, share of argmax, copying score."""
+    """For every head and hop: attention of the last token on the hop's value, share of argmax, copying score.
+
+    `fact` is the share of argmax anywhere in the hop's sentence, full stop included: earlier layers may have gathered
+    the sentence at its end, and a head that reads it there never looks at the value itself.
+    """
     batch = task.sample(seed, "retrieval heads", 0, prompts)
     relations = {r.name: r for r in task.relations(batch)}
     copied = copying(model, task)
@@ -94,13 +98,16 @@ def retrieval_heads(
         for hop in range(1, task.hops + 1):
             relation = relations[f"query -> link_{hop}"]
             mass = relation_mass(pattern, relation.dest, relation.source).mean(0)
-            best = pattern[:, :, -1].argmax(-1) == relation.source
+            looked = pattern[:, :, -1].argmax(-1)
+            best = looked == relation.source
+            stop = batch.src[:, hop - 1] + len(task.lexicon.words["."])
+            within = (looked >= batch.keys[:, hop - 1, None]) & (looked <= stop[:, None])
             for head in range(model.config.n_heads):
                 top = share(int(best[:, head].sum()), prompts)
                 rows.append(
                     {"layer": layer, "head": head, "hop": hop, "attention": float(mass[head]),
                      "argmax": top.value, "ci_low": top.low, "ci_high": top.high, "n": prompts,
-                     "copies": float(copied[layer, head])}
+                     "fact": float(within[:, head].float().mean()), "copies": float(copied[layer, head])}
                 )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -125,10 +132,10 @@ def copying(model: BridgedModel, task: TextRetrieval) -> Float[Tensor, "layer he
     return torch.stack(rows)
 
 
-def best_head(heads: pd.DataFrame, hop: int) -> dict[str, Any]:
-    """The head whose largest weight is on a hop's source most often."""
+def best_head(heads: pd.DataFrame, hop: int, by: str = "argmax") -> dict[str, Any]:
+    """The head whose largest weight is on a hop's source most often; `by` "fact": anywhere in its sentence."""
     rows = heads[heads["hop"] == hop]
-    return dict(rows.loc[rows["argmax"].idxmax()])
+    return dict(rows.loc[rows[by].idxmax()])
 
 
 def label(head: dict[str, Any]) -> str:
