@@ -25,7 +25,8 @@ from probes.stats import Interval
 
 NAME = "retrieval-prompts"
 HOPS = {"quick": (1, 2, 3), "cpu": (1, 2, 3, 4, 5, 6), "paper": (1, 2, 3, 4, 5, 6, 8)}
-_BEGIN = (0, 100, 200, 300, 400, 500, 600, 800, 1000, 1250, 1500, 2000, 2500, 3000)
+# densest where GPT-NeoX comes to all names
+_BEGIN = (0, 250, 500, 750, 1000, 1250, *range(1500, 2001, 100), 2250, 2500, 3000)
 KEEP = {
     "quick": _BEGIN,
     "cpu": (*_BEGIN, *range(4000, 12_001, 1000)),
