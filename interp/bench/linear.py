@@ -2,10 +2,11 @@
 
 Setting of the landscape study: three layers, d = 5, n = 20, 1000 prompts; a step is data, forward and backward.
 Peer of the first row: the same model made to take its token form by an empty hook, in turns with the other; the faster
-turn of each counts. Peer of the stacks: the same runs one by one (`interp.bench.stacked`). Milliseconds of CPU time
+turn of each counts. Peer of the stacks: the same runs one by one (`interp.bench.stacked`); the more ride along, the
+less of a small batch's step is overhead, until memory is what costs. Milliseconds of CPU time
 with the number of threads torch has when called (1 from the command line); `ratio` above 1 is in our favour.
 
-    python -m interp.bench.linear [--members N] [--steps N]
+    python -m interp.bench.linear [--members N ...] [--steps N]
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ def _best(arms: tuple[Callable[[], None], ...]) -> list[float]:
 def main() -> None:
     """Print one JSON object a row: the two forms, then stacks at batches 16, 64, 256 and 1000."""
     parser = argparse.ArgumentParser(description="training steps of linear transformers")
-    parser.add_argument("--members", type=int, default=6)
+    parser.add_argument("--members", type=int, nargs="+", default=[6, 24])
     parser.add_argument("--steps", type=int, default=20)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     config = configure("linear-attention")
     print(json.dumps(forms(config, asked.steps)), flush=True)
-    for row in stacked_table(config, members=asked.members, steps=asked.steps).to_dict("records"):
-        print(json.dumps({"what": f"stack of {asked.members}", **row}), flush=True)
+    for members in asked.members:
+        for row in stacked_table(config, members=members, steps=asked.steps // 2).to_dict("records"):
+            print(json.dumps({"what": f"stack of {members}", **row}), flush=True)
 
 
 if __name__ == "__main__":

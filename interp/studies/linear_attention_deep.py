@@ -28,6 +28,9 @@ from tasks.regression import InContextRegression
 from tasks.theory import linear_depth
 
 Start = Literal["random", "scalar"]
+FLOOR_PROMPTS = (
+    20_000  # on fewer, the two best basins of three GD++ layers change places from sample to sample
+)
 
 
 @dataclass(frozen=True)
@@ -123,19 +126,20 @@ def deep_fit(
 def descended(
     task: InContextRegression,
     layers: int,
-    seeds: Sequence[int],
+    groups: Sequence[Sequence[int]],
     prompts: int,
     *,
     rate: float,
     steps: int = 2000,
-    batch: int = 256,
-) -> Deep:
-    """GD++ nets from small random starts (one a seed, each with its own data) by Adam on the logarithm of the averaged
+    batch: int = 128,
+) -> list[Deep]:
+    """GD++ nets from small random starts (one a number, each on its own data) by Adam on the log of the averaged
     loss, `batch` fresh prompts a step, betas (.9, .9), the rate falling to 0 as a cosine.
 
-    The starts ride on one leading axis: Adam treats every number by itself, so each goes its own way.
+    One `Deep` a group of starts. All ride on one leading axis: Adam treats every number by itself, so each goes its
+    own way.
     """
-    law = nets.law_of(task)
+    law, seeds = nets.law_of(task), [seed for group in groups for seed in group]
     models = [started(task, layers, True, seed, "random") for seed in seeds]
     named = [dict(model.named_parameters()) for model in models]
     stack = {name: torch.stack([part[name].detach() for part in named]).requires_grad_() for name in named[0]}
@@ -152,8 +156,12 @@ def descended(
         falling.step()
     for k, model in enumerate(models):
         model.load_state_dict({name: value.detach()[k] for name, value in stack.items()}, strict=False)
-    x = task.sample(seeds[0], "deep", 0, 2 * prompts).double().x[:, :-1]
-    return _beside_floor(task, models, True, x[:prompts], x[prompts:])
+    own, found = iter(models), []
+    for group in groups:
+        fresh = task.sample(group[0], "deep", 0, 2 * prompts).double().x[prompts:, :-1]
+        floor = task.sample(group[0], "floor", 0, FLOOR_PROMPTS).double().x[:, :-1]
+        found.append(_beside_floor(task, [next(own) for _ in group], True, floor, fresh))
+    return found
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ def _flattening(bench: Bench, sizes: Sizes) -> list[Row]:
     numbers = _numbers(bench, sizes.starts)
 
     def trained(layers: int, rate: float) -> list[depths.Deep]:
-        return [depths.descended(plain, layers, s, prompts, rate=rate) for s in numbers]
+        return depths.descended(plain, layers, numbers, prompts, rate=rate)
 
     def fitted(start: depths.Start) -> list[depths.Deep]:
         return [depths.deep_fit(plain, 3, True, s, prompts // 2, start=start) for s in numbers]
@@ -106,7 +106,7 @@ def _flattening(bench: Bench, sizes: Sizes) -> list[Row]:
     two, three = trained(2, RATE), trained(3, RATE)
     words: dict[str, Any] = {
         "arm": f"best of random starts, Adam at rate {RATE:g} on the averaged loss",
-        "budget": f"2000 steps of 256 prompts, {sizes.starts} starts a seed",
+        "budget": f"2000 steps of 128 prompts, {sizes.starts} starts a seed",
     }
     bench.show(_beside(three[0]), "Three layers of GD++: A and B beside the scalar optimum", B_WORDS)
     far = [max(net.far) for net in three]
