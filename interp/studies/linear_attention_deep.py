@@ -174,7 +174,7 @@ def _beside_floor(
     task: InContextRegression,
     models: Sequence[LinearTransformer],
     flatten: bool,
-    fitted: Float[Tensor, "batch n d"],
+    fitted: Float[Tensor, "fitted n d"],
     fresh: Float[Tensor, "batch n d"],
 ) -> Deep:
     """Losses of the nets and of the scalar optimum (found on `fitted`) on fresh prompts, whitened where the law is not
