@@ -25,11 +25,11 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m interp.bench.table
+	$(BIN)/python -m interp.bench.page
 
 verdicts: .venv/ready      # what the filter verdict names when the truth is planted, and when there is none to name
 	$(BIN)/python -m interp.bench.planted
 	$(BIN)/python -m interp.bench.circuits
-	$(BIN)/python -m interp.bench.page
 	$(BIN)/python -m interp.bench.ties
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
