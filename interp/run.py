@@ -162,7 +162,10 @@ class Run(Checkpoints):
             return self._result(analysis, caption, steps, progress)
         from interp.develop.readouts import Readouts
 
-        caption = "Held-out error of a linear readout at each site; 'untrained' is the same readout of a fresh model."
+        score = "accuracy" if self.task.score_name == "accuracy" else "error"
+        caption = (
+            f"Held-out {score} of a linear readout at each site; 'untrained' is the same of a fresh model."
+        )
         return self._result(_settled(Readouts, **settings), caption, steps, progress)
 
     def emergence(self, steps: Steps = "all", progress: Progress | None = None) -> Result:

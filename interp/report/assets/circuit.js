@@ -155,7 +155,9 @@ function drawTouching(run, state, element) {
     controls.append(button);
   }
   const colours = inks("series");
-  const traces = touching(c, node.name).slice(0, 6).flatMap((e, i) => ribbon(c.steps, c, e, colours[i], { dash: DASHES[i] }));
+  const peak = (e) => Math.max(...c.value[e].map((v) => Math.abs(v ?? 0)));
+  const shown = touching(c, node.name).sort((a, b) => peak(b) - peak(a)).slice(0, 6);
+  const traces = shown.flatMap((e, i) => ribbon(c.steps, c, e, colours[i], { dash: DASHES[i] }));
   plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(c.unit) } } });
 }
 
