@@ -8,11 +8,15 @@ only when such a model is loaded.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from transformer_lens import ActivationCache, FactoredMatrix, patching
-from transformer_lens.hook_points import HookPoint
-from transformer_lens.HookedRootModule import HookedRootModule
+with warnings.catch_warnings():
+    # tqdm, which comes along, asks each notebook for widgets that nothing here shows
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from transformer_lens import ActivationCache, FactoredMatrix, patching
+    from transformer_lens.hook_points import HookPoint
+    from transformer_lens.HookedRootModule import HookedRootModule
 
 __all__ = [
     "ActivationCache",

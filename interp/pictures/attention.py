@@ -6,6 +6,7 @@ The bundle (1.3 MB) stands in every such output; the frame may run its scripts a
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,16 @@ from interp.train.files import write_atomically
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{{ policy }}">
-<title>{{ title }}</title><style>body { font: 14px sans-serif; margin: 8px; background: #fff; color: #222 }</style>
+<title>{{ title }}</title><style>body { font: 14px sans-serif; margin: 8px; background: #fff; color: #222 }
+#heads { max-width: 560px }</style>
 {% for script in scripts %}<script>{{ script }}</script>
 {% endfor %}</head><body><p>{{ title }}</p><div id="heads"></div>
 <script>{{ start }}</script></body></html>
 """
+
+
+# pixels of a frame, which cannot ask its sandboxed page how tall it is: words and large map, and a row of small maps
+LARGE, ROW, IN_ROW = 730, 112, 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class AttentionView:
 
     def _repr_html_(self) -> str:
         inside = html.escape(self.page(), quote=True)
+        height = LARGE + ROW * math.ceil(len(self.names) / IN_ROW)
         return (
             f'<iframe title="{html.escape(self.title, quote=True)}" sandbox="allow-scripts"'
-            f' style="width:100%;height:560px;border:0" srcdoc="{inside}"></iframe>'
+            f' style="width:100%;height:{height}px;border:0" srcdoc="{inside}"></iframe>'
         )

@@ -25,7 +25,7 @@ from interp.develop.scores import Scores
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport
-from interp.report.page import render, write
+from interp.report.page import make_room, render, write
 from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
@@ -52,8 +52,9 @@ def write_report(
 ) -> Path:
     """Write the page of one or several runs, with the ledgers of studies beneath.
 
-    Raises UserError when a run has no checkpoint, or a damaged one.
+    Raises UserError when a run has no checkpoint, or a damaged one, and at once when the place cannot be written.
     """
+    make_room(out)
     return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 

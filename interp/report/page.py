@@ -6,6 +6,7 @@ What enters the page unescaped is written here and nowhere else: the libraries, 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -87,12 +88,19 @@ def write(html: str, path: str | Path) -> Path:
     Raises UserError when the place cannot be written.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    make_room(path)
     write_atomically(path, html.encode())
     return path
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a page. Raises UserError where none can be made or written into, before work is wasted."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def _run(index: int, run: RunReport) -> dict[str, Any]:

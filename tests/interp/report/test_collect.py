@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from interp.causal.over_training import CircuitSearch
 from interp.demo import PRESETS, demo
@@ -10,6 +11,7 @@ from interp.report import circuit_view
 from interp.report.collect import collect, write_report
 from interp.report.page import render
 from interp.run import Run
+from tasks.errors import UserError
 
 SMALL = {
     "train.steps": 8, "train.batch": 16, "train.eval_batch": 16, "train.warmup": 0,
@@ -95,6 +97,14 @@ def test_a_hostile_name_stays_text(tmp_path) -> None:
     page = write_report([run], tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path) -> None:
+    run = _run("retrieval", tmp_path / "r", **TINY)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"file/page\.html: cannot be written"):
+        write_report([run], tmp_path / "file" / "page.html")
+    assert not (tmp_path / "r" / "analysis").exists()
 
 
 def test_the_demo_says_what_it_does(tmp_path) -> None:
