@@ -29,7 +29,7 @@ PAGE = """<!doctype html>
 
 
 # pixels of a frame, which cannot ask its sandboxed page how tall it is: words and large map, and a row of small maps
-LARGE, ROW, IN_ROW = 730, 112, 4
+LARGE, ROW, IN_ROW = 690, 100, 6
 
 
 @dataclass(frozen=True)
