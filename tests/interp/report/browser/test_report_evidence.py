@@ -2,8 +2,9 @@
 
 What the browser tests click, press and choose, here and in `test_report_browser`: the slider (dragged, arrow keys,
 Home, End, from anywhere and from itself), Play, Theme, the step axis, the run select; in the circuit a head (pointer,
-Enter; its pattern follows the slider), "Show the attention of" it and "Save as SVG"; in the attention a small map and the layer select; the select of
-the patching grid and of the filter's layer; the score select of runs side by side; a details element without scripts.
+Enter; its pattern follows the slider), "Show the attention of" it and "Save as SVG"; in the attention a small map and
+the layer select; the select of the patching grid and of the filter's layer; the score select of runs side by side; a
+details element without scripts.
 """
 
 from __future__ import annotations
