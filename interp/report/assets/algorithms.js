@@ -41,9 +41,9 @@ function drawMatch(at, map, element) {
     x: map.best.map(mark), y: at.sites.map((_, i) => i), mode: "markers", marker: { size: 9, color: ink("accent"), line: { color: ink("card"), width: 1.5 } },
     hoverinfo: "skip", showlegend: false,
   });
-  const told = slopes.map((s) => `${s.metric}: ${number(s.value)} [${number(s.low)}, ${number(s.high)}] a layer`).join(" · ");
+  const told = slopes.map((s) => `${s.metric}: ${number(s.value)} [${number(s.low)}, ${number(s.high)}] a layer`).join("<br>");
   plot(element, traces, {
-    title: (told || `step ${whole(at.step)}`), height: Math.max(300, 130 + 30 * at.sites.length), margin: { l: 64, r: 8, t: 50, b: 46 },
+    title: (told || `step ${whole(at.step)}`), height: Math.max(300, 146 + 30 * at.sites.length), margin: { l: 64, r: 8, t: 66, b: 46 },
     xaxis: { type: "category", showgrid: false, title: { text: plain(`steps of ${map.algorithm}`) } },
     yaxis: { showgrid: false, tickvals: at.sites.map((_, i) => i), ticktext: at.sites.map(siteName), ticks: "" },
   });
