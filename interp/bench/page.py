@@ -2,8 +2,8 @@
 
 A made-up run of 200 checkpoints, 4 layers, 8 heads and 41 tokens, or any page given by its path, in a real Chromium
 with the network off. Seconds of the clock depend on what else the machine does; processor milliseconds of the page's
-main thread much less. A move is one step of the slider with the views in sight redrawn; CircuitsVis follows when the
-browser is idle and is counted where it is in sight.
+main thread much less. A move is one step of a slider on its way, with the views in sight redrawn; CircuitsVis follows
+once the slider stands still, and that is counted apart.
 
     python -m interp.bench.page [PAGE.html]
 """
@@ -60,7 +60,9 @@ def made_up(checkpoints: int = CHECKPOINTS, tokens: int = TOKENS, seed: int = 0)
 
 
 def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
-    """Opening and moving one page. Raises UserError without a Chromium or playwright."""
+    """Opening and moving one page. Raises UserError without the page, a Chromium or playwright."""
+    if not page.is_file():
+        raise UserError(f"there is no page {page}; write one with interp report RUN")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -90,6 +92,7 @@ def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
                 place.scroll_into_view_if_needed()
                 tab.wait_for_timeout(1500)
                 found[f"move, {name}, cpu ms"] = _move(tab, inside, moves)
+                found[f"rest, {name}, cpu ms"] = _rest(tab, inside)
         browser.close()
     return found
 
@@ -118,6 +121,13 @@ def _move(tab: Any, inside: Any, moves: int) -> float:
     return 1000 * (_busy(inside) - before) / moves
 
 
+def _rest(tab: Any, inside: Any) -> float:
+    """Processor milliseconds of what follows once the slider stands still."""
+    before = _busy(inside)
+    tab.wait_for_timeout(3000)
+    return 1000 * (_busy(inside) - before)
+
+
 def main(arguments: list[str]) -> None:
     """Print what was measured as one JSON document."""
     if arguments:
@@ -131,4 +141,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

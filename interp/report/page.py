@@ -41,6 +41,7 @@ SCRIPTS = (
     "probes",
     "emergence",
     "algorithms",
+    "maps",
     "attention",
     "compare",
     "main",

@@ -41,11 +41,43 @@ function attentionViews(run) {
   run.showPattern = (layer, head) => showPattern(run, state, layer, head);
   run.printHeads = () => printHeads(run, state, place);
   requestIdleCallback(() => unpacked(run, state));  // printing cannot wait for it
-  addView(place, () => {}, (el) => whenIdle(state, () => showAttention(run, state, el)));
+  addView(place, () => {}, (el) => {
+    if (paintSmall(run, state, el)) whenRested(state, () => showAttention(run, state, el));
+    else whenIdle(state, () => showAttention(run, state, el));
+  });
 }
 
-/** CircuitsVis takes a third of a second for eight heads of 41 tokens: the slider does not wait for it. */
+const REST = 150;  // milliseconds without a move after which the slider counts as let go
+
+/** CircuitsVis takes long for a layer: a slider on its way moves the small maps alone, and the rest once it stands. */
+function whenRested(state, work) {
+  cancelIdleCallback(state.idle);
+  clearTimeout(state.rest);
+  state.rest = setTimeout(() => whenIdle(state, work), REST);
+}
+
+/** Paint the checkpoint's weights over the small maps that CircuitsVis drew. False if it shows another layer or prompt. */
+function paintSmall(run, state, place) {
+  if (state.ready?.index !== state.prompt || place.dataset.shown !== `${state.prompt}/${state.layer}`) return false;
+  const a = run.attention[state.prompt];
+  const layer = Math.min(state.layer, a.shape[1] - 1);
+  const attention = unpack(a, state.ready.bytes, nearest(a.steps, page.step), layer);
+  const canvases = place.querySelectorAll(".stage canvas");
+  attention.forEach((pattern, h) => {
+    const brush = canvases[h]?.getContext("2d");
+    if (!brush) return;
+    brush.save();
+    brush.resetTransform();
+    brush.imageSmoothingEnabled = false;
+    brush.drawImage(mapOf(a, pattern), 0, 0, canvases[h].width, canvases[h].height);
+    brush.restore();
+  });
+  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+  return true;
+}
+
 function whenIdle(state, work) {
+  clearTimeout(state.rest);
   cancelIdleCallback(state.idle);
   state.idle = requestIdleCallback(work, { timeout: 600 });
 }
@@ -90,12 +122,13 @@ async function showAttention(run, state, place) {
   });
   place.dataset.step = a.steps[at];
   place.dataset.layer = layer;
+  place.dataset.shown = `${index}/${state.layer}`;
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
 }
 
 const look = (a) => ({
   tokens: a.tokens, maxValue: a.signed ? 127 * a.scale : 1, minValue: a.signed ? -127 * a.scale : -1,
-  positiveColor: "#0b5c9e", negativeColor: "#b3341c", maskUpperTri: a.causal,
+  positiveColor: css(POSITIVE), negativeColor: css(NEGATIVE), maskUpperTri: a.causal,
 });
 
 /** The pattern of one head in its card beside the circuit, at the chosen checkpoint. */
@@ -135,25 +168,12 @@ function printHeads(run, state, place) {
   const a = run.attention[state.prompt];
   const layer = Math.min(state.layer, a.shape[1] - 1);
   const attention = unpack(a, state.ready.bytes, nearest(a.steps, page.step), layer);
-  const top = a.signed ? 127 * a.scale : 1;
   attention.forEach((pattern, h) => {
     const box = make("div", `L${layer}H${h}`);
-    box.append(mapOf(pattern, top));
+    box.append(mapOf(a, pattern));
     paper.append(box);
   });
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
-}
-
-/** One pixel a weight: white at 0, blue above, red below. */
-function mapOf(pattern, top) {
-  const canvas = make("canvas", "", { width: pattern[0].length, height: pattern.length });
-  const brush = canvas.getContext("2d");
-  pattern.forEach((row, y) => row.forEach((weight, x) => {
-    brush.fillStyle = weight < 0 ? "#b3341c" : "#0b5c9e";
-    brush.globalAlpha = Math.min(1, Math.abs(weight) / top);
-    brush.fillRect(x, y, 1, 1);
-  }));
-  return canvas;
 }
 
 /** CircuitsVis is called once a place; what is asked for while React still mounts is handed over when it has. */
@@ -178,7 +198,8 @@ function summed(bytes, [, layers, heads, dest, src]) {
 function unpack(a, bytes, step, layer) {
   const [, layers, heads, dest, src] = a.shape;
   let at = (step * layers + layer) * heads * dest * src;
-  const row = () => Array.from({ length: src }, () => Number(((bytes[at++] - a.zero) * a.scale).toFixed(4)));
+  const weights = Array.from({ length: 256 }, (_, byte) => Number(((byte - a.zero) * a.scale).toFixed(4)));
+  const row = () => Array.from({ length: src }, () => weights[bytes[at++]]);
   return Array.from({ length: heads }, () => Array.from({ length: dest }, row));
 }
 

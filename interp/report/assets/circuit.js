@@ -119,10 +119,11 @@ function moveCircuit(run, state, element) {
   const c = run.circuit;
   const i = nearest(c.steps, page.step);
   const top = Math.max(...c.value.flat().map((v) => Math.abs(v ?? 0)), 1e-12);
+  const [faint, colours] = [ink("faint"), inks("series")];  // once: to ask for a colour is to style the page
   state.edges.forEach((path, e) => {
     const value = c.value[e][i] ?? 0;
     const unsure = c.low && c.low[e][i] !== null && c.low[e][i] <= 0 && c.high[e][i] >= 0;
-    path.setAttribute("stroke", unsure ? ink("faint") : inks("series")[value < 0 ? 1 : 0]);
+    path.setAttribute("stroke", unsure ? faint : colours[value < 0 ? 1 : 0]);
     path.setAttribute("stroke-width", unsure ? 1 : Math.max(0.6, (12 * Math.abs(value)) / top).toFixed(2));
     path.setAttribute("stroke-dasharray", !unsure && value < 0 ? "7 5" : "none");
     path.setAttribute("stroke-opacity", unsure ? 0.7 : 0.75);
@@ -164,7 +165,7 @@ function drawTouching(run, state, element) {
 function moveTouching(run, state, element) {
   if (!state.chosen) return;
   movePoint(run, element);
-  headCard(run, run.circuit.nodes.find((n) => n.name === state.chosen), article(run).querySelector('[data-part="head-card"]'));
+  moveCard(run, run.circuit.nodes.find((n) => n.name === state.chosen), article(run).querySelector('[data-part="head-card"]'));
 }
 
 function saveSvg(svg, name) {

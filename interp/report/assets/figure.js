@@ -1,4 +1,4 @@
-// How this page uses plotly: one look for all figures, a cursor at the chosen checkpoint, and labels that stay text.
+// How this page uses plotly: one look for all figures, a cursor over the chosen checkpoint, and labels that stay text.
 
 const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false, scrollZoom: false };
 const DASHES = ["solid", "dash", "dashdot", "longdash", "dot", "longdashdot"];
@@ -26,26 +26,38 @@ function layout(extra) {
 
 function plot(element, traces, extra) {
   const paper = document.documentElement.classList.contains("paper");
-  if (element.onPaper !== paper) Plotly.purge(element);  // a plot that is there keeps the width it has
+  if (element.onPaper !== paper) {  // a plot that is there keeps the width it has
+    Plotly.purge(element);
+    element.cursor = null;
+  }
   element.onPaper = paper;
   element.classList.add("drawn");
-  const shapes = [...(extra.shapes || []), cursor()];
-  Plotly.react(element, traces, layout({ ...extra, shapes }), CONFIG);
-  element.cursorIndex = shapes.length - 1;
+  Plotly.react(element, traces, layout(extra), CONFIG);
+  if (!element.cursor) addCursor(element);
 }
 
-const cursor = () => ({
-  type: "line", xref: "x", yref: "paper", x0: 0, x1: 0, y0: 0, y1: 1, layer: "above", visible: false,
-  line: { color: ink("accent"), width: 1.5 },
-});
+/** The cursor lies over the plot and is shifted: as a shape of plotly's it would redraw the figure at every move. */
+function addCursor(element) {
+  element.cursor = make("div", "", { class: "cursor", "aria-hidden": "true", hidden: "" });
+  element.querySelector(".svg-container").append(element.cursor);
+  element.on("plotly_afterplot", () => { if (element.pointed) shiftCursor(element); });
+}
 
-/** Put the cursor at an x value; heat maps say `columns` and get a frame around the whole column. */
+/** Put the cursor at an x value; heat maps say `half` a column and get a frame around the whole of it. */
 function point(element, x, half = 0) {
-  const shape = `shapes[${element.cursorIndex}]`;
-  Plotly.relayout(element, {
-    [`${shape}.visible`]: true, [`${shape}.type`]: half ? "rect" : "line",
-    [`${shape}.x0`]: x - half, [`${shape}.x1`]: x + half,
-  });
+  element.pointed = { x, half };
+  shiftCursor(element);
+}
+
+function shiftCursor(element) {
+  const { pointed: { x, half }, cursor } = element;
+  const { xaxis, yaxis } = element._fullLayout;
+  const [left, right] = [xaxis.d2p(x - half), xaxis.d2p(x + half)];
+  cursor.hidden = false;
+  cursor.classList.toggle("frame", half > 0);
+  cursor.style.width = `${right - left + 2}px`;  // the middle of its line of 2 px is what points
+  cursor.style.height = `${yaxis._length + 2}px`;
+  cursor.style.transform = `translate(${xaxis._offset + left}px, ${yaxis._offset}px)`;
 }
 
 /** Where a step stands on a step axis. Step 0 has no logarithm: it stands half a step below the first positive one. */

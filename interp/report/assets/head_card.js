@@ -7,12 +7,21 @@ function headCard(run, node, card) {
   place.replaceChildren();
   if (card.hidden) return;
   if (run.showPattern) whenIdle(card, () => run.showPattern(node.layer, node.head));
+  card.dataset.head = node.name;
   place.append(make("h3", `${node.name}: what it attends to, and what its weights say`));
   const box = make("div", "", { class: "pair" });
   const lines = make("div", "", { class: "plot", "data-part": "head-lines" });
   box.append(lines, weightTable(run, node));
   place.append(box);
   drawHeadScores(run, node, lines);
+}
+
+/** The same head at another checkpoint: its lines stay, the rest follows. */
+function moveCard(run, node, card) {
+  if (card.dataset.head !== node.name || card.hidden) return;
+  if (run.showPattern) whenRested(card, () => run.showPattern(node.layer, node.head));
+  movePoint(run, card.querySelector('[data-part="head-lines"]'));
+  card.querySelector('[data-part="head-facts"] .pair').lastChild.replaceWith(weightTable(run, node));
 }
 
 function drawHeadScores(run, node, element) {
@@ -26,7 +35,7 @@ function drawHeadScores(run, node, element) {
     return ribbon(p.steps, named, row, colours[i], { dash: DASHES[i] });
   });
   plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: "attention mass" } } });
-  point(element, place(run.steps)(run.steps[nearest(run.steps, page.step)]));
+  movePoint(run, element);
 }
 
 /** Positive shares at the nearest measured checkpoint, and the earlier head each side composes with most. */

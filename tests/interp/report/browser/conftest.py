@@ -74,8 +74,16 @@ class Opened:
         self.page.wait_for_function(condition, arg=element and element.element_handle())
 
     def cursor(self, view: str) -> list[float]:
-        shape = "e => { const s = e.layout.shapes[e.cursorIndex]; return [s.x0, s.x1] }"
-        return self.see(view).evaluate(shape)
+        """Where the cursor stands on the screen, read back through the figure's axis: its left and right edge."""
+        edges = """e => {
+            const [cursor, axis] = [e.querySelector('.cursor'), e._fullLayout.xaxis];
+            const at = cursor.getBoundingClientRect();
+            const left = e.querySelector('.svg-container').getBoundingClientRect().left + axis._offset;
+            if (!cursor.clientLeft) throw new Error('the cursor has no line to see');
+            const half = cursor.clientLeft / 2;
+            return [at.left + half, at.right - half].map((x) => axis.p2d(x - left));
+        }"""
+        return self.see(view).evaluate(edges)
 
     def attention(self, step: int, unlike: str = "") -> str:
         """The pixels of the large pattern, once the page shows this step and has painted something new."""
