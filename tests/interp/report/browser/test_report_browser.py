@@ -121,7 +121,10 @@ def test_small_maps_follow_a_moving_slider_and_look_as_circuitsvis_draws_them(op
     }}""")
     assert shown == str(run.steps[-1])
     assert np.abs(np.array(painted) - np.array(before)).max() > 20
-    page.until(f"e => {{ {CELLS} return cells(e.querySelector('.stage canvas')).every((c) => c[3] === 255); }}", stage)
+    page.until(
+        f"e => {{ {CELLS} return cells(e.querySelector('.stage canvas')).every((c) => c[3] === 255); }}",
+        stage,
+    )
     drawn = stage.evaluate(f"e => {{ {CELLS} return cells(e.querySelector('.stage canvas')); }}")
     np.testing.assert_allclose(painted, drawn, atol=2)
 
