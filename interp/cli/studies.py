@@ -35,7 +35,7 @@ def study(
     Parameters
     ----------
     name
-        A study, or 'all'.
+        A study, or 'all'. For a grid of learning rates of your own: interp sweep --grid train.lr=[...].
     scale
         quick: minutes on two cores; cpu: hours; paper: the paper's own size, for a GPU.
     out

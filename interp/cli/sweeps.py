@@ -40,7 +40,7 @@ def sweep(
     seeds
         0:8 for 0 to 7, or numbers with commas between.
     grid
-        key=[values]: every combination is run.
+        key=[values]: every combination is run; train.lr=[1e-3,2e-3] searches learning rates.
     zip
         key=[values], several of one length: they move together.
     settings

@@ -4,6 +4,7 @@ Owns the posterior of v ~ N(0, I) given labels y_i = a_i·v + N(0, noise²): its
 context length. A prior N(0, W) is reached by a = W^{1/2} x. Without noise the mean is the minimum-norm
 least-squares solution and the covariance the projection on what no example has touched; once every direction is known,
 further labels change nothing (they can only repeat what is certain, up to rounding).
+Source: Bishop, Pattern Recognition and Machine Learning (2006), equations 3.50 and 3.51, one example at a time.
 """
 
 from __future__ import annotations

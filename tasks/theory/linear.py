@@ -56,19 +56,22 @@ class RegressionLaw:
 def optimal_preconditioner(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
     """G* = ((n+1) S + c W^-1)^-1: the global minimiser over all one-layer weights.
 
-    Contains A Theorem 1 (S = W = I), A Theorem 2 (W = S^-1), C Theorem 1 and Z (W = I, no noise).
+    Contains A Theorem 1 (S = W = I), A Theorem 2 (W = S^-1), C Theorem 1 and Z Theorem 4.1 (W = I, no noise).
     """
     return torch.linalg.inv((n + 1) * law.covariance + law.label_variance * torch.linalg.inv(law.prior))
 
 
 def label_moment(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
-    """E[X'y y'X] = n(n+1) S W S + n c S, by the second Wishart moment."""
+    """E[X'y y'X] = n(n+1) S W S + n c S: derived here, by the second Wishart moment."""
     S = law.covariance
     return n * (n + 1) * S @ law.prior @ S + n * law.label_variance * S
 
 
 def optimal_loss(law: RegressionLaw, n: int) -> float:
-    """L* = s2 + tr(SW) - n tr(S G* S W): expected squared error against the noisy label of the query."""
+    """L* = s2 + tr(SW) - n tr(S G* S W): expected squared error against the noisy label of the query.
+
+    The value at `optimal_preconditioner`, derived here; A, Theorems 1 and 2, where S W = I.
+    """
     SW = law.covariance @ law.prior
     gain = n * torch.trace(law.covariance @ optimal_preconditioner(law, n) @ SW)
     return law.label_variance - float(gain)
@@ -76,7 +79,7 @@ def optimal_loss(law: RegressionLaw, n: int) -> float:
 
 def excess_loss(G: Float[Tensor, "d d"], law: RegressionLaw, n: int) -> float:
     """Exact population loss of the preconditioner `G` above the optimum: tr(S (G-G*)' E (G-G*)), at least
-    0.
+    0. Derived here, by completing the square with E = `label_moment`.
     """
     off = G.double() - optimal_preconditioner(law, n)
     return float(torch.trace(law.covariance @ off.T @ label_moment(law, n) @ off))
@@ -137,8 +140,8 @@ def zhang_balance(covariance: Float[Tensor, "d d"], n_train: int) -> float:
 
 
 def zhang_loss(covariance: Float[Tensor, "d d"], n_train: int, n_test: int) -> float:
-    """Loss on prompts of `n_test` pairs of the layer trained on `n_train`; w ~ N(0, I), no noise. Z,
-    section 4.
+    """Loss on prompts of `n_test` pairs of the layer trained on `n_train`; w ~ N(0, I), no noise.
+    Derived here for the layer at which Z, Theorem 4.1, ends.
 
     Does not go to 0 as `n_test` grows: the layer keeps the ridge of its training length.
     """
@@ -176,40 +179,42 @@ class TargetMoments:
 
 def rotation_invariant(d: int, m2: float, m4: float) -> TargetMoments:
     """Linear targets, w ~ N(0, I), on covariates with a rotation-invariant law, m2 = E|x|^2 and m4 =
-    E|x|^4.
+    E|x|^4. A, Theorem 3's form.
     """
     return TargetMoments(d, gain=m2**2 / d, spread=m4, power=m2, m2=m2)
 
 
 def iid_coordinates(d: int, variance: float, fourth: float) -> TargetMoments:
     """Linear targets, w ~ N(0, I), on i.i.d. symmetric coordinates with the given second and fourth
-    moments.
+    moments. A, Theorem 3's form.
     """
     spread = d * (fourth + (d - 1) * variance**2)
     return TargetMoments(d, gain=d * variance**2, spread=spread, power=d * variance, m2=d * variance)
 
 
 def gamma_sphere(d: int, shape: float, scale: float) -> TargetMoments:
-    """Covariates sqrt(Gamma(shape, scale)) times a uniform direction: heavy tails for a small `shape`."""
+    """Covariates sqrt(Gamma(shape, scale)) times a uniform direction: heavy tails for a small `shape`.
+    `rotation_invariant` with the moments of the gamma law.
+    """
     return rotation_invariant(d, m2=shape * scale, m4=shape * (shape + 1) * scale**2)
 
 
 def relu_network(d: int, power: float) -> TargetMoments:
     """Random two-layer ReLU nets of any width with zero-mean weights and E f^2 = `power`: eta* =
-    1/(n+2d+3).
+    1/(n+2d+3). A, Theorem 3.
     """
     return TargetMoments(d, gain=power / 2, spread=power * (d + 2), power=power, m2=float(d))
 
 
 def cubic(d: int, power: float = 15.0) -> TargetMoments:
     """(v'x)^3 with v in a uniform direction; 3, 15 and 105 are moments of a normal, E f^2 = 15 for a unit
-    v.
+    v. A, Theorem 3.
     """
     return TargetMoments(d, gain=9 * power / 15, spread=power * (d + 6), power=power, m2=float(d))
 
 
 def even(d: int, power: float) -> TargetMoments:
-    """Random quadratic forms (any even target has no gain): one layer learns nothing of them."""
+    """Random quadratic forms (any even target has no gain): one layer learns nothing of them. A, Theorem 3."""
     return TargetMoments(d, gain=0.0, spread=power * (d + 4), power=power, m2=float(d))
 
 

@@ -50,7 +50,9 @@ def spectra(covariates: Float[Tensor, "batch n d"]) -> Float[Tensor, "batch d"]:
 def unlearned(
     lam: Float[Tensor, "*batch d"], steps: Float[Tensor, " layers"], flattening: Float[Tensor, " inner"]
 ) -> Float[Tensor, "*batch d"]:
-    """r after all layers: the factor by which each eigendirection's weight error is multiplied."""
+    """r after all layers: the factor by which each eigendirection's weight error is multiplied. Ahn et
+    al., Lemma 1, and GD++ of von Oswald et al., in the eigenbasis of X'X/n.
+    """
     r, s = torch.ones_like(lam), torch.ones_like(lam)
     for layer, a in enumerate(steps):
         curvature = s * s * lam
