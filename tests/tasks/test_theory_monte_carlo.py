@@ -107,7 +107,7 @@ def uniform(shape: tuple[int, ...]) -> torch.Tensor:
     return 2 * torch.rand(shape, generator=generator(0, "uniform", 0), dtype=torch.float64) - 1
 
 
-def gamma(shape: tuple[int, ...]) -> torch.Tensor:
+def gamma(shape: tuple[int, int, int]) -> torch.Tensor:
     return directions(generator(0, "gamma", 0), shape, "gamma-sphere", (2.0, 0.5)).double()
 
 
