@@ -24,9 +24,8 @@ def search(model, **settings):
 
 @pytest.mark.parametrize("name", NETS)
 def test_search_returns_exactly_what_was_planted_among_decoys(name):
-    prompts = (
-        64 if name.startswith(("GD", "Newton")) else 16
-    )  # retrieval without an error needs few to be seen
+    exact = not name.startswith(("GD", "Newton"))  # retrieval makes no error, so few prompts show it
+    prompts = 32 if exact else 64
     row = recovered([name], prompts=prompts).iloc[0]
     assert row["decoys"] == 20
     assert (row["precision"], row["recall"], row["right_heads"]) == (1.0, 1.0, True)
