@@ -174,7 +174,7 @@ def depth(bench: Bench, sizes: Sizes) -> list[Row]:
     note = "ratio and rates SGD/Adam " + "; ".join(
         f"L={n}: {_geometric(ratios[n]):.2f} at {_rates(bench, sizes, 'S1', layers=n)}" for n in layers
     )
-    budget = f"{sizes.depth_steps} steps, rates the best of a grid"
+    budget = f"{sizes.depth_steps} steps, rates the best of a grid of those that come to the end"
     return [bench.values(CLAIMS["depth-gap"], slopes, arm="S1", budget=budget, note=note)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -243,3 +245,16 @@ def test_noise_curves_fall_from_one(tmp_path) -> None:
     (curve,) = linear_attention_figures.noise_figure({"S1": lengths}).data
     assert list(curve.x) == [0.5, 1.0, 2.0]
     assert list(curve.y) == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_a_searched_rate_is_one_at_which_every_run_comes_to_its_end(tmp_path, monkeypatch) -> None:
+    losses = {(0.1, 200): 0.1, (0.05, 200): 0.2, (0.1, 500): math.inf}  # the fastest start breaks off later
+    monkeypatch.setattr(linear_attention_runs, "run_of", lambda *settings: (settings[-1], settings[-2]))
+    monkeypatch.setattr(linear_attention_runs, "final_loss", lambda run: losses.get(run, 1.0))
+    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0, 1), lambda text: None)
+    sizes, model = linear_attention_runs.SIZES["quick"], linear_attention_runs.model_of(8)
+    assert linear_attention_runs.rate_of(bench, sizes, "S1", "sgd", model, 500) == 0.05
+    monkeypatch.setattr(
+        linear_attention_runs, "final_loss", lambda run: math.inf if run[1] == 500 else losses.get(run, 1.0)
+    )
+    assert linear_attention_runs.rate_of(bench, sizes, "S1", "sgd", model, 500) == 0.1  # none does
