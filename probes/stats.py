@@ -31,6 +31,9 @@ Statistic = Callable[[Tensor], Tensor]
 LEVEL = 0.95
 DRAWS = 1000
 FEWEST_PROMPTS = 32  # below, the mean of an exponential law is held less than 93 times in 100
+# Skewness of a mean from which few prompts carry a ratio. Of 23 laws simulated at 32 to 1,024 prompts, those without
+# rare prompts stay below it; with .4 in its place, a ratio that 5% of 1,024 prompts carry is held 92 times in 100.
+FEW_CARRY = 0.25
 _CHUNK = 4_000_000
 
 
@@ -168,13 +171,18 @@ def mean(values: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Inte
     if n < FEWEST_PROMPTS:
         none = torch.full_like(middle, math.nan)
         return Intervals(middle, none, none, n, f"none: fewer than {FEWEST_PROMPTS} prompts")
-    apart = x - middle
-    spread = apart.square().mean(0).sqrt()
-    skew = (apart / torch.where(spread > 0, spread, 1.0)).pow(3).mean(0) / math.sqrt(n)
+    spread, skew = (x - middle).square().mean(0).sqrt(), _skew_of_mean(x)
     half = float(stdtrit(n - 1, (1 + level) / 2))
     error = spread / math.sqrt(n - 1)
     low, high = (middle - error * _unskewed(sign * half, skew) for sign in (1, -1))
     return Intervals(middle, low, high, n, f"Student's t of {n} prompts, skew taken out")
+
+
+def _skew_of_mean(x: Float[Tensor, "prompt *cell"]) -> Float[Tensor, "*cell"]:
+    """Skewness of the mean of these values over prompts: that of one value over the root of their number."""
+    apart = x - x.mean(0)
+    spread = apart.square().mean(0).sqrt()
+    return (apart / torch.where(spread > 0, spread, 1.0)).pow(3).mean(0) / math.sqrt(len(x))
 
 
 def _unskewed(t: float, skew: Float[Tensor, "*cell"]) -> Float[Tensor, "*cell"]:
@@ -228,9 +236,32 @@ def ratio(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Intervals:
-    """Bootstrap of sum(top) / sum(bottom) over prompts, both terms resampled together."""
-    both = torch.stack([top.double(), bottom.double().expand_as(top)], dim=1)
-    return bootstrap(both, lambda m: m[:, 0] / m[:, 1], draws=draws, seed=seed, level=level)
+    """Bootstrap of sum(top) / sum(bottom) over prompts, both terms resampled together.
+
+    The bootstrap alone holds a ratio that 2% of prompts carry (an ablation that breaks few of them) 90 times in 100 at
+    1,024 prompts and 82 at 256. Where the skew of the prompts' influence says that few carry it, each end is the
+    farther of the bootstrap's and of `mean`'s on the influences: at least 89 times in 100 where the data hold a prompt
+    that carries it. Of a kind of prompt that none of the n is, nothing is known, so what fewer than 3 in n prompts
+    carry may lie outside.
+    """
+    top, bottom = top.double(), bottom.double().expand_as(top)
+    found = bootstrap(
+        torch.stack([top, bottom], 1), lambda m: m[:, 0] / m[:, 1], draws=draws, seed=seed, level=level
+    )
+    influence = (top - found.value * bottom) / bottom.mean(0)
+    known = torch.isfinite(influence).all(0) & torch.isfinite(found.low)
+    influence = torch.where(known, influence, 0.0)
+    few = _skew_of_mean(influence).abs() > FEW_CARRY
+    if not bool(few.any()):
+        return found
+    turned = mean(influence, level=level)
+    low, high = found.value + turned.low, found.value + turned.high
+    return dataclasses.replace(
+        found,
+        low=torch.where(few, torch.minimum(low, found.low), found.low),
+        high=torch.where(few, torch.maximum(high, found.high), found.high),
+        method=f"{found.method}, widened where few carry the ratio",
+    )
 
 
 _FORTH: dict[str, Callable[[np.ndarray], np.ndarray]] = {

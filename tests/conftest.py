@@ -45,7 +45,27 @@ def _kept(rows: list[dict]) -> list[dict]:
     return merged
 
 
+def _exceptions(rows: list[dict]) -> list[dict]:
+    """A row for each named exception among the intervals: how many are under it, how often they held, and which."""
+    under: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        for named in row.get("exception", {}).items():
+            under.setdefault(named, []).append(row)
+    found = []
+    for (name, why), those in sorted(under.items()):
+        held = sorted((row["result"] for row in those), key=lambda text: float(text.rstrip("%")))
+        what = f"exception: {name} ({why})"
+        result = f"{held[0]} to {held[-1]} of {len(those)} intervals"
+        listed = "; ".join(row["what"] for row in those)
+        tried = sum(row["tried"] for row in those)
+        found.append(
+            {"section": "coverage", "what": what, "tried": tried, "result": result, "remark": listed}
+        )
+    return found
+
+
 def _table(rows: list[dict]) -> str:
+    rows = [*_exceptions(rows), *rows]
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
     lines += [" | ".join(str(row.get(name, "")) for name in COLUMNS) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

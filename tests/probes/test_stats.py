@@ -62,6 +62,28 @@ def test_ratio_of_sums_covers():
     assert 0.91 <= coverage(make, 0.5) <= 0.98
 
 
+def test_a_ratio_is_widened_where_few_prompts_carry_it_and_nowhere_else():
+    rng = np.random.default_rng(3)
+    bottom = torch.from_numpy(3 + rng.normal(size=(128, 3)))
+    top = bottom * torch.from_numpy(rng.uniform(0, 1, (128, 3)))
+    top[:, 1] = 0
+    top[:2, 1] = 4  # 2 prompts carry it
+    top[:, 2] = 0
+    both = torch.stack([top, bottom], 1)
+    found, plain = stats.ratio(top, bottom), stats.bootstrap(both, lambda m: m[:, 0] / m[:, 1])
+    assert "widened" in found.method
+    assert "widened" not in stats.ratio(top[:, :1], bottom[:, :1]).method
+    assert bool(((found.low <= plain.low) & (found.high >= plain.high)).all())
+    assert (found.high - plain.high > 0.01).tolist() == [False, True, False]
+    assert found[2].low == found[2].high == 0
+
+
+def test_a_ratio_without_a_bottom_has_no_ends():
+    found = stats.ratio(torch.ones(40), torch.zeros(40))
+    assert math.isnan(found.low) or math.isinf(found.low)
+    assert "widened" not in found.method
+
+
 def test_student_over_three_seeds_covers_on_its_scale():
     assert 0.92 <= coverage(lambda rng: stats.student(rng.normal(2, 1, 3)), 2.0) <= 0.98
     log = coverage(lambda rng: stats.student(np.exp(rng.normal(2, 1, 3)), "log"), math.exp(2))

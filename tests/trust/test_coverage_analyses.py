@@ -284,19 +284,3 @@ def test_an_analysis_interval_holds_the_truth_95_times_in_100(name, covered):
     world, exception, share = WORLDS[name]
     count = 1000 if FULL else max(20, int(SMALL * share))
     covered(name, list(world(np.random.default_rng(12), count)), exception)
-
-
-def test_a_ratio_that_few_prompts_decide_is_held_less_often(record_property):
-    """What the README warns of: where 2% of prompts carry an effect, a bootstrapped ratio is too sure of itself."""
-    rng, shares = np.random.default_rng(13), []
-    for prompts in (64, 256, 1024):
-        effect = rng.exponential(4, (prompts, 1000)) * (rng.random((prompts, 1000)) < 0.02)
-        found = stats.ratio(tensor(effect), tensor(3 + rng.normal(size=(prompts, 1000))))
-        shares.append(float(((found.low <= 0.08 / 3) & (found.high >= 0.08 / 3)).double().mean()))
-    result = ", ".join(
-        f"{share:.1%} of {n} prompts" for share, n in zip(shares, (64, 256, 1024), strict=True)
-    )
-    row = {"section": "limits", "what": "ratio, an effect on 2% of prompts", "tried": 3000, "result": result}
-    record_property("trust", {**row, "remark": "no 95% interval; the README says so"})
-    assert shares[0] < 0.8
-    assert 0.85 < shares[2] < 0.95
