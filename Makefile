@@ -21,7 +21,7 @@ check: .venv/ready
 trust: .venv/ready         # the tests that have full counts (kills, simulations, hostile inputs), at those; runs/trust/trust.md
 	rm -rf runs/trust
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 14400 \
-		-o addopts="--import-mode=importlib --strict-markers" $$(grep -rl --include='test_*.py' ALGOSCOPE_FULL tests)
+		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m interp.bench.table

@@ -1,4 +1,4 @@
-"""How a simulated interval is judged and put into the table of trust.
+"""What trust tests share: a small sound run, and how a simulated interval is judged and put into the table.
 
 Between 93% and 97% of nominal 95% intervals hold the truth; three named exceptions may hold it more often than they
 say, because they must, and none may hold it less than 93 times in 100. The table has a row for each: what it is,
@@ -9,11 +9,16 @@ full count (97.2% and 99.9%): a resampled median is one of the values.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
+from interp.config import parse_config
+from interp.train.loop import train
 from probes import stats
+from tests.trust.inputs import SETTINGS
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 LEAST, MOST = 0.93, 0.97
@@ -45,3 +50,15 @@ def covered(record_property) -> Callable[[str, Sequence[bool], str], None]:
         assert found.low <= most
 
     return check
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "run"
+    train(parse_config(SETTINGS), path)
+    return path
+
+
+@pytest.fixture
+def run(sound, tmp_path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "run"))
