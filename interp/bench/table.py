@@ -15,6 +15,7 @@ import dataclasses
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,7 +113,7 @@ ROWS: dict[str, Callable[[bool], list[Row]]] = {
 def measure(name: str, quick: bool) -> list[dict[str, Any]]:
     """The lines of one row, from a process of its own; a failure is a line that says why."""
     command = [sys.executable, "-m", "interp.bench.table", "--alone", name, *(["--quick"] if quick else [])]
-    before = os.getloadavg()[0]
+    before, spent = os.getloadavg()[0], _children()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **THREADS})
     if done.returncode == 0:
         lines = json.loads(done.stdout.splitlines()[-1])
@@ -120,14 +121,23 @@ def measure(name: str, quick: bool) -> list[dict[str, Any]]:
         why = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         lines = [dataclasses.asdict(Row(name, math.nan, note=f"failed: {why}"))]
     when = {"quick": quick, "measured": datetime.now(UTC).isoformat(timespec="seconds")}
-    when |= {"load": f"{before:.1f}, {os.getloadavg()[0]:.1f}"}
+    when |= {"load": f"{before:.1f}, {os.getloadavg()[0]:.1f}", "took": round(_children() - spent)}
     return [{"key": name, **when, **line} for line in lines]
 
 
+def _children() -> float:
+    """CPU seconds of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def markdown(lines: list[dict[str, Any]]) -> str:
-    """The table as people read it."""
+    """The table as people read it, and what it costs to make it."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_cells(line) for line in lines)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    took = {line["key"]: line["took"] for line in lines if "took" in line}
+    listed = ", ".join(f"{name} {seconds}" for name, seconds in took.items())
+    return f"{table}\n\nCPU seconds that the rows took to measure: {listed}; {sum(took.values())} in all."
 
 
 def _cells(line: dict[str, Any]) -> tuple[str, ...]:

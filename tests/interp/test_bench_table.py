@@ -90,6 +90,13 @@ def test_a_row_that_fails_says_why(tmp_path, monkeypatch) -> None:
     )
 
 
+def test_the_table_says_what_it_took_to_measure() -> None:
+    """A row of several lines is counted once."""
+    lines = [{"key": key, "quick": False, "took": took, **dataclasses.asdict(Row(key, 1.0))}
+             for key, took in (("report", 3), ("startup", 4), ("startup", 4))]  # fmt: skip
+    assert table.markdown(lines).endswith("report 3, startup 4; 7 in all.")
+
+
 def test_rows_asked_for_are_kept_beside_the_others(tmp_path, monkeypatch, capsys) -> None:
     def measured(name: str, quick: bool) -> list[dict]:
         return [{"key": name, "quick": quick, **dataclasses.asdict(Row(f"{name} {len(calls)}", 1.0))}]
