@@ -1,9 +1,11 @@
-"""How heavy a page is: its size, the error of its attention, how soon it opens, what a move of the slider costs.
+"""How heavy a page is: its size, the error of its attention, how soon it opens, what moving and scrolling cost.
 
 A made-up run of 200 checkpoints, 4 layers, 8 heads and 41 tokens, or any page given by its path, in a real Chromium
-with the network off. Seconds of the clock depend on what else the machine does; processor milliseconds of the page's
-main thread much less. A move is one step of a slider on its way, with the views in sight redrawn; CircuitsVis follows
-once the slider stands still, and that is counted apart.
+with the network off. A page is open when it has loaded, everything in the first screen is drawn (plots too) and
+the main thread is free to answer (`interp.bench.opening`). Seconds of the clock depend on what else the machine does;
+processor milliseconds of the page's main thread much less. A move is one step of a slider on its way, with the views in
+sight redrawn; CircuitsVis follows once the slider stands still, and that is counted apart. A frame of scrolling is 80
+pixels of a page that was scrolled through before; the first time through draws the attention.
 
     python -m interp.bench.page [PAGE.html]
 """
@@ -20,13 +22,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from interp.bench.opening import FLAGS, opening
 from interp.report.model import Attention, RunReport
 from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
 
 CHECKPOINTS, LAYERS, HEADS, TOKENS, MOVES = 200, 4, 8, 41, 20
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 PLACES = {"top": "scores", "heads": "head-map", "attention": "attention"}
 
 
@@ -70,6 +72,7 @@ def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise UserError("a page is measured in Chromium, and none is on this machine")
+    found: dict[str, Any] = {"mb": page.stat().st_size / 1e6, **opening(page, chromium)}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = browser.new_context(viewport={"width": 1366, "height": 768})
@@ -80,12 +83,11 @@ def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
         inside.send("Performance.enable", {"timeDomain": "threadTicks"})
         tab.goto(page.as_uri())
         tab.wait_for_function("document.querySelector('#run-0 .plot.drawn .main-svg')")
-        opened = tab.evaluate("performance.now()") / 1000
-        found: dict[str, Any] = {
-            "mb": page.stat().st_size / 1e6,
-            "open s": opened,
-            "open cpu s": _busy(inside),
-        }
+        tab.wait_for_timeout(3000)
+        found["scroll first, cpu ms"], _ = _scroll(tab, inside)
+        tab.wait_for_timeout(1000)
+        busy, frames = _scroll(tab, inside)
+        found["scroll, cpu ms a frame"] = busy / frames
         for name, view in PLACES.items():
             place = tab.locator(f'#run-0 [data-view="{view}"]')
             if place.count():
@@ -119,6 +121,22 @@ def _move(tab: Any, inside: Any, moves: int) -> float:
         moves,
     )
     return 1000 * (_busy(inside) - before) / moves
+
+
+def _scroll(tab: Any, inside: Any) -> tuple[float, int]:
+    """Processor milliseconds and frames of a way through the page, from its top to its end."""
+    before = _busy(inside)
+    frames = tab.evaluate(
+        """async () => {
+            const end = document.documentElement.scrollHeight - innerHeight;
+            for (let y = 0; y < end; y += 80) {
+                scrollTo(0, y);
+                await new Promise(requestAnimationFrame);
+            }
+            return Math.max(1, Math.ceil(end / 80));
+        }"""
+    )
+    return 1000 * (_busy(inside) - before), frames
 
 
 def _rest(tab: Any, inside: Any) -> float:

@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from interp.report.compare import groups
-from interp.report.inline import as_json, library, policy
+from interp.report.inline import as_json, at_once, library, policy
 from interp.report.ledgers import shown
 from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
@@ -61,17 +61,18 @@ def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()
     """
     if not pages:
         raise UserError("a report needs at least one run; name a run folder")
-    scripts = [
-        library("plotly", "package_data/plotly.min.js"),
-        library("circuitsvis", "dist/cdn/iife.js"),
-        _own(),
-    ]
+    libraries = {
+        "plotly": at_once(library("plotly", "package_data/plotly.min.js")),
+        "circuitsvis": library("circuitsvis", "dist/cdn/iife.js"),
+    }
+    own = _own()
     return (
         _templates()
         .get_template("page.html.j2")
         .render(
-            scripts=[Markup(s) for s in scripts],
-            policy=policy(scripts),
+            libraries={name: Markup(text) for name, text in libraries.items()},
+            own=Markup(own),
+            policy=policy([*libraries.values(), own]),
             style=Markup(_asset("style.css")),
             title=" · ".join(p.title for p in pages),
             runs=[_run(index, page) for index, page in enumerate(pages)],

@@ -39,42 +39,50 @@ function attentionViews(run) {
     press(state, place, `L${layer}H${head}`, ++state.pressing);
   };
   run.showPattern = (layer, head) => showPattern(run, state, layer, head);
+  run.paintPattern = (layer, head) => paintPattern(run, state, layer, head);
   run.printHeads = () => printHeads(run, state, place);
-  requestIdleCallback(() => unpacked(run, state));  // printing cannot wait for it
+  later.push(() => unpacked(run, state));  // printing cannot wait for it
   addView(place, () => {}, (el) => {
-    if (paintSmall(run, state, el)) whenRested(state, () => showAttention(run, state, el));
+    if (paintMaps(run, state, el)) whenRested(state, () => showAttention(run, state, el));
     else whenIdle(state, () => showAttention(run, state, el));
   });
 }
 
 const REST = 150;  // milliseconds without a move after which the slider counts as let go
 
-/** CircuitsVis takes long for a layer: a slider on its way moves the small maps alone, and the rest once it stands. */
+/** CircuitsVis takes long for a layer: a slider on its way moves painted maps, and CircuitsVis once it stands. */
 function whenRested(state, work) {
   cancelIdleCallback(state.idle);
   clearTimeout(state.rest);
   state.rest = setTimeout(() => whenIdle(state, work), REST);
 }
 
-/** Paint the checkpoint's weights over the small maps that CircuitsVis drew. False if it shows another layer or prompt. */
-function paintSmall(run, state, place) {
+/** Paint the checkpoint's weights over the maps that CircuitsVis drew. False if it shows another layer or prompt. */
+function paintMaps(run, state, place) {
   if (state.ready?.index !== state.prompt || place.dataset.shown !== `${state.prompt}/${state.layer}`) return false;
   const a = run.attention[state.prompt];
   const layer = Math.min(state.layer, a.shape[1] - 1);
   const attention = unpack(a, state.ready.bytes, nearest(a.steps, page.step), layer);
+  const maps = attention.map((pattern) => mapOf(a, pattern));
   const canvases = place.querySelectorAll(".stage canvas");
-  attention.forEach((pattern, h) => {
-    const brush = canvases[h]?.getContext("2d");
-    if (!brush) return;
-    brush.save();
-    brush.resetTransform();
-    brush.imageSmoothingEnabled = false;
-    brush.drawImage(mapOf(a, pattern), 0, 0, canvases[h].width, canvases[h].height);
-    brush.restore();
-  });
+  maps.forEach((map, h) => paintOver(canvases[h], map));
+  const large = place.querySelector(".stage h2")?.textContent.split("H")[1];
+  if (maps[large]) paintOver(canvases[maps.length], maps[large]);
   tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
   return true;
 }
+
+/** The same for the one map in a head's card. */
+function paintPattern(run, state, layer, head) {
+  const place = article(run).querySelector('[data-part="head-pattern"]');
+  if (state.ready?.index !== state.prompt || place.hidden || place.dataset.head !== `L${layer}H${head}`) return;
+  const a = run.attention[state.prompt];
+  const at = nearest(a.steps, page.step);
+  place.querySelector("h3").textContent = patternTitle(a, layer, head, at);
+  paintOver(place.querySelector("canvas"), mapOf(a, unpack(a, state.ready.bytes, at, layer)[head]));
+}
+
+const patternTitle = (a, layer, head, at) => `L${layer}H${head}: its attention on this prompt at step ${whole(a.steps[at])}`;
 
 function whenIdle(state, work) {
   clearTimeout(state.rest);
@@ -117,7 +125,7 @@ async function showAttention(run, state, place) {
   const at = nearest(a.steps, page.step);
   const layer = Math.min(state.layer, a.shape[1] - 1);
   const attention = unpack(a, bytes, at, layer);
-  show(`stage-${run.index}`, CircuitsVis.AttentionHeads, state, {
+  show(`stage-${run.index}`, "AttentionHeads", state, {
     ...look(a), attention, heads: a.shape[2], attentionHeadNames: attention.map((_, h) => `L${layer}H${h}`),
   });
   place.dataset.step = a.steps[at];
@@ -141,9 +149,9 @@ async function showPattern(run, state, layer, head) {
   const bytes = await unpacked(run, state);
   if (turn !== state.turn) return;
   const at = nearest(a.steps, page.step);
-  place.querySelector("h3").textContent = `L${layer}H${head}: its attention on this prompt at step ${whole(a.steps[at])}`;
+  place.querySelector("h3").textContent = patternTitle(a, layer, head, at);
   state.card ??= { wanted: null, set: null };
-  show(`pattern-${run.index}`, CircuitsVis.AttentionPattern, state.card, { ...look(a), attention: unpack(a, bytes, at, layer)[head] });
+  show(`pattern-${run.index}`, "AttentionPattern", state.card, { ...look(a), attention: unpack(a, bytes, at, layer)[head] });
   place.dataset.step = a.steps[at];
   place.dataset.head = `L${layer}H${head}`;
 }
@@ -177,7 +185,7 @@ function printHeads(run, state, place) {
 }
 
 /** CircuitsVis is called once a place; what is asked for while React still mounts is handed over when it has. */
-function show(id, component, state, props) {
+function show(id, name, state, props) {
   const first = state.wanted === null;
   state.wanted = props;
   if (state.set) state.set(props);
@@ -186,7 +194,8 @@ function show(id, component, state, props) {
     state.set = set;
     if (state.wanted !== props) set(state.wanted);
   };
-  CircuitsVis.render(id, Stage, { component, first: props, ready });
+  need("circuitsvis");
+  CircuitsVis.render(id, Stage, { component: CircuitsVis[name], first: props, ready });
 }
 
 /** Checkpoints are kept as differences to the one before, modulo 256. */

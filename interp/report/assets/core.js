@@ -1,6 +1,6 @@
 // What every view shares: the chosen run and checkpoint, the colours of the theme, and when to draw.
-// A view is an element with `draw` (from nothing) and `move` (to another checkpoint). It is drawn when first seen
-// and moved only while seen; one that was missed catches up when it comes into sight.
+// A view is an element with `draw` (from nothing) and `move` (to another checkpoint). It is drawn when first seen, a
+// plot also while the page rests, and moved only while seen; one that was missed catches up when it comes into sight.
 
 const page = { run: 0, step: Infinity, axis: "linear", runs: [] };
 const views = new Map();
@@ -26,7 +26,8 @@ function number(value) {
   return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
-const whole = (value) => Math.round(value).toLocaleString("en-US");
+const grouped = new Intl.NumberFormat("en-US");  // once: a heat map writes thousands of steps
+const whole = (value) => grouped.format(Math.round(value));
 
 function interval(panel, row, column) {
   if (!panel.low || panel.low[row][column] === null) return "";
@@ -49,12 +50,35 @@ function ramp(reversed = false) {
 }
 
 const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    const view = views.get(entry.target);
-    view.visible = entry.isIntersecting;
-    if (view.visible) refresh(view);
-  }
+  for (const entry of entries) views.get(entry.target).visible = entry.isIntersecting;
+  const near = entries.filter((entry) => entry.isIntersecting);
+  const [waiting, ready] = byId("library-plotly") ? apart(near, (entry) => isPlot(entry.target)) : [[], near];
+  for (const entry of ready) refresh(views.get(entry.target));
+  // words, numbers and the track are shown before plotly is read, and plots in sight before those on the way
+  requestAnimationFrame(() => setTimeout(() => {
+    for (const entry of waiting) if (entry.boundingClientRect.top < innerHeight) refresh(views.get(entry.target));
+    performance.mark("in sight");
+    whileResting();
+  }));
 }, { rootMargin: "240px" });
+
+const isPlot = (element) => element.classList.contains("plot");
+const apart = (items, holds) => [items.filter(holds), items.filter((item) => !holds(item))];
+const later = [];  // work that can wait until the first screen stands
+let resting = 0;
+
+/** While nobody asks for anything, the plots further down are drawn one by one, so that scrolling finds them there. */
+function whileResting() {
+  cancelIdleCallback(resting);
+  resting = requestIdleCallback(() => {
+    const work = later.shift();
+    const view = [...views.values()].find((v) => isPlot(v.element) && !v.drawn && v.element.offsetParent);
+    if (work) work();
+    else if (view) refresh(view);
+    else return;
+    whileResting();
+  });
+}
 
 function addView(element, draw, move = () => {}) {
   if (!element) return;
@@ -119,6 +143,16 @@ function moveTo(step) {
   });
 }
 
+/** Run a library that lies in the page as plain text: words and numbers stand before a browser reads its megabytes. */
+function need(name) {
+  const text = byId(`library-${name}`);
+  if (!text) return;  // it ran before
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;  // plotly throws and catches as it starts; to say where, the browser would read it all again
+  text.replaceWith(make("script", text.textContent));
+  Error.stackTraceLimit = limit;
+}
+
 /** A labelled select that remembers its choice; left out when there is nothing to choose. */
 function choice(place, label, options, change) {
   if (options.length < 2) return;
@@ -132,7 +166,8 @@ function choice(place, label, options, change) {
 
 async function inflate(base64) {
   const text = atob(base64);
-  const packed = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const packed = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) packed[i] = text.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

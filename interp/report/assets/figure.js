@@ -25,6 +25,7 @@ function layout(extra) {
 }
 
 function plot(element, traces, extra) {
+  need("plotly");
   const paper = document.documentElement.classList.contains("paper");
   if (element.onPaper !== paper) {  // a plot that is there keeps the width it has
     Plotly.purge(element);

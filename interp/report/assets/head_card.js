@@ -19,7 +19,10 @@ function headCard(run, node, card) {
 /** The same head at another checkpoint: its lines stay, the rest follows. */
 function moveCard(run, node, card) {
   if (card.dataset.head !== node.name || card.hidden) return;
-  if (run.showPattern) whenRested(card, () => run.showPattern(node.layer, node.head));
+  if (run.showPattern) {
+    run.paintPattern(node.layer, node.head);
+    whenRested(card, () => run.showPattern(node.layer, node.head));
+  }
   movePoint(run, card.querySelector('[data-part="head-lines"]'));
   card.querySelector('[data-part="head-facts"] .pair').lastChild.replaceWith(weightTable(run, node));
 }

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from interp.report.inline import at_once, library
 from interp.report.model import Fact, RunReport
 from interp.report.page import as_json, render, write
 from tasks.errors import UserError
@@ -72,7 +73,8 @@ def test_the_policy_names_the_hash_of_every_script_that_runs(html):
         a["content"] for t, a in Elements(html).elements if a.get("http-equiv") == "Content-Security-Policy"
     )
     script_rule = re.search(r"script-src ([^;]*)", policy).group(1)
-    running = [text for attributes, text in Elements(html).scripts if "type" not in attributes]
+    runs_later = {"type": "text/plain"}.items()
+    running = [text for a, text in Elements(html).scripts if "type" not in a or runs_later <= a.items()]
     hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in running}
     assert len(running) == 3
     assert set(script_rule.split()) == {*hashes, "'wasm-unsafe-eval'"}
@@ -149,6 +151,15 @@ def test_no_run_is_no_page():
 
 def test_the_same_data_makes_the_same_page(retrieval):
     assert render([retrieval(count=6, tokens=8)]) == render([retrieval(count=6, tokens=8)])
+
+
+def test_plotly_is_compiled_as_it_is_read_and_other_bundles_stay_as_they_are():
+    text = library("plotly", "package_data/plotly.min.js")
+    found = at_once(text)
+    assert len(found) == len(text.rstrip()) + len("()")
+    assert found.replace(" : this, (() => {", " : this, () => {", 1)[:-6] == text.rstrip()[:-5]
+    other = library("circuitsvis", "dist/cdn/iife.js")
+    assert at_once(other) == other
 
 
 def test_bundles_cannot_close_their_own_script(html):

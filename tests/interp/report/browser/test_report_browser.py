@@ -129,6 +129,51 @@ def test_small_maps_follow_a_moving_slider_and_look_as_circuitsvis_draws_them(op
     np.testing.assert_allclose(painted, drawn, atol=2)
 
 
+LARGE = """const large = (place) => {
+    const canvas = [...place.querySelectorAll('canvas')].at(-1);
+    const size = { width: canvas.width, height: canvas.height };
+    const copy = Object.assign(document.createElement('canvas'), size).getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    return copy.getImageData(0, 0, canvas.width, canvas.height).data;
+};
+const off = (one, other) => one.filter((v, i) => Math.abs(v - other[i]) > 8).length / one.length;"""
+
+
+@pytest.mark.parametrize("view", ["attention", "circuit-lines"])
+def test_the_large_map_follows_a_moving_slider_as_circuitsvis_draws_it(opened, retrieval, view):
+    """Every pixel of the large map, axes and all: before, painted on the way, drawn at rest."""
+    run = retrieval(count=12, tokens=8)
+    page = opened(run)
+    if view == "attention":
+        page.attention(run.steps[-1])
+        place = page.see("attention")
+    else:
+        page.see("circuit").locator('[data-node="L1H3"]').focus()
+        page.page.keyboard.press("Enter")
+        place = page.page.locator("#run-0 [data-part='head-pattern']")
+        page.until("e => e.dataset.head === 'L1H3' && e.querySelector('canvas')", place)
+        page.until(f"e => {{ {LARGE} return large(e).some((v) => v); }}", place)
+        page.see("circuit-lines")
+    shown = place.evaluate(f"""async (place) => {{
+        {LARGE}
+        window.before = large(place);
+        const slider = document.getElementById('slider');
+        slider.value = 3;
+        slider.dispatchEvent(new Event('input', {{ bubbles: true }}));
+        const seen = document.querySelector('#run-0 [data-view="{view}"]');
+        while (seen.dataset.at !== document.documentElement.dataset.at) await new Promise(requestAnimationFrame);
+        window.painted = large(place);
+        return place.dataset.step;
+    }}""")
+    assert shown == str(run.steps[-1]), "CircuitsVis has not followed yet"
+    page.until(f"e => e.dataset.step === '{run.steps[3]}'", place)
+    page.until(f"e => {{ {LARGE} return large(e).some((v, i) => v !== painted[i]); }}", place)
+    off = place.evaluate(f"e => {{ {LARGE} return [painted, before].map((one) => off(one, large(e))); }}")
+    # an edge of one pixel about each of 8 x 8 cells of 50 is drawn softer than it is painted
+    assert off[0] < 0.04 < 0.1 < off[1], off
+    page.quiet()
+
+
 def test_attention_unpacks_to_the_weights_that_were_given(opened, regression):
     run = regression()
     page = opened(run)
@@ -147,6 +192,24 @@ def test_attention_unpacks_to_the_weights_that_were_given(opened, regression):
         return [((level % 256) - a.zero) * a.scale, a.error];
     }""")
     assert unpacked[0] == pytest.approx(run.attention[0].pattern[20, 1, 1, 15, 4], abs=unpacked[1] + 1e-9)
+
+
+def test_the_first_screen_waits_for_no_library_that_it_does_not_need(opened, retrieval):
+    page = opened(retrieval(count=6, tokens=8))
+    plots = "[...document.querySelectorAll('#run-0 .plot:not([hidden])')]"
+    page.until(f"() => {plots}.every((e) => e.classList.contains('drawn'))")  # at rest, without scrolling
+    assert page.page.evaluate("scrollY") == 0
+    assert page.page.evaluate("typeof CircuitsVis") == "undefined"
+    assert page.page.locator("#library-plotly").count() == 0, "it ran"
+    order = """() => {
+        const [mark] = performance.getEntriesByName('in sight');
+        const words = performance.getEntriesByName('first-contentful-paint')[0];
+        return words.startTime < mark.startTime;
+    }"""
+    assert page.page.evaluate(order)
+    page.see("attention")
+    page.until("() => typeof CircuitsVis === 'object'")
+    page.quiet()
 
 
 def test_hostile_labels_stay_text(opened, retrieval):

@@ -1,0 +1,71 @@
+"""When a page is open, from Chromium's own trace of its start.
+
+Nobody is attached to the browser meanwhile: an inspector has it note where every error is thrown, and plotly, which
+throws and catches as it starts, is then read twice more. Open is when the page has loaded, everything in the first
+screen is drawn and the main thread is free for a reader's first move.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import UserError
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+LONGEST = 20  # seconds that a page may take to open
+
+
+def opening(page: Path, chromium: str) -> dict[str, float]:
+    """Seconds from the start of the navigation to the first words and to the open page, and what of it was work."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        asked = [
+            *("--headless=new", "--no-first-run", "--window-size=1366,768", f"--user-data-dir={folder}/user"),
+            *("--trace-startup=blink.user_timing,loading,toplevel", f"--trace-startup-duration={LONGEST}"),
+            *(f"--trace-startup-file={trace}", "--trace-startup-format=json", page.as_uri()),
+        ]
+        browser = subprocess.Popen(
+            [chromium, *FLAGS, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            events = _traced(trace, LONGEST + 60)
+        finally:
+            browser.terminate()
+            browser.wait()
+    return _opening(events, page)
+
+
+def _traced(trace: Path, patience: int) -> list[dict[str, Any]]:
+    """The events of a trace once it is whole; the browser writes it after the duration it was asked for."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        try:
+            return json.loads(trace.read_text("utf-8"))["traceEvents"]
+        except (OSError, ValueError):
+            continue
+    raise UserError("Chromium wrote no trace of its start; try again on a quieter machine")
+
+
+def _opening(events: list[dict[str, Any]], page: Path) -> dict[str, float]:
+    began = [e for e in events if e["name"] == "navigationStart" and page.as_uri() in json.dumps(e["args"])][
+        -1
+    ]
+    own = [e for e in events if e["pid"] == began["pid"] and e.get("ts", 0) >= began["ts"]]
+    times = {name: min((e["ts"] for e in own if e["name"] == name), default=None)
+             for name in ("firstContentfulPaint", "loadEventEnd", "in sight")}  # fmt: skip
+    if None in times.values():
+        raise UserError(f"the page was not open after {LONGEST} s; try again on a quieter machine")
+    main = next(e["tid"] for e in own if e["name"] == "in sight")
+    tasks = [e for e in own if e["name"].endswith("RunTask") and e["tid"] == main and e["ph"] == "X"]
+    free = max(times["loadEventEnd"], *(e["ts"] + e["dur"] for e in tasks if e["ts"] <= times["in sight"]))
+    return {
+        "words s": (times["firstContentfulPaint"] - began["ts"]) / 1e6,
+        "open s": (free - began["ts"]) / 1e6,
+        "open cpu s": sum(e.get("tdur", 0) for e in tasks if e["ts"] < free) / 1e6,
+    }
