@@ -1,9 +1,9 @@
 """Several runs side by side: which of them may be compared, in words, and averages over seeds with their intervals.
 
-Runs that ask the same of their models (`reads`) stand in one group; within it, runs of one arm (settings alike but for
-the seeds) are averaged at the steps they share. Averages are Student's t over runs (`probes.stats.student`), no
-interval for a single run. Heads are matched over seeds by what they do, not by their number: the ribbon of a relation
-is the strongest head's score.
+Runs of one task that share a read stand in one group (all hops in the target, or the last alone: both answer the
+last); within it, runs of one arm (settings alike but for the seeds) are averaged at the steps they share. Averages are
+Student's t over runs (`probes.stats.student`), no interval for a single run. Heads are matched over seeds by what they
+do, not by their number: the ribbon of a relation is the strongest head's score.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ MOST_DIFFERENCES = 4
 
 def groups(pages: Sequence[RunReport]) -> list[Row]:
     """Groups of two or more runs that can stand side by side."""
-    together: dict[tuple[str, ...], list[int]] = {}
+    together: list[list[int]] = []
     for index, page in enumerate(pages):
-        if page.reads:
-            together.setdefault(page.reads, []).append(index)
-    return [_group(pages, members) for members in together.values() if len(members) > 1]
+        alike = [own for own in together if any(_comparable(page, pages[other]) for other in own)]
+        apart = [own for own in together if own not in alike]
+        together = [*apart, [*(i for own in alike for i in own), index]]
+    return [_group(pages, members) for members in together if len(members) > 1]
+
+
+def _comparable(page: RunReport, other: RunReport) -> bool:
+    """The same kind of task (the first of `reads`), and a read in common."""
+    return page.reads[:1] == other.reads[:1] and bool(set(page.reads[1:]) & set(other.reads[1:]))
 
 
 def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
@@ -41,9 +47,14 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
         {"name": name, "runs": own, **_averages([pages[i] for i in own])}
         for name, own in zip(names, arms.values(), strict=True)
     ]
+    arms_named = (
+        f"in {len(names)} arms: {'; '.join(names)}" if len(names) > 1 else "alike but for their seeds"
+    )
     return {
         "runs": members,
+        "title": f"{len(members)} runs {arms_named}",
         "arms": shown,
+        "no_circuit": {i: why for i in members if (why := pages[i].missing.get("circuit"))},
         "words": [
             _words(name, [pages[i] for i in own]) for name, own in zip(names, arms.values(), strict=True)
         ],
@@ -116,7 +127,8 @@ def _panels(runs: list[Curves]) -> list[Row]:
 def _words(name: str, pages: list[RunReport]) -> str:
     """One line an arm: how many runs, their final scores, how often each order came."""
     many = f"{len(pages)} runs" if len(pages) > 1 else "1 run"
-    return f"{name} ({many}: {', '.join(page.title for page in pages)}): {_final(pages)}{_orders(pages)}"
+    said = f"{_final(pages)}{_onsets(pages)}{_orders(pages)}"
+    return f"{name} ({many}: {', '.join(page.title for page in pages)}): {said}"
 
 
 def _final(pages: list[RunReport]) -> str:
@@ -131,27 +143,53 @@ def _final(pages: list[RunReport]) -> str:
     if metric != "accuracy":
         return f"final {metric}, averaged over reads: {_told(student([float(one.mean()) for one in last]))}."
     said = [
-        f"{read} {_told(student([float(one[read]) for one in last]))}"
+        f"{read} {_told(student([float(one[read]) for one in last]), share=True)}"
         for read in last[0].index
         if all(read in one for one in last)
     ]
     return f"final accuracy {', '.join(said)}."
 
 
-def _told(found: Any) -> str:
-    return f"{found.value:.3g}" + (f" [{found.low:.3g}, {found.high:.3g}]" if found.low == found.low else "")
+def _told(found: Any, share: bool = False) -> str:
+    """A mean with its interval; shares in percent, and of their interval only what lies between 0 and 1."""
+    known = found.low == found.low
+    if not share:
+        return f"{found.value:.3g}" + (f" [{found.low:.3g}, {found.high:.3g}]" if known else "")
+    low, high = max(found.low, 0.0), min(found.high, 1.0)
+    return f"{found.value:.1%}" + (f" [{low:.1%}, {high:.1%}]" if known else "")
+
+
+def _onsets(pages: list[RunReport]) -> str:
+    """When each read appeared: the runs' steps from first to last, and in how many it did."""
+    steps: dict[str, list[float | None]] = {}
+    for page in pages:
+        if page.emergence is None:
+            continue
+        reads = page.emergence[page.emergence["metric"] == "accuracy"]
+        for subject, step in zip(reads["subject"], reads["step"], strict=True):
+            steps.setdefault(str(subject), []).append(number(step))
+    told = [f"{read} {_when(found)}" for read, found in steps.items()]
+    return f" Appeared: {', '.join(told)}." if told else ""
+
+
+def _when(steps: list[float | None]) -> str:
+    came = sorted(step for step in steps if step is not None)
+    if not came:
+        return "in no run" if len(steps) > 1 else "not yet"
+    when = f"at step {came[0]:,.0f}" + (f" to {came[-1]:,.0f}" if came[-1] > came[0] else "")
+    return when + (f" in {len(came)} of {len(steps)}" if len(came) < len(steps) else "")
 
 
 def _orders(pages: list[RunReport]) -> str:
-    """The orders in which reads emerged, with the number of runs that show each."""
+    """The orders in which reads emerged, with the number of runs that show each; nothing where one read or none did."""
     counts: dict[str, int] = {}
     for page in pages:
         table = page.emergence
-        if table is None or not (table["metric"] == "accuracy").any():
-            return ""
-        reads = table[(table["metric"] == "accuracy") & table["step"].notna()].sort_values(
-            "step", kind="stable"
-        )
-        order = " < ".join(str(s) for s in reads["subject"]) or "nothing emerged"
-        counts[order] = counts.get(order, 0) + 1
-    return " Order: " + "; ".join(f"{order} in {n} of {len(pages)}" for order, n in counts.items()) + "."
+        if table is None:
+            continue
+        reads = table[(table["metric"] == "accuracy") & table["step"].notna()]
+        if len(reads) > 1:
+            order = " < ".join(str(s) for s in reads.sort_values("step", kind="stable")["subject"])
+            counts[order] = counts.get(order, 0) + 1
+    told = "; ".join(f"{order} in {n} of {len(pages)}" for order, n in counts.items())
+    return f" Order: {told}." if told else ""

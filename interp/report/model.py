@@ -131,7 +131,7 @@ class RunReport:
     title, verdict: the run's name, and one paragraph that says what was trained and what it does.
     answers: further questions of a reader in a hurry, each with its answer in words; `sketch` the picture beside them.
     arm: the settings without the seeds; runs of one arm are averaged where several runs stand side by side.
-    reads: what the task asks, which runs must share to be compared.
+    reads: the kind of task and what it asks; runs of one kind that share a read are compared.
     facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
     steps: the checkpoints the slider stops at, ascending.
     metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".

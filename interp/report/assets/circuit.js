@@ -2,7 +2,8 @@
 // Everything is drawn with attributes of its own, so that the exported SVG looks the same outside the page.
 
 const SVG = "http://www.w3.org/2000/svg";
-const CELL = { height: 74, top: 26, bottom: 74, left: 62, right: 16, width: 1124 };
+const CELL = { height: 74, top: 26, bottom: 74, left: 62, right: 16 };
+const WIDE = 1124;
 
 function circuitViews(run) {
   const c = run.circuit;
@@ -28,7 +29,7 @@ function circuitViews(run) {
 }
 
 /** Positions that carry nodes get more room than bare tokens; a node's place depends on its neighbours in a cell. */
-function circuitPlaces(c) {
+function circuitPlaces(c, width) {
   const busy = new Map();
   for (const node of c.nodes) {
     if (node.kind === "token" || node.kind === "output") continue;
@@ -37,7 +38,7 @@ function circuitPlaces(c) {
   }
   const most = (p) => Math.max(0, ...[...busy].filter(([k]) => k.endsWith(`/${p}`)).map(([, v]) => v.length));
   const weights = c.tokens.map((_, p) => 1 + 1.6 * most(p));
-  const room = (CELL.width - CELL.left - CELL.right) / weights.reduce((a, b) => a + b, 0);
+  const room = (width - CELL.left - CELL.right) / weights.reduce((a, b) => a + b, 0);
   const edges = weights.reduce((all, w) => [...all, all.at(-1) + w * room], [CELL.left]);
   const layers = 1 + Math.max(0, ...c.nodes.map((n) => n.layer));
   const below = c.chain.length ? CELL.bottom : CELL.bottom - 28;
@@ -61,13 +62,13 @@ function draw(parent, tag, attributes, text) {
   return made;
 }
 
-function drawCircuit(run, state, element, pick, told) {
+function drawCircuit(run, state, element, pick, told, width = WIDE) {
   const c = run.circuit;
-  const p = circuitPlaces(c);
+  const p = circuitPlaces(c, width);
   const svg = document.createElementNS(SVG, "svg");
-  for (const [k, v] of Object.entries({ viewBox: `0 0 ${CELL.width} ${p.height}`, role: "group", "aria-label": "Circuit", "font-family": ink("sans"), "font-size": 12 })) svg.setAttribute(k, v);
+  for (const [k, v] of Object.entries({ viewBox: `0 0 ${width} ${p.height}`, role: "group", "aria-label": "Circuit", "font-family": ink("sans"), "font-size": 12 })) svg.setAttribute(k, v);
   for (let layer = 0; layer < p.layers; layer += 1) {
-    draw(svg, "line", { x1: CELL.left, x2: CELL.width - CELL.right, y1: p.y(layer + 1), y2: p.y(layer + 1), stroke: ink("rule") });
+    draw(svg, "line", { x1: CELL.left, x2: width - CELL.right, y1: p.y(layer + 1), y2: p.y(layer + 1), stroke: ink("rule") });
     draw(svg, "text", { x: 4, y: p.y(layer + 1) + 4, fill: ink("muted") }, `layer ${layer}`);
   }
   draw(svg, "text", { x: 4, y: p.y(0) + 24, fill: ink("muted") }, "token");

@@ -1,5 +1,8 @@
 // Runs side by side: thin lines are single runs, thick ones the mean over the seeds of an arm with its interval.
 
+const FEW_READS = 4;  // as many have a plot each
+const MANY_CIRCUITS = 8;
+
 function compareViews(groups) {
   groups.forEach((group, index) => {
     const place = document.querySelector(`[data-group="${index}"]`);
@@ -9,15 +12,67 @@ function compareViews(groups) {
     const controls = place.querySelector('[data-controls="compare"]');
     const move = (el) => point(el, placeOf(all)(nearestStep(all)));
     addView(at("loss"), (el) => drawLosses(all, el), move);
-    comparePanels(all, "scores", controls, at("scores"), move);
+    if (!readPlots(all, at("scores"), move)) comparePanels(all, "scores", controls, at("scores"), move);
     comparePanels(all, "heads", controls, at("heads"), move);
     if (group.runs.some((r) => page.runs[r].emergence)) addView(at("emergence"), (el) => drawOnsets(all, el), move);
     else at("emergence").remove();
-    place.querySelector("[data-caption]").textContent = "Top left: training loss of every run. The others: each thin line is one run; the thick line is the mean over " +
-      "the runs of an arm (alike in everything but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more (over two runs it is wide, and of shares only what lies between 0 and 1 is drawn). " +
-      "Of heads the strongest one's score on the relation is shown, whichever head it is. Bottom right: the step at which each read and each relation " +
-      "(its earliest head) appeared, one mark a run. Colour and dash tell the arms apart.";
+    compareCircuits(all, place);
+    place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of an arm (alike in everything " +
+      "but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more (over two runs it is wide, and of shares only what lies between 0 and 1 is drawn). " +
+      "Training losses are over the reads that an arm is asked for: between arms, compare accuracies. Of heads the strongest one's score on the relation is shown, whichever head it is. Last: the step at which each read and each relation " +
+      "(its earliest head) appeared, one mark a run with its 95% interval over prompts; a triangle at the end of the run has not appeared by then. " +
+      "Colour, dash and the shape of the mark tell the arms apart.";
   });
+}
+
+/** A plot for every read that has an accuracy, where these are few. False where there are none or too many. */
+function readPlots(group, element, move) {
+  const reads = optionsOf(group, "scores").filter(([metric]) => metric === "accuracy");
+  if (!reads.length || reads.length > FEW_READS) return false;
+  const places = reads.map(([, read], i) => (i ? make("div", "", { class: "plot", "data-view": `compare-scores-${i}` }) : element));
+  element.after(...places.slice(1));
+  places.forEach((place, i) => addView(place, (el) => drawArms(group, "scores", reads[i], el), move));
+  return true;
+}
+
+/** Metrics and rows that any arm has, those of the arm with most of them first. */
+function optionsOf(group, kind) {
+  const found = new Map();
+  for (const arm of [...group.arms].sort((a, b) => size(b) - size(a))) {
+    for (const p of arm[kind] || []) for (const row of p.rows) found.set(`${p.keys.metric}/${row}`, [p.keys.metric, row]);
+  }
+  return [...found.values()];
+
+  function size(arm) { return (arm[kind] || []).reduce((sum, p) => sum + p.rows.length, 0); }
+}
+
+/** The circuits of the runs, two a row; of many runs the first of every arm. */
+function compareCircuits(group, place) {
+  const shown = group.runs.length > MANY_CIRCUITS ? group.arms.map((arm) => arm.runs[0]) : group.arms.flatMap((arm) => arm.runs);
+  const circuits = place.querySelector('[data-part="circuits"]');
+  const told = place.querySelector('[data-part="circuit-told"]');
+  if (!shown.some((r) => page.runs[r].circuit)) { circuits.closest("figure").remove(); return; }
+  for (const r of shown) {
+    const run = page.runs[r];
+    const box = make("div");
+    box.append(make("h3", group.arms.length > 1 ? `${run.title} (${group.arms[armOf(group, r)].name})` : run.title));
+    circuits.append(box);
+    if (!run.circuit) { box.append(make("p", `Left out: ${group.no_circuit[r] || "no circuit was searched for this run."}`, { class: "absent" })); continue; }
+    const element = make("div", "", { class: "circuit", "data-view": `compare-circuit-${r}` });
+    box.append(element);
+    const state = { chosen: null, edges: [] };
+    const tell = (node) => { told.textContent = `${run.title}, ${tellNode(run, node)}`; };
+    addView(element, (el) => drawCircuit(run, state, el, () => goToCircuit(r), tell, HALF), (el) => moveCircuit(run, state, el));
+  }
+}
+
+const HALF = 680;  // drawn on half of the page
+const TITLED = { l: 56, r: 14, t: 62, b: 46 };
+
+function goToCircuit(index) {
+  showRun(index);
+  byId("run-select").value = index;
+  byId(`h-circuit-${index}`).scrollIntoView({ block: "start" });
 }
 
 const placeOf = (group) => place(group.steps);
@@ -37,12 +92,15 @@ function drawLosses(group, element) {
       hovertemplate: `${name}<br>step %{x:,}<br>%{y:.4g}<extra></extra>`,
     };
   });
-  plot(element, traces, { showlegend: true, xaxis: stepAxis(group.steps), yaxis: { title: { text: plain(labelOf(page.runs[group.runs[0]], "loss")) }, rangemode: "tozero" } });
+  plot(element, traces, {
+    title: "training loss", margin: TITLED, showlegend: true, xaxis: stepAxis(group.steps),
+    yaxis: { title: { text: plain(labelOf(page.runs[group.runs[0]], "loss")) }, rangemode: "tozero" },
+  });
 }
 
 /** One metric and row of the averaged panels, chosen by name; every arm's mean over its runs. */
 function comparePanels(group, kind, controls, element, move) {
-  const options = (group.arms[0][kind] || []).flatMap((p) => p.rows.map((row) => [p.keys.metric, row]));
+  const options = optionsOf(group, kind);
   if (!options.length) { element.remove(); return; }
   const first = Math.max(0, options.findLastIndex(([metric]) => metric === "accuracy"));
   let chosen = options[first];
@@ -66,8 +124,12 @@ function drawArms(group, kind, [metric, row], element) {
     const named = { ...panel, rows: panel.rows.map(() => arm.name) };
     traces.push(...ribbon(panel.steps, named, panel.rows.indexOf(row), colours[i % colours.length], { dash: DASHES[i % DASHES.length] }));
   });
+  const guessed = new Set(kind === "scores" ? group.runs.map((r) => levelAt(page.runs[r], metric, "chance", row)) : []);
+  for (const value of guessed) {
+    if (value !== null) traces.push(level(value, `chance ${number(value)}`, ink("muted"), "dot", [at(0), group.steps.at(-1)]));
+  }
   const title = kind === "scores" ? `${metric}, ${row}` : `${metric}, strongest head`;
-  plot(element, traces, { title: plain(title), margin: { l: 56, r: 14, t: 62, b: 46 }, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
+  plot(element, traces, { title: plain(title), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
 }
 
 /** Shares keep the scale from 0 to 1: the interval of two runs alone would be several times as high. */
@@ -79,37 +141,51 @@ function compareRange(traces) {
 function singleRun(run, kind, metric, row) {
   const panel = (run[kind] || []).find((p) => p.keys.metric === metric && (p.keys.control || "none") === "none");
   if (!panel) return [];
-  const at = kind === "scores" ? panel.rows.indexOf(row) : -1;
-  const y = panel.steps.map((_, i) => (at >= 0 ? panel.value[at][i] : Math.max(...panel.value.map((v) => v[i] ?? -Infinity))));
-  return [{ x: panel.steps, y }];
+  if (kind === "heads") return [{ x: panel.steps, y: panel.steps.map((_, i) => Math.max(...panel.value.map((v) => v[i] ?? -Infinity))) }];
+  return panel.rows.includes(row) ? [{ x: panel.steps, y: panel.value[panel.rows.indexOf(row)] }] : [];
 }
 
-/** One row a subject: reads by their name, relations by their earliest head; a mark for every run. */
+/** One row a subject: reads by their name, relations by their earliest head; a mark for every run, at its end if never. */
 function drawOnsets(group, element) {
   const colours = inks("series");
   const at = placeOf(group);
-  const subject = (e) => (/^L\d+H\d+$/.test(e.subject) ? e.metric : e.subject);
-  const found = group.runs.flatMap((r) => {
-    const first = new Map();
-    for (const e of page.runs[r].emergence || []) {
-      if (e.step !== null && !(first.get(subject(e))?.step <= e.step)) first.set(subject(e), { ...e, run: r });
-    }
-    return [...first.values()];
+  const found = group.runs.flatMap((r) => firstOnsets(r));
+  const end = (name) => { const s = found.filter((e) => e.name === name).map((e) => e.step ?? Infinity).sort((a, b) => a - b); return s[Math.floor((s.length - 1) / 2)]; };
+  const names = [...new Set(found.map((e) => e.name))].sort((a, b) => end(a) - end(b));
+  const symbols = ["circle-open", "diamond-open", "square-open", "x-open", "hexagon-open", "cross-open"];
+  const last = (e) => page.runs[e.run].steps.at(-1);
+  const lane = (e) => (0.7 * group.arms.flatMap((arm) => arm.runs).indexOf(e.run)) / group.runs.length;
+  const told = (e) => [plain(page.runs[e.run].title), plain(`${e.subject} · ${e.metric}`),
+    e.step === null ? `not by step ${whole(last(e))}` : `step ${whole(e.step)}`, e.low === null ? "" : `[${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`];
+  const marks = (own, colour, symbol) => ({
+    x: own.map((e) => at(e.step ?? last(e))), y: own.map((e) => 0.3 - names.indexOf(e.name) - lane(e)), mode: "markers",
+    marker: { size: 9, symbol, color: colour, line: { width: 2 } }, customdata: own.map(told),
+    hovertemplate: "%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} %{customdata[3]}<extra></extra>",
   });
-  const middle = (name) => { const s = found.filter((e) => subject(e) === name).map((e) => e.step).sort((a, b) => a - b); return s[Math.floor((s.length - 1) / 2)]; };
-  const names = [...new Set(found.map(subject))].sort((a, b) => middle(a) - middle(b));
-  const symbols = ["circle-open", "diamond-open", "square-open", "x-open", "triangle-up-open", "cross-open"];
-  const traces = group.arms.map((arm, i) => {
-    const own = found.filter((e) => arm.runs.includes(e.run));
-    return {
-      x: own.map((e) => at(e.step)), y: own.map((e) => -names.indexOf(subject(e)) - 0.5 * (i / group.arms.length)), mode: "markers", name: plain(arm.name),
-      marker: { size: 9, symbol: symbols[i % symbols.length], color: colours[i % colours.length], line: { width: 2 } },
-      customdata: own.map((e) => [plain(page.runs[e.run].title), plain(`${e.subject} · ${e.metric}`), whole(e.step)]),
-      hovertemplate: "%{customdata[0]}<br>%{customdata[1]}<br>step %{customdata[2]}<extra></extra>",
+  const traces = group.arms.flatMap((arm, i) => {
+    const colour = colours[i % colours.length];
+    const [came, never] = apart(found.filter((e) => arm.runs.includes(e.run)), (e) => e.step !== null);
+    const spans = {
+      type: "data", symmetric: false, thickness: 1.5, width: 3, color: colour,
+      array: came.map((e) => (e.high === null ? 0 : at(e.high) - at(e.step))), arrayminus: came.map((e) => (e.low === null ? 0 : at(e.step) - at(e.low))),
     };
+    return [
+      { ...marks(came, colour, symbols[i % symbols.length]), error_x: spans, name: plain(arm.name) },
+      { ...marks(never, colour, "triangle-right-open"), name: plain(`${arm.name}: not by the end`), showlegend: never.length > 0 },
+    ];
   });
   plot(element, traces, {
-    title: "appeared at", height: Math.max(320, 110 + 26 * names.length), margin: { l: 56, r: 14, t: 62, b: 46 }, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps),
+    title: "appeared at", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps),
     yaxis: { tickvals: names.map((_, i) => -i), ticktext: names.map(plain), ticks: "", range: [0.6 - names.length, 0.6] },
   });
+}
+
+/** The first time each subject appeared in a run; one that never did is kept as such. */
+function firstOnsets(r) {
+  const first = new Map();
+  for (const e of page.runs[r].emergence || []) {
+    const name = isRead(e) ? e.subject : e.metric;
+    if (!first.has(name) || (e.step ?? Infinity) < (first.get(name).step ?? Infinity)) first.set(name, { ...e, name, run: r });
+  }
+  return [...first.values()];
 }

@@ -3,8 +3,8 @@
 What the browser tests click, press and choose, here and in `test_report_browser`: the slider (dragged, arrow keys,
 Home, End, from anywhere and from itself), Play, Theme, the step axis, the run select; in the circuit a head (pointer,
 Enter; its pattern follows the slider), "Show the attention of" it and "Save as SVG"; in the attention a small map and
-the layer select; the select of the patching grid and of the filter's layer; the score select of runs side by side; a
-details element without scripts.
+the layer select; the select of the patching grid and of the filter's layer; the relation select and a circuit's node
+of runs side by side; a details element without scripts.
 """
 
 from __future__ import annotations
@@ -106,9 +106,64 @@ def test_runs_stand_side_by_side_with_their_mean_over_seeds(opened, retrieval):
     assert page.see("compare-emergence", within=within).evaluate("e => e.data[0].x.length") == 9
     words = page.page.locator("#compare ul").inner_text()
     assert "3 runs: seed 0, seed 1, seed 2" in words
-    page.page.locator(f"{within} select").first.select_option(label="accuracy · hop 1")
-    title = page.see("compare-scores", within=within).evaluate("e => e.layout.title.text")
-    assert title == "accuracy, hop 1"
+    titles = [
+        page.see(f"compare-scores{i}", within=within).evaluate("e => e.layout.title.text")
+        for i in ("", "-1", "-2")
+    ]
+    assert titles == [f"accuracy, hop {hop}" for hop in (1, 2, 3)]
+    page.page.locator(f"{within} select").select_option(label="link_1->link_2")
+    title = page.see("compare-heads", within=within).evaluate("e => e.layout.title.text")
+    assert title == "link_1-&gt;link_2, strongest head"
+    page.quiet()
+
+
+def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retrieval):
+    """Two seeds with every hop in the target, two asked for the last alone, which never learn it."""
+    runs = []
+    for seed in (0, 1):
+        full = retrieval(count=9, tokens=8, title=f"ic {seed}")
+        last = {name: getattr(full, name) for name in ("scores", "emergence")}
+        last["scores"] = full.scores[full.scores["position"] == "hop 3"].assign(value=0.05 + 0.01 * seed)
+        last["emergence"] = pd.DataFrame([{"subject": "hop 3", "metric": "accuracy", "step": None}])
+        final = replace(
+            full, title=f"final {seed}", circuit=None, missing={"circuit": "it does nothing."}, **last
+        )
+        reads = ("retrieval", "hop 1", "hop 2", "hop 3")
+        dated = [
+            {"subject": f"hop {k}", "metric": "accuracy", "step": 500 * k + 100 * seed} for k in (1, 2, 3)
+        ]
+        full = replace(full, emergence=pd.concat([full.emergence, pd.DataFrame(dated)]))
+        runs.append(replace(full, reads=reads, arm='{"task": {"target": "ic"}}'))
+        runs.append(replace(final, reads=("retrieval", "hop 3"), arm='{"task": {"target": "final"}}'))
+    page = opened(*runs)
+    within = "#compare"
+    words = page.page.locator("#compare .verdict li").all_inner_texts()
+    assert (
+        page.page.locator("#compare h2").inner_text() == "4 runs in 2 arms: task.target ic; task.target final"
+    )
+    assert "hop 1 at step 500 to 600, hop 2 at step 1,000 to 1,100" in words[0]
+    assert words[0].endswith("Order: hop 1 < hop 2 < hop 3 in 2 of 2.")
+    assert "hop 3 5.5% [0.0%, 11.9%]. Appeared: hop 3 in no run." in words[1]
+    lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
+    single = "e => e.data.filter(t => t.opacity === 0.45).length"
+    arms = ["task.target ic", "task.target final"]
+    for view, named, runs_seen in (("compare-scores", arms[:1], 2), ("compare-scores-2", arms, 4)):
+        seen = page.see(view, within=within)
+        assert seen.evaluate(lines) == named
+        assert seen.evaluate(single) == runs_seen, "an arm that is not asked for a read has no line there"
+    onsets = page.see("compare-emergence", within=within)
+    ends = onsets.evaluate(
+        "e => e.data.filter(t => t.marker.symbol === 'triangle-right-open').flatMap(t => t.x)"
+    )
+    assert ends == [runs[0].steps[-1]] * 2, "hop 3 of the two that were asked for it alone"
+    assert page.see("compare-circuit-0", within=within).locator('[data-node="L1H3"]').count() == 1
+    assert (
+        page.page.locator("#compare [data-part='circuits'] .absent").all_inner_texts()
+        == ["Left out: it does nothing."] * 2
+    )
+    page.see("compare-circuit-2", within=within).locator('[data-node="L1H3"]').click()
+    page.until("() => !document.getElementById('run-2').hidden")
+    assert page.page.locator("#run-select").input_value() == "2"
     page.quiet()
 
 
@@ -185,7 +240,9 @@ def test_paper_has_plots_of_its_own_width_and_the_heads_that_were_never_scrolled
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_outside_circuitsvis(opened, retrieval, axe, scheme):
     made = {arm: retrieval(count=6, tokens=8, title=arm) for arm in ("a", "b")}
-    runs = [replace(run, reads=("hop",), arm=f'{{"arm": "{arm}"}}') for arm, run in made.items()]
+    runs = [
+        replace(run, reads=("retrieval", "hop 3"), arm=f'{{"arm": "{arm}"}}') for arm, run in made.items()
+    ]
     page = opened(*runs, ledgers=[ledger()], color_scheme=scheme)
     for view in ("scores", "circuit", "patching", "head-best", "attention"):
         page.see(view)
