@@ -93,6 +93,12 @@ def test_the_chosen_head_stays_chosen_when_the_checkpoint_moves(opened, retrieva
     page.quiet()
 
 
+MOVED = """(view) => new Promise((done) => {  // at once: a loaded machine might draw before the next frame comes
+    new MutationObserver(done).observe(view, { attributes: true, attributeFilter: ['data-at'] });
+    const slider = document.getElementById('slider');
+    slider.value = 3;
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+})"""
 CELLS = """const cells = (canvas) => {
     const middle = (i) => Math.floor((i + 0.5) * canvas.width / 8);
     const colour = (i) => canvas.getContext('2d').getImageData(middle(i % 8), middle(Math.floor(i / 8)), 1, 1).data;
@@ -110,11 +116,7 @@ def test_small_maps_follow_a_moving_slider_and_look_as_circuitsvis_draws_them(op
         {CELLS}
         const canvas = place.querySelector('.stage canvas');
         const before = cells(canvas);
-        const slider = document.getElementById('slider');
-        slider.value = 3;
-        slider.dispatchEvent(new Event('input', {{ bubbles: true }}));
-        const root = document.documentElement;
-        while (place.dataset.at !== root.dataset.at) await new Promise(requestAnimationFrame);
+        await ({MOVED})(place);
         const painted = cells(canvas);
         canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);  // what is there later was drawn anew
         return [before, painted, place.dataset.step];
@@ -157,11 +159,7 @@ def test_the_large_map_follows_a_moving_slider_as_circuitsvis_draws_it(opened, r
     shown = place.evaluate(f"""async (place) => {{
         {LARGE}
         window.before = large(place);
-        const slider = document.getElementById('slider');
-        slider.value = 3;
-        slider.dispatchEvent(new Event('input', {{ bubbles: true }}));
-        const seen = document.querySelector('#run-0 [data-view="{view}"]');
-        while (seen.dataset.at !== document.documentElement.dataset.at) await new Promise(requestAnimationFrame);
+        await ({MOVED})(document.querySelector('#run-0 [data-view="{view}"]'));
         window.painted = large(place);
         return place.dataset.step;
     }}""")
