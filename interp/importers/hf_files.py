@@ -120,7 +120,6 @@ def _from_hub(name: str, revision: str) -> Path:
 
 
 def _fetched(name: str, revision: str) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -131,6 +130,7 @@ def _fetched(name: str, revision: str) -> Path:
         RevisionNotFoundError,
     )
 
+    transport = HfHubHTTPError.__bases__[0]  # of whichever HTTP library the hub's client speaks through
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=_PATTERNS))
     except RevisionNotFoundError:
@@ -139,7 +139,7 @@ def _fetched(name: str, revision: str) -> Path:
         raise UserError(f"{name}: access to it must be asked for on the hub first") from None
     except RepositoryNotFoundError:
         raise UserError(f"{name}: the hub has no such model, and there is no such folder") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, httpx.HTTPError, OSError):
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, transport, OSError):
         raise UserError(
             f"{name}: not in the cache, and the hub cannot be reached; where there is a network, save the model into a "
             "folder (model.save_pretrained, tokenizer.save_pretrained) and give that folder"

@@ -2,17 +2,22 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError
+from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, MambaConfig, MambaForCausalLM
 
 import interp
 from interp.cli import run as cli
+from interp.importers import hf
 from interp.importers.hf import import_hf, lexicon
 from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, published, show
-from interp.models.bridge import quiet
+from interp.models.bridge import bridged, quiet
 from interp.studies.small_language_models import SmallModel, build_small, save, tokenizer_of
 from interp.train.verify import verify
 from tasks import TextRetrieval, UserError
@@ -184,6 +189,80 @@ def test_bad_input_is_one_line(folders, tmp_path, capsys, monkeypatch):
     assert "no such folder" in refused(capsys, tmp_path / "nowhere", *out)
     (tmp_path / "empty").mkdir()
     assert "save_pretrained" in refused(capsys, tmp_path / "empty", *out)
+    assert not (tmp_path / "run").exists()
+
+
+HTTP = sys.modules[
+    HfHubHTTPError.__bases__[0].__module__.partition(".")[0]
+]  # what the hub's client speaks through
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's own client with an empty cache, and in place of the network what a test says that it answers."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+    def answers(reply):
+        transport = HTTP.MockTransport(reply)
+        set_client_factory(lambda: HTTP.Client(transport=transport))
+
+    yield answers
+    set_client_factory(HTTP.Client)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (404, "RevisionNotFound", "a/model: has no revision 'step7'"),
+        (404, "RepoNotFound", "a/model: the hub has no such model"),
+        (403, "GatedRepo", "a/model: access to it must be asked for"),
+        (500, "", "give that folder"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line(hub, status, code, said, tmp_path, capsys):
+    asked = []
+
+    def reply(request):
+        asked.append(str(request.url))
+        return HTTP.Response(status, headers={"X-Error-Code": code}, request=request)
+
+    hub(reply)
+    assert said in refused(capsys, "a/model", "--revision", "step7", "--out", tmp_path / "run")
+    assert any("a/model" in url and "step7" in url for url in asked)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["ConnectError", "ConnectTimeout", "ProxyError", "ReadError"])
+def test_without_a_network_a_folder_is_named_as_the_way(hub, kind, tmp_path, capsys):
+    def reply(request):
+        raise getattr(HTTP, kind)("no route to host", request=request)
+
+    hub(reply)
+    said = refused(capsys, "a/model", "--out", tmp_path / "run")
+    assert "the hub cannot be reached" in said
+    assert "give that folder" in said
+
+
+def test_fused_attention_without_patterns_is_refused_by_name(folders, tmp_path, capsys, monkeypatch):
+    """Attention in one kernel: what the model computes is the same, and no weight of it can be seen."""
+
+    def fused(model, name):
+        bridge = bridged(model, name)
+        whole = bridge.blocks[1].attn
+
+        def forward(stream, *rest, **more):
+            parts = (part(stream).unflatten(2, (2, 8)) for part in (whole.q, whole.k, whole.v))
+            q, k, v = (part.transpose(1, 2) for part in parts)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+            return whole.o(mixed.flatten(2)), None
+
+        vars(whole)["forward"] = forward  # plainly set, it would land on the part that the bridge wraps
+        return bridge
+
+    monkeypatch.setattr(hf, "bridged", fused)
+    said = refused(capsys, folders / "gpt2", "--revision", "step0", "--hops", 1, "--out", tmp_path / "run")
+    assert "GPT2LMHeadModel does not show blocks.1.attn.hook_attn_scores (a fused kernel" in said
     assert not (tmp_path / "run").exists()
 
 
