@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import UInt8
@@ -130,7 +131,9 @@ def _fetched(name: str, revision: str) -> Path:
         RevisionNotFoundError,
     )
 
-    transport = HfHubHTTPError.__bases__[0]  # of whichever HTTP library the hub's client speaks through
+    transport = cast(
+        type[Exception], HfHubHTTPError.__bases__[0]
+    )  # of whichever HTTP library the hub's client speaks through
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=_PATTERNS))
     except RevisionNotFoundError:

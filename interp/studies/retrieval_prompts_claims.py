@@ -1,6 +1,8 @@
 """The claims on language models that answer multi-hop questions from a prompt (Musat, arXiv 2411.12118, section 4).
 
 What is at hand of the paper names no model and no accuracy, so every bound here was chosen beforehand by this project.
+The heads among which "stacked" looks for a path were those of any relation at first; since a path from a head that
+reads the name in the question was found to count, they are those of the hops alone. EXPLORATORY claims came after.
 """
 
 from __future__ import annotations
@@ -32,5 +34,24 @@ CLAIMS = {
               f"{P} Section 8, by path patching", NONE, Criterion.above(0.1), "share of the loss gap"),
         Claim("order", "Over training the first hop is learned before the second",
               f"{P} Section 8", "always", Criterion.above(1.0), "onset of hop 2 / onset of hop 1"),
+    )
+}  # fmt: skip
+
+AFTER = "exploratory: criterion set after a first look at small models"
+EXPLORATORY = {
+    claim.id: claim
+    for claim in (
+        Claim("fact-hop-1", "Some head of the last token looks anywhere in the sentence of hop 1's fact",
+              f"{P} Section 8; {AFTER}", NONE, Criterion.above(0.5), "share of argmax"),
+        Claim("fact-hop-2", "Some head of the last token looks anywhere in the sentence of hop 2's fact",
+              f"{P} Section 8; {AFTER}", NONE, Criterion.above(0.5), "share of argmax"),
+        Claim("fact-ahead", "Some head looks from hop 1's fact anywhere in the sentence of hop 2's",
+              f"{P} Section 8; {AFTER}", NONE, Criterion.above(0.5), "share of argmax"),
+        Claim("fact-needed", "Taking away a layer's heads that look at hop 1's fact from the last token costs more",
+              f"{P} Section 8; {AFTER}", NONE, Criterion.above(0.1), "share of the loss gap, less random heads'"),
+        Claim("ahead-needed", "Taking away a layer's heads that look at hop 2's fact from hop 1's costs more",
+              f"{P} Section 8; {AFTER}", NONE, Criterion.above(0.1), "share of the loss gap, less random heads'"),
+        Claim("fact-stacked", "What the heads of one look tell those of another directly carries part of the answer",
+              f"{P} Section 8, by path patching; {AFTER}", NONE, Criterion.above(0.1), "share of the loss gap"),
     )
 }  # fmt: skip

@@ -157,9 +157,13 @@ def needed(
 
 
 def candidates(run: Run) -> dict[str, str]:
-    """The strongest head of each relation at the last checkpoint, for relations on which some head passes half."""
+    """The strongest head of each hop's relation at the last checkpoint, for those on which some head passes half.
+
+    Relations of hops: from the last token to a hop's value, and from there to the next hop's.
+    """
     table = run.heads(steps="last").table
-    own = table[(table["control"] == "none") & table["layer"].notna()]
+    hop = table["metric"].str.contains("-> link_") & ~table["metric"].str.startswith("rival")
+    own = table[(table["control"] == "none") & table["layer"].notna() & hop]
     best = own.loc[own.groupby("metric", sort=False)["value"].idxmax()]
     strong = best[best["value"] >= STRONG]
     return {str(row.metric): f"L{row.layer}H{row.head}" for row in strong.itertuples()}

@@ -29,7 +29,7 @@ def own():
 
 def language_model(family):
     loaded = build_small(
-        SmallModel(family=family, layers=2, heads=2, width=16, stages=((1, 2, 2),), keep=(0,))
+        SmallModel(family=family, layers=2, heads=2, width=16, stages=((1, 2, 4),), keep=(0,))
     )
     gen = torch.Generator().manual_seed(0)
     for weight in loaded.parameters():
@@ -73,7 +73,7 @@ def test_full_and_empty_circuits_of_a_language_model_are_its_runs(family):
 @pytest.mark.parametrize("family", ["gpt2", "gpt-neox"])
 def test_an_exact_edge_is_what_a_path_patch_measures(family):
     model = language_model(family)
-    pair = TASK.pair("rebind-hop-1", 3, "test", 0, 8)  # a draw on which both families' behaviour differs
+    pair = TASK.pair("rebind-hop-1", 2, "test", 0, 8)  # a draw on which both families' behaviour differs
     metric = metric_of(TASK, pair)
     scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, metric)
     with torch.no_grad():
