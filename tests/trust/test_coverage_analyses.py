@@ -138,12 +138,12 @@ def seen(rng: Rng, prompts: int, noise: float = 0.2) -> Observations:
 
 
 def evidence(rng: Rng, count: int) -> Hits:
-    """Log-likelihood of ridge below that of gradient descent, 128 prompts."""
+    """Log-likelihood of ridge below that of gradient descent, 256 prompts (as many as the analysis takes)."""
     config = FilterConfig(families=("gd", "ridge"), steps=("norm",), draws=DRAWS)
     many = filters.judge(seen(rng, 30_000), config)
-    truth = many.difference("ridge", "gd").value * 128 / 30_000
+    truth = many.difference("ridge", "gd").value * 256 / 30_000
     for _ in range(count):
-        found = filters.judge(seen(rng, 128), config)
+        found = filters.judge(seen(rng, 256), config)
         yield holds(found.difference("ridge", "gd"), truth)
 
 
