@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from interp.bench import patching, probes, stacked
-from interp.bench.rows import NONE, Row, peak_mb, weighed
+from interp.bench.rows import Row, peak_mb, weighed
 from interp.causal.engine import FastEngine
 from interp.causal.reference import LensEngine
 from interp.causal.sites import grid
@@ -80,11 +80,5 @@ def _probe_memory(size: probes.Size) -> float:
 def stacked_rows(quick: bool) -> list[Row]:
     """Four runs as one stack against one after the other, by batch size."""
     config = configure("retrieval", changes=QUICK if quick else {})
-    found = stacked.stacked_table(config, (16,) if quick else (16, 256), members=4, steps=2 if quick else 10)
-    return [
-        Row(
-            f"4 stacked runs, batch {int(row.batch)}", row.ours_ms / 1e3, row.peer_ms / 1e3, "one after the other",
-            1 / row.ratio, NONE, NONE, 1, unit="CPU s a step and run", note="the faster of 2 turns of each",
-        )
-        for row in found.itertuples()
-    ]  # fmt: skip
+    batches = (16,) if quick else (16, 256)
+    return stacked.stack_rows(config, batches, members=4, name="stacked runs", quick=quick)

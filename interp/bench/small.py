@@ -11,7 +11,7 @@ from typing import Any
 from interp.bench import linear, single_index
 from interp.bench.cost import matmul_rate
 from interp.bench.rows import Row, flop_of, peak_mb, weighed
-from interp.bench.stacked import stacked_table
+from interp.bench.stacked import stack_rows
 from interp.config import RunConfig, configure
 
 REPEATS = 5
@@ -28,29 +28,16 @@ def linear_rows(quick: bool) -> list[Row]:
         note=f"{config.model.n_layers} layers, batch {config.train.batch}; Gram form",  # type: ignore[union-attr]
     )  # fmt: skip
     times = [(float(each["ours_ms"]) / 1e3, float(each["peer_ms"]) / 1e3) for each in found]
-    return [weighed(row, times), *_stacks(config, quick)]
+    batches = (16,) if quick else (16, 64, 256, 1000)
+    return [
+        weighed(row, times),
+        *stack_rows(config, batches, members=6, name="stacked linear runs", quick=quick),
+    ]
 
 
 def _gram(config: RunConfig, steps: int) -> Callable[[], None]:
     model: Any = config.model.build(config.task.interface, config.init_seed)
     return lambda: linear._steps(config, model, steps)
-
-
-def _stacks(config: RunConfig, quick: bool) -> list[Row]:
-    batches, members = ((16,) if quick else (16, 64, 256, 1000)), 6
-    tables = [
-        stacked_table(config, batches, members=members, steps=2 if quick else 10)
-        for _ in range(1 if quick else 3)
-    ]
-    rows = []
-    for k, batch in enumerate(batches):
-        times = [(float(t["ours_ms"][k]) / 1e3, float(t["peer_ms"][k]) / 1e3) for t in tables]
-        bare = Row(
-            f"{members} stacked linear runs, batch {batch}", 0.0, peer_name="one after the other",
-            unit="CPU s a step and run",
-        )  # fmt: skip
-        rows.append(weighed(bare, times))
-    return rows
 
 
 def single_index_rows(quick: bool) -> list[Row]:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from interp.bench.cost import matmul_rate
+from interp.bench.rows import Row, flop_of, peak_mb, weighed
 from interp.config import RunConfig, configure
 from interp.models import build_model
 from interp.train.optimisers import Optimisers
@@ -32,12 +34,36 @@ def stacked_table(
     return pd.DataFrame([_row(config, batch, members, steps) for batch in batches])
 
 
-def _row(config: RunConfig, batch: int, members: int, steps: int) -> dict[str, int | float]:
+def stack_rows(
+    config: RunConfig, batches: Sequence[int], *, members: int, name: str, quick: bool
+) -> list[Row]:
+    """A line of the benchmark table a batch size; each pair is a table of its own."""
+    steps, repeats = (2, 1) if quick else (10, 3)
+    tables = [stacked_table(config, batches, members=members, steps=steps) for _ in range(repeats)]
+    rows = []
+    for k, batch in enumerate(batches):
+        times = [(float(t["ours_ms"][k]) / 1e3, float(t["peer_ms"][k]) / 1e3) for t in tables]
+        runs = _runs(config, batch, members, steps)
+        flop = flop_of(lambda runs=runs: _alone(runs[0])) / steps
+        bare = Row(
+            f"{members} {name}, batch {batch}", 0.0, peer_name="one after the other", unit="CPU s a step and run",
+            ours_mb=peak_mb(lambda runs=runs: train_stack(runs)), peer_mb=peak_mb(lambda runs=runs: _alone(runs[0])),
+            limit=flop / matmul_rate(seconds=0.5), note="the faster of 2 turns of each",
+        )  # fmt: skip
+        rows.append(weighed(bare, times))
+    return rows
+
+
+def _runs(config: RunConfig, batch: int, members: int, steps: int) -> list[RunConfig]:
     train = config.train.model_copy(update={"batch": batch, "steps": steps})
-    runs = [
+    return [
         config.model_copy(update={"train": train, "seed": s, "init_seed": s, "data_seed": s})
         for s in range(members)
     ]
+
+
+def _row(config: RunConfig, batch: int, members: int, steps: int) -> dict[str, int | float]:
+    runs = _runs(config, batch, members, steps)
     arms = {"ours": lambda: train_stack(runs), "peer": lambda: [_alone(run) for run in runs]}
     best = dict.fromkeys(arms, float("inf"))
     for _ in range(TURNS):
