@@ -6,6 +6,7 @@ it is released. Nothing is asked of the models here: that is `interp.run`.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -34,8 +35,31 @@ class Checkpoints:
         self.folder, self._let_go = folder, released
 
     def __repr__(self) -> str:
-        state = "finished" if self.folder.finished else "unfinished"
-        return f"{type(self).__name__}({self.path}: {self.task.kind}, {len(self.steps)} checkpoints, {state})"
+        facts = self._facts()
+        return (
+            f"{type(self).__name__}({self.path}: {facts['task']}, {facts['checkpoints']}, {facts['state']})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in {"run": str(self.path), **self._facts()}.items()
+        )
+        return f"<table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """What the folder says without a model being built; of a recording, only what every folder knows."""
+        facts = {
+            "task": "recorded",
+            "checkpoints": f"{len(self.steps)} checkpoints",
+            "state": "finished" if self.folder.finished else "unfinished",
+        }
+        try:
+            config = self.config
+        except UserError:
+            return facts
+        trained = f"{config.train.optimiser}, {config.train.steps:,} steps, seed {config.seed}"
+        return {**facts, "task": self.task.kind, "model": config.model.kind, "training": trained}
 
     @property
     def path(self) -> Path:

@@ -90,7 +90,7 @@ def parse_config(settings: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_complaint(error, settings)) from None
+        raise _complaint(error, settings) from None
 
 
 def configure(
@@ -181,15 +181,15 @@ def _toml_value(text: str, value: str) -> Any:
     return parsed["value"]
 
 
-def _complaint(error: ValidationError, settings: dict[str, Any]) -> str:
+def _complaint(error: ValidationError, settings: dict[str, Any]) -> UserError:
     """The first problem on one line, with the nearest known key when a key is unknown."""
     problem = error.errors(include_url=False)[0]
     where = [str(part) for part in problem["loc"]]
     if problem["type"] != "extra_forbidden":
         own = problem.get("ctx", {}).get("error")
-        return str(own) if isinstance(own, UserError) else first_problem(error)
+        return own if isinstance(own, UserError) else UserError(first_problem(error))
     known = list(_known_names(where[:-1], settings))
-    return f"unknown setting {'.'.join(_shown(where, settings))!r}{nearest(where[-1], known)}"
+    return UserError(f"unknown setting {'.'.join(_shown(where, settings))!r}{nearest(where[-1], known)}")
 
 
 def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:

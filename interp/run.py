@@ -246,7 +246,11 @@ class Run(Checkpoints):
         from interp.causal.over_training import PatchGrid
 
         kinds = self.task.pair_kinds
-        if not kinds or (pair is not None and pair not in kinds):
+        if not kinds:
+            raise UserError(
+                f"task {self.task.kind!r} has no pairs to patch between: give it `pair_kinds` and `pair` (tasks.Task)"
+            )
+        if pair is not None and pair not in kinds:
             raise UserError(f"task {self.task.kind!r} has pairs of kind {list(kinds)}, not {pair!r}")
         analysis = _settled(PatchGrid, component=component, pair=pair or kinds[0], **settings)
         caption = (

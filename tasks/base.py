@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import importlib
+import os
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
@@ -19,7 +21,7 @@ from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -201,6 +203,7 @@ def check_batch(batch: int, per_prompt: int) -> None:
 
 
 _REGISTRY: dict[str, type[Task]] = {}
+MODULES = "ALGOSCOPE_TASKS"  # the variable of modules that register tasks
 T = TypeVar("T", bound=type[Task])
 
 
@@ -219,7 +222,18 @@ def register(kind: str) -> Callable[[T], T]:
 
 
 def kinds() -> list[str]:
-    """Names of every registered task, those of installed plug-ins (entry points `algoscope.tasks`) included."""
+    """Names of every registered task.
+
+    Included are those of installed plug-ins (entry points `algoscope.tasks`) and of the modules that the
+    environment variable ALGOSCOPE_TASKS names, comma between them. Raises UserError for a module that is not there.
+    """
+    for module in filter(None, os.environ.get(MODULES, "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as error:
+            raise UnknownTask(
+                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
+            ) from None
     for plugin in entry_points(group="algoscope.tasks"):
         if plugin.name not in _REGISTRY:
             plugin.load()
@@ -233,8 +247,9 @@ def build(settings: dict[str, Any]) -> Task:
     """
     kind = settings.get("kind")
     if kind not in kinds():
-        raise UserError(
-            f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours"
+        raise UnknownTask(
+            f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours "
+            f"(at a terminal: {MODULES}=module interp ...)"
         )
     try:
         return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})

@@ -27,6 +27,10 @@ class UserError(ValueError):
         super().__init__(line if cut <= 0 else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
 
 
+class UnknownTask(UserError):
+    """A task that nothing imported so far offers. The file that names it may be sound: it cannot be judged here."""
+
+
 def plain(text: str) -> str:
     """Text that a terminal shows as it stands: line ends, escapes and the like as their codes.
 

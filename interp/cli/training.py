@@ -134,12 +134,11 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     elif table.empty:
         show.note(f"{folder}: no runs; make one with: interp train retrieval")
     else:
-        damaged = table["state"].str.startswith("damaged").tolist()
         show.table(
-            table.assign(state=table["state"].mask(damaged, "damaged")),
+            table.assign(state=table["state"].str.split(": ", n=1).str[0]),
             spare=("optimiser", "model", "seed", "checkpoints", "task", "steps", "loss", "step"),
         )
-        for problem in table["state"][damaged]:
+        for problem in table["state"][table["state"].str.contains(": ")]:
             show.note(problem)
     return 0
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
 KEY = "algoscope"
 TEMPORARY = ".writing-"
@@ -90,6 +90,8 @@ def remedied() -> Iterator[None]:
     """Errors about damage leave the block with what to do about it."""
     try:
         yield
+    except UnknownTask:
+        raise
     except UserError as error:
         raise error if RESTORE in str(error) else UserError(f"{error}; {RESTORE}") from None
 

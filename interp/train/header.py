@@ -141,4 +141,4 @@ def _content(path: Path, settings: Any) -> RunConfig | Recording:
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None

@@ -11,8 +11,9 @@ from safetensors.torch import save
 from interp.train.files import cannot_write, no_folder, write_atomically
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
+UNREAD = "task not known here"
 _COLUMNS = ["run", "task", "model", "optimiser", "seed", "step", "steps", "checkpoints", "loss", "state"]
 
 
@@ -32,6 +33,8 @@ def _row(path: Path, root: Path) -> dict[str, object]:
     name = str(path.relative_to(root)) if path != root else path.name
     try:
         return {"run": name, **_facts(RunFolder.open(path))}
+    except UnknownTask as error:
+        return {"run": name, "state": f"{UNREAD}: {error}"}
     except UserError as error:
         return {"run": name, "state": f"damaged: {error}"}
 

@@ -14,7 +14,7 @@ from interp.tables import read_table
 from interp.train.files import TEMPORARY
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
 State = Literal["finished", "unfinished", "diverged"]
 
@@ -40,13 +40,17 @@ class Verification:
 
 
 def verify(path: str | Path) -> Verification:
-    """Check every file of a run. Raises UserError only when the folder holds no run at all."""
+    """Check every file of a run. Raises UserError only when the folder holds no run at all, or one of a task
+    that nothing imported offers, so that its settings cannot be read.
+    """
     path = Path(path)
     if not (path / NAME).is_file():
         RunFolder.open(path)
     checks = _Checks(path)
     try:
         state = checks.all()
+    except UnknownTask:
+        raise
     except UserError as problem:
         return Verification(path, None, checks.count, str(problem))
     return Verification(path, state, checks.count, None)

@@ -23,7 +23,7 @@ from interp.train.files import canonical
 from interp.train.loop import resume, train
 from interp.train.runs import RunFolder
 from interp.train.verify import verify
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
 EXAMPLES = 400 if os.environ.get("ALGOSCOPE_FULL") == "1" else 30
 FILES = ("config.json", "metrics.jsonl", "checkpoints/00000010.safetensors", "resume/state.safetensors")
@@ -234,7 +234,6 @@ def test_a_newer_schema(run):
         (lambda s: s["model"].update(n_layers=10**6), "lower n_layers"),
         (lambda s: s["train"].update(batch=-1), "greater than or equal to 1"),
         (lambda s: s["train"].update(lr="NaN"), "finite"),
-        (lambda s: s["task"].update(kind="os.system"), "unknown task kind"),
         (lambda s: s.update(model=[]), "model"),
         (lambda s: s.pop("train"), "train"),
     ],
@@ -245,6 +244,13 @@ def test_hostile_settings_under_a_right_hash(run, change, line):
     assert line in problem
     with pytest.raises(UserError, match=r"config\.json"):
         resume(run)
+
+
+def test_a_task_that_nothing_offers_is_not_known_here_rather_than_damage(run):
+    reseal(run, lambda body: body["settings"]["task"].update(kind="os.system"))
+    for look in (verify, resume):
+        with pytest.raises(UnknownTask, match=r"config\.json: unknown task kind 'os\.system'"):
+            look(run)
 
 
 def test_an_unknown_key_beside_the_settings(run):
