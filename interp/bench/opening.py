@@ -17,6 +17,7 @@ from typing import Any
 from tasks.errors import UserError
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+MARKS = ("firstContentfulPaint", "loadEventEnd", "in sight")  # the last is the page's own
 LONGEST = 20  # seconds that a page may take to open
 
 
@@ -37,7 +38,7 @@ def opening(page: Path, chromium: str) -> dict[str, float]:
         finally:
             browser.terminate()
             browser.wait()
-    return _opening(events, page)
+    return _opening(sorted(events, key=lambda e: e.get("ts", 0)), page)
 
 
 def _traced(trace: Path, patience: int) -> list[dict[str, Any]]:
@@ -53,19 +54,21 @@ def _traced(trace: Path, patience: int) -> list[dict[str, Any]]:
 
 
 def _opening(events: list[dict[str, Any]], page: Path) -> dict[str, float]:
-    began = [e for e in events if e["name"] == "navigationStart" and page.as_uri() in json.dumps(e["args"])][
-        -1
-    ]
-    own = [e for e in events if e["pid"] == began["pid"] and e.get("ts", 0) >= began["ts"]]
-    times = {name: min((e["ts"] for e in own if e["name"] == name), default=None)
-             for name in ("firstContentfulPaint", "loadEventEnd", "in sight")}  # fmt: skip
-    if None in times.values():
-        raise UserError(f"the page was not open after {LONGEST} s; try again on a quieter machine")
-    main = next(e["tid"] for e in own if e["name"] == "in sight")
-    tasks = [e for e in own if e["name"].endswith("RunTask") and e["tid"] == main and e["ph"] == "X"]
-    free = max(times["loadEventEnd"], *(e["ts"] + e["dur"] for e in tasks if e["ts"] <= times["in sight"]))
+    late = UserError(f"the page was not open after {LONGEST} s; try again on a quieter machine")
+    begun = [e for e in events if e["name"] == "navigationStart" and page.as_uri() in json.dumps(e["args"])]
+    if not begun:
+        raise late
+    start = begun[-1]["ts"]
+    own = [e for e in events if e["pid"] == begun[-1]["pid"] and e.get("ts", 0) >= start]
+    first = {name: next((e for e in own if e["name"] == name), None) for name in MARKS}
+    words, loaded, drawn = first.values()
+    if not words or not loaded or not drawn:
+        raise late
+    tasks = [e for e in own if e["name"].endswith("RunTask") and e["tid"] == drawn["tid"] and e["ph"] == "X"]
+    # the task that drew what is in sight ends after its mark
+    free = max([loaded["ts"], drawn["ts"], *(e["ts"] + e["dur"] for e in tasks if e["ts"] <= drawn["ts"])])
     return {
-        "words s": (times["firstContentfulPaint"] - began["ts"]) / 1e6,
-        "open s": (free - began["ts"]) / 1e6,
+        "words s": (words["ts"] - start) / 1e6,
+        "open s": (free - start) / 1e6,
         "open cpu s": sum(e.get("tdur", 0) for e in tasks if e["ts"] < free) / 1e6,
     }
