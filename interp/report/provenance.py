@@ -73,10 +73,11 @@ def made(
     """For every figure: its section, the command that makes its numbers again, and the table they stand in."""
     path = run.path
     rows = [
-        ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"),
         ("scores", f"interp scores {path}", "analysis/scores.parquet"),
         ("emergence", f"interp emergence {path}", "analysis/draws.parquet"),
     ]
+    if run.config.model.kind != "language-model":  # trained elsewhere
+        rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
     if readable(run.config.model):
         rows.append(("probes", f"interp probe {path}", "analysis/probe.parquet"))
     if has_heads:

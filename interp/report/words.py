@@ -13,6 +13,7 @@ from interp.run import Run
 TASKS = {
     "retrieval": "It is given a shuffled list of pairs and has to follow a chain of {hops} of them from a queried key",
     "regression": "It is given examples (x, y) of a function it has never seen and has to predict the next y",
+    "prompts": "It is given facts in words and has to follow a chain of {hops} of them from the name in its question",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 MOST_READS = 6
@@ -55,8 +56,8 @@ def _trained(run: Run) -> str:
     if model.kind == "language-model":
         return (
             f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "
-            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, asked here for "
-            f"{run.task.reads[0]} of {run.task.kind}."
+            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, asked here in the "
+            f"form {getattr(run.task, 'form', run.task.kind)!r}."
         )
     shape = f"{model.n_layers}-layer " if hasattr(model, "n_layers") else ""
     shape = f"{shape[:-1]}, {model.n_heads}-head " if hasattr(model, "n_heads") else shape

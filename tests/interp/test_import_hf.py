@@ -18,6 +18,7 @@ from interp.importers import hf
 from interp.importers.hf import import_hf, lexicon
 from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, published, show
 from interp.models.bridge import bridged, quiet
+from interp.report.words import verdict
 from interp.studies.small_language_models import SmallModel, build_small, save, tokenizer_of
 from interp.train.verify import verify
 from tasks import TextRetrieval, UserError
@@ -115,6 +116,11 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
     assert chance == 0.5
     ours = scores[scores["control"] == "none"]
     assert ours["step"].tolist() == list(STEPS)
+    said = verdict(run, {"scores": scores})
+    assert "a chain of 2 of them" in said
+    assert (
+        "was trained elsewhere; its checkpoints are 2 revisions, asked here in the form 'equations'" in said
+    )
     assert ((ours["value"] - chance).abs() < 0.2).all()  # they have learned nothing
     heads = run.heads().table
     assert set(heads["metric"]) >= {"query -> link_1", "query -> link_2", "value -> key", "query -> name"}

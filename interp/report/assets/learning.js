@@ -19,7 +19,7 @@ function learningViews(run) {
   if (run.scores) scoreViews(run);
   const words = [];
   if (run.metrics) words.push(lossWords(run));
-  if (run.scores) words.push(run.scores[0].rows.length > MANY_READS ? PROFILE_WORDS : SCORE_WORDS);
+  if (run.scores) words.push((run.metrics ? "Right: each" : "Each") + (run.scores[0].rows.length > MANY_READS ? PROFILE_WORDS : SCORE_WORDS));
   if (words.length) caption(run, "learning", words.join(" "));
   for (const view of ["loss", "scores"]) {
     const element = part(run, view);
@@ -42,9 +42,9 @@ function scoreViews(run) {
   addView(places[1], () => {}, (el) => tellScores(run, panel, el));
 }
 
-const SCORE_WORDS = "Right: each line is one read of the prompt, with its 95% interval as a band; dotted lines are " +
+const SCORE_WORDS = " line is one read of the prompt, with its 95% interval as a band; dotted lines are " +
   "what guessing without the examples would reach (chance), dashed grey ones the best any method can do (floor).";
-const PROFILE_WORDS = "Right: one point a read, in prompt order, at the chosen checkpoint, beside the first checkpoint, " +
+const PROFILE_WORDS = " point is one read, in prompt order, at the chosen checkpoint, beside the first checkpoint, " +
   "the closed-form floor (the Bayes answer) and chance. A model that learns in context falls towards the floor from left to right.";
 
 function lossWords(run) {

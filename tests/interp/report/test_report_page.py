@@ -125,6 +125,13 @@ def test_a_missing_table_is_left_out_with_a_reason(retrieval, name, reason):
     assert reason in html
 
 
+def test_a_model_trained_elsewhere_has_no_training_loss_on_its_page(retrieval):
+    run = replace(retrieval(count=6, tokens=8), sources={"metrics": "RUN/metrics.jsonl"})
+    words = ("the line is\n    the training loss", "RUN/metrics.jsonl")
+    assert all(said in render([run]) for said in words)
+    assert not any(said in render([replace(run, metrics=None)]) for said in words)
+
+
 def test_a_given_reason_takes_the_place_of_the_usual_one(regression):
     html = render([regression()])
     assert "no relation between positions is known for this task" in html
