@@ -43,8 +43,8 @@ def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
     """One row a head: whether a circuit and `roles` (of `interp.develop.roles.roles`, one row a head) agree.
 
     `value` is 1 where they agree, `edge` the head's largest outgoing edge in the circuit (share of the
-    behaviour), `role`, `score` and `verdict` those of the roles, `found` what there is to see in words,
-    `chance` the share of heads that would agree if both were unrelated.
+    behaviour), `role`, `score`, `effect` (of its ablation) and `verdict` those of the roles, `found` what there is to
+    see in words, `chance` the share of heads that would agree if both were unrelated.
     """
     rows = []
     for row in roles.itertuples():
@@ -53,7 +53,8 @@ def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
         worth = [x for (s, _), x in zip(circuit.edges, circuit.scores, strict=True) if s == name]
         rows.append({
             "layer": row.layer, "head": row.head, "value": float(inside == held), "edge": max(worth, default=0.0),
-            "role": row.role, "score": row.score, "verdict": row.verdict, "found": FOUND[inside, held],
+            "role": row.role, "score": row.score, "effect": row.value,
+            "verdict": row.verdict, "found": FOUND[inside, held],
         })  # fmt: skip
     table = pd.DataFrame(rows)
     inside, held = len(circuit.heads) / len(table), float((table["role"] != "").mean())

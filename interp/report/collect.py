@@ -134,7 +134,8 @@ def _sketch(run: Run, tables: Tables) -> Sketch | None:
     assert scores is not None
     assert emergence is not None
     labels = run.task.labels(batch)[0]
-    return sketch(labels, run.task.relations(batch), tables.get("heads"), scores, emergence, run.steps[-1])
+    relations, heads, agreed = run.task.relations(batch), tables.get("heads"), tables.get("agreement")
+    return sketch(labels, relations, heads, scores, emergence, run.steps[-1], agreed)
 
 
 def _arm(run: Run) -> str:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from interp.develop.roles import role_of
 from tasks import Relation
 
-ATTENDS = 0.3
+ATTENDS, NEAR = 0.3, 0.1
 MOST_SKILLS = 3
 WIDTH, LEFT, RIGHT, TOP, ROW = 1124, 480, 800, 30, 25
 
@@ -57,9 +58,10 @@ def sketch(
     scores: pd.DataFrame,
     emergence: pd.DataFrame,
     last: int,
+    agreement: pd.DataFrame | None = None,
 ) -> Sketch | None:
     """The picture; None where no head looks anywhere and nothing emerged."""
-    found = [] if heads is None else _looks(heads, {r.name: r for r in relations})
+    found = [] if heads is None else _looks(heads, {r.name: r for r in relations}, agreement)
     skills = _skills(scores, emergence, last)
     count = len(found) + len(skills)
     if not count:
@@ -80,18 +82,39 @@ def sketch(
     return Sketch(tuple(at), tuple(lines), last, base, base + 46)
 
 
-def strongest(heads: pd.DataFrame) -> pd.DataFrame:
-    """The strongest head of each relation at the last checkpoint; relations of the chains not asked about left out."""
+def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The head of each relation at the last checkpoint; relations of the chains not asked about left out.
+
+    The one that looks there most. Where ablations were measured (`interp.causal.agreement`), of those within `NEAR`
+    of it whose role that is the one whose ablation costs most: a score alone may crown a head that nothing needs.
+    """
     last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
     last = last[~last["metric"].str.startswith("rival")]
-    return last.loc[last.groupby("metric", sort=False)["value"].idxmax()]
+    near = last[last["value"] >= last.groupby("metric")["value"].transform("max") - NEAR]
+    costs = {} if agreement is None else worths(agreement)
+    cost = [costs.get((r.layer, r.head, role_of(str(r.metric))), ("", 0.0))[1] for r in near.itertuples()]
+    best = (
+        near.assign(cost=cost).sort_values(["cost", "value"], ascending=False).groupby("metric", sort=False)
+    )
+    return best.head(1).drop(columns="cost").sort_index()
+
+
+def worths(agreement: pd.DataFrame) -> dict[tuple[object, object, str], tuple[str, float]]:
+    """By layer, head and the role it has at the last checkpoint: what its ablation makes of it, and what that costs."""
+    last = agreement[(agreement["step"] == agreement["step"].max()) & (agreement["role"] != "")]
+    return {(r.layer, r.head, str(r.role)): (str(r.verdict), float(r.effect)) for r in last.itertuples()}  # type: ignore[arg-type]
+
+
+def first_middle_last(count: int) -> list[int]:
+    """The places of the first, the middle and the last of many, the same wherever a page shows three of them."""
+    return sorted({round(i * (count - 1) / (MOST_SKILLS - 1)) for i in range(MOST_SKILLS)})
 
 
 def _looks(
-    heads: pd.DataFrame, relations: dict[str, Relation]
+    heads: pd.DataFrame, relations: dict[str, Relation], agreement: pd.DataFrame | None
 ) -> list[tuple[str, int, int, float, tuple[int, int]]]:
     """Relations that some head attends to, with that head and one pair of positions of the first prompt."""
-    best = strongest(heads)
+    best = strongest(heads, agreement)
     best = best[(best["value"] >= ATTENDS) & best["metric"].isin(list(relations))]
     found: list[tuple[str, int, int, float, tuple[int, int]]] = []
     for i, row in enumerate(best.itertuples()):
@@ -112,11 +135,10 @@ def _skills(scores: pd.DataFrame, emergence: pd.DataFrame, last: int) -> list[Li
     """The reads, or the first, the middle and the last of many."""
     metric = "accuracy" if (scores["metric"] == "accuracy").any() else "loss"
     now = scores[(scores["step"] == last) & (scores["metric"] == metric) & (scores["control"] == "none")]
-    picked = sorted({round(i * (len(now) - 1) / (MOST_SKILLS - 1)) for i in range(MOST_SKILLS)})
     said = "{:.0%} right" if metric == "accuracy" else "loss {:.2g}"
     return [
         Line(str(row.position), said.format(row.value), *_onset(emergence, str(row.position), metric))
-        for row in now.iloc[picked].itertuples()
+        for row in now.iloc[first_middle_last(len(now))].itertuples()
     ]
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from interp.report.sketch import strongest
+from interp.report.circuit_words import (
+    agreement_said,
+    algorithm_said,
+    circuit_said,
+    heads_said,
+    hops_answered,
+)
+from interp.report.sketch import first_middle_last
 from interp.run import Run
 
 TASKS = {
@@ -17,7 +24,7 @@ TASKS = {
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 MOST_READS = 6
-BELOW_HALF = "No head pays half of its attention or more to any position the task gives a meaning."
+FAINTER = "A head counts from when it looks half-way at its place: fainter looks can carry an answer before."
 Tables = Mapping[str, pd.DataFrame | None]
 
 
@@ -32,14 +39,13 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     """Which circuit does it, in which order it came, how sure that is; each a sentence or a few."""
     circuit = [
         hops_answered(tables.get("mechanism")),
-        _algorithm(tables.get("algorithms")),
-        _heads(tables.get("heads")),
-        _circuit(tables.get("circuit")),
-        agreement_said(tables.get("agreement")),
+        algorithm_said(tables.get("algorithms")),
+        heads_said(tables.get("heads"), tables.get("agreement")),
+        circuit_said(tables.get("circuit")),
     ]
     found = {
         "Which circuit does it": " ".join(part for part in circuit if part),
-        "In which order it came": _order(_have(tables, "emergence")),
+        "In which order it came": order_said(_have(tables, "emergence"), tables.get("heads") is not None),
         "How sure we are": _sure(run, tables),
     }
     return {question: text for question, text in found.items() if text}
@@ -91,123 +97,20 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
     return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (guessing zero scores 1)."
 
 
-HOW = {
-    "stacked": "by heads that look from the query straight at the hop's own link",
-    "look-ahead": "by links that read their successors in an earlier layer",
-    "both": "both by heads on its own link and by links read ahead",
-    "other": "by something else than these heads",
-    "not solved": "not at all",
-}
-SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "ahead")}
-MOST_HEADS = 4
-
-
-def hops_answered(table: pd.DataFrame | None) -> str:
-    """How each hop is answered, by what breaks it; hops answered alike in one go."""
-    if table is None:
-        return ""
-    last = table[table["step"] == table["step"].max()]
-    named = last[last["metric"] == "circuit"].set_index("position")["note"]
-    alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
-    said = [f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note)}" for note, hops in alike.items()]
-    return f"{_capital('; '.join(said))}.{_cost(last, alike)}"
-
-
-def _cost(last: pd.DataFrame, alike: Mapping[str, list[str]]) -> str:
-    """What ablating the named heads costs the hops they answer, from the smallest to the largest."""
-    sides = [(hop, side) for note, hops in alike.items() for hop in hops for side in SIDES.get(note, ())]
-    effects = last.set_index(["position", "metric"])["value"]
-    found = [float(effects[pair]) for pair in sides]
-    if not found:
-        return ""
-    span = f"{min(found):.0%}" if len(found) == 1 else f"{min(found):.0%} to {max(found):.0%}"
-    each = ", each team by itself," if "both" in alike else ""
-    return f" Ablating them{each} costs their hop {span} of what the loss of all heads would."
-
-
-def _and(hops: list[str]) -> str:
-    return f"{hops[0]} is" if len(hops) == 1 else f"{', '.join(hops[:-1])} and {hops[-1]} are"
-
-
-def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
-    sides = SIDES.get(note, ())
-    rows = last[last["position"].isin(hops) & last["metric"].isin(sides)]
-    heads = sorted({head for names in rows["heads"] for head in str(names).split()})
-    if not heads:
-        return ""
-    return f" ({', '.join(heads)})" if len(heads) <= MOST_HEADS else f" ({len(heads)} heads)"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _algorithm(table: pd.DataFrame | None) -> str:
-    """The filter verdict at the last site."""
-    if table is None:
-        return ""
-    last = table[(table["step"] == table["step"].max()) & (table["control"] == "none")]
-    row = last[last["metric"] == "filter verdict"].iloc[-1]
-    left = last[(last["metric"] == "filter unexplained") & (last["site"] == row["site"])]["value"].min()
-    if row["algorithm"] == "none":
-        return f"No rival algorithm is named for its output: {row['note']}."
-    if row["algorithm"] == "indistinguishable":
-        return (
-            "As a function of the examples its output is that of one of these, which these prompts cannot tell"
-            f" apart: {row['note']} ({left:.1%} of it unexplained)."
-        )
-    return (
-        f"As a function of the examples its output is that of {row['member']} ({left:.1%} of it unexplained)."
-    )
-
-
-def _heads(heads: pd.DataFrame | None) -> str:
-    if heads is None:
-        return ""
-    best = strongest(heads)
-    best = best[best["value"] >= 0.5]
-    if best.empty:
-        return BELOW_HALF
-    said = [f"L{int(r.layer)}H{int(r.head)} for {r.metric} ({r.value:.2f})" for r in best.itertuples()]
-    return f"Strongest attention: {', '.join(said)}."
-
-
-def _circuit(table: pd.DataFrame | None) -> str:
-    """What pruning at the last checkpoint left."""
-    if table is None:
-        return ""
-    kept = table[table["metric"] == "edge"]
-    heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
-    return f"Pruned to what its loss needs, {len(kept)} edges through {len(heads)} heads are left."
-
-
-def agreement_said(table: pd.DataFrame | None) -> str:
-    """Whether the pruned circuit has the heads that attention gives a role, and which heads say otherwise."""
-    if table is None:
-        return ""
-    last = table[table["step"] == table["step"].max()]
-    odd = last[last["value"] == 0]
-    named = [f"L{row.layer}H{row.head} ({row.found})" for row in odd.itertuples()]
-    apart = f", not on {', '.join(named)}" if 0 < len(named) <= MOST_HEADS else ""
-    by_chance = last["chance"].iloc[0] * len(last)
-    return (
-        f"Circuit and attention agree on {len(last) - len(odd)} of {len(last)} heads"
-        f" ({by_chance:.1f} by chance){apart}."
-    )
-
-
-def _order(emergence: pd.DataFrame) -> str:
+def order_said(emergence: pd.DataFrame, heads: bool) -> str:
     reads = emergence[emergence["metric"].isin(["accuracy", "loss"])]
     if reads.empty:
         return ""
     if len(reads) > MOST_READS:
         named = reads.sort_values("position", key=lambda names: names.map(_read_number), kind="stable")
-        reads = named.iloc[[0, len(named) // 2, -1]]
+        reads = named.iloc[first_middle_last(len(named))]
     came = reads[reads["step"].notna()].sort_values("step", kind="stable")
     late = reads[reads["step"].isna()]["subject"].tolist()
     said = "".join(_joined(came, i) for i in range(len(came)))
     first = f"{said} (training step, with its 95% interval; ≈ where intervals overlap)." if said else ""
-    return f"{first} Not by step {int(reads['last'].max()):,}: {', '.join(late)}.".strip() if late else first
+    never = f"Not by step {int(reads['last'].max()):,}: {', '.join(late)}." if late else ""
+    fainter = FAINTER if heads and came["metric"].eq("accuracy").any() else ""
+    return " ".join(part for part in (first, never, fainter) if part)
 
 
 def _read_number(name: str) -> int:
@@ -233,7 +136,11 @@ def _span(low: Any, high: Any, how: str) -> str:
 
 def _sure(run: Run, tables: Tables) -> str:
     """Intervals and controls, and what they do not cover."""
-    parts = [_faithful(tables.get("circuit")), _beside_twin(tables.get("heads"))]
+    parts = [
+        _faithful(tables.get("circuit")),
+        agreement_said(tables.get("agreement")),
+        _beside_twin(tables.get("heads")),
+    ]
     if run.config.init_seed == run.config.data_seed:
         seeds = f"seed {run.config.seed}"
     else:

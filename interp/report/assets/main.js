@@ -1,11 +1,12 @@
 // Start: read the data, build the views of every run, wire the controls.
 
 function showRun(index) {
+  const ended = page.step >= page.runs[page.run].steps.at(-1);
   page.run = index;
   for (const run of page.runs) article(run).hidden = run.index !== index;
   const run = page.runs[index];
   drawTrack(run);
-  go(nearest(run.steps, page.step));
+  go(ended ? run.steps.length - 1 : nearest(run.steps, page.step));  // the end of one run is looked at beside another's
 }
 
 function wireTheme() {

@@ -60,9 +60,9 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, 
     assert report.circuit is None
     assert "told in words" in report.missing["circuit"]
     told = report.answers["Which circuit does it"]
-    assert "2 edges through 1 heads are left" in told
-    assert "Circuit and attention agree on 1 of 2 heads" in told
+    assert "2 edges through 1 head are left" in told
     assert "carries 90%" in report.answers["How sure we are"]
+    assert "Circuit and attention agree on 1 of 2 heads" in report.answers["How sure we are"]
     assert report.faithfulness is not None
     page = render([report], ())
     assert 'data-view="faithfulness"' in page

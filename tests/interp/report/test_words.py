@@ -12,7 +12,9 @@ from interp.develop.roles import roles
 from interp.models import build_model
 from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
-from interp.report.words import agreement_said, hops_answered
+from interp.report.circuit_words import agreement_said, heads_said, hops_answered
+from interp.report.sketch import sketch
+from interp.report.words import order_said
 from tasks.retrieval import MultiHopRetrieval
 
 
@@ -84,3 +86,40 @@ def test_agreement_counts_heads_and_names_those_that_say_otherwise() -> None:
     assert f"agree on {total - 1} of {total} heads" in said
     assert f"not on {planted[1][0]} (a role, but not in the circuit)" in said
     assert agreement_said(None) == ""
+
+
+def looks(*rows: tuple[int, int, str, float]) -> pd.DataFrame:
+    """Head scores at one checkpoint: layer, head, relation, score."""
+    columns = ["layer", "head", "metric", "value"]
+    return pd.DataFrame(rows, columns=columns).assign(step=8, control="none")
+
+
+def held(*rows: tuple[int, int, str, float, str]) -> pd.DataFrame:
+    """What `agreement` says of heads: layer, head, role, cost of the ablation, verdict."""
+    return pd.DataFrame(rows, columns=["layer", "head", "role", "effect", "verdict"]).assign(step=8)
+
+
+def test_of_nearly_equal_heads_the_one_is_named_that_is_needed_in_this_role() -> None:
+    asked, onward = "query -> link_1", "link_1 -> link_2"
+    scores = looks((0, 0, asked, 0.97), (0, 1, asked, 0.95), (1, 0, asked, 0.5), (1, 0, onward, 0.9))
+    found = held((0, 0, asked, 0.01, "idle"), (0, 1, asked, 0.4, "needed"), (1, 0, asked, 0.9, "needed"))
+    said = heads_said(scores, found)
+    assert f"L0H1 for {asked} (0.95, needed)" in said
+    assert f"L1H0 for {onward} (0.90)" in said, "what it is worth in another role says nothing here"
+    assert f"L0H0 for {asked} (0.97)" in heads_said(scores, None)
+
+
+@pytest.mark.parametrize("count", [7, 10, 11])
+def test_words_and_picture_show_the_same_reads_of_many(count: int) -> None:
+    names = [f"x {i + 1}" for i in range(count)]
+    came = pd.DataFrame(
+        {"subject": names, "position": names, "step": range(count), "last": count, "metric": "loss"}
+    )
+    came = came.assign(ci_low=came["step"], ci_high=came["step"], head=None)
+    scores = pd.DataFrame(
+        {"position": names, "metric": "loss", "value": 0.5, "step": count, "control": "none"}
+    )
+    drawn = sketch(["a", "b"], (), None, scores, came, count)
+    assert drawn is not None
+    said = order_said(came, heads=False)
+    assert [name for name in names if f"{name} at " in said] == [line.text for line in drawn.lines]

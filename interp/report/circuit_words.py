@@ -1,0 +1,132 @@
+"""What a page says of the circuit in words: how hops are answered, which heads look where, what pruning left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from interp.develop.roles import role_of
+from interp.report.sketch import strongest, worths
+
+HOW = {
+    "stacked": "by heads that look from the query straight at the hop's own link",
+    "look-ahead": "by links that read their successors in an earlier layer",
+    "both": "both by heads on its own link and by links read ahead",
+    "other": "by something else than these heads",
+    "not solved": "not at all",
+}
+SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "ahead")}
+MOST_NAMED = 6
+MOST_HEADS = 4
+BELOW_HALF = "No head pays half of its attention or more to any position the task gives a meaning."
+
+
+def hops_answered(table: pd.DataFrame | None) -> str:
+    """How each hop is answered, by what breaks it; hops answered alike in one go."""
+    if table is None:
+        return ""
+    last = table[table["step"] == table["step"].max()]
+    named = last[last["metric"] == "circuit"].set_index("position")["note"]
+    alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
+    said = [f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note)}" for note, hops in alike.items()]
+    return f"{_capital('; '.join(said))}.{_cost(last, alike)}"
+
+
+def _cost(last: pd.DataFrame, alike: Mapping[str, list[str]]) -> str:
+    """What ablating the named heads costs the hops they answer, from the smallest to the largest."""
+    sides = [(hop, side) for note, hops in alike.items() for hop in hops for side in SIDES.get(note, ())]
+    effects = last.set_index(["position", "metric"])["value"]
+    found = [float(effects[pair]) for pair in sides]
+    if not found:
+        return ""
+    span = f"{min(found):.0%}" if len(found) == 1 else f"{min(found):.0%} to {max(found):.0%}"
+    each = ", each team by itself," if "both" in alike else ""
+    return f" Ablating them{each} costs their hop {span} of what the loss of all heads would."
+
+
+def _and(hops: list[str]) -> str:
+    return f"{hops[0]} is" if len(hops) == 1 else f"{', '.join(hops[:-1])} and {hops[-1]} are"
+
+
+def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
+    """The heads in brackets; told hop by hop where hops that are answered alike have others."""
+    each = {hop: named for hop in hops if (named := ", ".join(_named(last, hop, note)))}
+    if not each:
+        return ""
+    if len(set(each.values())) == 1:
+        return f" ({next(iter(each.values()))})"
+    return f" ({'; '.join(f'{hop}: {named}' for hop, named in each.items())})"
+
+
+def _named(last: pd.DataFrame, hop: str, note: str) -> list[str]:
+    """Heads that answer a hop in the way of `note`; their number alone where there are many."""
+    rows = last[(last["position"] == hop) & last["metric"].isin(SIDES.get(note, ()))]
+    heads = sorted({head for names in rows["heads"] for head in str(names).split()})
+    return heads if len(heads) <= MOST_NAMED else [f"{len(heads)} heads"]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def algorithm_said(table: pd.DataFrame | None) -> str:
+    """The filter verdict at the last site."""
+    if table is None:
+        return ""
+    last = table[(table["step"] == table["step"].max()) & (table["control"] == "none")]
+    row = last[last["metric"] == "filter verdict"].iloc[-1]
+    left = last[(last["metric"] == "filter unexplained") & (last["site"] == row["site"])]["value"].min()
+    if row["algorithm"] == "none":
+        return f"No rival algorithm is named for its output: {row['note']}."
+    if row["algorithm"] == "indistinguishable":
+        return (
+            "As a function of the examples its output is that of one of these, which these prompts cannot tell"
+            f" apart: {row['note']} ({left:.1%} of it unexplained)."
+        )
+    return (
+        f"As a function of the examples its output is that of {row['member']} ({left:.1%} of it unexplained)."
+    )
+
+
+def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> str:
+    """Which head looks where; of nearly equal ones that whose ablation costs most, with what it is worth."""
+    if heads is None:
+        return ""
+    best = strongest(heads, agreement)
+    best = best[best["value"] >= 0.5]
+    if best.empty:
+        return BELOW_HALF
+    found = {} if agreement is None else worths(agreement)
+    said = []
+    for row in best.astype({"layer": int, "head": int}).itertuples():
+        verdict, _ = found.get((row.layer, row.head, role_of(str(row.metric))), ("", 0.0))
+        worth = f", {verdict}" if verdict else ""
+        said.append(f"L{row.layer}H{row.head} for {row.metric} ({row.value:.2f}{worth})")
+    chosen = " (of nearly equal heads the one whose ablation costs most)" if found else ""
+    return f"Strongest attention{chosen}: {', '.join(said)}."
+
+
+def circuit_said(table: pd.DataFrame | None) -> str:
+    """What pruning at the last checkpoint left."""
+    if table is None:
+        return ""
+    kept = table[table["metric"] == "edge"]
+    heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
+    through = "1 head" if len(heads) == 1 else f"{len(heads)} heads"
+    return f"Pruned to what its loss needs, {len(kept)} edges through {through} are left."
+
+
+def agreement_said(table: pd.DataFrame | None) -> str:
+    """Whether the pruned circuit has the heads that attention gives a role, and which heads say otherwise."""
+    if table is None:
+        return ""
+    last = table[table["step"] == table["step"].max()]
+    odd = last[last["value"] == 0]
+    named = [f"L{row.layer}H{row.head} ({row.found})" for row in odd.itertuples()]
+    apart = f", not on {', '.join(named)}" if 0 < len(named) <= MOST_HEADS else ""
+    by_chance = last["chance"].iloc[0] * len(last)
+    return (
+        f"Circuit and attention agree on {len(last) - len(odd)} of {len(last)} heads"
+        f" ({by_chance:.1f} by chance){apart}."
+    )
