@@ -142,7 +142,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
 
 def _cells(line: dict[str, Any]) -> tuple[str, ...]:
     ratio = _number(line["ratio"])
-    if line["pairs"] > 1:
+    if line["pairs"] > 1 and ratio != "-":
         ratio += f" ({_number(line['low'])} to {_number(line['high'])})"
     peer = f"{_number(line['peer'])} {line['peer_name']}" if line["peer_name"] != "none" else "-"
     memory = f"{_number(line['ours_mb'], 0)}, {_number(line['peer_mb'], 0)}"
