@@ -139,7 +139,8 @@ def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) ->
     if found:
         seeds = len(found.ledger.seeds)
         when = f"{found.ledger.scale}, {seeds} seed{'s' * (seeds != 1)}, {found.version}, {found.date}"
-    return _line([f"`{study}`", len(claims), *(count[verdict] for verdict in told), when])
+    asked = f"{len(claims)}, in {count.total()} rows" if count.total() > len(claims) else len(claims)
+    return _line([f"`{study}`", asked, *(count[verdict] for verdict in told), when])
 
 
 def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:

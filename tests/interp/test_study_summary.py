@@ -55,6 +55,16 @@ def test_a_ledger_is_kept_with_version_and_day_and_shown(ledger, tmp_path) -> No
     assert "| 0.5 [0.25, 0.75]" in first
 
 
+def test_claims_that_are_asked_of_several_models_are_told_from_their_rows(ledger, tmp_path) -> None:
+    document = json.loads(ledger.to_json())
+    own = document["claims"]
+    document["claims"] = [{**row, "id": f"{row['id']}, {model}"} for row in own for model in ("one", "two")]
+    (tmp_path / "ledger.json").write_text(json.dumps(document))
+    summary.keep(tmp_path / "ledger.json", tmp_path / "kept", datetime.date(2026, 1, 2))
+    (study,) = [line for line in summary.summary(tmp_path / "kept").splitlines() if f"`{STUDY}`" in line]
+    assert f"| {len(summary.claims_of(STUDY))}, in {2 * len(own)} rows |" in study
+
+
 def test_a_verdict_by_another_criterion_counts_as_not_measured(ledger, tmp_path) -> None:
     document = json.loads(ledger.to_json())
     document["claims"][0]["criterion"] = "value above something laxer"
