@@ -36,6 +36,7 @@ WORLDS = {
     "interp/studies/single_index_chains.py": "bootstrap, slope of log medians over replicas",
     "interp/studies/single_index_landscape.py": COMBINED,
     "interp/studies/retrieval_prompts.py": COMBINED,
+    "interp/studies/retrieval_prompts_facts.py": COPIED,
     "interp/studies/retrieval_prompts_measure.py": COPIED,
     "interp/studies/stacked_heads.py": COPIED,
     "interp/bench/single_index.py": NONE,
