@@ -28,11 +28,12 @@ from interp.models.config import ModelConfig
 from interp.presets import preset_names, preset_text
 from interp.train.config import TrainConfig
 from interp.train.files import canonical, sha256
-from tasks.base import Task, build, first_problem, nearest, settings_of
-from tasks.errors import UserError
+from tasks.base import Task, build, nearest, settings_of, task_class, wrong
+from tasks.errors import Faults, UnknownTask, UserError
 
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
 
+_SECTIONS = (("train",), ("model",), ("task",))
 _BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -85,12 +86,12 @@ class RunConfig(BaseModel):
 def parse_config(settings: dict[str, Any]) -> RunConfig:
     """The run these settings describe.
 
-    Raises UserError with the first complaint on one line; for an unknown key it names the nearest known one.
+    Raises UserError with every complaint on one line; for an unknown key it names the nearest known one.
     """
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise _complaint(error, settings) from None
+        raise _refusal(error, settings) from None
 
 
 def configure(
@@ -152,12 +153,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def parse_override(text: str) -> tuple[str, Any]:
-    """`a.b=value` as its dotted key and value. Raises UserError for text of another form."""
+def parse_override(text: str, option: str = "--set", example: str = "train.lr=0.002") -> tuple[str, Any]:
+    """`a.b=value` as its dotted key and value. Raises UserError for text of another form, which names the `option`
+    it was given to.
+    """
     key, equals, value = text.partition("=")
+    who = f"{option} {text!r}"
     if not equals or not all(key.strip().split(".")):
-        raise UserError(f"--set {text!r}: write it as key=value, such as train.lr=0.002")
-    return key.strip(), _toml_value(text, value.strip())
+        raise UserError(f"{who}: write it as key=value, such as {example}")
+    return key.strip(), _toml_value(who, value.strip(), example)
 
 
 def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, who: str) -> None:
@@ -169,27 +173,62 @@ def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, wh
     place[last] = value
 
 
-def _toml_value(text: str, value: str) -> Any:
+def _toml_value(who: str, value: str, example: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):
         if _BARE_WORD.fullmatch(value):
             return value
-        raise UserError(f"--set {text!r}: {value!r} is not a TOML value (quote text)") from None
+        raise UserError(f"{who}: {value!r} is not a TOML value (quote text); an example: {example}") from None
     if set(parsed) != {"value"}:
-        raise UserError(f"--set {text!r}: one value at a time")
+        raise UserError(f"{who}: one value at a time")
     return parsed["value"]
 
 
-def _complaint(error: ValidationError, settings: dict[str, Any]) -> UserError:
-    """The first problem on one line, with the nearest known key when a key is unknown."""
-    problem = error.errors(include_url=False)[0]
-    where = [str(part) for part in problem["loc"]]
-    if problem["type"] != "extra_forbidden":
+def _refusal(error: ValidationError, settings: dict[str, Any]) -> UserError:
+    """The error that names every problem; a task that nobody knows is told from settings that are wrong."""
+    (first, *others) = error.errors(include_url=False)
+    own = first.get("ctx", {}).get("error")
+    return own if isinstance(own, UnknownTask) and not others else Faults(_complaints(error, settings))
+
+
+def _complaints(error: ValidationError, settings: dict[str, Any]) -> list[str]:
+    """Every problem in a few words, unknown keys first: with them something else is often missing."""
+    unknown, others = [], []
+    for problem in error.errors(include_url=False):
         own = problem.get("ctx", {}).get("error")
-        return own if isinstance(own, UserError) else UserError(first_problem(error))
-    known = list(_known_names(where[:-1], settings))
-    return UserError(f"unknown setting {'.'.join(_shown(where, settings))!r}{nearest(where[-1], known)}")
+        where = _shown([str(part) for part in problem["loc"]], settings)
+        if where[:1] in (["init_seed"], ["data_seed"]) and where[0] not in settings:
+            continue  # it follows `seed`, which is told of
+        if problem["type"] == "extra_forbidden":
+            unknown.append(_unknown(where, settings))
+        elif isinstance(own, UserError):
+            others += own.faults if isinstance(own, Faults) else [str(own)]
+        elif problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
+            others.append(_no_kind(where, problem.get("ctx", {}).get("tag")))
+        else:
+            others.append(f"{'.'.join(where) or 'settings'}: {wrong(problem)}")
+    return unknown + others
+
+
+def _unknown(where: list[str], settings: dict[str, Any]) -> str:
+    """An unknown key with the one that was meant: of this very name in another section, or the nearest of its own."""
+    *parents, last = where
+    known = {name: list(_known_names(name, settings)) for name in ((), *_SECTIONS)}
+    elsewhere = [".".join((*at, last)) for at, names in known.items() if last in names]
+    hint = (
+        f": did you mean {elsewhere[0]!r}?"
+        if elsewhere
+        else nearest(last, _known_names(parents, settings), "".join(f"{name}." for name in parents))
+    )
+    return f"unknown setting {'.'.join(where)!r}{hint}"
+
+
+def _no_kind(where: list[str], tag: str | None) -> str:
+    name = ".".join(where)
+    known = [str(member.model_fields["kind"].default) for member in _members(ModelConfig)]
+    which = f"{name} has no kind" if tag is None else f"unknown {name} kind {tag!r}"
+    return which + (f": known are {', '.join(sorted(known))}" if tag is None else nearest(tag, known))
 
 
 def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:
@@ -199,12 +238,15 @@ def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:
     return where
 
 
-def _known_names(parents: list[str], settings: dict[str, Any]) -> Iterator[str]:
+def _known_names(parents: Sequence[str], settings: dict[str, Any]) -> Iterator[str]:
     """Names that a section knows, found by walking the configuration classes."""
     level: Any = RunConfig
-    for name in _shown([*parents, ""], settings)[:-1]:
-        if name == "model":
-            kind = settings["model"].get("kind")
+    for name in parents:
+        section = settings.get(name)
+        if name == "task":
+            level = task_class(section.get("kind")) if isinstance(section, dict) else None
+        elif name == "model":
+            kind = section.get("kind") if isinstance(section, dict) else None
             level = next((c for c in _members(ModelConfig) if c.model_fields["kind"].default == kind), None)
         else:
             field = level.model_fields.get(name) if level else None

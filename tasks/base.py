@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from tasks.errors import UnknownTask, UserError
+from tasks.errors import Faults, UnknownTask, UserError
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -247,6 +247,8 @@ def build(settings: dict[str, Any]) -> Task:
     """
     kind = settings.get("kind")
     if kind not in kinds():
+        if kind is None:
+            raise UserError(f"task has no kind: known are {kinds()}")
         raise UnknownTask(
             f"unknown task kind {kind!r}: known are {kinds()}; import the module that registers yours "
             f"(at a terminal: {MODULES}=module interp ...)"
@@ -254,7 +256,13 @@ def build(settings: dict[str, Any]) -> Task:
     try:
         return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})
     except ValidationError as error:
-        raise UserError(f"task {kind!r}: {first_problem(error, _REGISTRY[kind].model_fields)}") from None
+        found = problems(error, _REGISTRY[kind].model_fields)
+        raise Faults([f"task {kind!r}: {problem}" for problem in found]) from None
+
+
+def task_class(kind: object) -> type[Task] | None:
+    """The class of a registered kind, None for a kind that is unknown."""
+    return _REGISTRY.get(kind) if kind in kinds() else None  # type: ignore[arg-type]
 
 
 def settings_of(task: Task) -> dict[str, Any]:
@@ -263,25 +271,43 @@ def settings_of(task: Task) -> dict[str, Any]:
 
 
 def first_problem(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """The first complaint of a validation, as `field: what is wrong (got value)` on one line.
+    """The first of the `problems` of a validation."""
+    return problems(error, known)[0]
+
+
+def problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
+    """Every complaint of a validation, each as `field: what is wrong (got value)` on one line.
 
     For an unknown field it names the nearest of the `known` ones.
     """
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "settings"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known)}"
+    found = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "settings"
+        if problem["type"] == "extra_forbidden":
+            found.append(f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known)}")
+        else:
+            found.append(f"{where}: {wrong(problem)}")
+    return found
+
+
+def wrong(problem: Mapping[str, Any]) -> str:
+    """What one of pydantic's complaints says is wrong, and what was got in place of it."""
     own = problem.get("ctx", {}).get("error")
     if isinstance(own, ValueError):
-        return f"{where}: {own}"
+        return str(own)
+    if problem["type"] == "missing":
+        return "is missing"
     got = repr(problem.get("input"))
-    return f"{where}: {problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
+    return f"{problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint to append to a complaint about an unknown name: the closest known one, or all of them."""
+def nearest(name: str, known: Iterable[str], under: str = "") -> str:
+    """A hint to append to a complaint about an unknown name: the closest known one, or all of them.
+
+    `under` is put before the closest: the section that a user would write.
+    """
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     if close:
-        return f": did you mean {close[0]!r}?"
+        return f": did you mean {under + close[0]!r}?"
     return f": known are {', '.join(choices)}" if choices else ""

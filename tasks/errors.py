@@ -7,6 +7,7 @@ quotes may come from anybody, so it is made plain and short here, once for all.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST = 1000
 _UNSEEN = {
@@ -29,6 +30,15 @@ class UserError(ValueError):
 
 class UnknownTask(UserError):
     """A task that nothing imported so far offers. The file that names it may be sound: it cannot be judged here."""
+
+
+class Faults(UserError):
+    """Several things that are wrong at once: `faults` are each one's words, the text counts and names them all."""
+
+    def __init__(self, faults: Sequence[str]):
+        self.faults = tuple(faults)
+        several = f"{len(self.faults)} faults: " if len(self.faults) > 1 else ""
+        super().__init__(several + "; ".join(self.faults))
 
 
 def plain(text: str) -> str:

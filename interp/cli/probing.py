@@ -77,7 +77,7 @@ def probe(
         "targets": targets,
         "families": families,
         "context": context,
-        "shift": dict(map(parse_override, shift or ())),
+        "shift": dict(parse_override(text, "--shift", "x_scale=2") for text in shift or ()),
         "normalised": normalised,
         "per_position": per_position,
         "strengths": ridge,

@@ -56,8 +56,8 @@ def sweep(
     """
     changes = {
         "seeds": parse_seeds(seeds) if seeds else None,
-        "grid": dict(map(parse_override, grid or [])),
-        "zip": dict(map(parse_override, zip or [])),
+        "grid": _lists("--grid", grid),
+        "zip": _lists("--zip", zip),
         "set": dict(map(parse_override, settings or [])),
         "analyses": tuple(analyses or ()),
     }
@@ -71,6 +71,10 @@ def sweep(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; go on with the same command ({folder})") from None
     return _say(found, json)
+
+
+def _lists(option: str, given: list[str] | None) -> dict[str, Any]:
+    return dict(parse_override(text, option, "train.lr=[1e-3,2e-3]") for text in given or [])
 
 
 def _tell(advance: Any, total: int) -> Progress:

@@ -17,7 +17,7 @@ from interp import __version__
 from interp.config import RunConfig, parse_config
 from interp.train.files import canonical, no_folder, read_bytes, remedied, sha256
 from tasks.base import first_problem
-from tasks.errors import UserError
+from tasks.errors import UnknownTask, UserError
 
 NAME = "config.json"
 SCHEMA = 1
@@ -141,4 +141,5 @@ def _content(path: Path, settings: Any) -> RunConfig | Recording:
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
     except UserError as error:
-        raise type(error)(f"{path}: {error}") from None
+        kind = UnknownTask if isinstance(error, UnknownTask) else UserError
+        raise kind(f"{path}: {error}") from None

@@ -94,13 +94,17 @@ def test_a_file_and_overrides_read_as_toml(tmp_path):
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("train.lrr=1", "unknown setting 'train.lrr': did you mean 'lr'?"),
+        ("train.lrr=1", "unknown setting 'train.lrr': did you mean 'train.lr'?"),
         ("trian.lr=1", "unknown setting 'trian': did you mean 'train'?"),
-        ("model.n_leyers=1", "unknown setting 'model.n_leyers': did you mean 'n_layers'?"),
-        ("train.schedule.evry=1", "did you mean 'every'?"),
+        ("model.n_leyers=1", "unknown setting 'model.n_leyers': did you mean 'model.n_layers'?"),
+        ("train.schedule.evry=1", "did you mean 'train.schedule.every'?"),
+        ("lr=1", "unknown setting 'lr': did you mean 'train.lr'?"),
+        ("train.seed=1", "unknown setting 'train.seed': did you mean 'seed'?"),
         ("task.chainz=1", "did you mean 'chains'?"),
         ("task.kind=nothing", "unknown task kind 'nothing'"),
-        ("model.kind=nothing", "nothing"),
+        ("model.kind=transformr", "unknown model kind 'transformr': did you mean 'transformer'?"),
+        ("model={}", "model has no kind: known are "),
+        ("task={}", "task has no kind: known are "),
         ("model.n_layers=1000000", "lower n_layers"),
         ("model.n_layers=-1", "greater than or equal to 1"),
         ("train.lr=nan", "finite"),
@@ -109,7 +113,7 @@ def test_a_file_and_overrides_read_as_toml(tmp_path):
         ("train.lr.deep=1", "train.lr is a value"),
         ("train.schedule.explicit=[9999]", "beyond the last step"),
         ("train.steps=0", "greater than or equal to 1"),
-        ("seed=-1", "greater than or equal to 0"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0 (got -1)"),
         ("seed=1\nseed=2", "one value at a time"),
     ],
 )
@@ -118,6 +122,21 @@ def test_bad_overrides_are_one_line(override, line):
         configure("retrieval", overrides=[override])
     assert line in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'preset = "retreival"\n[task]\nkind = "retrieval"\nhopz = 3\nchains = -1\n'
+        '[model]\nkind = "lstm"\nd_model = 8\n[train]\nsteps = 0\nbatch = 4\nlr = 1e-3\n'
+    )
+    with pytest.raises(UserError) as caught:
+        configure(file)
+    said = str(caught.value)
+    assert said.startswith(f"{file}: 5 faults: unknown setting 'preset': known are ")
+    for fault in ("unknown setting 'hopz'", "chains: ", "model.n_layers: is missing", "train.steps: "):
+        assert fault in said
+    assert len(said.splitlines()) == 1
 
 
 def test_unknown_sources_are_one_line(tmp_path):

@@ -224,10 +224,10 @@ def test_a_newer_schema(run):
     ("change", "line"),
     [
         (lambda s: s.update(extra=1), "unknown setting 'extra'"),
-        (lambda s: s["train"].update(stepz=1), "unknown setting 'train.stepz': did you mean 'steps'"),
+        (lambda s: s["train"].update(stepz=1), "unknown setting 'train.stepz': did you mean 'train.steps'"),
         (
             lambda s: s["model"].update(n_leyers=1),
-            "unknown setting 'model.n_leyers': did you mean 'n_layers'",
+            "unknown setting 'model.n_leyers': did you mean 'model.n_layers'",
         ),
         (lambda s: s["task"].update(hopps=1), "did you mean 'hops'"),
         (lambda s: s["model"].update(d_model=-4), "greater than or equal to 1"),
