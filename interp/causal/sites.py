@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from tasks.base import nearest
 from tasks.errors import UserError
 
 Component = Literal[
@@ -38,6 +39,7 @@ Component = Literal[
 ]
 COMPONENTS: tuple[str, ...] = get_args(Component)
 HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")
+HEAD_OUT = "head_out"  # another word for z in a grid
 ROW_COMPONENTS = ("pattern", "attn_scores")
 _UNLAYERED = ("embed", "output")
 _TAIL = r"(?:@(?P<position>\d+|all))?"
@@ -68,7 +70,7 @@ class Site:
     def __post_init__(self) -> None:
         if self.component not in COMPONENTS:
             raise UserError(
-                f"unknown site component {self.component!r}: known are {', '.join(COMPONENTS)}; head_out is z"
+                f"unknown site component {self.component!r}{nearest(self.component, (*COMPONENTS, HEAD_OUT))}"
             )
         if (self.layer is None) != (self.component in _UNLAYERED):
             need = "takes no layer" if self.component in _UNLAYERED else "needs a layer"
@@ -184,7 +186,7 @@ def grid(
     `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when
     the model has no such component.
     """
-    component = "z" if component == "head_out" else component
+    component = "z" if component == HEAD_OUT else component
     axes = set(by)
     headed = component in HEAD_COMPONENTS and "head" in axes
     layers: Iterator[int | None] = iter((None,) if component in _UNLAYERED else range(model.config.n_layers))

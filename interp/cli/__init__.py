@@ -1,7 +1,7 @@
 """The command line. This module loads nothing heavy: each command's module is imported when the command runs.
 
 Exit codes: 0 done; 1 the thing asked about does not hold (damage found, a strict study not reproduced, training
-diverged); 2 bad input, one line on standard error; 130 Ctrl-C.
+diverged); 2 bad input, one line on standard error; 130 Ctrl-C; 141 the reader of the output has gone (`| head`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
-from rich.console import Console
 
 from interp import __version__
 from interp.cli.plain_help import UNFOLDED, PlainHelp
+from interp.cli.terminal import Output, unread
 
 app = App(
     name="interp",
@@ -88,7 +88,7 @@ COMMANDS = {
         "curvature": (
             "landscape:curvature",
             "How the loss bends along the run.",
-            "curvature runs/demo/regression --steps 0,100",
+            "curvature runs/demo/regression --steps 0,120",
         ),
     },
     "Intervene": {
@@ -116,12 +116,15 @@ COMMANDS = {
         ),
     },
 }
+SEVERAL = {"emergence", "report"}  # commands that take any number of runs
 OTHER = Group("Other", sort_key=len(COMMANDS))
 
 for place, (title, commands) in enumerate(COMMANDS.items()):
     chapter = Group(title, sort_key=place)
     for turn, (name, (target, text, example)) in enumerate(commands.items()):
         shown = {"help_epilogue": f"Example: interp {example}"} if example else {}
+        if name in SEVERAL:
+            shown["usage"] = f"Usage: interp {name} [OPTIONS] RUN..."
         app.command(f"interp.cli.{target}", name=name, help=text, group=chapter, sort_key=turn, **shown)
 for flag in ("--help", "--version", "--install-completion"):
     app[flag].group = OTHER
@@ -139,14 +142,14 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            sys.stdout.flush()  # here, where a reader that has gone is not yet a complaint at exit
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _refuse(error)
     except KeyboardInterrupt as stop:
         return _say(str(stop) or "stopped", 130)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return unread()
     except Exception as error:
         code = _code_of(error)
         if code is None:
@@ -155,9 +158,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _suit(terminal: bool) -> None:
-    """Help in boxes for a terminal, as plain text of 100 columns for a pipe."""
+    """Help in boxes for a terminal, as plain text for a pipe."""
     app.help_formatter = "default" if terminal else PlainHelp()
-    app.console = None if terminal else Console(width=UNFOLDED)
+    app.console = None if terminal else Output(width=UNFOLDED)
 
 
 def _code_of(error: Exception) -> int | None:

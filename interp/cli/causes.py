@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.causal.sites import Component as SiteComponent
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.run import Run, load
+from tasks.errors import UserError
 
+Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
 
@@ -19,7 +22,7 @@ def patch(
     run: Path,
     /,
     *,
-    component: str = "resid_pre",
+    component: Component = "resid_pre",
     pair: Choice = None,
     direction: str = "denoise",
     replacement: str = "pair",
@@ -38,7 +41,7 @@ def patch(
     run
         Folder of the run.
     component
-        resid_pre, resid_mid, resid_post, attn_out, mlp_out, head_out, q, k, v, z or pattern.
+        What is patched; head_out is another word for z.
     pair
         Which pair of the task; its first unless given.
     direction
@@ -91,6 +94,7 @@ def circuit(
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
+    edges: int = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     released: Released = False,
     json: Json = False,
@@ -115,11 +119,18 @@ def circuit(
         Prompts to score edges on.
     resamples
         Search again at the last step on the prompts of so many other seeds, and say how much the circuits overlap.
+    edges
+        Edges to print of each circuit, the heaviest; --json and --out have all.
     out
         Write the last circuit as JSON.
     """
     from interp.causal.over_training import circuit_at
-    from interp.train.files import write_atomically
+    from interp.train.files import make_room, write_atomically
+
+    if resamples < 0 or edges < 0:
+        raise UserError("--resamples and --edges are numbers from 0 on")
+    if out is not None:
+        make_room(out)
 
     opened = load(run, released=released)
     with show.progress("circuit") as advance:
@@ -140,23 +151,32 @@ def circuit(
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return print_json(result, {**heads, **overlap})
     for step, rows in result.table.groupby("step", sort=True):
-        edges = rows[rows["metric"] == "edge"]
+        found = rows[rows["metric"] == "edge"]
         judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
         if method != "exact":
             show.note(_screened(rows[rows["metric"] == "screened edge"], method, threshold))
         if judged.empty:
-            show.note(f"step {step}: {edges['note'].iloc[0]}")
+            show.note(f"step {step}: {found['note'].iloc[0]}")
             continue
-        show.table(edges[["sender", "receiver", "value"]], f"edges of the circuit at step {step}")
         show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
         if agreed is not None:
             show.table(*_agreed(agreed.table[agreed.table["step"] == step], step))
+        if edges:
+            show.table(*_heaviest(found, step, edges))
     if overlap:
         show.note(
             f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard)"
         )
     show.note(result.caption)
     return 0
+
+
+def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
+    """The edges of largest effect either way, and how many there are."""
+    ordered = rows.loc[rows["value"].abs().sort_values(ascending=False, kind="stable").index]
+    of = f"the {most} heaviest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
+    more = f" (--edges {len(rows)} prints all)" if len(rows) > most else ""
+    return ordered[["sender", "receiver", "value"]].head(most), f"{of} of the circuit at step {step}{more}"
 
 
 def _overlap(
@@ -189,14 +209,14 @@ def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:
 
 
 def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
-    """One line a head that is in the circuit or has a role, and the count over all heads."""
-    told = rows[rows["found"] != "neither"].rename(columns={"edge": "largest edge", "score": "attention"})
+    """One line a head that is in the circuit or has a role, with its largest edge, and the count over all heads."""
+    told = rows[rows["found"] != "neither"].rename(columns={"score": "attention"})
     told = told.assign(agrees=["yes" if value else "no" for value in told["value"]])
     title = (
         f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
         f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
     )
-    return told[["layer", "head", "agrees", "found", "role", "attention", "largest edge", "verdict"]], title
+    return told[["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict"]], title
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:

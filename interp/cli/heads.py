@@ -47,6 +47,7 @@ def heads(
     """
     if layers and view != "relations":
         raise UserError("--layers goes with --view relations only")
+    _room(out)
     opened = load(run, released=released)
     with show.progress("heads") as advance:
         result = head_views.measured(opened, view, steps, advance)
@@ -60,7 +61,7 @@ def heads(
 
 
 def emergence(
-    *runs: Path,
+    *runs: Annotated[Path, Parameter(name="RUN")],
     of: Of = "skills",
     steps: Steps = "all",
     released: Released = False,
@@ -81,7 +82,10 @@ def emergence(
     """
     if not runs or (of == "edges" and len(runs) > 1):
         raise UserError("emergence needs a run folder" + (": one alone for edges" if of == "edges" else ""))
+    _room(out)
     opened = [load(run, released=released) for run in runs]
+    for each in opened:
+        each.resolve(steps)  # a step that one of them has not is told before the others are measured
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return _over_seeds(opened, of, steps, advance, out, json)
@@ -115,6 +119,14 @@ def _over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | N
         show.table(table, name)
     show.note(result.caption)
     return 0
+
+
+def _room(out: Path | None) -> None:
+    """Raises UserError at once where the table could not be written later."""
+    if out is not None:
+        from interp.train.files import make_room
+
+        make_room(out)
 
 
 def _keep(result: Result, out: Path | None) -> None:

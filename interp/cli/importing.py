@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from interp.cli import show
+from interp.cli.training import PresetOrFile
 from interp.train.runs import RunFolder
 
 app = App(
@@ -36,7 +37,9 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
 @app.command(
     help_epilogue="Example: interp import plain weights.pt --map names.toml --config regression --out runs/theirs"
 )
-def plain(file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: str, out: Path) -> int:
+def plain(
+    file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: PresetOrFile, out: Path
+) -> int:
     """Read a plain state dict into a run, by a TOML file that says where each of our weights lies in it.
 
     Parameters

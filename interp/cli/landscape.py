@@ -20,14 +20,12 @@ def curvature(
     steps: Steps = "all",
     prompts: int = 1000,
     probes: int = 32,
-    sharp: Annotated[bool, Parameter(negative="--path-only")] = True,
+    path_only: Annotated[bool, Parameter(negative="")] = False,
     llc: Annotated[bool, Parameter(negative="")] = False,
     noise: int = 0,
     json: Json = False,
 ) -> int:
     """Loss, gradient, sharpness and robust condition number at each checkpoint, and smoothness to the next one.
-
-    Example: interp curvature runs/demo/regression --steps 0,100,1000
 
     Parameters
     ----------
@@ -37,8 +35,8 @@ def curvature(
         Prompts of the one fixed batch on which everything is taken.
     probes
         Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
-    sharp
-        With --path-only: nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+    path_only
+        Nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
     llc
         The local learning coefficient as well (840 gradients a checkpoint).
     noise
@@ -50,7 +48,7 @@ def curvature(
     opened, chains = load(run), LearningCoefficient() if llc else None
     with show.progress("curvature") as advance:
         result = opened.curvature(
-            steps, advance, prompts=prompts, probes=probes, hessian=sharp, llc=chains,
+            steps, advance, prompts=prompts, probes=probes, hessian=not path_only, llc=chains,
             noise=noise_of(opened, noise) if noise else None,
         )  # fmt: skip
     if json:

@@ -7,7 +7,7 @@ import pandas as pd
 from interp.labels import short_site
 
 LEGEND = (
-    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a\n"
+    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a "
     "control. Ridge counts places on a path from strong to weak. Filter: share of outputs unexplained."
 )
 

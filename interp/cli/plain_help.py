@@ -1,4 +1,4 @@
-"""Help without a terminal: plain text of at most 100 columns, an entry's further lines indented under its first.
+"""Help without a terminal: plain text of its pipe's width, an entry's further lines indented under its first.
 
 cyclopts hands over descriptions folded to the console's width and folds them again behind the option's name, which
 breaks lines twice; so the console is endlessly wide and the folding is done here, once.
@@ -11,7 +11,9 @@ import textwrap
 from cyclopts.help import PlainFormatter
 from rich.console import Console
 
-WIDTH, HANG = 100, 4
+from interp.cli.terminal import columns
+
+HANG = 4
 UNFOLDED = 100_000
 
 
@@ -23,6 +25,6 @@ class PlainHelp(PlainFormatter):
             start = line[: len(line) - len(line.lstrip())]
             further = start + " " * HANG if start else ""
             folded = textwrap.wrap(
-                line, WIDTH, initial_indent="", subsequent_indent=further, break_on_hyphens=False
+                line, columns(), initial_indent="", subsequent_indent=further, break_on_hyphens=False
             )
             console.print("\n".join(folded or [""]), highlight=False, markup=False, soft_wrap=True)

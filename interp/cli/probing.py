@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import Parameter
@@ -13,7 +14,7 @@ from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.config import parse_override
 from interp.labels import short_site
 from interp.results import Result
-from interp.run import load
+from interp.run import Run, load
 from tasks.errors import UserError
 
 Several = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True, show_default=False)]
@@ -73,7 +74,7 @@ def probe(
     ridge
         Ridge strengths to choose from, as multiples of the mean eigenvalue of a layer's second moments.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "targets": targets,
         "families": families,
         "context": context,
@@ -84,8 +85,10 @@ def probe(
     }
     if read != "all" and (algorithms or causal):
         raise UserError("--read shows readouts: leave it out with --algorithms and --causal")
+    opened = load(run, released=released)
+    _refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
-        result = load(run, released=released).probe(
+        result = opened.probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
         )
     shown = Result(result.name, _only(result.table, layers), result.caption)
@@ -104,20 +107,54 @@ def probe(
     return 0
 
 
+def _refuse_absent(
+    run: Run, layers: list[str] | None, read: str, shift: dict[str, Any], several: bool
+) -> None:
+    """Raises UserError for layers and reads that this run has not, before anything is measured.
+
+    `several` reads are pooled where targets are read: up to d examples, and more.
+    """
+    from interp.develop.shift import shifted
+
+    if layers and layers != ["all"]:
+        there = ["embed", *(str(layer) for layer in range(getattr(run.config.model, "n_layers", 0)))]
+        for name in _asked(layers):
+            if name not in there:
+                raise _no_layer(name, there)
+    reads = (shifted(run.task, shift) if shift else run.task).reads
+    if read not in ("all", *reads, *(("t<=d", "t>d") if several else ())):
+        raise _no_read(read, reads)
+
+
+def _asked(layers: list[str]) -> list[str]:
+    return [name for part in layers for name in part.split(",")]
+
+
+def _no_layer(name: str, there: Sequence[str]) -> UserError:
+    return UserError(f"layer {name!r} is not there: known are {', '.join(there)}")
+
+
+def _no_read(read: str, known: Sequence[str]) -> UserError:
+    shown = ", ".join(known) if len(known) < 6 else f"{', '.join(known[:4])} .. {known[-1]}"
+    return UserError(f"read {read!r} is not there: known are {shown}")
+
+
 def _only(table: pd.DataFrame, layers: list[str] | None) -> pd.DataFrame:
     """Rows of some layers, and those that belong to none. Raises UserError for a layer that is not there."""
     if layers is None or layers == ["all"]:
         return table
     sites = [site for site in table["site"].dropna().unique() if site != matches.ALL_BLOCKS]
-    asked = [name if name == "embed" else f"L{name}" for part in layers for name in part.split(",")]
-    there = list(dict.fromkeys(short_site(site).split()[0] for site in sites))
+    asked = _asked(layers)
+    there = list(dict.fromkeys(_layer(site) for site in sites))
     for name in asked:
         if name not in there:
-            raise UserError(
-                f"layer {name.removeprefix('L')!r} is not there: this table has {', '.join(there)}"
-            )
-    hidden = [site for site in sites if short_site(site).split()[0] not in asked]
+            raise _no_layer(name, there)
+    hidden = [site for site in sites if _layer(site) not in asked]
     return table[~table["site"].isin(hidden)]
+
+
+def _layer(site: str) -> str:
+    return short_site(site).split()[0].removeprefix("L")
 
 
 def print_readouts(result: Result, read: str, law: str) -> None:
@@ -135,8 +172,7 @@ def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
     """Rows of one read, by the readout fitted there where there is one. Raises UserError for one that is not there."""
     found = rows[rows["position"] == read]
     if found.empty:
-        known = list(dict.fromkeys(rows["position"]))
-        raise UserError(f"read {read!r} is not there: known are {', '.join(known[:4])} .. {known[-1]}")
+        raise _no_read(read, list(dict.fromkeys(rows["position"])))
     fitted = [
         name for name in (read, "each", "all") if "readout" in found and (found["readout"] == name).any()
     ]

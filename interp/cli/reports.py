@@ -17,7 +17,7 @@ STUDIES = Path("runs/studies")
 
 
 def report(
-    *runs: Path,
+    *runs: Annotated[Path, Parameter(name="RUN")],
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     ledger: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
 ) -> int:

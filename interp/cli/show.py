@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,22 +25,22 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from interp.cli.terminal import Output, columns
 from tasks.errors import plain
 
-WIDTH, BETWEEN = 100, 2
+BETWEEN, RULED = 2, 3  # columns of text between two of a table: in a pipe, in a terminal
 
 
-def console() -> Console:
-    """Standard output: as wide as the terminal but never over 100 columns; 100 and without colour in a pipe."""
-    live = sys.stdout.isatty()
-    width = min(WIDTH, Console().width) if live else WIDTH
-    return Console(width=width, highlight=False, no_color=not live)
+def console() -> Output:
+    """Standard output, without colour in a pipe."""
+    return Output(width=columns(), highlight=False, no_color=not sys.stdout.isatty())
 
 
 def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> None:
     """Print a frame, figures to four digits; missing values as a dash.
 
-    Where it is wider than the line, columns in `spare` are left out, the first named first, rather than cells folded.
+    Where it is wider than the line, columns in `spare` are left out, the first named first; then the others go into
+    tables beneath each other. Cells are folded only where a column alone is too wide.
     """
     out = console()
     left_out = []
@@ -50,21 +51,47 @@ def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> No
         left_out.append(name)
     if title:
         out.print(plain(title), style="bold", markup=False)
+    for piece in fitted(frame):
+        out.print(piece)
+    if left_out:
+        note(f"left out for room: {', '.join(left_out)}; --json has all")
+
+
+def fitted(frame: pd.DataFrame) -> list[Table]:
+    """A frame as tables beneath each other that fit the line."""
+    return [_ruled(piece) for piece in _pieces(frame, columns())]
+
+
+def _ruled(frame: pd.DataFrame) -> Table:
     shown = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name])
         shown.add_column(escape(str(name)), justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
         shown.add_row(*(escape(cell(value)) for value in row))
-    out.print(shown)
-    if left_out:
-        note(f"left out for room: {', '.join(left_out)}; --json has all")
+    return shown
+
+
+def _pieces(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+    """The columns in groups that fit the line, what names a row in front of each; all in one if a column never fits."""
+    names = list(frame.columns)
+    first = 2 if names[:2] == ["layer", "head"] else 1
+    keys, groups = names[:first], [names[:first]]
+    for name in names[first:]:
+        if _width(frame[[*groups[-1], name]]) <= width:
+            groups[-1].append(name)
+        elif _width(frame[[*keys, name]]) <= width:
+            groups.append([*keys, name])
+        else:
+            return [frame]
+    return [frame[group] for group in groups if group != keys or len(groups) == 1]
 
 
 def _width(frame: pd.DataFrame) -> int:
     """Columns of text that a frame needs when no cell is folded."""
     widths = [max(map(len, [str(name), *map(cell, frame[name])])) for name in frame.columns]
-    return sum(widths) + BETWEEN * (len(widths) - 1)
+    ruled = sys.stdout.isatty()
+    return sum(widths) + (RULED if ruled else BETWEEN) * (len(widths) - 1) + 2 * ruled
 
 
 def cell(value: Any) -> str:
@@ -75,8 +102,11 @@ def cell(value: Any) -> str:
 
 
 def note(text: str) -> None:
-    """A sentence under a table."""
-    console().print("\n".join(map(plain, text.split("\n"))), markup=False, soft_wrap=True)
+    """Sentences under a table, folded between words."""
+    out = console()
+    for line in map(plain, text.split("\n")):
+        folded = textwrap.wrap(line, out.width, break_long_words=False, break_on_hyphens=False)
+        out.print("\n".join(folded), markup=False, soft_wrap=True)
 
 
 def indented(text: str) -> None:

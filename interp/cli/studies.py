@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,10 +16,14 @@ from tasks.errors import UserError
 LANGUAGE = "retrieval-prompts"
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
+if TYPE_CHECKING:
+    Study = str
+else:  # the shell completes these; another word is refused with the nearest
+    Study = Annotated[Literal[("all", *STUDIES)] | str, Parameter(show_choices=False)]
 
 
 def study(
-    name: str = "all",
+    name: Study = "all",
     /,
     *,
     scale: Literal["quick", "cpu", "paper"] = "quick",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from interp.cli import show
+from interp.cli.training import PresetOrFile
 from interp.config import parse_override
 from interp.sweep.engine import Progress, run_sweep
 from interp.sweep.plan import parse_seeds, read_plan
@@ -18,7 +19,7 @@ Lists = Annotated[list[str] | None, Parameter(consume_multiple=True)]
 
 
 def sweep(
-    config: str,
+    config: PresetOrFile,
     /,
     *,
     seeds: str | None = None,

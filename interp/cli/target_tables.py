@@ -7,7 +7,7 @@ import pandas as pd
 from interp.labels import short_site
 
 LEGEND = (
-    "R2 against the variance within each read. w, X'y and spectrum: mean over coordinates. An algorithm: its step\n"
+    "R2 against the variance within each read. w, X'y and spectrum: mean over coordinates. An algorithm: its step "
     "that is read best, after the @. (-): no better than a control; shuffled, untrained: the best of each at any site."
 )
 

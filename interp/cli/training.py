@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,11 +19,15 @@ from tasks.errors import UserError
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 ENORMOUS = 1e6
+if TYPE_CHECKING:
+    PresetOrFile = str
+else:  # the shell completes presets; any other word is a file
+    PresetOrFile = Annotated[Literal[tuple(preset_names())] | str, Parameter(show_choices=False)]
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
 
 def train(
-    config: str,
+    config: PresetOrFile,
     /,
     *,
     out: Path | None = None,
@@ -38,9 +42,10 @@ def train(
         config, seed=seed, init_seed=init_seed, data_seed=data_seed, steps=steps, overrides=settings or []
     )
     folder = out or Path("runs") / f"{Path(config).stem}-seed{config_.seed}"
+    ended = _is_finished(folder)
     with show.progress(folder.name) as advance:
         run = train_run(config_, folder, device=device, progress=_tell(advance, config_))
-    return _trained(run)
+    return _trained(run, ended)
 
 
 train.__doc__ = f"""Train a model and keep its checkpoints.
@@ -74,24 +79,33 @@ def resume(run: Path, /) -> int:
     run
         Folder of the run.
     """
-    config = RunFolder.open(run).config
+    config, ended = RunFolder.open(run).config, _is_finished(run)
     with show.progress(run.name) as advance:
         folder = resume_run(run, progress=_tell(advance, config))
-    return _trained(folder)
+    return _trained(folder, ended)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether there is nothing to train; what is wrong with a folder is for the training to say."""
+    try:
+        return RunFolder.open(folder).finished
+    except UserError:
+        return False
 
 
 def _tell(advance, config: RunConfig):
     return lambda step, loss: advance("training", step, config.train.steps)
 
 
-def _trained(run: RunFolder) -> int:
+def _trained(run: RunFolder, ended: bool) -> int:
     missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
     if run.finished and missing:
         raise UserError(
             f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "
             f"{len(run.schedule)}); restore the files, or train the run again in another folder"
         )
-    show.note(f"{run.path}: trained, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
+    done = "was finished already, nothing trained" if ended else "trained"
+    show.note(f"{run.path}: {done}, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
     largest = max(float(weight.abs().max()) for weight in run.weights(run.steps[-1]).values())
     if largest > ENORMOUS:  # layer norm hides this from the loss, which then stands still instead of rising
         print(f"interp: {run.path}: weights have grown to {largest:.0e}; lower train.lr", file=sys.stderr)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from interp.cli import show, wide
@@ -24,6 +23,8 @@ LINES = 12
 def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     """Refresh the scores, heads and readouts of a run while it trains, until it is finished or Ctrl-C.
 
+    In a pipe the tables are printed anew whenever there is another checkpoint.
+
     Parameters
     ----------
     run
@@ -35,18 +36,27 @@ def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     """
     if every <= 0:
         raise UserError(f"--every {every:g}: seconds between looks, more than 0")
-    opened = load(run)
-    console = Console(width=show.console().width)
-    with Live(console=console, refresh_per_second=2, transient=False) as live:
-        while True:
-            ended = _ended(opened)  # asked before the look, so that the last look sees the end
-            live.update(_view(opened, ended))
-            if once or ended:
-                break
-            time.sleep(every)
-    if not console.is_terminal:
-        console.print()  # in a pipe the last view ends without a line's end
+    opened, out = load(run), show.console()
+    if out.is_terminal:
+        with Live(console=out, refresh_per_second=2, transient=False) as live:
+            _look(opened, every, once, live.update)
+    else:
+        _look(opened, every, once, lambda view: out.print(view))
     return 0
+
+
+def _look(run: Run, every: float, once: bool, put: Callable[[Group], object]) -> None:
+    """Put a view whenever there is something new to see, until there will be no more."""
+    seen = None
+    while True:
+        ended = _ended(run)  # asked before the look, so that the last look sees the end
+        now = (run.steps, ended)
+        if now != seen:
+            put(_view(run, ended))
+        seen = now
+        if once or ended:
+            return
+        time.sleep(every)
 
 
 def _ended(run: Run) -> str:
@@ -62,22 +72,13 @@ def _view(run: Run, ended: str) -> Group:
     title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
     if not run.steps:
         return Group(Text(title))
-    parts: list[Any] = [Text(title), _table(_scores_and_heads(run).tail(LINES))]
+    parts: list[Any] = [Text(title), *show.fitted(_scores_and_heads(run).tail(LINES))]
     if len(readouts := _readouts(run)):
         parts += [
             Text("\nwhat a linear readout of each site knows, at the last checkpoint"),
-            _table(readouts),
+            *show.fitted(readouts),
         ]
     return Group(*parts)
-
-
-def _table(frame: pd.DataFrame) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in frame.columns:
-        table.add_column(escape(str(name)), justify="right")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(escape(show.cell(value)) for value in row))
-    return table
 
 
 def _scores_and_heads(run: Run) -> pd.DataFrame:

@@ -56,6 +56,10 @@ class Reference(BaseModel):
 
     def folder(self) -> Path:
         """Where the files are. Raises UserError when they are gone."""
+        if _is_local(self.source) and not Path(self.source).is_dir():
+            raise UserError(
+                f"{self.source}: no such folder; the model's files are referred to, not copied: put them back"
+            )
         return locate(self.source, self.revision)
 
     def check(self) -> None:
@@ -88,11 +92,15 @@ def locate(source: str, revision: str) -> Path:
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no model there (no config.json){_instead(local, revision)}")
         return folder
-    if local.is_absolute() or source.startswith("."):
-        raise UserError(
-            f"{source}: no such folder; the model's files are referred to, not copied: put them back"
-        )
+    if _is_local(source):
+        what = "is a file, not a folder" if local.exists() else "no such folder"
+        raise UserError(f"{source}: {what}; give one that holds a saved model, or a name on the hub")
     return _from_hub(source, revision)
+
+
+def _is_local(source: str) -> bool:
+    """Whether a source can only be a folder: a name on the hub starts neither with a slash nor with a dot."""
+    return Path(source).is_absolute() or source.startswith(".")
 
 
 def revisions_in(folder: Path) -> list[str]:

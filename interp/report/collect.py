@@ -25,13 +25,14 @@ from interp.develop.scores import Scores
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport
-from interp.report.page import make_room, render, write
+from interp.report.page import render, write
 from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
 from interp.studies.ledger import Ledger
 from interp.studies.summary import Measured
+from interp.train.files import make_room
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]

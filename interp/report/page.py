@@ -6,7 +6,6 @@ What enters the page unescaped is written here and nowhere else: the libraries, 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -25,7 +24,7 @@ from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
 from interp.studies.ledger import Ledger
 from interp.studies.summary import Measured
-from interp.train.files import cannot_write, write_atomically
+from interp.train.files import make_room, write_atomically
 from tasks.errors import UserError
 
 SCRIPTS = (
@@ -93,16 +92,6 @@ def write(html: str, path: str | Path) -> Path:
     make_room(path)
     write_atomically(path, html.encode())
     return path
-
-
-def make_room(path: Path) -> None:
-    """Make the folder of a page. Raises UserError where none can be made or written into, before work is wasted."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise cannot_write(path, error) from None
 
 
 def _run(index: int, run: RunReport) -> dict[str, Any]:

@@ -32,10 +32,11 @@ def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Led
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
     """
     from interp.train.files import write_atomically
+    from tasks.base import nearest
     from tasks.errors import UserError
 
     if name not in STUDIES:
-        raise UserError(f"unknown study {name!r}: known are {', '.join(STUDIES)}")
+        raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
     ledger = import_module(STUDIES[name]).run(scale, out, say, **asked)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from None
 
 
+def make_room(path: Path) -> None:
+    """Make the folder of a file. Raises UserError where none can be made or written into, before work is wasted."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def no_folder(path: Path) -> UserError:
     """The complaint about a folder that is not there, with the nearest name beside it or where to look."""
+    if path.exists():
+        return UserError(f"{path}: is a file, not the folder of a run")
     beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
     where = path.parent if beside else "FOLDER"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -73,6 +74,81 @@ def test_circuits_of_other_prompts_are_laid_over_each_other(folder, capsys, monk
     assert "prompts of 2 seeds share 0.50 of their edges" in capsys.readouterr().out
 
 
+def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys, monkeypatch) -> None:
+    def found(search, model, task) -> pd.DataFrame:
+        rows = [
+            {"metric": "edge", "sender": f"S{i}", "receiver": "output", "value": i / 30} for i in range(30)
+        ]
+        faithful = [
+            {"metric": "faithfulness", "control": c, "edges": 30, "value": 1.0} for c in ("none", "random")
+        ]
+        return pd.DataFrame(rows + faithful).assign(ci_low=0.9, ci_high=1.1, n=8)
+
+    monkeypatch.setattr(CircuitSearch, "measure", found)
+    asked = ["circuit", folder, "--prompts", "10"]
+    assert cli(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    edges = [number for number, line in enumerate(lines) if "output" in line]
+    assert len(edges) == 20
+    assert lines[edges[0]].split()[0] == "S29"
+    assert max(number for number, line in enumerate(lines) if "faithfulness" in line) < edges[0]
+    assert any("20 heaviest of 30 edges" in line for line in lines)
+    assert max(map(len, lines)) <= 100
+    assert cli([*asked, "--edges", "30"]) == 0
+    assert capsys.readouterr().out.count("output") == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["probe", "--layers", "9"], "layer '9' is not there: known are embed, 0"),
+        (["probe", "--layers", "0,embd"], "layer 'embd'"),
+        (["probe", "--read", "hop 9"], "read 'hop 9' is not there: known are hop 1, hop 2, hop 3"),
+        (["probe", "--targets", "w"], "regression runs only"),
+        (["probe", "--shift", "x_scale"], "--shift 'x_scale': write it as key=value, such as x_scale=2"),
+        (["heads", "--view", "chain", "--layers"], "--layers goes with"),
+        (["heads", "--out", "/proc/nowhere/t.parquet"], "cannot be written"),
+        (["emergence", "--out", "/proc/nowhere/t.parquet"], "cannot be written"),
+        (["circuit", "--out", "/proc/nowhere/c.json"], "cannot be written"),
+        (["circuit", "--resamples", "-1"], "--resamples"),
+        (["circuit", "--read", "hop 9"], "no read 'hop 9'"),
+        (["patch", "--component", "head_ou"], "did you mean 'head_out'?"),
+        (["patch", "--read", "hop 9"], "no read 'hop 9'"),
+        (["curvature", "--noise", "5"], "100"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_run_has_not_is_refused_before_anything_is_measured(
+    folder, arguments, told, capsys, tmp_path
+) -> None:
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("analysis"))
+    command, *options = arguments
+    assert cli([command, str(tmp_path / "run"), *options]) == 2
+    assert told in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("analysis/*")), "no table was kept"
+
+
+def test_a_reader_that_stops_is_no_fault(folder) -> None:
+    """The pipe is closed before anything is written, so that no timing decides."""
+    for words in (["--help"], ["runs", folder, "--json"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        program = f"from interp.cli import main; main({words!r})"
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+        os.close(writer)
+        assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_file_is_told_from_a_folder_that_is_not_there(capsys, tmp_path) -> None:
+    (tmp_path / "afile").write_text("")
+    assert cli(["scores", str(tmp_path / "afile")]) == 2
+    assert "afile: is a file, not the folder of a run" in capsys.readouterr().err
+
+
 def test_heads_by_layer(folder, capsys) -> None:
     assert cli(["heads", folder, "--layers", "--steps", "last"]) == 0
     assert "q→l1" in capsys.readouterr().out
@@ -119,6 +195,7 @@ def test_verify_names_the_damage(folder, capsys, tmp_path) -> None:
         ["heads", "no/such/run"],
         ["train", "retrieval", "--out", "a" * 300],
         ["sweep", "retrieval", "--seeds", "0:0"],
+        ["sweep", "retrieval", "--grid", "train.lr=1e-3,2e-3"],
         ["sweep", "retrieval", "--seeds", "5:2"],
         ["frobnicate"],
         ["report"],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 
 import pandas as pd
 import pytest
 
+from interp.causal.sites import COMPONENTS, HEAD_OUT
 from interp.cli import COMMANDS, app, show
 from interp.cli import run as cli
 from interp.cli.studies import _print
@@ -14,6 +16,7 @@ from interp.config import configure
 from interp.studies.ledger import Claim, Criterion, Ledger
 from interp.train import train
 from interp.train.runs import RunFolder
+from interp.train.schedule import checkpoint_steps
 
 TINY = [
     *(
@@ -66,6 +69,50 @@ def test_every_command_has_an_example_that_can_be_read(command, capsys) -> None:
     words = shlex.split(line.removeprefix("Example: interp "))
     assert words[: len(command)] == command
     app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values())
+def test_examples_name_what_the_demo_runs_have(example) -> None:
+    """Steps are checkpoints of the run that the example names, pairs those of its task."""
+    words = shlex.split(example)
+    runs = [word for word in words if word.startswith("runs/demo/")]
+    for run in runs:
+        config = configure(run.removeprefix("runs/demo/"))
+        kept = {str(step) for step in checkpoint_steps(config.train.schedule, config.train.steps)}
+        for option, known in (("--steps", {*kept, "all", "last"}), ("--step", {*kept, "last"})):
+            for asked in words[words.index(option) + 1].split(",") if option in words else ():
+                assert asked in known, f"{run} keeps no step {asked}"
+        if "--pair" in words:
+            assert words[words.index("--pair") + 1] in config.task.pair_kinds
+
+
+@pytest.mark.parametrize(
+    ("columns", "widest"), [("60", 60), ("250", 100), ("", 100)], ids=["60", "250", "unsaid"]
+)
+def test_a_pipe_is_as_wide_as_columns_says_and_never_over_100(columns, widest, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = [line for line in said(["patch", "--help"], capsys).splitlines() if "Example:" not in line]
+    assert max(map(len, lines)) <= widest
+    frame = pd.DataFrame(
+        {"layer": [0, 1], "head": [2, 3], **{f"a long name {i}": [0.123] * 2 for i in range(8)}}
+    )
+    show.table(frame)
+    show.note("a/path/that/is/whole " * 12)
+    shown = capsys.readouterr().out
+    assert max(map(len, map(str.rstrip, shown.splitlines()))) <= widest
+    assert shown.count("a long name") == 8, "no name is folded or lost"
+    assert shown.count("layer") == shown.count("head") > 1, "each piece says which row it is of"
+    assert shown.count("a/path/that/is/whole") == 12
+
+
+def test_help_names_runs_and_flags_as_they_are_typed(capsys) -> None:
+    for command in ("report", "emergence"):
+        text = said([command, "--help"], capsys)
+        assert "RUN..." in text.splitlines()[0]
+        assert "ARGS" not in text
+    assert "True" not in said(["curvature", "--help"], capsys)
+    text = " ".join(said(["patch", "--help"], capsys).split())
+    assert f"[choices: {', '.join((*COMPONENTS, HEAD_OUT))}]" in text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +170,10 @@ def test_a_damaged_configuration_comes_with_a_remedy(tmp_path, capsys) -> None:
 
 def test_a_finished_run_without_its_checkpoints_is_no_success(tmp_path, capsys) -> None:
     run = train(configure("retrieval", overrides=TINY), tmp_path / "r")
-    assert cli(["resume", str(tmp_path / "r")]) == 0
+    for again in (["resume"], ["train", "retrieval", "--set", *TINY, "--out"]):
+        assert cli([*again, str(tmp_path / "r")]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "r: was finished already, nothing trained, 3 checkpoints" in told
     for step in run.steps:
         run.checkpoint_path(step).unlink()
     assert cli(["resume", str(tmp_path / "r")]) == 2
@@ -135,7 +185,9 @@ def test_weights_that_ran_away_behind_a_layer_norm_are_told(tmp_path, capsys) ->
     assert cli(["train", "retrieval", "--out", str(tmp_path / "wild"), *wild]) == 0
     assert "weights have grown to" in capsys.readouterr().err
     assert cli(["train", "retrieval", "--out", str(tmp_path / "tame"), "--set", *TINY]) == 0
-    assert capsys.readouterr().err == ""
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "tame: trained, 3 checkpoints" in " ".join(told.out.split())
 
 
 def test_watch_shows_readouts_beside_scores_and_heads(tmp_path, capsys) -> None:
@@ -164,3 +216,11 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
 def test_completion_can_be_had(tmp_path, monkeypatch) -> None:
     script = app.generate_completion(shell="bash")
     assert all(name in script for name in EXAMPLES)
+    (tmp_path / "interp.bash").write_text(script)
+    for words, found in ((["train", "ret"], "retrieval"), (["study", "new"], "newton")):
+        typed = " ".join(words)
+        asked = f"COMP_WORDS=(interp {typed}); COMP_CWORD=2; _interp; echo ${{COMPREPLY[@]}}"
+        out = subprocess.run(
+            ["bash", "-c", f". {tmp_path}/interp.bash; {asked}"], capture_output=True, text=True
+        )
+        assert out.stdout.split() == [found]

@@ -192,7 +192,9 @@ def test_bad_input_is_one_line(folders, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     said = refused(capsys, "gpt2-that-is-not-in-any-cache", *out)
     assert "give that folder" in said
-    assert "no such folder" in refused(capsys, tmp_path / "nowhere", *out)
+    said = refused(capsys, tmp_path / "nowhere", *out)
+    assert "no such folder; give one that holds a saved model" in said
+    assert "back" not in said, "nothing was ever imported"
     (tmp_path / "empty").mkdir()
     assert "save_pretrained" in refused(capsys, tmp_path / "empty", *out)
     assert not (tmp_path / "run").exists()

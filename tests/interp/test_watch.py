@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from interp.cli import run as command
+from interp.cli import watching
 from interp.config import configure
 from interp.train import Diverged, train
 from interp.train.runs import RunFolder
@@ -47,6 +48,21 @@ def test_a_run_under_training_is_watched_to_its_end(tmp_path, capsys) -> None:
     assert command(["watch", str(tmp_path / "r"), "--every", "0.1"]) == 0
     training.join()
     assert "step 8 of 8, finished" in capsys.readouterr().out
+
+
+def test_in_a_pipe_every_change_is_printed_once_and_at_once(tmp_path, capsys, monkeypatch) -> None:
+    config, shown = configure("retrieval", overrides=SMALL), []
+    RunFolder.create(tmp_path / "r", config)
+
+    def wait(seconds: float) -> None:
+        shown.append(capsys.readouterr().out)
+        if len(shown) == 2:
+            train(config, tmp_path / "r")
+
+    monkeypatch.setattr(watching.time, "sleep", wait)
+    assert command(["watch", str(tmp_path / "r")]) == 0
+    assert shown == ["r: step 0 of 8, no checkpoint yet\n", ""]
+    assert capsys.readouterr().out.splitlines()[0] == "r: step 8 of 8, finished"
 
 
 def test_a_diverged_run_says_so(tmp_path, capsys) -> None:
