@@ -20,6 +20,7 @@ from interp.checkpoints import Checkpoints, Steps
 from interp.config import RunConfig, configure
 from interp.results import Result
 from interp.train.runs import RunFolder
+from interp.waiting import told
 from tasks import UserError
 from tasks.base import first_problem
 
@@ -85,7 +86,9 @@ class Run(Checkpoints):
     ) -> dict[str, pd.DataFrame]:
         """Several analyses at once, sharing the forward passes; tables by the analyses' names."""
         torch.set_num_threads(self.config.train.threads)
-        return analyse(self, list(analyses), self.resolve(steps), progress)
+        asked = list(analyses)
+        with told(progress, ", ".join(analysis.name for analysis in asked)) as tell:
+            return analyse(self, asked, self.resolve(steps), tell)
 
     def _result(self, analysis: Analysis, caption: str, steps: Steps, progress: Progress | None) -> Result:
         table = self.tables([analysis], steps, progress)[analysis.name]
@@ -211,7 +214,8 @@ class Run(Checkpoints):
 
         torch.set_num_threads(self.config.train.threads)
         asked = self.resolve(steps)
-        table = kept_curvature(self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=progress)
+        with told(progress, "curvature") as tell:
+            table = kept_curvature(self, asked, prompts=prompts, probes=probes, sharp=hessian, progress=tell)
         caption = "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1."
         caption += fit_in_words(table)
         if noise is not None:
