@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.causal.interventions import Ablation
+from interp.causal.metrics import MetricName
 from interp.causal.sites import Component as SiteComponent
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.run import Run, load
 from tasks.errors import UserError
 
+Replacement = Annotated[Literal["pair"] | Ablation, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
@@ -24,11 +27,11 @@ def patch(
     *,
     component: Component = "resid_pre",
     pair: Choice = None,
-    direction: str = "denoise",
-    replacement: str = "pair",
-    metric: str = "loss",
+    direction: Literal["denoise", "noise"] = "denoise",
+    replacement: Replacement = "pair",
+    metric: MetricName = "loss",
     read: Choice = None,
-    by: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    by: Annotated[list[Literal["layer", "head", "position"]] | None, Parameter(consume_multiple=True)] = None,
     prompts: int = 64,
     steps: Steps = "last",
     released: Released = False,
@@ -45,15 +48,15 @@ def patch(
     pair
         Which pair of the task; its first unless given.
     direction
-        denoise (clean value into the corrupt run) or noise (the clean run loses one site).
+        denoise: a clean value into the corrupt run; noise: the clean run loses one site.
     replacement
-        pair; with noise also zero, mean, mean_per_position, resample.
+        The pair's other prompt; with noise also an ablation.
     metric
-        loss, score, logit_diff or prediction_change.
+        What is measured of the answer; prediction_change is a squared distance and cannot cancel.
     read
         One read of the task ("hop 2"); all unless given.
     by
-        Axes of the grid: layer, head, position; others are patched as a whole.
+        Axes of the grid; others are patched as a whole.
     prompts
         Number of pairs.
     """
@@ -86,10 +89,10 @@ def circuit(
     run: Path,
     /,
     *,
-    method: str = "exact",
-    search: str = "prune",
+    method: Literal["exact", "EAP", "EAP-IG"] = "exact",
+    search: Literal["prune", "threshold", "greedy"] = "prune",
     threshold: float = 0.02,
-    metric: str = "loss",
+    metric: MetricName = "loss",
     read: Choice = None,
     prompts: int = 64,
     steps: Steps = "last",
@@ -106,13 +109,14 @@ def circuit(
     run
         Folder of the run.
     method
-        exact (every edge run by itself), EAP or EAP-IG (gradient screens: quicker, approximate).
+        exact: every edge run by itself; EAP, EAP-IG: gradient screens, quicker and approximate.
     search
-        prune (edges are taken away while the behaviour stays), threshold (each edge needed by itself), or greedy.
+        prune: edges are taken away while the behaviour stays; threshold: each edge needed by itself; greedy: edges
+        are grown from the output.
     threshold
         Least effect of an edge, as a share of the whole behaviour.
     metric
-        loss, score, logit_diff, or prediction_change (squared distance to the whole model's output: cannot cancel).
+        What is measured; prediction_change is the squared distance to the whole model's output and cannot cancel.
     read
         One read of the task; all unless given.
     prompts

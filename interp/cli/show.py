@@ -98,7 +98,7 @@ def cell(value: Any) -> str:
     """One value as text."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+    return f"{value + 0.0:.4g}" if isinstance(value, float) else plain(str(value))
 
 
 def note(text: str) -> None:

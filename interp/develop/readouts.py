@@ -9,7 +9,7 @@ prompts. Sites are residual-stream hooks; `blocks.l.hook_resid_post` is the stre
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from interp.analysis import Analysis, Reader
 from interp.develop.shift import shifted
-from probes.decode import Decoder
+from probes.decode import STRENGTHS, Decoder
 from probes.readout import Readout, ReadoutConfig
 from tasks import Batch, Task, UserError
 
@@ -49,7 +49,9 @@ class Readouts(Analysis):
     normalised: bool = False
     per_position: bool = False
     shift: dict[str, Any] = Field(default={})
-    strengths: tuple[float, ...] = ReadoutConfig().strengths
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=ReadoutConfig().strengths, min_length=1
+    )
 
     def elsewhere(self, task: Task) -> Task:
         """The task whose prompts are scored. Raises UserError for a shift that will not do."""
@@ -95,9 +97,19 @@ class ReadoutReader:
 
     def _start(self, batch: Batch) -> Readout | Decoder:
         if not batch.targets.is_floating_point():
-            face = self.task.interface
-            return Decoder(self.task.reads, len(face.outputs) or face.d_vocab)
+            return self._decoder()
         return Readout(self.task.reads, self._target_names(batch), self._config())
+
+    def _decoder(self) -> Decoder:
+        """How symbols are read, with strengths of its own unless others were asked for."""
+        kept, face = self.settings, self.task.interface
+        if kept.normalised or kept.per_position:
+            raise UserError(
+                "symbols are read from the stream as it is: leave normalised and per_position out"
+            )
+        usual = kept.strengths == Readouts().strengths
+        strengths = STRENGTHS if usual else kept.strengths
+        return Decoder(self.task.reads, len(face.outputs) or face.d_vocab, strengths)
 
     def _config(self, **more: Any) -> ReadoutConfig:
         """How real targets are read; of prompts longer than the run's own, by readouts of the run's own reads."""

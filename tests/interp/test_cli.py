@@ -105,6 +105,8 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
         (["probe", "--layers", "0,embd"], "layer 'embd'"),
         (["probe", "--read", "hop 9"], "read 'hop 9' is not there: known are hop 1, hop 2, hop 3"),
         (["probe", "--targets", "w"], "regression runs only"),
+        (["probe", "--ridge", "-1"], "greater than 0"),
+        (["probe", "--normalised"], "leave normalised and per_position out"),
         (["probe", "--shift", "x_scale"], "--shift 'x_scale': write it as key=value, such as x_scale=2"),
         (["heads", "--view", "chain", "--layers"], "--layers goes with"),
         (["heads", "--out", "/proc/nowhere/t.parquet"], "cannot be written"),
@@ -269,3 +271,21 @@ def test_siblings_are_ours() -> None:
     assert Path(probes.__file__).parent == home / "probes"
     with pytest.raises(AttributeError, match="nonsense"):
         _ = interp.nonsense
+
+
+@pytest.mark.parametrize("replacement", ["zero", "mean", "mean per position", "resample"])
+def test_every_replacement_that_help_names_is_taken(folder, replacement, capsys) -> None:
+    assert cli(["patch", "--help"]) == 0
+    assert replacement in " ".join(capsys.readouterr().out.split())
+    asked = ["patch", folder, "--direction", "noise", "--prompts", "8", "--by", "layer"]
+    assert cli([*asked, "--replacement", replacement]) == 0
+
+
+def test_ridge_strengths_asked_for_are_those_of_the_readout(folder, capsys) -> None:
+    """So strong a ridge leaves nothing but the most frequent symbol: the usual strengths read better."""
+    found = []
+    for strengths in (["1e12"], ["1e-3"]):
+        assert cli(["probe", folder, "--steps", "last", "--ridge", *strengths, "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        found.append([row["value"] for row in rows if row["control"] == "none"])
+    assert found[0] != found[1]
