@@ -1,5 +1,6 @@
-"""What all tests share: one thread, examples that are the same every time unless the full counts are asked for, and
-the table of what the trust tests counted (printed at the end; with full counts also kept in runs/trust)."""
+"""What all tests share: one thread, no width of a terminal, examples that are the same every time unless full counts
+are asked for, and the table of what the trust tests counted (printed at the end; with full counts also kept in
+runs/trust)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ KEPT = Path(__file__).parents[1] / "runs" / "trust"
 COLUMNS = ("section", "what", "tried", "result", "remark")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # a parent that reads lines sets it, and tables in a pipe keep to it
 settings.register_profile("same", derandomize=True)
 settings.register_profile("fresh", print_blob=True)
 settings.load_profile("fresh" if FULL else "same")
