@@ -262,7 +262,7 @@ def build(settings: dict[str, Any]) -> Task:
 
 def task_class(kind: object) -> type[Task] | None:
     """The class of a registered kind, None for a kind that is unknown."""
-    return _REGISTRY.get(kind) if kind in kinds() else None  # type: ignore[arg-type]
+    return _REGISTRY[kind] if isinstance(kind, str) and kind in kinds() else None
 
 
 def settings_of(task: Task) -> dict[str, Any]:

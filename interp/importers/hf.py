@@ -186,11 +186,15 @@ def check_surface(config: BridgeConfig, bridge: Any, task: TextRetrieval) -> Non
     model = BridgedModel(config, task.interface, 0)
     model.hold(bridge)
     inputs = task.sample(0, "surface", 0, 2).inputs
-    in_blocks = lambda name: name.startswith("blocks")  # noqa: E731 - a list would insist that each of them fires
     with torch.no_grad():
-        cache = model.run_with_cache(inputs, names_filter=in_blocks, return_cache_object=False)[1]
+        cache = model.run_with_cache(inputs, names_filter=_in_blocks, return_cache_object=False)[1]
     for layer in range(config.n_layers):
         _check_layer(config, cache, f"blocks.{layer}.")
+
+
+def _in_blocks(name: str) -> bool:
+    """Which hooks to look at; a list of names would insist that each of them fires."""
+    return name.startswith("blocks")
 
 
 def _check_layer(config: BridgeConfig, cache: dict[str, Tensor], stem: str) -> None:
