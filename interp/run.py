@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
-from interp.analysis import Analysis, Progress, analyse
+from interp.analysis.progress import told
+from interp.analysis.result import Result
+from interp.analysis.stream import Analysis, Progress, analyse
 from interp.checkpoints import Checkpoints, Steps
 from interp.config import RunConfig, configure
-from interp.results import Result
 from interp.train.runs import RunFolder
-from interp.waiting import told
 from tasks import UserError
 from tasks.base import first_problem
 

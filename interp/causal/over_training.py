@@ -1,6 +1,6 @@
 """Patching and circuits at every checkpoint: when does each site, each edge begin to matter.
 
-Analyses in the sense of `interp.analysis`: streamed over checkpoints, cached by weights and settings. All
+Analyses in the sense of `interp.analysis.stream`: streamed over checkpoints, cached by weights and settings. All
 checkpoints see the same prompts and pairs. Effects are normalised within a checkpoint (corrupt 0, clean 1),
 so before a behaviour exists there is nothing to normalise by: such a checkpoint has a row without a value,
 never a made-up number.
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.stream import Analysis, Reader
 from interp.causal.circuits import Circuit, find_circuit, has_behaviour, resampled_pair
 from interp.causal.edge_effects import beside_exact, edge_effects, edge_scores, exact_edges
 from interp.causal.edge_runs import EdgeRuns

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis import Reader
+from interp.analysis.stream import Reader
 from interp.causal.directions import Probe, swap
 from interp.causal.over_training import Direct
 from interp.causal.sites import Site

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis import Progress
+from interp.analysis.result import Result
+from interp.analysis.stream import Progress
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
-from interp.results import Result
 from interp.run import Run
 from tasks.errors import UserError
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.analysis.result import Result
 from interp.cli import head_views, show, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.results import Result
 from interp.run import Run, load
 from tasks.errors import UserError
 

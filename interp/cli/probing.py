@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.analysis.result import Result
 from interp.cli import matches, show, target_tables, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.config import parse_override
 from interp.labels import short_site
-from interp.results import Result
 from interp.run import Run, load
 from tasks.errors import UserError
 

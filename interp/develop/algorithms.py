@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis import Reader
+from interp.analysis.stream import Reader
 from interp.develop import algorithm_rows
 from interp.develop.iterates import RIVALS, Posed, check_families
 from interp.develop.readouts import ReadoutReader, Readouts

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.stream import Analysis, Reader
 from interp.develop.emergence import NO_HEAD
 from interp.develop.heads import HeadReader, HeadScores, scorable, unit_of
 from interp.develop.scores import ScoreReader

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.stream import Analysis, Reader
 from interp.develop.emergence import SIGNED
 from interp.models.components import allowed
 from probes.stats import bootstrap

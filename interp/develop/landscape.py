@@ -21,7 +21,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 from torch import Tensor
 
-from interp.analysis import Progress
+from interp.analysis.stream import Progress
 from interp.develop.curvature import (
     Objective,
     conditioning,

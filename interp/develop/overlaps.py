@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.stream import Analysis, Reader
 from interp.models.single_index_config import TiedAttentionConfig
 from tasks import Batch, Task, UserError
 from tasks.single_index import SingleIndex

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis import CHUNK, Analysis, Reader
+from interp.analysis.stream import CHUNK, Analysis, Reader
 from interp.causal.interventions import ablation_values, intervene
 from interp.causal.over_training import Direct
 from interp.causal.sites import Site

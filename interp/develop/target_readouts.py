@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis import Reader
+from interp.analysis.stream import Reader
 from interp.develop.iterates import FAMILIES, RIVALS, Posed
 from interp.develop.readouts import ReadoutReader, Readouts
 from interp.develop.shift import shifted

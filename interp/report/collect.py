@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.analysis import Analysis, Progress
+from interp.analysis.stream import Analysis, Progress
 from interp.develop.draws import CurveDraws
 from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable

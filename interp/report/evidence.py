@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis import Analysis, Progress
+from interp.analysis.stream import Analysis, Progress
 from interp.causal.over_training import PatchGrid
 from interp.causal.weights import HeadWeights
 from interp.develop.algorithms import AlgorithmMatch

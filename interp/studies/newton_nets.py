@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis import CHUNK
+from interp.analysis.stream import CHUNK
 from interp.causal.probe_swaps import probe_swaps
 from interp.develop.algorithm_rows import silences
 from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.stream import Analysis, Reader
 from interp.config import configure
 from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts

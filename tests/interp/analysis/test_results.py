@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.analysis.result import Result
 from interp.checkpoints import step_numbers
 from interp.config import configure
 from interp.pictures.attention import AttentionView
 from interp.pictures.charts import CHARTS
-from interp.results import Result
 from interp.run import Run, load
 from tasks.errors import UserError
 
@@ -32,7 +32,7 @@ SMALL = {
 EXAMPLES = (
     "interp.run",
     "interp.checkpoints",
-    "interp.results",
+    "interp.analysis.result",
     "interp.pictures.svg",
     "interp.studies.ledger",
 )

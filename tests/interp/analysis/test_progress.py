@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import interp
-from interp import waiting
+from interp.analysis import progress as waiting
 from interp.config import configure
 from interp.train import train
 
