@@ -28,9 +28,9 @@ bench: .venv/ready         # ratios to named peers, one process and one thread e
 	$(BIN)/python -m interp.bench.page
 
 verdicts: .venv/ready      # what the filter verdict names when the truth is planted, and when there is none to name
-	$(BIN)/python -m interp.bench.planted
-	$(BIN)/python -m interp.bench.circuits
-	$(BIN)/python -m interp.bench.ties
+	$(BIN)/python -m interp.calibration.planted
+	$(BIN)/python -m interp.calibration.circuits
+	$(BIN)/python -m interp.calibration.ties
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb

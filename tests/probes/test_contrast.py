@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes import contrast, planted
+from interp.calibration import planted_model as planted
+from probes import contrast
 from probes.contrast import ContrastConfig, Rows
 from tasks import algorithms
 from tasks.algorithms import Algorithm, Problems

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from interp.bench import planted as planted_bench
-from interp.bench import ties
-from probes import filter_shape, filters, planted
+from interp.calibration import planted as planted_bench
+from interp.calibration import planted_model as planted
+from interp.calibration import ties
+from probes import filter_shape, filters
 from probes.families import Observations, Scan, candidates
 from probes.filters import FilterConfig
 from tasks import algorithms

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes import filters, induced, planted
+from interp.calibration import planted_model as planted
+from probes import filters, induced
 from probes.families import Observations
 from probes.filters import FilterConfig
 from tasks import algorithms

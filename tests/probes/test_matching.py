@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from probes import matching, planted
+from interp.calibration import planted_model as planted
+from probes import matching
 from probes.matching import Match
 from tasks import algorithms
 from tasks.algorithms import Algorithm, Problems

@@ -15,11 +15,12 @@ import torch
 from scipy import stats as laws
 from torch import Tensor
 
+from interp.calibration import planted_model as planted
 from interp.causal.metrics import normalised
 from interp.develop import curriculum, llc, tails
 from interp.develop.onset import onset
 from interp.studies import linear_attention_paths, single_index_bridge, single_index_chains
-from probes import filter_shape, matching, planted, stats
+from probes import filter_shape, matching, stats
 from probes.families import Observations
 from probes.filters import FilterConfig
 from probes.matching import Match

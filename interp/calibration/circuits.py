@@ -5,7 +5,7 @@ the whole model's output, with rounding as the threshold, so that nothing that c
 Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
 nothing else.
 
-    python -m interp.bench.circuits [--decoys N] [--prompts N]
+    python -m interp.calibration.circuits [--decoys N] [--prompts N]
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.bench.circuits import NETS, recovered
+from interp.calibration.circuits import NETS, recovered
 from interp.causal.circuits import find_circuit, rounding
 from interp.models import build_model
 from interp.models.decoys import head_norms

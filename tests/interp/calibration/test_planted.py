@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from interp.bench.planted import Setting, confusion, spectrum
+from interp.calibration.planted import Setting, confusion, spectrum
 from tasks.errors import UserError
 
 

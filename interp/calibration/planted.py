@@ -4,7 +4,7 @@ Owns the planted truths (one member a family, its filter between .2 and .8 at th
 setting is hard on purpose: condition number 100, twice as many examples as dimensions, noise of a tenth of the
 iterate's prediction variance. What the counts do not show: how a readout that applies no family's filter is judged.
 
-    python -m interp.bench.planted [--replicates 100] [--prompts 2000] [--queries 20]
+    python -m interp.calibration.planted [--replicates 100] [--prompts 2000] [--queries 20]
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from probes import filters, planted
+from interp.calibration import planted_model as planted
+from probes import filters
 from probes.families import Observations
 from probes.filters import FilterConfig
 from tasks.algorithms import Algorithm, Problems

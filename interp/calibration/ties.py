@@ -2,9 +2,9 @@
 eigenvalue.
 
 Owns the cases and how often "indistinguishable" is the answer to each; setting and noise are those of the confusion
-table (`interp.bench.planted`).
+table (`interp.calibration.planted`).
 
-    python -m interp.bench.ties [--replicates 100] [--prompts 2000] [--queries 20]
+    python -m interp.calibration.ties [--replicates 100] [--prompts 2000] [--queries 20]
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from interp.bench.planted import NOISE, Setting, asked, draw, truths, typical_top
-from probes import filters, planted
+from interp.calibration import planted_model as planted
+from interp.calibration.planted import NOISE, Setting, asked, draw, truths, typical_top
+from probes import filters
 from probes.families import Observations, candidates
 from probes.filters import FilterConfig
 from tasks.algorithms import Algorithm, Problems

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes import matching, planted
+from interp.calibration import planted_model as planted
+from probes import matching
 from probes.matching import Match
 from probes.readout import Readout, ReadoutConfig
 from probes.targets import regression_targets
