@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
 from interp.train.loop import load_weights
 from interp.train.runs import RunFolder
 from tasks import Batch, Task, UserError

@@ -19,7 +19,7 @@ from interp.analysis.progress import told
 from interp.analysis.result import Result
 from interp.analysis.stream import Analysis, Progress, analyse
 from interp.checkpoints import Checkpoints, Steps
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 from interp.train.runs import RunFolder
 from tasks import UserError
 from tasks.base import first_problem

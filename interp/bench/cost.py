@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from interp.config import RunConfig, configure, preset_names
+from interp.config.run import RunConfig, configure, preset_names
 from interp.models import build_model
 from interp.train.optimisers import Optimisers
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 
 from interp.bench.stacked import stacked_table
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 from interp.models.linear import LinearTransformer
 
 TURNS = 3

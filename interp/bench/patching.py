@@ -33,8 +33,8 @@ from interp.causal.engine import FastEngine
 from interp.causal.metrics import Metric, custom
 from interp.causal.reference import LensEngine
 from interp.causal.sites import Site, grid
-from interp.models.config import build_model
-from interp.models.transformer_config import TransformerConfig
+from interp.config.model import build_model
+from interp.config.model_transformer import TransformerConfig
 from tasks.base import Batch, Interface, Pair, generator
 from tasks.errors import UserError
 

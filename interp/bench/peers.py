@@ -9,7 +9,7 @@ from interp.bench.rows import Row, peak_mb, weighed
 from interp.causal.engine import FastEngine
 from interp.causal.reference import LensEngine
 from interp.causal.sites import grid
-from interp.config import configure
+from interp.config.run import configure
 
 QUICK = {"model.n_layers": 2, "model.d_model": 32}
 

@@ -270,8 +270,8 @@ def forward_share(forward: Callable[[int], Tensor], readout_seconds: float, size
 
 
 def _model_forward(size: Size) -> Callable[[int], Tensor]:
+    from interp.config.model_transformer import TransformerConfig
     from interp.models import build_model
-    from interp.models.transformer_config import TransformerConfig
     from tasks.regression import InContextRegression
 
     task = InContextRegression(d=20 if size.width >= 256 else 5, n=size.positions - 1)

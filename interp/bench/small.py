@@ -12,7 +12,7 @@ from interp.bench import linear, single_index
 from interp.bench.cost import matmul_rate
 from interp.bench.rows import Row, flop_of, peak_mb, weighed
 from interp.bench.stacked import stack_rows
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 
 REPEATS = 5
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from interp.bench.cost import matmul_rate
 from interp.bench.rows import Row, flop_of, peak_mb, weighed
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 from interp.models import build_model
 from interp.train.optimisers import Optimisers
 from interp.train.stacked import train_stack

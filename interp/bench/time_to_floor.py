@@ -15,7 +15,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.train.loop import train
 from interp.train.runs import RunFolder
 from tasks.errors import UserError

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interp.bench.rows import Row, compare, flop_of
-from interp.config import RunConfig, configure
+from interp.config.model_transformer import TransformerConfig
+from interp.config.run import RunConfig, configure
 from interp.models import build_model
 from interp.models.components import fuse
-from interp.models.transformer_config import TransformerConfig
 from interp.train.optimisers import Optimisers
 from tasks.base import Batch, Interface
 from tasks.errors import UserError

@@ -16,7 +16,7 @@ SHORT = ["train.schedule.log=0", "train.save_every=1000"]
 
 def report_rows(quick: bool) -> list[Row]:
     """Report of the `retrieval` preset's model after a short training: analyses and page, nothing kept before."""
-    from interp.config import configure
+    from interp.config.run import configure
     from interp.run import load
     from interp.train import train
 

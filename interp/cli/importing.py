@@ -53,7 +53,7 @@ def plain(
     out
         Folder of the run.
     """
-    from interp.config import configure
+    from interp.config.run import configure
     from interp.importers.plain import import_plain
 
     return _imported(import_plain(file, mapping, configure(config), out))

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from interp.analysis.result import Result
 from interp.cli import matches, show, target_tables, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.config import parse_override
+from interp.config.run import parse_override
 from interp.labels import short_site
 from interp.run import Run, load
 from tasks.errors import UserError

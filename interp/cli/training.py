@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from interp.cli import show
-from interp.config import RunConfig, configure, preset_names
+from interp.config.run import RunConfig, configure, preset_names
 from interp.train.listing import export_checkpoint, list_runs
 from interp.train.loop import resume as resume_run
 from interp.train.loop import train as train_run

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.models.single_index_config import TiedAttentionConfig
+from interp.config.model_single_index import TiedAttentionConfig
 from tasks import Batch, Task, UserError
 from tasks.single_index import SingleIndex
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.config import RunConfig, parse_config
+from interp.config.model_bridge import BridgeConfig
+from interp.config.run import RunConfig, parse_config
 from interp.importers.hf_files import Reference, locate, revisions_in
 from interp.importers.record import record
 from interp.models.bridge import BridgedModel, bridged, load_model, quiet
-from interp.models.bridge_config import BridgeConfig
 from interp.train.runs import RunFolder
 from tasks.base import settings_of
 from tasks.errors import UserError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.config import RunConfig, read_toml
+from interp.config.run import RunConfig, read_toml
 from interp.importers.mapping import Source, check_mapping, parse_mapping, translate
 from interp.importers.record import record, weight_shapes
 from interp.importers.state import read_state

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
 from interp.importers.mapping import Shape
 from interp.models import build_model
 from interp.train.files import tensor_hash

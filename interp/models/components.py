@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interp._lens import HookPoint
-from interp.models.bridge_config import BridgeConfig
+from interp.config.model_bridge import BridgeConfig
+from interp.config.model_transformer import TransformerConfig
 from interp.models.readin import parameter
-from interp.models.transformer_config import TransformerConfig
 from tasks.errors import UserError
 
 EPS = 1e-5

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interp._lens import HookPoint
+from interp.config.model_linear import LinearSettings
 from interp.models import linear_gram
 from interp.models.feature_map import FeatureMap
 from interp.models.hooked import layer_range, residual
 from interp.models.initialise import draw
-from interp.models.linear_config import LinearSettings
 from interp.models.surface import LensConfig, LensSurface
 from tasks.base import Interface
 from tasks.errors import UserError

@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
+from interp.config.model_linear import LinearConfig
 from interp.develop.curvature import Objective
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearConfig
 from interp.models.linear_weights import distance_to_identity, read_model, whitened
 from interp.studies import linear_nets as nets
 from tasks.base import generator

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from interp.models.linear_config import FeatureLinearConfig, LinearConfig
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.run import Run
 from interp.studies import linear_nets as nets
 from interp.studies.linear_nets import Bench, run_config

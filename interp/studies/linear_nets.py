@@ -18,18 +18,18 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-from interp.config import RunConfig
+from interp.config.model_linear import LinearSettings
+from interp.config.run import RunConfig
+from interp.config.train import TrainConfig
 from interp.develop.curvature import Objective
 from interp.develop.preconditioners import task_covariance
 from interp.models import build_model
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearSettings
 from interp.models.linear_weights import read_model
 from interp.run import Run, load
 from interp.studies.figure_page import Part
 from interp.studies.ledger import Claim, Row
 from interp.train import Diverged, train
-from interp.train.config import TrainConfig
 from probes import stats
 from probes.stats import Interval
 from tasks import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 from interp.run import Run, load
 from interp.studies.ledger import Scale
 from interp.train import train

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.algorithms import AlgorithmMatch
-from interp.models.lstm_config import LSTMConfig
-from interp.models.transformer_config import TransformerConfig
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.linear_nets import Bench

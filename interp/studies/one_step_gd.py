@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from interp.models.linear_config import LinearConfig
+from interp.config.model_linear import LinearConfig
 from interp.models.linear_weights import LayerReading, cosine, read_model, relative_error
 from interp.run import Run
 from interp.studies import linear_nets as nets

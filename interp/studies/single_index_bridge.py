@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from interp.config import RunConfig, configure, parse_config
+from interp.config.run import RunConfig, configure, parse_config
 from interp.develop.onset import onset
 from interp.develop.overlaps import Overlaps
 from interp.run import Run

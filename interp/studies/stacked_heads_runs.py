@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
 from interp.develop.llc import LearningCoefficient
 from interp.run import Run, load
 from interp.studies.ledger import Row, Scale

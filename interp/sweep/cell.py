@@ -23,7 +23,7 @@ class Dropped(Exception):
 
 def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> str | None:
     """Bring one run to its end and measure it; None when all went well, else the reason in one line."""
-    from interp.config import parse_config
+    from interp.config.run import parse_config
     from interp.run import load
     from interp.train import Diverged, train
     from tasks.errors import UserError

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interp.causal.clamp import Clamps
-from interp.causal.clamp_config import ClampConfig
+from interp.config.clamp import ClampConfig
 from tasks.base import Interface, Task
 from tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from interp.config import RunConfig
+    from interp.config.run import RunConfig
     from interp.run import Run
 
 _SHARED = ("inputs", "n_ctx", "d_in", "d_vocab")

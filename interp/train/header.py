@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
 from interp import __version__
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
 from interp.train.files import canonical, no_folder, read_bytes, remedied, sha256
 from tasks.base import first_problem
 from tasks.errors import UnknownTask, UserError

@@ -20,17 +20,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from interp.config import RunConfig
+from interp.config.model_bridge import BridgeConfig
+from interp.config.run import RunConfig
+from interp.config.schedule import is_evaluated, is_logged, rate
 from interp.importers.hf_files import Reference
 from interp.models import build_model
-from interp.models.bridge_config import BridgeConfig
 from interp.models.components import fuse
 from interp.train.donors import clamps_of, settle
 from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
 from interp.train.runs import RunFolder
-from interp.train.schedule import is_evaluated, is_logged, rate
 from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError

@@ -18,11 +18,11 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
+from interp.config.schedule import checkpoint_steps
 from interp.train.header import Recording
 from interp.train.metrics import MetricsLog
 from interp.train.runs import RunFolder
-from interp.train.schedule import checkpoint_steps
 from tasks.base import first_problem
 from tasks.errors import UserError
 

@@ -19,7 +19,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
+from interp.config.schedule import checkpoint_steps
 from interp.importers.hf_files import REFERENCE, Reference
 from interp.train import header
 from interp.train.files import (
@@ -32,7 +33,6 @@ from interp.train.files import (
     write_atomically,
 )
 from interp.train.metrics import as_table, read_metrics
-from interp.train.schedule import checkpoint_steps
 from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"

@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
+from interp.config.schedule import rate
+from interp.config.train import TrainConfig
 from interp.models import build_model
-from interp.train.config import TrainConfig
-from interp.train.schedule import rate
 from tasks import Batch, UserError
 
 Weights = dict[str, Tensor]

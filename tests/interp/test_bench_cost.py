@@ -6,7 +6,7 @@ import pytest
 
 from interp.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
 from interp.bench.stacked import stacked_table
-from interp.config import configure
+from interp.config.run import configure
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8, "train.batch": 4, "train.steps": 10}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interp.bench import linear, single_index
-from interp.config import configure
+from interp.config.run import configure
 from interp.models.linear import LinearTransformer
 
 

@@ -13,7 +13,7 @@ import torch
 from interp.bench import recipes, table, training_step
 from interp.bench.rows import Row, flop_of, peak_mb, weighed
 from interp.bench.time_to_floor import TimeToFloor
-from interp.config import configure
+from interp.config.run import configure
 from interp.models import build_model
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8}

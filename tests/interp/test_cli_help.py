@@ -12,11 +12,11 @@ from interp.causal.sites import COMPONENTS, HEAD_OUT
 from interp.cli import COMMANDS, app, show
 from interp.cli import run as cli
 from interp.cli.studies import _print
-from interp.config import configure
+from interp.config.run import configure
+from interp.config.schedule import checkpoint_steps
 from interp.studies.ledger import Claim, Criterion, Ledger
 from interp.train import train
 from interp.train.runs import RunFolder
-from interp.train.schedule import checkpoint_steps
 
 TINY = [
     *(

@@ -326,7 +326,7 @@ def test_a_plain_state_dict_by_a_stated_mapping(tmp_path, capsys) -> None:
         import_plain(
             tmp_path / "weights.pt",
             tmp_path / "names.toml",
-            interp.config.parse_config(PLAIN),
+            interp.config.run.parse_config(PLAIN),
             tmp_path / "run",
         )
     )
@@ -355,7 +355,7 @@ def test_a_mapping_that_does_not_fit_is_named(old, new, said, tmp_path) -> None:
     shapes = {"embed.weight": (4, 2), "attn.qkv": (4, 12), "attn.out": (4, 4), "head": (4, 1)}
     torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "weights.pt")
     (tmp_path / "names.toml").write_text(NAMES.replace(old, new))
-    config = interp.config.parse_config(PLAIN)
+    config = interp.config.run.parse_config(PLAIN)
     with pytest.raises(UserError) as error:
         import_plain(tmp_path / "weights.pt", tmp_path / "names.toml", config, tmp_path / "run")
     assert said in str(error.value)

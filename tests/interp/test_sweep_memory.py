@@ -7,7 +7,7 @@ import weakref
 
 import torch
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores

@@ -8,7 +8,7 @@ import pytest
 
 from interp.cli import run as command
 from interp.cli import watching
-from interp.config import configure
+from interp.config.run import configure
 from interp.train import Diverged, train
 from interp.train.runs import RunFolder
 

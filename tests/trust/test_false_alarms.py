@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from interp.causal.circuits import SEARCHES, find_circuit
-from interp.config import RunConfig, configure
+from interp.config.run import RunConfig, configure
 from interp.develop.algorithms import AlgorithmMatch
 from interp.models import build_model
 from interp.run import load

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.report.collect import write_report
 from interp.run import load
 from interp.sweep.engine import run_sweep

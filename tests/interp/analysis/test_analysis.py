@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from interp.analysis.stream import Analysis, Reader
-from interp.config import configure
+from interp.config.run import configure
 from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts
 from interp.develop.scores import Scores

@@ -9,7 +9,7 @@ import pytest
 
 import interp
 from interp.analysis import progress as waiting
-from interp.config import configure
+from interp.config.run import configure
 from interp.train import train
 
 SMALL = [

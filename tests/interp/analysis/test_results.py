@@ -13,7 +13,7 @@ import torch
 
 from interp.analysis.result import Result
 from interp.checkpoints import step_numbers
-from interp.config import configure
+from interp.config.run import configure
 from interp.pictures.attention import AttentionView
 from interp.pictures.charts import CHARTS
 from interp.run import Run, load

@@ -9,7 +9,7 @@ import torch
 
 from interp.causal.probe_swaps import probe_swaps
 from interp.cli import run as interp
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.models import build_model
 from interp.models.wired_algorithms import wired_gradient_descent
 from interp.run import Run

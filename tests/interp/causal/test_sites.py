@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from interp.causal.interventions import ablation_values, intervene, partners
 from interp.causal.sites import COMPONENTS, HEAD_COMPONENTS, Site, check, grid
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.lstm_config import LSTMConfig
-from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface
 from tasks.errors import UserError
 

@@ -7,13 +7,13 @@ import torch
 from pydantic import ValidationError
 
 from interp.causal.clamp import Clamps
-from interp.causal.clamp_config import ClampConfig
 from interp.causal.composition import composition, eigenvalues, qk_attribution
 from interp.causal.directions import Probe, swap, whitened
 from interp.causal.sites import Site
 from interp.causal.weights import HeadWeights
+from interp.config.clamp import ClampConfig
+from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_induction, wired_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError

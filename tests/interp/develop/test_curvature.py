@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from interp.cli import run as command
-from interp.config import configure
+from interp.config.model_linear import LinearConfig
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_transformer import TransformerConfig
+from interp.config.run import configure
 from interp.develop import curvature, landscape, tails
 from interp.develop.noise import GradientNoise
-from interp.models.linear_config import LinearConfig
-from interp.models.lstm_config import LSTMConfig
-from interp.models.transformer_config import TransformerConfig
 from interp.run import Run
 from tasks.base import generator
 from tasks.errors import UserError

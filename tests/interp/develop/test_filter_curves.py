@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.filter_curves import FilterCurves
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired_algorithms import wired_gradient_descent
 from tasks.regression import InContextRegression
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.graft import graft, graft_table, role_teams
 from interp.develop.reach import first_readable, reach
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from interp.run import Run
 from tasks import UserError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.mechanism import mechanism, named_circuit
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import WiredNet, wired_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from interp.cli import run as command
-from interp.config import RunConfig, configure
+from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
+from interp.config.run import RunConfig, configure
 from interp.develop.overlaps import Overlaps, overlaps
-from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
 from interp.report.collect import collect
 from interp.run import Run
 from interp.train.spherical import warn_of_unstable_rate

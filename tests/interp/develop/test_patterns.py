@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.patterns import (
     RegressionHeads,
     TokenHeads,
@@ -15,7 +16,6 @@ from interp.develop.patterns import (
     spearman,
 )
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_induction, wired_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.chain import ChainMatrix, matrix
 from interp.develop.roles import Ablations, all_heads, role_of, roles
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import WiredNet, wired_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from interp.cli import target_tables
-from interp.config import configure
+from interp.config.run import configure
 from interp.develop.algorithms import AlgorithmMatch
 from interp.develop.iterates import FAMILIES, Posed
 from interp.develop.readouts import Readouts

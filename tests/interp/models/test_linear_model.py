@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from interp._lens import ActivationCache
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import FeatureLinearConfig, LinearConfig
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 from tasks.theory import linear, linear_depth

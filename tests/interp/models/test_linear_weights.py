@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from interp.config.model_linear import LinearConfig
 from interp.develop.preconditioners import Preconditioners, task_covariance
 from interp.models import linear_weights as reading
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearConfig
 from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression

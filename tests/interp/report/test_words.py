@@ -7,10 +7,10 @@ import pytest
 
 from interp.causal.agreement import agreement
 from interp.causal.circuits import Circuit
+from interp.config.model_transformer import TransformerConfig
 from interp.develop.mechanism import mechanism
 from interp.develop.roles import roles
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from interp.report.circuit_words import agreement_said, heads_said, hops_answered
 from interp.report.sketch import sketch

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.models.linear_weights import relative_error
 from interp.studies import (
     STUDIES,

@@ -9,7 +9,7 @@ import torch
 
 from interp.causal.circuits import find_circuit
 from interp.cli import run as interp
-from interp.config import configure, parse_config
+from interp.config.run import configure, parse_config
 from interp.run import Run, load
 from interp.train.donors import clamps_of
 from interp.train.loop import Interrupted, resume, train

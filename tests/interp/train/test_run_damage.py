@@ -17,7 +17,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
 from interp.tables import Stamp, write_table
 from interp.train.files import canonical
 from interp.train.loop import resume, train

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.train.loop import resume, train
 from interp.train.runs import RunFolder
 from interp.train.verify import verify

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from interp.config import configure, parse_config
+from interp.config.run import configure, parse_config
 from interp.models import build_model
 from interp.train.listing import export_checkpoint, list_runs
 from interp.train.loop import load_weights, resume, train

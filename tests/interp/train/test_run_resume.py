@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
 from interp.train.loop import Diverged, Interrupted, resume, train
 from interp.train.runs import RunFolder
 from interp.train.verify import verify

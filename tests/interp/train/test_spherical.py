@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from interp.config import configure, parse_config
+from interp.config.run import configure, parse_config
 from interp.models import build_model
 from interp.train import RunFolder, resume, train
 from interp.train.spherical import SphericalSGD

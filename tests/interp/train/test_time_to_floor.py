@@ -8,7 +8,7 @@ import json
 import pytest
 
 from interp.bench.time_to_floor import time_to_floor
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.train.loop import train
 from tasks.errors import UserError
 

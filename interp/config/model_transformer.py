@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
-from interp.models.settings import Dtype, Init, ModelSettings, check_interface, refuse_too_many
+from interp.config.model_base import Dtype, Init, ModelSettings, check_interface, refuse_too_many
 from tasks.base import Interface
 
 Scale = Literal["sqrt_d_head", "n", "position", "none"]

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import Field, JsonValue
 
-from interp.models.settings import ModelSettings
+from interp.config.model_base import ModelSettings
 from tasks.base import Interface
 
 

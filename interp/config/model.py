@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
-from interp.models.bridge_config import BridgeConfig
-from interp.models.linear_config import FeatureLinearConfig, LinearConfig
-from interp.models.lstm_config import LSTMConfig
-from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
-from interp.models.transformer_config import TransformerConfig
+from interp.config.model_bridge import BridgeConfig
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
+from interp.config.model_transformer import TransformerConfig
 from tasks.base import Interface, first_problem
 from tasks.errors import UserError
 

@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from interp.models.config import ModelConfig
+from interp.config.model import ModelConfig
+from interp.config.train import TrainConfig
 from interp.presets import preset_names, preset_text
-from interp.train.config import TrainConfig
 from interp.train.files import canonical, sha256
 from tasks.base import Task, build, nearest, settings_of, task_class, wrong
 from tasks.errors import Faults, UnknownTask, UserError

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import model_validator
 
-from interp.models.settings import Dtype, ModelSettings, check_interface, refuse_too_many
+from interp.config.model_base import Dtype, ModelSettings, check_interface, refuse_too_many
 from tasks.base import Interface
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from interp.train.config import Schedule, TrainConfig
+from interp.config.train import Schedule, TrainConfig
 
 
 def checkpoint_steps(schedule: Schedule, steps: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-from interp.causal.clamp_config import ClampConfig
+from interp.config.clamp import ClampConfig
 
 LAST_STEP = 99_999_999  # a checkpoint's file name has eight digits
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interp.config import configure, parse_config, preset_names
-from interp.train.config import Schedule, TrainConfig
-from interp.train.schedule import checkpoint_steps, rate
+from interp.config.run import configure, parse_config, preset_names
+from interp.config.schedule import checkpoint_steps, rate
+from interp.config.train import Schedule, TrainConfig
 from tasks.errors import UserError
 
 SCHEDULES = st.builds(
