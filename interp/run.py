@@ -102,7 +102,7 @@ class Run(Checkpoints):
         >>> chance["position"].tolist()
         ['hop 1', 'hop 2', 'hop 3']
         """
-        from interp.develop.scores import Scores
+        from interp.emergence.scores import Scores
 
         caption = "Loss and score of each read; rows without a step hold the floor and the chance level."
         return self._result(Scores(), caption, steps, progress)
@@ -178,11 +178,11 @@ class Run(Checkpoints):
         >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
         True
         """
-        from interp.develop.draws import CurveDraws
-        from interp.develop.emergence import emergence_table
         from interp.develop.heads import HeadScores, scorable
-        from interp.develop.overlaps import Overlaps, measurable
-        from interp.develop.scores import Scores
+        from interp.emergence.draws import CurveDraws
+        from interp.emergence.emergence import emergence_table
+        from interp.emergence.overlaps import Overlaps, measurable
+        from interp.emergence.scores import Scores
 
         asked: list[Analysis] = [Scores(), CurveDraws()]
         asked += [HeadScores()] if scorable(self.config.model, self.task) else []

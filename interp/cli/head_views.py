@@ -124,7 +124,7 @@ def onsets(run: Run, of: str, steps: str, advance: Progress | None) -> Result:
     """Onsets of one run's skills, or of what another instrument says."""
     if of == "skills":
         return run.emergence(steps, advance)
-    from interp.develop.instruments import CAPTIONS, instrument_onsets
+    from interp.emergence.instruments import CAPTIONS, instrument_onsets
 
     return Result(of, instrument_onsets(run, of, steps, advance), CAPTIONS[of])  # type: ignore[arg-type]
 
@@ -143,7 +143,7 @@ def seeds(runs: Sequence[Run], of: str, steps: str, advance: Progress | None) ->
     """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
     checkpoints differ where both were watched.
     """
-    from interp.develop import curriculum
+    from interp.emergence import curriculum
 
     _refuse_other_schedules(runs)
     found = curriculum.events({run.name: onsets(run, of, steps, advance).table for run in runs})

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.emergence import SIGNED
+from interp.emergence.emergence import SIGNED
 from interp.models.components import allowed
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError

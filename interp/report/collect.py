@@ -15,13 +15,13 @@ import pandas as pd
 import torch
 
 from interp.analysis.stream import Analysis, Progress
-from interp.develop.draws import CurveDraws
-from interp.develop.emergence import emergence_table
 from interp.develop.heads import HeadScores, scorable
 from interp.develop.mechanism import Mechanism
-from interp.develop.overlaps import Overlaps, measurable
 from interp.develop.readouts import Readouts, readable
-from interp.develop.scores import Scores
+from interp.emergence.draws import CurveDraws
+from interp.emergence.emergence import emergence_table
+from interp.emergence.overlaps import Overlaps, measurable
+from interp.emergence.scores import Scores
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport

@@ -1,6 +1,6 @@
 """The bridge: the toolkit's emergence estimator on order parameters whose crossing times are known.
 
-Overlaps play the part of head scores: `interp.develop.onset.onset` sees them at checkpoints only and must give back
+Overlaps play the part of head scores: `interp.emergence.onset.onset` sees them at checkpoints only and must give back
 the escape times. Also here: ordinary runs in run folders, and how an ordinary attention layer's wait grows with the
 number of tokens.
 """
@@ -15,8 +15,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from interp.config.run import RunConfig, configure, parse_config
-from interp.develop.onset import onset
-from interp.develop.overlaps import Overlaps
+from interp.emergence.onset import onset
+from interp.emergence.overlaps import Overlaps
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.single_index_bench import Bench, Budget

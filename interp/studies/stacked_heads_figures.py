@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from interp.develop import curriculum
+from interp.emergence import curriculum
 from interp.run import Run
 from probes.stats import median
 

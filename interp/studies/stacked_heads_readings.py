@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.develop import curriculum
+from interp.emergence import curriculum
 from interp.run import Run
 from probes.stats import Interval, share
 

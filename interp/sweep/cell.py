@@ -70,7 +70,7 @@ def analysis(name: str) -> Any:
     """The analysis of a name. Raises UserError for an unknown one."""
     from interp.develop.heads import HeadScores
     from interp.develop.readouts import Readouts
-    from interp.develop.scores import Scores
+    from interp.emergence.scores import Scores
     from tasks.errors import UserError
 
     known = dict(zip(ANALYSES, (Scores, HeadScores, Readouts), strict=True))

@@ -10,7 +10,7 @@ import torch
 from interp.config.run import configure
 from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts
-from interp.develop.scores import Scores
+from interp.emergence.scores import Scores
 from interp.run import Run, load
 from interp.train import train
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.calibration import planted_model as planted
 from interp.causal.directions import _compare
-from interp.develop.onset import onset
+from interp.emergence.onset import onset
 from interp.studies import single_index_bridge, single_index_waits
 from interp.studies.newton_study import quotient
 from probes import contrast, filter_shape, filters, induced, matching, stats

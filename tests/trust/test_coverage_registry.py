@@ -20,7 +20,7 @@ COMBINED = "quotient of two bootstraps"
 WORLDS = {
     "interp/causal/directions.py": "causal slope, missed change",
     "interp/develop/algorithm_rows.py": "matching: similarity to a step; matching: best step",
-    "interp/develop/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
+    "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
     "interp/develop/roles.py": "bootstrap, ratio of sums",
     "interp/develop/tails.py": "order statistics, tail index; order statistics, asymmetry; "

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import beta, kendalltau
 
-from interp.develop.curriculum import (
+from interp.emergence.curriculum import (
     censored_median,
     drops,
     events,

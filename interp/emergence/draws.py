@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.emergence import NO_HEAD
 from interp.develop.heads import HeadReader, HeadScores, scorable, unit_of
-from interp.develop.scores import ScoreReader
+from interp.emergence.emergence import NO_HEAD
+from interp.emergence.scores import ScoreReader
 from probes.stats import resamples
 from tasks import Batch, Task
 

@@ -1,6 +1,6 @@
 """Onsets of any measured curve over checkpoints: edges of a circuit, readouts, curvature, learning coefficients.
 
-Takes long tables with a `step`, dates every curve in them by `interp.develop.onset`, and says of each what
+Takes long tables with a `step`, dates every curve in them by `interp.emergence.onset`, and says of each what
 the onset estimator says: when it emerged, that it came and went, or that it had not emerged by the last step.
 No replicates go in: the interval is the gap between two checkpoints, and without a threshold a rise is tested
 against the values in random order, all curves of a table together (5% shared evenly between them). Sign: a
@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from interp.develop.curves import FALSE_ALARMS, rises_by_permutation
-from interp.develop.onset import onset
+from interp.emergence.curves import FALSE_ALARMS, rises_by_permutation
+from interp.emergence.onset import onset
 from tasks import UserError
 
 FEWEST = 5  # values from which a rise can be told from noise

@@ -1,7 +1,7 @@
 """Onsets of what other instruments than scores say of a run: readouts of the stream, the loss landscape, and
 the edges of its final circuit; one table in the columns of `interp emergence` for each.
 
-Values have no replicates here, so intervals are gaps between checkpoints (`interp.develop.dating`), and the
+Values have no replicates here, so intervals are gaps between checkpoints (`interp.emergence.dating`), and the
 readouts, or the measures of the landscape, of one run are tested together. Errors and the loss are turned
 round: their onset is that of a fall.
 """
@@ -15,8 +15,8 @@ import pandas as pd
 
 from interp.analysis.stream import Progress
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
-from interp.develop.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
 from interp.develop.llc import LearningCoefficient
+from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
 from interp.labels import short_site
 from tasks import UserError
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from sklearn.isotonic import IsotonicRegression
 
-from interp.develop.curves import best_split, fit_logistic, log_time, rises_by_permutation, rising, unimodal
+from interp.emergence.curves import best_split, fit_logistic, log_time, rises_by_permutation, rising, unimodal
 from probes.stats import share
 from tasks import UserError
 

@@ -11,7 +11,7 @@ import torch
 from interp.cli import run as command
 from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
 from interp.config.run import RunConfig, configure
-from interp.develop.overlaps import Overlaps, overlaps
+from interp.emergence.overlaps import Overlaps, overlaps
 from interp.report.collect import collect
 from interp.run import Run
 from interp.train.spherical import warn_of_unstable_rate

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from interp.develop.emergence import emergence_table
-from interp.develop.onset import onset
+from interp.emergence.emergence import emergence_table
+from interp.emergence.onset import onset
 from probes.stats import share
 from tasks import UserError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.develop.dating import date_curves, date_edges
+from interp.emergence.dating import date_curves, date_edges
 from probes.stats import share
 from tasks import UserError
 

@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from interp.develop.curves import crossing, log_time, rises_by_permutation, rising, unimodal
+from interp.emergence.curves import crossing, log_time, rises_by_permutation, rising, unimodal
 from tasks import UserError
 
 TAIL = 0.025

@@ -1,6 +1,6 @@
 """Onsets of a whole run: every read, every head on every relation, tested together.
 
-Curves are dated by `interp.develop.onset` from the tables of scores and heads and their replicates. Sign: a
+Curves are dated by `interp.emergence.onset` from the tables of scores and heads and their replicates. Sign: a
 loss is turned round before it is dated, its threshold turned back after.
 """
 
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.develop.curves import rising
-from interp.develop.onset import onset
+from interp.emergence.curves import rising
+from interp.emergence.onset import onset
 from tasks import UserError
 
 HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
