@@ -183,7 +183,7 @@ class Checkpoints:
     @property
     def has_roles(self) -> bool:
         """Whether heads of this run can hold roles: softmax attention, and a task that names relations."""
-        from interp.develop.heads import scorable, unit_of
+        from interp.heads.heads import scorable, unit_of
 
         return scorable(self.config.model, self.task) and unit_of(self.config.model) == "attention"
 

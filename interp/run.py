@@ -115,7 +115,7 @@ class Run(Checkpoints):
         >>> bool(last["value"].between(0, 1).all())
         True
         """
-        from interp.develop.heads import HeadScores
+        from interp.heads.heads import HeadScores
 
         caption = "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause."
         return self._result(HeadScores(), caption, steps, progress)
@@ -178,11 +178,11 @@ class Run(Checkpoints):
         >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
         True
         """
-        from interp.develop.heads import HeadScores, scorable
         from interp.emergence.draws import CurveDraws
         from interp.emergence.emergence import emergence_table
         from interp.emergence.overlaps import Overlaps, measurable
         from interp.emergence.scores import Scores
+        from interp.heads.heads import HeadScores, scorable
 
         asked: list[Analysis] = [Scores(), CurveDraws()]
         asked += [HeadScores()] if scorable(self.config.model, self.task) else []
@@ -289,8 +289,8 @@ class Run(Checkpoints):
 
         Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
         """
-        from interp.causal.agreement import HeadRoles, agreement
         from interp.causal.over_training import CircuitSearch, circuit_at
+        from interp.heads.agreement import HeadRoles, agreement
 
         search, held = _settled(CircuitSearch, **settings), HeadRoles()
         tables = self.tables([search, held], steps, progress)

@@ -1,6 +1,6 @@
 """What the weights of each head say, checkpoint by checkpoint: eigenvalues of OV and QK, and whom a head could read.
 
-An analysis around `interp.causal.composition`, whose docstrings give ranges, chance levels and sources.
+An analysis around `interp.heads.composition`, whose docstrings give ranges, chance levels and sources.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from interp.causal.composition import composition, eigenvalues
 from interp.causal.over_training import Direct
+from interp.heads.composition import composition, eigenvalues
 from tasks import Task
 
 

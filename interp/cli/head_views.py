@@ -35,11 +35,11 @@ def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Resul
 
 
 def _analysis(run: Run, view: str) -> Any:
-    from interp.develop.chain import ChainMatrix
     from interp.develop.compositions import Compositions
-    from interp.develop.mechanism import Mechanism
-    from interp.develop.patterns import RegressionHeads, TokenHeads
-    from interp.develop.roles import Roles
+    from interp.heads.chain import ChainMatrix
+    from interp.heads.mechanism import Mechanism
+    from interp.heads.patterns import RegressionHeads, TokenHeads
+    from interp.heads.roles import Roles
 
     if view == "patterns":
         return RegressionHeads() if run.task.kind == "regression" else TokenHeads()
@@ -102,7 +102,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
 
 def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
-    from interp.develop.mechanism import named_circuit
+    from interp.heads.mechanism import named_circuit
 
     named = named_circuit(table).drop(columns=["run", "seed"], errors="ignore")
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "heads"]]

@@ -1,6 +1,6 @@
 """Composition of heads over training: which later head's query, key or value could read which earlier head.
 
-The scores are those of `interp.causal.composition` (range [0, 1], with random weights of the same shapes
+The scores are those of `interp.heads.composition` (range [0, 1], with random weights of the same shapes
 beside them); this makes them an analysis of every checkpoint. A rise of K-composition between a look-ahead
 head and a later one is the weights' side of a chain being merged; that the later head does read the earlier
 one, the edges of the circuit must say.
@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import pandas as pd
 from pydantic import Field
 
-from interp.causal.composition import composition
 from interp.causal.over_training import Direct
+from interp.heads.composition import composition
 from tasks import Task
 
 

@@ -21,8 +21,8 @@ from jaxtyping import Float
 from scipy.signal import find_peaks
 from scipy.special import betainc, betaincinv
 
-from interp.develop.roles import role_of
 from interp.emergence.curves import log_time
+from interp.heads.roles import role_of
 from probes.stats import Interval, median, share
 from tasks import UserError
 

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.heads import HeadReader, HeadScores, scorable, unit_of
 from interp.emergence.emergence import NO_HEAD
 from interp.emergence.scores import ScoreReader
+from interp.heads.heads import HeadReader, HeadScores, scorable, unit_of
 from probes.stats import resamples
 from tasks import Batch, Task
 

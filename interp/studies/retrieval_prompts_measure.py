@@ -18,7 +18,7 @@ from torch import Tensor
 from interp.causal.patching import patch
 from interp.causal.paths import patch_paths
 from interp.causal.sites import Site
-from interp.develop.heads import relation_mass
+from interp.heads.heads import relation_mass
 from interp.models.bridge import BridgedModel
 from interp.run import Run
 from probes.stats import Interval, share

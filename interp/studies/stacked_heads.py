@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from interp.develop.roles import Ablations
 from interp.emergence import curriculum
+from interp.heads.roles import Ablations
 from interp.run import Run
 from interp.studies import stacked_heads_circuit_figures as drawn
 from interp.studies import stacked_heads_circuits as circuits

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.develop.llc import NAME as COEFFICIENT
-from interp.develop.mechanism import Mechanism
+from interp.heads.mechanism import Mechanism
 from interp.run import Run
 from interp.studies.stacked_heads_depth import reachable
 from interp.studies.stacked_heads_figures import COLOURS, accuracy_curves, head_curves, laid_out
@@ -107,7 +107,7 @@ def edges_figure(dated: Mapping[str, pd.DataFrame], hops: Mapping[str, Mapping[s
 def landscape_figure(run: Run, table: pd.DataFrame, worth: pd.DataFrame) -> go.Figure:
     """One run on one axis: hops, best heads, what ablating each head costs, sharpness, learning coefficient.
 
-    `table`: rows of the landscape; `worth`: of `interp.develop.roles.Ablations`, mean over hops drawn.
+    `table`: rows of the landscape; `worth`: of `interp.heads.roles.Ablations`, mean over hops drawn.
     """
     figure = make_subplots(rows=5, cols=1, shared_xaxes=True, vertical_spacing=0.03)
     mine = table[table["run"] == run.name].sort_values("step")

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
-from interp.develop.graft import graft_table
-from interp.develop.mechanism import Mechanism, named_circuit
-from interp.develop.roles import roles
 from interp.emergence.dating import date_edges
+from interp.heads.graft import graft_table
+from interp.heads.mechanism import Mechanism, named_circuit
+from interp.heads.roles import roles
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.stacked_heads_readings import HOPS, nothing, onsets

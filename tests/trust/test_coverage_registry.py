@@ -22,7 +22,7 @@ WORLDS = {
     "interp/develop/algorithm_rows.py": "matching: similarity to a step; matching: best step",
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
-    "interp/develop/roles.py": "bootstrap, ratio of sums",
+    "interp/heads/roles.py": "bootstrap, ratio of sums",
     "interp/develop/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
     "interp/studies/linear_attention_paths.py": "order statistics, ratio of tail indices",

@@ -9,9 +9,9 @@ import pytest
 
 from interp.analysis.stream import Analysis, Reader
 from interp.config.run import configure
-from interp.develop.heads import HeadScores
 from interp.develop.readouts import Readouts
 from interp.emergence.scores import Scores
+from interp.heads.heads import HeadScores
 from interp.run import Run, load
 from interp.tables import read_table
 from interp.train import train

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import spearmanr
 
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.patterns import (
+from interp.heads.patterns import (
     RegressionHeads,
     TokenHeads,
     label_gain,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.chain import ChainMatrix, matrix
-from interp.develop.roles import Ablations, all_heads, role_of, roles
+from interp.heads.chain import ChainMatrix, matrix
+from interp.heads.roles import Ablations, all_heads, role_of, roles
 from interp.models import build_model
 from interp.models.wired import WiredNet, wired_retrieval
 from tasks import UserError

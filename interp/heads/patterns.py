@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.heads import HeadScores, unit_of
+from interp.heads.heads import HeadScores, unit_of
 from probes.stats import bootstrap
 from tasks import Task, UserError
 from tasks.base import generator

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from interp.causal.agreement import agreement
 from interp.causal.circuits import Circuit, find_circuit
 from interp.cli import run as interp
 from interp.config.run import parse_config
-from interp.develop.roles import roles
+from interp.heads.agreement import agreement
+from interp.heads.roles import roles
 from interp.models import build_model
 from interp.models.wired import wired_retrieval
 from interp.run import Run, load

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.heads import HeadScores, allowed_uniform, unit_of
+from interp.heads.heads import HeadScores, allowed_uniform, unit_of
 from probes.stats import Intervals, bootstrap, shares
 from tasks import Task, UserError
 

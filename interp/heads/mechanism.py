@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.over_training import Direct
-from interp.develop.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.develop.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.heads.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
 

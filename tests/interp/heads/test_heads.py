@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.develop.heads import relation_mass
+from interp.heads.heads import relation_mass
 
 
 def test_planted_attention_is_found() -> None:

@@ -1,6 +1,6 @@
 """Does the circuit agree with the roles that attention scores suggest? One row a head.
 
-A role (`interp.develop.roles`) says what a head looks at; a circuit says what is needed. They agree on a head
+A role (`interp.heads.roles`) says what a head looks at; a circuit says what is needed. They agree on a head
 that has a role and is in the circuit, and on one with neither. A role outside the circuit is a score that
 carries nothing here (idle, or another head stands in for it); a circuit head without a role does something
 that no relation of the task names. `chance` is the share of heads on which a circuit of this size and this
@@ -34,13 +34,13 @@ class HeadRoles(Direct):
     prompts: int = Field(default=512, ge=2)
 
     def measure(self, model: Any, task: Task) -> pd.DataFrame:
-        from interp.develop.roles import roles
+        from interp.heads.roles import roles
 
         return roles(model, task, prompts=self.prompts, seed=self.seed).assign(metric="role", control="none")
 
 
 def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
-    """One row a head: whether a circuit and `roles` (of `interp.develop.roles.roles`, one row a head) agree.
+    """One row a head: whether a circuit and `roles` (of `interp.heads.roles.roles`, one row a head) agree.
 
     `value` is 1 where they agree, `edge` the head's largest outgoing edge in the circuit (share of the
     behaviour), `role`, `score`, `effect` (of its ablation) and `verdict` those of the roles, `found` what there is to

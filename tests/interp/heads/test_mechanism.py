@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.mechanism import mechanism, named_circuit
+from interp.heads.mechanism import mechanism, named_circuit
 from interp.models import build_model
 from interp.models.wired import WiredNet, wired_retrieval
 from tasks import UserError
