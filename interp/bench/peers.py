@@ -8,8 +8,8 @@ from interp.bench import patching, probes, stacked
 from interp.bench.rows import Row, peak_mb, weighed
 from interp.causal.engine import FastEngine
 from interp.causal.reference import LensEngine
-from interp.causal.sites import grid
 from interp.config.run import configure
+from interp.hooks.sites import grid
 
 QUICK = {"model.n_layers": 2, "model.d_model": 32}
 

@@ -27,8 +27,8 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from interp.causal.sites import Site, check
 from interp.config.clamp import ClampConfig
+from interp.hooks.sites import Site, check
 from tasks.base import Relation, Task, nearest
 from tasks.errors import UserError
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
-from interp.causal.sites import Site, check
+from interp.hooks.sites import Site, check
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair, generator
 from tasks.errors import UserError

@@ -28,7 +28,7 @@ from torch import Tensor
 from interp.analysis.stream import Reader
 from interp.causal.directions import Probe, swap
 from interp.causal.over_training import Direct
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from probes import ridge
 from probes.rivals import RIVALS, Ladder, ladder
 from tasks import Task, UserError, algorithms

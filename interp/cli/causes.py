@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from interp.causal.interventions import Ablation
 from interp.causal.metrics import MetricName
-from interp.causal.sites import Component as SiteComponent
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.hooks.sites import Component as SiteComponent
 from interp.run import Run, load
 from tasks.errors import UserError
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 
 
 class ClampConfig(BaseModel):

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp._lens import FactoredMatrix
 from interp.causal import arithmetic as ar
 from interp.causal.graph import precedes, senders, written
-from interp.causal.sites import Site, check
+from interp.hooks.lens import FactoredMatrix
+from interp.hooks.sites import Site, check
 from tasks.base import generator
 from tasks.errors import UserError
 

@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from interp._lens import HookPoint, transformer_bridge
 from interp.config.model_bridge import BridgeConfig
+from interp.hooks.lens import HookPoint, transformer_bridge
 from interp.importers.hf_files import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from interp._lens import HookPoint
 from interp.config.model_linear import LinearSettings
+from interp.hooks.lens import HookPoint
 from interp.models import linear_gram
 from interp.models.feature_map import FeatureMap
 from interp.models.hooked import layer_range, residual

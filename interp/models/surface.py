@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import FactoredMatrix
 from interp.config.model_transformer import TransformerConfig
+from interp.hooks.lens import FactoredMatrix
 from interp.models.components import Block
 from interp.models.hooked import StrictHooks
 from tasks.base import Interface

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
 from interp.config.model_single_index import SphereSettings, TiedAttentionConfig
+from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
 from tasks.base import Interface, generator
 from tasks.errors import UserError

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from interp.causal.patching import patch
 from interp.causal.paths import patch_paths
-from interp.causal.sites import Site
 from interp.heads.heads import relation_mass
+from interp.hooks.sites import Site
 from interp.models.bridge import BridgedModel
 from interp.run import Run
 from probes.stats import Interval, share

@@ -8,12 +8,12 @@ import subprocess
 import pandas as pd
 import pytest
 
-from interp.causal.sites import COMPONENTS, HEAD_OUT
 from interp.cli import COMMANDS, app, show
 from interp.cli import run as cli
 from interp.cli.studies import _print
 from interp.config.run import configure
 from interp.config.schedule import checkpoint_steps
+from interp.hooks.sites import COMPONENTS, HEAD_OUT
 from interp.studies.ledger import Claim, Criterion, Ledger
 from interp.train import train
 from interp.train.runs import RunFolder

@@ -6,7 +6,7 @@ import pytest
 
 from interp.bench import patching as bench
 from interp.causal.engine import FastEngine
-from interp.causal.sites import grid
+from interp.hooks.sites import grid
 from tasks.errors import UserError
 
 

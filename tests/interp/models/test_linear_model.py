@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp._lens import ActivationCache
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.hooks.lens import ActivationCache
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
 from tasks.errors import UserError

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.causal.interventions import ablation_values, intervene, partners
-from interp.causal.sites import COMPONENTS, HEAD_COMPONENTS, Site, check, grid
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
+from interp.hooks.sites import COMPONENTS, HEAD_COMPONENTS, Site, check, grid
 from interp.models import build_model
 from tasks.base import Interface
 from tasks.errors import UserError
