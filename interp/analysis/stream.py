@@ -24,8 +24,8 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
-from interp.tables import Stamp, read_table, write_table
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:

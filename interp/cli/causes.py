@@ -129,7 +129,7 @@ def circuit(
         Write the last circuit as JSON.
     """
     from interp.causal.over_training import circuit_at
-    from interp.train.files import make_room, write_atomically
+    from interp.io.files import make_room, write_atomically
 
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges are numbers from 0 on")

@@ -124,7 +124,7 @@ def _over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | N
 def _room(out: Path | None) -> None:
     """Raises UserError at once where the table could not be written later."""
     if out is not None:
-        from interp.train.files import make_room
+        from interp.io.files import make_room
 
         make_room(out)
 
@@ -135,7 +135,7 @@ def _keep(result: Result, out: Path | None) -> None:
         return
     import io
 
-    from interp.train.files import write_atomically
+    from interp.io.files import write_atomically
 
     buffer = io.BytesIO()
     pd.DataFrame(result.table).to_parquet(buffer, index=False)

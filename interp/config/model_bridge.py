@@ -1,6 +1,6 @@
 """Settings of an imported language model: whose it is, and the sizes that analyses ask for.
 
-The weights are elsewhere (`interp.importers.hf_files.Reference`). `settings` is the model's own configuration, from
+The weights are elsewhere (`interp.io.hf_reference.Reference`). `settings` is the model's own configuration, from
 which an untrained twin is made.
 """
 

@@ -26,8 +26,8 @@ from pydantic import (
 
 from interp.config.model import ModelConfig
 from interp.config.train import TrainConfig
+from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
-from interp.train.files import canonical, sha256
 from tasks.base import Task, build, nearest, settings_of, task_class, wrong
 from tasks.errors import Faults, UnknownTask, UserError
 

@@ -31,7 +31,7 @@ from interp.develop.curvature import (
     hessian_diagonal,
     sharpness,
 )  # fmt: skip
-from interp.tables import Stamp, read_table, write_table
+from interp.io.tables import Stamp, read_table, write_table
 from probes.tables import frame
 from tasks import UserError
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig, parse_config
-from interp.importers.hf_files import Reference, locate, revisions_in
 from interp.importers.record import record
+from interp.io.hf_reference import Reference, locate, revisions_in
 from interp.models.bridge import BridgedModel, bridged, load_model, quiet
 from interp.train.runs import RunFolder
 from tasks.base import settings_of

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from interp.config.run import RunConfig
 from interp.importers.mapping import Shape
+from interp.io.files import tensor_hash
 from interp.models import build_model
-from interp.train.files import tensor_hash
 from interp.train.header import Recording
 from interp.train.recorder import Recorder
 from interp.train.runs import RunFolder

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from interp.config.model_bridge import BridgeConfig
 from interp.hooks.lens import HookPoint, transformer_bridge
-from interp.importers.hf_files import Reference
+from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
 from interp.models.surface import LensConfig, LensSurface

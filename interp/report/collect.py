@@ -22,6 +22,7 @@ from interp.emergence.overlaps import Overlaps, measurable
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores, scorable
 from interp.heads.mechanism import Mechanism
+from interp.io.files import make_room
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport
@@ -32,7 +33,6 @@ from interp.report.words import answers, verdict
 from interp.run import Run
 from interp.studies.ledger import Ledger
 from interp.studies.summary import Measured
-from interp.train.files import make_room
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]

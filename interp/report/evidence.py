@@ -16,8 +16,8 @@ from interp.causal.over_training import PatchGrid
 from interp.causal.weights import HeadWeights
 from interp.develop.algorithms import AlgorithmMatch
 from interp.develop.filter_curves import FilterCurves
+from interp.io.tables import read_table
 from interp.run import Run
-from interp.tables import read_table
 from tasks.errors import UserError
 
 FEW = 5

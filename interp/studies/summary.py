@@ -22,9 +22,9 @@ from importlib import import_module
 from pathlib import Path
 
 from interp import __version__, studies
+from interp.io.files import write_atomically
 from interp.studies import STUDIES
 from interp.studies.ledger import Claim, Ledger, Row
-from interp.train.files import write_atomically
 from tasks.errors import UserError
 
 MEASURED = Path(__file__).parent / "measured"

@@ -44,7 +44,7 @@ def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> 
 
 def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
     """Whether a run is there, finished, and measured at every checkpoint by every analysis; False for a damaged one."""
-    from interp.tables import read_table
+    from interp.io.tables import read_table
     from interp.train.header import NAME
     from interp.train.runs import RunFolder
     from tasks.errors import UserError

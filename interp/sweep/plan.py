@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from interp.config.run import RunConfig, configure, preset_names, read_toml
-from interp.train.files import canonical, sha256
+from interp.io.files import canonical, sha256
 from tasks.base import first_problem
 from tasks.errors import UserError
 

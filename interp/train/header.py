@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from interp import __version__
 from interp.config.run import RunConfig, parse_config
-from interp.train.files import canonical, no_folder, read_bytes, remedied, sha256
+from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
 from tasks.base import first_problem
 from tasks.errors import UnknownTask, UserError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import save
 
-from interp.train.files import cannot_write, no_folder, write_atomically
+from interp.io.files import cannot_write, no_folder, write_atomically
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
 from tasks.errors import UnknownTask, UserError

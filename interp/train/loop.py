@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig
 from interp.config.schedule import is_evaluated, is_logged, rate
-from interp.importers.hf_files import Reference
+from interp.io.files import cannot_write
+from interp.io.hf_reference import Reference
 from interp.models import build_model
 from interp.models.components import fuse
 from interp.train.donors import clamps_of, settle
-from interp.train.files import cannot_write
 from interp.train.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
 from interp.train.runs import RunFolder

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from interp.train.files import cannot_write, canonical, remedied, sha256
+from interp.io.files import cannot_write, canonical, remedied, sha256
 from tasks.errors import UserError
 
 

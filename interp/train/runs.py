@@ -21,17 +21,9 @@ from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
-from interp.importers.hf_files import REFERENCE, Reference
+from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
+from interp.io.hf_reference import REFERENCE, Reference
 from interp.train import header
-from interp.train.files import (
-    TEMPORARY,
-    cannot_write,
-    check_facts,
-    header_facts,
-    pack,
-    unpack,
-    write_atomically,
-)
 from interp.train.metrics import as_table, read_metrics
 from tasks.errors import UserError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from interp.tables import read_table
-from interp.train.files import TEMPORARY
+from interp.io.files import TEMPORARY
+from interp.io.tables import read_table
 from interp.train.header import NAME
 from interp.train.runs import RunFolder
 from tasks.errors import UnknownTask, UserError

@@ -12,8 +12,8 @@ from interp.config.run import configure
 from interp.develop.readouts import Readouts
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores
+from interp.io.tables import read_table
 from interp.run import Run, load
-from interp.tables import read_table
 from interp.train import train
 from tasks import Task, UserError
 

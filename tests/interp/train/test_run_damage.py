@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from interp.config.run import RunConfig, parse_config
-from interp.tables import Stamp, write_table
-from interp.train.files import canonical
+from interp.io.files import canonical
+from interp.io.tables import Stamp, write_table
 from interp.train.loop import resume, train
 from interp.train.runs import RunFolder
 from interp.train.verify import verify

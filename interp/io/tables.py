@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from interp.train.files import cannot_write, canonical, write_atomically
+from interp.io.files import cannot_write, canonical, write_atomically
 from tasks.errors import UserError
 
 KEY = b"algoscope"

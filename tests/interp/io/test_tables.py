@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.tables import Stamp, read_table, write_table
+from interp.io.tables import Stamp, read_table, write_table
 from tasks import UserError
 
 STAMP = Stamp(analysis="heads", key="k", config="c", checkpoints={0: "a", 10: "b"}, settings={"chunks": 4})
