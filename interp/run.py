@@ -25,8 +25,8 @@ from tasks import UserError
 from tasks.base import first_problem
 
 if TYPE_CHECKING:
-    from interp.develop.llc import LearningCoefficient
-    from interp.develop.noise import GradientNoise
+    from interp.landscape.llc import LearningCoefficient
+    from interp.landscape.noise import GradientNoise
     from interp.pictures.attention import AttentionView
 
 A = TypeVar("A", bound=Analysis)
@@ -210,7 +210,7 @@ class Run(Checkpoints):
         Where 3 true steps of positive curvature are among the checkpoints, the caption says how curvature goes with
         the gradient. Raises UserError for fewer than 1 prompt or 2 probes.
         """
-        from interp.develop.landscape import fit_in_words, kept_curvature
+        from interp.landscape.landscape import fit_in_words, kept_curvature
 
         torch.set_num_threads(self.config.train.threads)
         asked = self.resolve(steps)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.develop.tails import asymmetry, tail
+from interp.landscape.tails import asymmetry, tail
 from interp.run import Run
 from interp.studies import linear_attention_figures as figures
 from interp.studies import linear_attention_paths as curves

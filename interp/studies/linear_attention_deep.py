@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from interp.config.model_linear import LinearConfig
-from interp.develop.curvature import Objective
+from interp.landscape.curvature import Objective
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import distance_to_identity, read_model, whitened

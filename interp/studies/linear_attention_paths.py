@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.develop.curvature import Conditioning, conditioning, hessian
-from interp.develop.landscape import SmoothnessFit, curvature_table, run_objective, smoothness_fit
-from interp.develop.tails import Tail, batch_noise, reference_gradient, tail
+from interp.landscape.curvature import Conditioning, conditioning, hessian
+from interp.landscape.landscape import SmoothnessFit, curvature_table, run_objective, smoothness_fit
+from interp.landscape.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
 from interp.run import Run, load
 from interp.studies.linear_attention_runs import Net, Setting, label_variance

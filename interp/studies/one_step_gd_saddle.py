@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from interp.develop.curvature import Objective, hessian
+from interp.landscape.curvature import Objective, hessian
 from interp.models.linear_weights import LayerReading, read_model
 from interp.run import Run
 from interp.studies import linear_nets as nets

@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from interp.develop.llc import NAME as COEFFICIENT
 from interp.heads.mechanism import Mechanism
+from interp.landscape.llc import NAME as COEFFICIENT
 from interp.run import Run
 from interp.studies.stacked_heads_depth import reachable
 from interp.studies.stacked_heads_figures import COLOURS, accuracy_curves, head_curves, laid_out

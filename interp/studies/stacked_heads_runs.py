@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.config.run import RunConfig
-from interp.develop.llc import LearningCoefficient
+from interp.landscape.llc import LearningCoefficient
 from interp.run import Run, load
 from interp.studies.ledger import Row, Scale
 from interp.studies.stacked_heads_claims import CLAIMS

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from interp.calibration import planted_model as planted
 from interp.causal.metrics import normalised
-from interp.develop import llc, tails
 from interp.emergence import curriculum
 from interp.emergence.onset import onset
+from interp.landscape import llc, tails
 from interp.studies import linear_attention_paths, single_index_bridge, single_index_chains
 from probes import filter_shape, matching, stats
 from probes.families import Observations

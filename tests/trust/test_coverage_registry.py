@@ -23,7 +23,7 @@ WORLDS = {
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
     "interp/heads/roles.py": "bootstrap, ratio of sums",
-    "interp/develop/tails.py": "order statistics, tail index; order statistics, asymmetry; "
+    "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
     "interp/studies/linear_attention_paths.py": "order statistics, ratio of tail indices",
     "interp/studies/newton.py": "matching: similarity at the best step",

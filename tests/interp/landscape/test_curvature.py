@@ -14,8 +14,8 @@ from interp.config.model_linear import LinearConfig
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.config.run import configure
-from interp.develop import curvature, landscape, tails
-from interp.develop.noise import GradientNoise
+from interp.landscape import curvature, landscape, tails
+from interp.landscape.noise import GradientNoise
 from interp.run import Run
 from tasks.base import generator
 from tasks.errors import UserError

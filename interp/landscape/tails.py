@@ -18,7 +18,7 @@ from scipy import stats as laws
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from interp.develop.curvature import Objective
+from interp.landscape.curvature import Objective
 from probes.stats import Interval
 from tasks import Task, UserError
 

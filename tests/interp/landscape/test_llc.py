@@ -9,8 +9,8 @@ import torch
 from scipy.integrate import quad
 
 from interp.cli.landscape import refused
-from interp.develop.llc import LearningCoefficient, check_traces, local_learning_coefficient, split_rhat
 from interp.emergence.instruments import instrument_onsets
+from interp.landscape.llc import LearningCoefficient, check_traces, local_learning_coefficient, split_rhat
 from interp.run import Run
 from tasks import UserError
 

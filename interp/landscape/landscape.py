@@ -22,7 +22,8 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from interp.analysis.stream import Progress
-from interp.develop.curvature import (
+from interp.io.tables import Stamp, read_table, write_table
+from interp.landscape.curvature import (  # fmt: skip
     Objective,
     conditioning,
     diagonal_conditioning,
@@ -30,8 +31,7 @@ from interp.develop.curvature import (
     hessian,
     hessian_diagonal,
     sharpness,
-)  # fmt: skip
-from interp.io.tables import Stamp, read_table, write_table
+)
 from probes.tables import frame
 from tasks import UserError
 

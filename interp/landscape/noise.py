@@ -14,8 +14,8 @@ import pandas as pd
 from pydantic import Field
 
 from interp.causal.over_training import Direct
-from interp.develop.curvature import Objective
-from interp.develop.tails import MIN_DRAWS, batch_noise, reference_gradient, tail
+from interp.landscape.curvature import Objective
+from interp.landscape.tails import MIN_DRAWS, batch_noise, reference_gradient, tail
 from tasks import Task, UserError
 
 if TYPE_CHECKING:

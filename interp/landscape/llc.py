@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.causal.over_training import Direct
-from interp.develop.curvature import Objective
+from interp.landscape.curvature import Objective
 from probes.stats import Interval, student
 from tasks import Task, UserError
 from tasks.base import generator
