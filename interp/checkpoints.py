@@ -22,7 +22,7 @@ from interp.train.runs import RunFolder
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:
-    from interp.causal.clamp import Clamps
+    from interp.models.clamps import Clamps
 
 Steps = Literal["all", "last"] | int | str | Sequence[int]
 TWIN_SEED_OFFSET = 7_919
@@ -154,7 +154,7 @@ class Checkpoints:
 
     @property
     def clamped(self) -> bool:
-        """Whether clamps of the training are in force here (`interp.causal.clamp`)."""
+        """Whether clamps of the training are in force here (`interp.models.clamps`)."""
         return not self._let_go and bool(self.config.train.clamps)
 
     def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:

@@ -1,6 +1,6 @@
 """Settings of a clamp: which head is held during training, at what, and when.
 
-The settings are part of a run (`train.clamps`); `interp.causal.clamp` makes the hooks of them. In a TOML file:
+The settings are part of a run (`train.clamps`); `interp.models.clamps` makes the hooks of them. In a TOML file:
 
     [[train.clamps]]
     site = "L0H2.pattern"

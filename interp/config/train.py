@@ -43,7 +43,7 @@ class TrainConfig(BaseModel):
     `optimiser="muon"` gives `muon_lr` to the two-dimensional weights inside blocks and AdamW's
     `lr` to the rest. `max_loss` stops a run whose loss passes that multiple of its first loss. `final_lr`
     is the share of the full rate that a cosine ends with. `clamps` hold heads during training
-    (`interp.causal.clamp`); a run without them is written, and hashed, without a word of them.
+    (`interp.models.clamps`); a run without them is written, and hashed, without a word of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

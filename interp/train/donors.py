@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from interp.causal.clamp import Clamps
 from interp.config.clamp import ClampConfig
+from interp.models.clamps import Clamps
 from tasks.base import Interface, Task
 from tasks.errors import UserError
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from interp.causal.clamp import Clamps
 from interp.causal.directions import Probe, swap, whitened
 from interp.causal.weights import HeadWeights
 from interp.config.clamp import ClampConfig
@@ -14,6 +13,7 @@ from interp.config.model_transformer import TransformerConfig
 from interp.heads.composition import composition, eigenvalues, qk_attribution
 from interp.hooks.sites import Site
 from interp.models import build_model
+from interp.models.clamps import Clamps
 from interp.models.wired import wired_induction, wired_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError
