@@ -13,7 +13,7 @@ from interp.analysis.result import Result
 from interp.cli import matches, show, target_tables, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.config.run import parse_override
-from interp.labels import short_site
+from interp.pictures.labels import short_site
 from interp.run import Run, load
 from tasks.errors import UserError
 

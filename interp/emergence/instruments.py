@@ -16,8 +16,8 @@ import pandas as pd
 from interp.analysis.stream import Progress
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
-from interp.labels import short_site
 from interp.landscape.llc import LearningCoefficient
+from interp.pictures.labels import short_site
 from tasks import UserError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from interp.io.files import write_atomically
-from interp.report.inline import as_json, library, policy
+from interp.pictures.inline import as_json, library, policy
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{{ policy }}">

@@ -17,8 +17,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from interp.io.files import make_room, write_atomically
+from interp.pictures.inline import as_json, at_once, library, policy
 from interp.report.compare import groups
-from interp.report.inline import as_json, at_once, library, policy
 from interp.report.ledgers import shown
 from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
