@@ -132,10 +132,10 @@ class Run(Checkpoints):
     ) -> Result:
         """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin.
 
-        With `targets` (regression runs only) what it knows of those instead (`interp.develop.target_readouts`). With
+        With `targets` (regression runs only) what it knows of those instead (`interp.readouts.target_readouts`). With
         `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
         the filter verdict. With `causal` (regression runs only) whether the net uses the directions that probes read
-        iterates from (`interp.causal.probe_swaps`). Further settings are those of `interp.develop.readouts.Readouts`
+        iterates from (`interp.readouts.probe_swaps`). Further settings are those of `interp.readouts.readouts.Readouts`
         (`shift={"x_scale": 2.0}` scores on prompts of another law) or of the analysis asked for. Raises UserError for
         these of another task, for two of them at once, and for settings that are unknown.
 
@@ -146,24 +146,24 @@ class Run(Checkpoints):
         if algorithms + causal + bool(targets) > 1:
             raise UserError("targets, algorithms and causal are questions apart: ask one at a time")
         if causal:
-            from interp.causal.probe_swaps import ProbeSwaps
+            from interp.readouts.probe_swaps import ProbeSwaps
 
             caption = "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say."
             return self._result(_settled(ProbeSwaps, **settings), caption, steps, progress)
         if algorithms:
-            from interp.develop.algorithms import AlgorithmMatch
+            from interp.readouts.algorithms import AlgorithmMatch
 
             caption = (
                 "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
             )
             return self._result(_settled(AlgorithmMatch, **settings), caption, steps, progress)
         if targets:
-            from interp.develop.target_readouts import TargetReadouts
+            from interp.readouts.target_readouts import TargetReadouts
 
             caption = "Held-out R2 of linear readouts; that a quantity can be read does not say that the net uses it."
             analysis = _settled(TargetReadouts, targets=tuple(targets), **settings)
             return self._result(analysis, caption, steps, progress)
-        from interp.develop.readouts import Readouts
+        from interp.readouts.readouts import Readouts
 
         score = "accuracy" if self.task.score_name == "accuracy" else "error"
         caption = (

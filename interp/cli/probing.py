@@ -114,7 +114,7 @@ def _refuse_absent(
 
     `several` reads are pooled where targets are read: up to d examples, and more.
     """
-    from interp.develop.shift import shifted
+    from interp.readouts.shift import shifted
 
     if layers and layers != ["all"]:
         there = ["embed", *(str(layer) for layer in range(getattr(run.config.model, "n_layers", 0)))]

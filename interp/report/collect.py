@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from interp.analysis.stream import Analysis, Progress
-from interp.develop.readouts import Readouts, readable
 from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable
@@ -23,6 +22,7 @@ from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores, scorable
 from interp.heads.mechanism import Mechanism
 from interp.io.files import make_room
+from interp.readouts.readouts import Readouts, readable
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport

@@ -14,9 +14,9 @@ import pandas as pd
 from interp.analysis.stream import Analysis, Progress
 from interp.causal.over_training import PatchGrid
 from interp.causal.weights import HeadWeights
-from interp.develop.algorithms import AlgorithmMatch
-from interp.develop.filter_curves import FilterCurves
 from interp.io.tables import read_table
+from interp.readouts.algorithms import AlgorithmMatch
+from interp.readouts.filter_curves import FilterCurves
 from interp.run import Run
 from tasks.errors import UserError
 

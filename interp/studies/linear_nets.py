@@ -21,11 +21,11 @@ from torch import Tensor
 from interp.config.model_linear import LinearSettings
 from interp.config.run import RunConfig
 from interp.config.train import TrainConfig
-from interp.develop.preconditioners import task_covariance
 from interp.landscape.curvature import Objective
 from interp.models import build_model
 from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import read_model
+from interp.readouts.preconditioners import task_covariance
 from interp.run import Run, load
 from interp.studies.figure_page import Part
 from interp.studies.ledger import Claim, Row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from interp.develop.algorithm_rows import NAMED, verdict_rows
+from interp.readouts.algorithm_rows import NAMED, verdict_rows
 from interp.studies.newton_nets import Net
 
 

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.stream import CHUNK
-from interp.causal.probe_swaps import probe_swaps
-from interp.develop.algorithm_rows import silences
-from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader
 from interp.models.resized import resized
+from interp.readouts.algorithm_rows import silences
+from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
+from interp.readouts.probe_swaps import probe_swaps
 from interp.run import Run
 from probes import matching, stats
 from probes.matching import Match

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.develop.algorithms import AlgorithmReader
 from interp.models.wired_algorithms import wired_newton
+from interp.readouts.algorithms import AlgorithmReader
 from tasks import algorithms
 from tasks.algorithms import FAMILIES, Algorithm, conjugate_gradient
 from tasks.base import generator

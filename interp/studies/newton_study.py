@@ -10,7 +10,7 @@ import torch
 
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.algorithms import AlgorithmMatch
+from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.linear_nets import Bench

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.develop.reach import reach
+from interp.readouts.reach import reach
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.stacked_heads_readings import accuracy, solved
@@ -54,7 +54,7 @@ def _cell(arm: str, run: Run) -> dict[str, Any]:
 
 
 def reached(runs: Sequence[Run]) -> pd.DataFrame:
-    """`interp.develop.reach.reach` at the last checkpoint of every run, with its layers and hops."""
+    """`interp.readouts.reach.reach` at the last checkpoint of every run, with its layers and hops."""
     tables = []
     for number, run in enumerate(runs):
         table = reach(run.probe(steps="last").table, run.task)

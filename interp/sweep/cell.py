@@ -68,9 +68,9 @@ def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
 
 def analysis(name: str) -> Any:
     """The analysis of a name. Raises UserError for an unknown one."""
-    from interp.develop.readouts import Readouts
     from interp.emergence.scores import Scores
     from interp.heads.heads import HeadScores
+    from interp.readouts.readouts import Readouts
     from tasks.errors import UserError
 
     known = dict(zip(ANALYSES, (Scores, HeadScores, Readouts), strict=True))

@@ -8,9 +8,9 @@ import weakref
 import torch
 
 from interp.config.run import configure
-from interp.develop.readouts import Readouts
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores
+from interp.readouts.readouts import Readouts
 from interp.run import Run, load
 from interp.train import train
 

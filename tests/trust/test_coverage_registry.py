@@ -19,7 +19,7 @@ COPIED = "ends read from a table, or shifted by a constant"
 COMBINED = "quotient of two bootstraps"
 WORLDS = {
     "interp/causal/directions.py": "causal slope, missed change",
-    "interp/develop/algorithm_rows.py": "matching: similarity to a step; matching: best step",
+    "interp/readouts/algorithm_rows.py": "matching: similarity to a step; matching: best step",
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
     "interp/heads/roles.py": "bootstrap, ratio of sums",

@@ -15,8 +15,8 @@ import pytest
 
 from interp.causal.circuits import SEARCHES, find_circuit
 from interp.config.run import RunConfig, configure
-from interp.develop.algorithms import AlgorithmMatch
 from interp.models import build_model
+from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import load
 from interp.train.runs import RunFolder
 from probes.filters import VERDICT_FAMILIES

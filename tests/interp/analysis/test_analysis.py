@@ -9,10 +9,10 @@ import pytest
 
 from interp.analysis.stream import Analysis, Reader
 from interp.config.run import configure
-from interp.develop.readouts import Readouts
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores
 from interp.io.tables import read_table
+from interp.readouts.readouts import Readouts
 from interp.run import Run, load
 from interp.train import train
 from tasks import Task, UserError

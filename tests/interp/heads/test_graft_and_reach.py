@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.reach import first_readable, reach
 from interp.heads.graft import graft, graft_table, role_teams
 from interp.models import build_model
 from interp.models.wired import wired_retrieval
+from interp.readouts.reach import first_readable, reach
 from interp.run import Run
 from tasks import UserError
 from tasks.retrieval import MultiHopRetrieval

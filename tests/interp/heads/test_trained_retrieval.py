@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from interp.develop.reach import reach
 from interp.emergence import curriculum
 from interp.emergence.instruments import instrument_onsets
 from interp.heads.chain import ChainMatrix
 from interp.heads.graft import graft_table
 from interp.heads.mechanism import Mechanism, named_circuit
+from interp.readouts.reach import reach
 from interp.run import Run
 
 SEEDS = (1, 0, 2) if os.environ.get("ALGOSCOPE_FULL") else (1,)

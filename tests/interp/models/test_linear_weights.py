@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from interp.config.model_linear import LinearConfig
-from interp.develop.preconditioners import Preconditioners, task_covariance
 from interp.models import linear_weights as reading
 from interp.models.linear import LinearTransformer
+from interp.readouts.preconditioners import Preconditioners, task_covariance
 from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from interp.develop.reach import depth_of
 from interp.landscape.llc import LearningCoefficient
+from interp.readouts.reach import depth_of
 from interp.run import load
 from interp.studies import stacked_heads as study
 from interp.studies.ledger import Ledger

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.stream import Reader
-from interp.develop.iterates import FAMILIES, RIVALS, Posed
-from interp.develop.readouts import ReadoutReader, Readouts
-from interp.develop.shift import shifted
+from interp.readouts.iterates import FAMILIES, RIVALS, Posed
+from interp.readouts.readouts import ReadoutReader, Readouts
+from interp.readouts.shift import shifted
 from probes.readout import Readout
 from probes.rivals import Ladder
 from probes.targets import regression_targets

@@ -10,8 +10,8 @@ import torch
 from interp.cli import matches
 from interp.cli import run as cli
 from interp.config.run import configure
-from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader
 from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
+from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from interp.run import Run, load
 from interp.train import train
 from tasks import UserError, algorithms

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.stream import Analysis, Reader
-from interp.develop.shift import shifted
+from interp.readouts.shift import shifted
 from probes.decode import STRENGTHS, Decoder
 from probes.readout import Readout, ReadoutConfig
 from tasks import Batch, Task, UserError
@@ -36,7 +36,7 @@ class Readouts(Analysis):
     `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge
     strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
     read apart as well. `shift` are changes to the settings of a regression task: readouts fitted on the run's own law
-    are scored on prompts of that law (`interp.develop.shift`), and of longer prompts only the reads that the run was
+    are scored on prompts of that law (`interp.readouts.shift`), and of longer prompts only the reads that the run was
     trained on are fitted. `strengths` are those of `probes.readout`.
     """
 

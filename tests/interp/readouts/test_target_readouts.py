@@ -9,13 +9,13 @@ import torch
 
 from interp.cli import target_tables
 from interp.config.run import configure
-from interp.develop.algorithms import AlgorithmMatch
-from interp.develop.iterates import FAMILIES, Posed
-from interp.develop.readouts import Readouts
-from interp.develop.shift import shifted
-from interp.develop.target_readouts import TARGETS, TargetReadouts
 from interp.models import build_model
 from interp.models.resized import resized
+from interp.readouts.algorithms import AlgorithmMatch
+from interp.readouts.iterates import FAMILIES, Posed
+from interp.readouts.readouts import Readouts
+from interp.readouts.shift import shifted
+from interp.readouts.target_readouts import TARGETS, TargetReadouts
 from probes.targets import regression_targets
 from tasks import UserError, algorithms
 from tasks.algorithms import Algorithm, Problems

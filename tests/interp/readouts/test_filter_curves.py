@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.develop.filter_curves import FilterCurves
 from interp.models import build_model
 from interp.models.wired_algorithms import wired_gradient_descent
+from interp.readouts.filter_curves import FilterCurves
 from tasks.regression import InContextRegression
 
 D, N, STEPS, RATE = 5, 10, 3, 0.1

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from interp.causal.probe_swaps import probe_swaps
 from interp.cli import run as interp
 from interp.config.run import parse_config
 from interp.models import build_model
 from interp.models.wired_algorithms import wired_gradient_descent
+from interp.readouts.probe_swaps import probe_swaps
 from interp.run import Run
 from interp.train.loop import train
 from probes.rivals import Ladder

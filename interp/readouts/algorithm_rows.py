@@ -25,7 +25,7 @@ from tasks import UserError
 from tasks.algorithms import Problems
 
 if TYPE_CHECKING:
-    from interp.develop.algorithms import AlgorithmReader
+    from interp.readouts.algorithms import AlgorithmReader
 
 Row = dict[str, Any]
 NAMED = "filter verdict"

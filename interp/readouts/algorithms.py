@@ -3,7 +3,7 @@
 Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
 predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
 layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
-chunk as in `interp.develop.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
+chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
 every checkpoint, so the rivals are computed once, beside the untrained twin.
 """
 
@@ -20,10 +20,10 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.stream import Reader
-from interp.develop import algorithm_rows
-from interp.develop.iterates import RIVALS, Posed, check_families
-from interp.develop.readouts import ReadoutReader, Readouts
 from interp.models.resized import resized
+from interp.readouts import algorithm_rows
+from interp.readouts.iterates import RIVALS, Posed, check_families
+from interp.readouts.readouts import ReadoutReader, Readouts
 from probes import induced
 from probes.contrast import Rows
 from probes.filters import VERDICT_FAMILIES, FilterConfig
@@ -43,7 +43,7 @@ class AlgorithmMatch(Readouts):
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
     prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
     filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
-    resamples of prompts an interval. `families` are any of `interp.develop.iterates`; a filter verdict chooses among
+    resamples of prompts an interval. `families` are any of `interp.readouts.iterates`; a filter verdict chooses among
     those of `probes.filters` that are named, or among all of them where none is. With `shift` everything but the
     readouts and the sizes of the steps is taken on prompts of the other law.
     """

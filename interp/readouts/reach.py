@@ -1,7 +1,7 @@
 """How far information has come: which symbol of the chain a layer's query stream holds, against the earliest
 layer at which it could.
 
-The readouts of a retrieval run (`interp.develop.readouts`) say how often a linear map reads s_k at the query
+The readouts of a retrieval run (`interp.readouts.readouts`) say how often a linear map reads s_k at the query
 after each layer; the closure simulator (`tasks.theory.closure`) says after how many layers of attention s_k
 can be there at all, whatever is learned. `excess` is (accuracy - guess) / (1 - guess): 0 for the best guess
 that follows no link, 1 for always right, negative below the guess. Source: depth bound of arXiv 2411.12118,

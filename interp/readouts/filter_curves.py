@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.stream import Reader
-from interp.develop.algorithms import AlgorithmMatch, AlgorithmReader
+from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from probes import filter_shape, filters, stats
 from probes.families import Observations
 from tasks import Task, UserError
