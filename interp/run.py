@@ -2,7 +2,7 @@
 
 `load` reads the configuration and the list of checkpoints; nothing else happens until a model, a table or a picture is
 asked for. Every analysis returns a `Result` whose `table` is a long DataFrame, kept under RUN/analysis. What a run is
-made of (checkpoints, models, clamps) is in `interp.checkpoints`.
+made of (checkpoints, models, clamps) is in `interp.runs.checkpoints`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from interp.analysis.progress import told
 from interp.analysis.result import Result
 from interp.analysis.stream import Analysis, Progress, analyse
-from interp.checkpoints import Checkpoints, Steps
 from interp.config.run import RunConfig, configure
-from interp.train.runs import RunFolder
+from interp.runs.checkpoints import Checkpoints, Steps
+from interp.runs.folder import RunFolder
 from tasks import UserError
 from tasks.base import first_problem
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import interp
-from interp.train.verify import verify
+from interp.runs.verify import verify
 
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = sorted(config.parent for config in GOLDEN.glob("*/*/config.json"))

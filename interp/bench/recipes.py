@@ -18,7 +18,7 @@ from interp.bench.cost import cost, matmul_rate
 from interp.bench.rows import NONE, Row, peak_mb
 from interp.bench.time_to_floor import TimeToFloor, measure, time_to_floor
 from interp.config.run import configure
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 
 PUBLISHED = (
     *(

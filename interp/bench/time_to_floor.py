@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 from interp.config.run import configure
+from interp.runs.folder import RunFolder
 from interp.train.loop import train
-from interp.train.runs import RunFolder
 from tasks.errors import UserError
 
 WITHIN = 0.1

@@ -107,7 +107,7 @@ def configure(
     """The run of a preset's name, a TOML file or nested settings, changed by overrides, then by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
-    same with values already read. A clamp's donor is looked up here (`interp.train.donors`). Raises UserError naming
+    same with values already read. A clamp's donor is looked up here (`interp.runs.donors`). Raises UserError naming
     the culprit.
     """
     settings = _read(source)
@@ -127,7 +127,7 @@ def configure(
 def _settled(config: RunConfig) -> RunConfig:
     if not config.train.clamps:
         return config
-    from interp.train.donors import settle  # reads run folders, which know this module
+    from interp.runs.donors import settle  # reads run folders, which know this module
 
     return settle(config)
 

@@ -21,7 +21,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.importers.record import record
 from interp.io.hf_reference import Reference, locate, revisions_in
 from interp.models.bridge import BridgedModel, bridged, load_model, quiet
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from tasks.base import settings_of
 from tasks.errors import UserError
 from tasks.prompts import TextRetrieval

@@ -45,8 +45,8 @@ def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> 
 def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
     """Whether a run is there, finished, and measured at every checkpoint by every analysis; False for a damaged one."""
     from interp.io.tables import read_table
-    from interp.train.header import NAME
-    from interp.train.runs import RunFolder
+    from interp.runs.folder import RunFolder
+    from interp.runs.header import NAME
     from tasks.errors import UserError
 
     if not (path / NAME).exists():
@@ -86,8 +86,8 @@ def about() -> dict[str, str]:
 
 def _await_lock(path: Path) -> None:
     """A worker killed a moment ago may hold its run's lock until the kernel is through with it: wait for that."""
-    from interp.train.header import NAME
-    from interp.train.runs import RunFolder
+    from interp.runs.folder import RunFolder
+    from interp.runs.header import NAME
     from tasks.errors import UserError
 
     until = time.monotonic() + LOCK_SECONDS

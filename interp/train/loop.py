@@ -27,10 +27,10 @@ from interp.io.files import cannot_write
 from interp.io.hf_reference import Reference
 from interp.models import build_model
 from interp.models.components import fuse
-from interp.train.donors import clamps_of, settle
-from interp.train.metrics import MetricsLog
+from interp.runs.donors import clamps_of, settle
+from interp.runs.folder import RunFolder
+from interp.runs.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
-from interp.train.runs import RunFolder
 from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError

@@ -14,9 +14,9 @@ from interp.cli.studies import _print
 from interp.config.run import configure
 from interp.config.schedule import checkpoint_steps
 from interp.hooks.sites import COMPONENTS, HEAD_OUT
+from interp.runs.folder import RunFolder
 from interp.studies.ledger import Claim, Criterion, Ledger
 from interp.train import train
-from interp.train.runs import RunFolder
 
 TINY = [
     *(

@@ -15,7 +15,7 @@ import interp
 from interp.cli import run as cli
 from interp.importers.garg import import_garg
 from interp.importers.plain import import_plain
-from interp.train.verify import verify
+from interp.runs.verify import verify
 from tasks.errors import UserError
 
 D, HEADS, LAYERS, WIDTH, POINTS, END = 3, 2, 2, 16, 9, 6
@@ -143,7 +143,7 @@ def test_second_import_changes_nothing_and_other_weights_are_refused(theirs, tmp
 
 
 def test_an_import_that_was_broken_off_is_finished(theirs, tmp_path, monkeypatch) -> None:
-    from interp.train.recorder import Recorder
+    from interp.runs.recorder import Recorder
 
     folder, out, whole = tmp_path / "theirs", tmp_path / "run", Recorder.record
     for step in (1, 2, 3):

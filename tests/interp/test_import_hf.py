@@ -19,8 +19,8 @@ from interp.importers.hf import import_hf, lexicon
 from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, published, show
 from interp.models.bridge import bridged, quiet
 from interp.report.words import verdict
+from interp.runs.verify import verify
 from interp.studies.small_language_models import SmallModel, build_small, save, tokenizer_of
-from interp.train.verify import verify
 from tasks import TextRetrieval, UserError
 from tasks.prompts_lexicon import word_level
 

@@ -13,10 +13,10 @@ import time
 import pytest
 
 from interp.presets import preset_text
+from interp.runs.folder import RunFolder
 from interp.sweep.cluster import ctrl_c
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan, cells, parse_seeds, read_plan
-from interp.train.runs import RunFolder
 from tasks import UserError
 
 SMALL = {

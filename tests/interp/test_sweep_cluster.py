@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import interp
+from interp.runs.folder import RunFolder
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan
 from interp.sweep.results import load_sweep
-from interp.train.runs import RunFolder
 from tasks import UserError
 
 SMALL = {

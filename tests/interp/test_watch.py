@@ -9,8 +9,8 @@ import pytest
 from interp.cli import run as command
 from interp.cli import watching
 from interp.config.run import configure
+from interp.runs.folder import RunFolder
 from interp.train import Diverged, train
-from interp.train.runs import RunFolder
 
 SMALL = (
     *(

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from interp.analysis.result import Result
-from interp.checkpoints import step_numbers
 from interp.config.run import configure
 from interp.pictures.attention import AttentionView
 from interp.pictures.charts import CHARTS
 from interp.run import Run, load
+from interp.runs.checkpoints import step_numbers
 from tasks.errors import UserError
 
 SMALL = {
@@ -31,7 +31,7 @@ SMALL = {
 }
 EXAMPLES = (
     "interp.run",
-    "interp.checkpoints",
+    "interp.runs.checkpoints",
     "interp.analysis.result",
     "interp.pictures.svg",
     "interp.studies.ledger",

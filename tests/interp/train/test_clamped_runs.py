@@ -11,10 +11,10 @@ from interp.causal.circuits import find_circuit
 from interp.cli import run as interp
 from interp.config.run import configure, parse_config
 from interp.run import Run, load
-from interp.train.donors import clamps_of
+from interp.runs.donors import clamps_of
+from interp.runs.verify import verify
 from interp.train.loop import Interrupted, resume, train
 from interp.train.stacked import train_stack
-from interp.train.verify import verify
 from tasks.errors import UserError
 
 RETRIEVAL = {

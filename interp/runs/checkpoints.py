@@ -18,7 +18,7 @@ import pandas as pd
 
 from interp.config.run import RunConfig
 from interp.train.loop import load_weights
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Checkpoints:
 
     @cached_property
     def _clamps(self) -> Clamps:
-        from interp.train.donors import clamps_of
+        from interp.runs.donors import clamps_of
 
         return clamps_of(self.config, self.twin())
 

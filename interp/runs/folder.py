@@ -1,7 +1,7 @@
 """The run folder: where it keeps what, and reading it back so that damage is an error and never a number.
 
 config.json                      settings, their hash, schema and package version, device, checksum of it all
-metrics.jsonl, timing.jsonl      see `interp.train.metrics`; timings are for people and not checked
+metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are for people and not checked
 checkpoints/00000000.safetensors weights; facts: format, step, config hash, weights hash
 resume/state.safetensors         weights and optimiser state of the latest point to resume from
 analysis/NAME.parquet            tables
@@ -23,8 +23,8 @@ from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
 from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
 from interp.io.hf_reference import REFERENCE, Reference
-from interp.train import header
-from interp.train.metrics import as_table, read_metrics
+from interp.runs import header
+from interp.runs.metrics import as_table, read_metrics
 from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"

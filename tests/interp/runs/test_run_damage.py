@@ -21,8 +21,8 @@ from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical
 from interp.io.tables import Stamp, write_table
 from interp.train.loop import resume, train
-from interp.train.runs import RunFolder
-from interp.train.verify import verify
+from interp.runs.folder import RunFolder
+from interp.runs.verify import verify
 from tasks.errors import UnknownTask, UserError
 
 EXAMPLES = 400 if os.environ.get("ALGOSCOPE_FULL") == "1" else 30

@@ -11,8 +11,8 @@ import pytest
 
 from interp.config.run import parse_config
 from interp.train.loop import resume, train
-from interp.train.runs import RunFolder
-from interp.train.verify import verify
+from interp.runs.folder import RunFolder
+from interp.runs.verify import verify
 from tasks.errors import UserError
 
 CONFIG = parse_config(
