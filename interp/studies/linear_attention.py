@@ -27,7 +27,7 @@ from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_attention_claims import CLAIMS
 from interp.studies.linear_attention_floors import deep, lemma
 from interp.studies.linear_attention_runs import Sizes
-from interp.studies.linear_nets import Bench, Say
+from interp.studies.linear_common import Bench, Say
 
 NAME = "linear-attention"
 SEEDS = {"quick": 3, "cpu": 6, "paper": 6}

@@ -19,7 +19,7 @@ from interp.studies.ledger import Row
 from interp.studies.linear_attention_claims import CLAIMS
 from interp.studies.linear_attention_figures import preconditioner_figure
 from interp.studies.linear_attention_runs import Sizes
-from interp.studies.linear_nets import Bench
+from interp.studies.linear_common import Bench
 from probes.stats import share
 from tasks.regression import InContextRegression
 

@@ -14,8 +14,8 @@ import torch
 
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.run import Run
-from interp.studies import linear_nets as nets
-from interp.studies.linear_nets import Bench, run_config
+from interp.studies import linear_common as nets
+from interp.studies.linear_common import Bench, run_config
 from tasks.regression import InContextRegression
 
 EVAL_PROMPTS = 20_000

@@ -17,7 +17,7 @@ import torch
 
 from interp.studies import newton_rates as rates
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.linear_nets import Bench
+from interp.studies.linear_common import Bench
 from interp.studies.newton_arms import conditioning, depth_and_heads, lstm, noise, nonlinear, widths
 from interp.studies.newton_claims import CLAIMS
 from interp.studies.newton_filters import filter_rows

@@ -13,7 +13,7 @@ from interp.config.model_transformer import TransformerConfig
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.linear_nets import Bench
+from interp.studies.linear_common import Bench
 from interp.studies.newton_claims import CLAIMS
 from interp.studies.newton_nets import Net
 from interp.studies.newton_runs import Budget, arm_config, arm_run, main_run

@@ -16,11 +16,11 @@ import torch
 from interp.landscape.curvature import Objective, hessian
 from interp.models.linear_weights import LayerReading, read_model
 from interp.run import Run
-from interp.studies import linear_nets as nets
+from interp.studies import linear_common as nets
 from interp.studies import one_step_gd as study
 from interp.studies.ledger import Row
 from interp.studies.linear_attention_figures import preconditioner_figure
-from interp.studies.linear_nets import Bench
+from interp.studies.linear_common import Bench
 from interp.studies.one_step_gd_claims import CLAIMS
 from probes.stats import share
 from tasks.theory import linear

@@ -40,7 +40,7 @@ WORLDS = {
     "interp/studies/retrieval_prompts_measure.py": COPIED,
     "interp/studies/stacked_heads.py": COPIED,
     "interp/bench/single_index.py": NONE,
-    "interp/studies/linear_nets.py": NONE,
+    "interp/studies/linear_common.py": NONE,
     "interp/studies/single_index_bench.py": NONE,
     "interp/studies/stacked_heads_depth.py": NONE,
     "interp/studies/stacked_heads_readings.py": NONE,

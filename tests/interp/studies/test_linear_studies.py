@@ -19,10 +19,10 @@ from interp.studies import (
     linear_attention_figures,
     linear_attention_paths,
     linear_attention_runs,
-    linear_nets,
     one_step_gd,
     one_step_gd_saddle,
 )
+from interp.studies import linear_common as linear_nets
 from interp.studies.figure_page import Part, write_page
 from interp.studies.linear_attention_claims import CLAIMS as LANDSCAPE
 from interp.studies.one_step_gd_claims import CLAIMS as ONE_STEP

@@ -10,7 +10,7 @@ import torch
 
 from interp.models import build_model
 from interp.studies import newton, newton_rates, newton_two_layer
-from interp.studies.linear_nets import Bench
+from interp.studies.linear_common import Bench
 from interp.studies.newton_claims import CLAIMS
 from interp.studies.newton_nets import outside_span
 from interp.studies.newton_runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
