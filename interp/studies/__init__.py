@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "one-step-gd": "interp.studies.one_step_gd",
-    "linear-attention": "interp.studies.linear_attention",
+    "linear-attention": "interp.studies.linear_attention.study",
     "newton": "interp.studies.newton",
     "single-index": "interp.studies.single_index",
     "stacked-heads": "interp.studies.stacked_heads",

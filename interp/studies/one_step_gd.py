@@ -26,7 +26,7 @@ from interp.run import Run
 from interp.studies import linear_common as nets
 from interp.studies.figure_page import write_page
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.linear_attention_figures import preconditioner_figure
+from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.linear_common import Bench, Say, one_layer, run_config
 from interp.studies.one_step_gd_claims import CLAIMS
 from tasks.regression import InContextRegression

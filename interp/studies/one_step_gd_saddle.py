@@ -19,7 +19,7 @@ from interp.run import Run
 from interp.studies import linear_common as nets
 from interp.studies import one_step_gd as study
 from interp.studies.ledger import Row
-from interp.studies.linear_attention_figures import preconditioner_figure
+from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.linear_common import Bench
 from interp.studies.one_step_gd_claims import CLAIMS
 from probes.stats import share

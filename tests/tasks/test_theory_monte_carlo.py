@@ -9,9 +9,10 @@ import math
 import pytest
 import torch
 
+from interp.studies.linear_attention import theory as linear_depth
 from tasks.base import generator
 from tasks.covariates import directions
-from tasks.theory import bayes, linear, linear_depth
+from tasks.theory import bayes, linear
 
 D, N, PROMPTS = 4, 10, 40_000
 LAW = linear.RegressionLaw(

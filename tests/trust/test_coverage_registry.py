@@ -25,7 +25,7 @@ WORLDS = {
     "interp/heads/roles.py": "bootstrap, ratio of sums",
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
-    "interp/studies/linear_attention_paths.py": "order statistics, ratio of tail indices",
+    "interp/studies/linear_attention/paths.py": "order statistics, ratio of tail indices",
     "interp/studies/newton.py": "matching: similarity at the best step",
     "interp/studies/newton_arms.py": COMBINED,
     "interp/studies/newton_nets.py": "matching: order of convergence; matching: best step",

@@ -9,9 +9,10 @@ from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.hooks.lens import ActivationCache
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
+from interp.studies.linear_attention import theory as linear_depth
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
-from tasks.theory import linear, linear_depth
+from tasks.theory import linear
 
 TASK = InContextRegression(d=5, n=20, layout="merged")
 FAMILIES = ("gd", "gd++", "full")

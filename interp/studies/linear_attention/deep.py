@@ -23,9 +23,9 @@ from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import distance_to_identity, read_model, whitened
 from interp.studies import linear_common as nets
+from interp.studies.linear_attention import theory as linear_depth
 from tasks.base import generator
 from tasks.regression import InContextRegression
-from tasks.theory import linear_depth
 
 Start = Literal["random", "scalar"]
 FLOOR_PROMPTS = (

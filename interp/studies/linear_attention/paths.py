@@ -18,7 +18,7 @@ from interp.landscape.landscape import SmoothnessFit, curvature_table, run_objec
 from interp.landscape.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
 from interp.run import Run, load
-from interp.studies.linear_attention_runs import Net, Setting, label_variance
+from interp.studies.linear_attention.runs import Net, Setting, label_variance
 from probes.stats import Interval
 
 

@@ -13,12 +13,12 @@ import plotly.graph_objects as go
 import torch
 
 from interp.models.linear_weights import read_model
-from interp.studies import linear_attention_deep as depths
-from interp.studies import linear_attention_runs as runs
 from interp.studies.ledger import Row
-from interp.studies.linear_attention_claims import CLAIMS
-from interp.studies.linear_attention_figures import preconditioner_figure
-from interp.studies.linear_attention_runs import Sizes
+from interp.studies.linear_attention import deep as depths
+from interp.studies.linear_attention import runs as runs
+from interp.studies.linear_attention.claims import CLAIMS
+from interp.studies.linear_attention.figures import preconditioner_figure
+from interp.studies.linear_attention.runs import Sizes
 from interp.studies.linear_common import Bench
 from probes.stats import share
 from tasks.regression import InContextRegression

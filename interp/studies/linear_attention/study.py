@@ -19,14 +19,14 @@ from torch import Tensor
 
 from interp.landscape.tails import asymmetry, tail
 from interp.run import Run
-from interp.studies import linear_attention_figures as figures
-from interp.studies import linear_attention_paths as curves
-from interp.studies import linear_attention_runs as runs
 from interp.studies.figure_page import write_page
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.linear_attention_claims import CLAIMS
-from interp.studies.linear_attention_floors import deep, lemma
-from interp.studies.linear_attention_runs import Sizes
+from interp.studies.linear_attention import figures as figures
+from interp.studies.linear_attention import paths as curves
+from interp.studies.linear_attention import runs as runs
+from interp.studies.linear_attention.claims import CLAIMS
+from interp.studies.linear_attention.floors import deep, lemma
+from interp.studies.linear_attention.runs import Sizes
 from interp.studies.linear_common import Bench, Say
 
 NAME = "linear-attention"

@@ -15,8 +15,8 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from interp.run import Run
-from interp.studies import linear_attention_paths as curves
-from interp.studies import linear_attention_runs as runs
+from interp.studies.linear_attention import paths as curves
+from interp.studies.linear_attention import runs as runs
 from interp.studies.stacked_heads_figures import COLOURS, ribbons
 
 PAPER = {
