@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STUDIES: dict[str, str] = {
     "one-step-gd": "interp.studies.one_step_gd",
     "linear-attention": "interp.studies.linear_attention.study",
-    "newton": "interp.studies.newton",
+    "newton": "interp.studies.newton.study",
     "single-index": "interp.studies.single_index",
     "stacked-heads": "interp.studies.stacked_heads",
     "retrieval-prompts": "interp.studies.retrieval_prompts",

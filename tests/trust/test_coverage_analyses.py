@@ -19,7 +19,7 @@ from interp.calibration import planted_model as planted
 from interp.causal.directions import _compare
 from interp.emergence.onset import onset
 from interp.studies import single_index_bridge, single_index_waits
-from interp.studies.newton_study import quotient
+from interp.studies.newton.context import quotient
 from probes import contrast, filter_shape, filters, induced, matching, stats
 from probes.contrast import ContrastConfig, Rows
 from probes.families import Observations

@@ -26,11 +26,11 @@ WORLDS = {
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
     "interp/studies/linear_attention/paths.py": "order statistics, ratio of tail indices",
-    "interp/studies/newton.py": "matching: similarity at the best step",
-    "interp/studies/newton_arms.py": COMBINED,
-    "interp/studies/newton_nets.py": "matching: order of convergence; matching: best step",
-    "interp/studies/newton_study.py": COMBINED,
-    "interp/studies/newton_two_layer.py": "matching: similarity at the best step",
+    "interp/studies/newton/study.py": "matching: similarity at the best step",
+    "interp/studies/newton/arms.py": COMBINED,
+    "interp/studies/newton/nets.py": "matching: order of convergence; matching: best step",
+    "interp/studies/newton/context.py": COMBINED,
+    "interp/studies/newton/two_layer.py": "matching: similarity at the best step",
     "interp/studies/single_index_bridge.py": "medians: the worst relative error of several; "
     "bootstrap, paired medians of replicas",
     "interp/studies/single_index_chains.py": "bootstrap, slope of log medians over replicas",

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from interp.models import build_model
-from interp.studies import newton, newton_rates, newton_two_layer
 from interp.studies.linear_common import Bench
-from interp.studies.newton_claims import CLAIMS
-from interp.studies.newton_nets import outside_span
-from interp.studies.newton_runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
+from interp.studies.newton import rates as newton_rates
+from interp.studies.newton import study as newton
+from interp.studies.newton import two_layer as newton_two_layer
+from interp.studies.newton.claims import CLAIMS
+from interp.studies.newton.nets import outside_span
+from interp.studies.newton.runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
 from interp.train import train
 from tasks.base import generator
 from tasks.regression import InContextRegression

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from interp.studies import newton_rates as rates
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_common import Bench
-from interp.studies.newton_arms import conditioning, depth_and_heads, lstm, noise, nonlinear, widths
-from interp.studies.newton_claims import CLAIMS
-from interp.studies.newton_filters import filter_rows
-from interp.studies.newton_nets import Net, outside_span, relative_errors
-from interp.studies.newton_runs import BUDGETS
-from interp.studies.newton_study import NAME, OGD, Study, exact, listed, task_of
+from interp.studies.newton import rates as rates
+from interp.studies.newton.arms import conditioning, depth_and_heads, lstm, noise, nonlinear, widths
+from interp.studies.newton.claims import CLAIMS
+from interp.studies.newton.context import NAME, OGD, Study, exact, listed, task_of
+from interp.studies.newton.filters import filter_rows
+from interp.studies.newton.nets import Net, outside_span, relative_errors
+from interp.studies.newton.runs import BUDGETS
 from probes import stats
 
 Say = Callable[[str], None]

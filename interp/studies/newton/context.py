@@ -14,9 +14,9 @@ from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.linear_common import Bench
-from interp.studies.newton_claims import CLAIMS
-from interp.studies.newton_nets import Net
-from interp.studies.newton_runs import Budget, arm_config, arm_run, main_run
+from interp.studies.newton.claims import CLAIMS
+from interp.studies.newton.nets import Net
+from interp.studies.newton.runs import Budget, arm_config, arm_run, main_run
 from probes.stats import Interval
 from tasks.algorithms import Algorithm
 from tasks.regression import InContextRegression

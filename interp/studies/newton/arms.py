@@ -7,9 +7,9 @@ would give.
 from __future__ import annotations
 
 from interp.studies.ledger import Row
-from interp.studies.newton_nets import forgetting, relative_errors
-from interp.studies.newton_study import OLS, Study, best_of, exact, listed, quotient, task_of
-from interp.studies.newton_two_layer import peak, two_layer_match
+from interp.studies.newton.context import OLS, Study, best_of, exact, listed, quotient, task_of
+from interp.studies.newton.nets import forgetting, relative_errors
+from interp.studies.newton.two_layer import peak, two_layer_match
 from probes import stats
 from probes.stats import Interval
 from tasks.algorithms import Algorithm

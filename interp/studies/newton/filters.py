@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interp.readouts.algorithm_rows import NAMED, verdict_rows
-from interp.studies.newton_nets import Net
+from interp.studies.newton.nets import Net
 
 
 @dataclass(frozen=True)
