@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
 
 STUDIES: dict[str, str] = {
-    "one-step-gd": "interp.studies.one_step_gd",
+    "one-step-gd": "interp.studies.one_step_gd.study",
     "linear-attention": "interp.studies.linear_attention.study",
     "newton": "interp.studies.newton.study",
     "single-index": "interp.studies.single_index",

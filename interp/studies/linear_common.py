@@ -29,12 +29,12 @@ from interp.readouts.preconditioners import task_covariance
 from interp.run import Run, load
 from interp.studies.figure_page import Part
 from interp.studies.ledger import Claim, Row
+from interp.studies.one_step_gd.theory import RegressionLaw
 from interp.train import Diverged, train
 from probes import stats
 from probes.stats import Interval
 from tasks import UserError
 from tasks.regression import InContextRegression
-from tasks.theory.linear import RegressionLaw
 
 Say = Callable[[str], None]
 

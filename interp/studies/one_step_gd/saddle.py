@@ -17,13 +17,13 @@ from interp.landscape.curvature import Objective, hessian
 from interp.models.linear_weights import LayerReading, read_model
 from interp.run import Run
 from interp.studies import linear_common as nets
-from interp.studies import one_step_gd as study
 from interp.studies.ledger import Row
 from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.linear_common import Bench
-from interp.studies.one_step_gd_claims import CLAIMS
+from interp.studies.one_step_gd import study as study
+from interp.studies.one_step_gd import theory as linear
+from interp.studies.one_step_gd.claims import CLAIMS
 from probes.stats import share
-from tasks.theory import linear
 
 STUCK = 0.2  # excess over the optimal loss at which a run has not found the optimum
 

@@ -28,9 +28,9 @@ from interp.studies.figure_page import write_page
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.linear_common import Bench, Say, one_layer, run_config
-from interp.studies.one_step_gd_claims import CLAIMS
+from interp.studies.one_step_gd import theory as linear
+from interp.studies.one_step_gd.claims import CLAIMS
 from tasks.regression import InContextRegression
-from tasks.theory import linear
 
 NAME = "one-step-gd"
 SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
@@ -72,7 +72,7 @@ def run(scale: Scale, out: Path, say: Say, seeds: Sequence[int] | None = None) -
     """The study at a scale; its runs stay in `out` and are reused. `seeds` default to 3 (quick) or 6."""
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
     bench, budget = Bench(NAME, scale, out, chosen, say), BUDGETS[scale]
-    from interp.studies.one_step_gd_saddle import saddle
+    from interp.studies.one_step_gd.saddle import saddle
 
     rows: list[Row] = []
     for part in (monte_carlo, descent, full_family, anisotropic, gradient_flow, sweep, targets, saddle):
