@@ -20,7 +20,7 @@ STUDIES: dict[str, str] = {
     "newton": "interp.studies.newton.study",
     "single-index": "interp.studies.single_index",
     "stacked-heads": "interp.studies.stacked_heads",
-    "retrieval-prompts": "interp.studies.retrieval_prompts",
+    "retrieval-prompts": "interp.studies.retrieval_prompts.study",
 }
 
 Say = Callable[[str], None]

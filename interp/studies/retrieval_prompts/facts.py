@@ -21,13 +21,13 @@ from interp.causal.paths import patch_paths
 from interp.models.bridge import BridgedModel
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.retrieval_prompts_measure import STRONG
+from interp.studies.retrieval_prompts.measure import STRONG
 from probes.stats import Interval, ratio, share
 from tasks.base import generator
 from tasks.prompts import PromptBatch, TextRetrieval
 
 if TYPE_CHECKING:
-    from interp.studies.retrieval_prompts import Asked, Bench
+    from interp.studies.retrieval_prompts.study import Asked, Bench
 
 RANDOM = 8  # draws of other heads, as many as were taken away
 LOOKS = {"fact-hop-1": "last -> fact 1", "fact-hop-2": "last -> fact 2", "fact-ahead": "fact 1 -> fact 2"}

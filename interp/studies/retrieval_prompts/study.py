@@ -17,11 +17,11 @@ import pandas as pd
 
 from interp.importers.hf import import_hf
 from interp.run import Run, load
-from interp.studies import retrieval_prompts_measure as measure
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.retrieval_prompts_claims import CLAIMS, EXPLORATORY
-from interp.studies.retrieval_prompts_facts import fact_rows
-from interp.studies.small_language_models import SmallModel, make_small
+from interp.studies.retrieval_prompts import measure as measure
+from interp.studies.retrieval_prompts.claims import CLAIMS, EXPLORATORY
+from interp.studies.retrieval_prompts.facts import fact_rows
+from interp.studies.retrieval_prompts.small_models import SmallModel, make_small
 from probes.stats import Interval
 
 NAME = "retrieval-prompts"
