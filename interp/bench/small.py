@@ -1,4 +1,4 @@
-"""Steps of the small models (`interp.bench.linear`, `interp.bench.single_index`) as rows of the table.
+"""Steps of the small models (`interp.bench.linear`, `interp.studies.single_index.pace`) as rows of the table.
 
 Each ratio is the median of repeated measurements, every one of them the fastest turns of both arms.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from interp.bench import linear, single_index
+from interp.bench import linear
 from interp.bench.cost import matmul_rate
 from interp.bench.rows import Row, flop_of, peak_mb, weighed
 from interp.bench.stacked import stack_rows
 from interp.config.run import RunConfig, configure
+from interp.studies.single_index import pace as single_index
 
 REPEATS = 5
 

@@ -18,7 +18,7 @@ STUDIES: dict[str, str] = {
     "one-step-gd": "interp.studies.one_step_gd.study",
     "linear-attention": "interp.studies.linear_attention.study",
     "newton": "interp.studies.newton.study",
-    "single-index": "interp.studies.single_index",
+    "single-index": "interp.studies.single_index.study",
     "stacked-heads": "interp.studies.stacked_heads",
     "retrieval-prompts": "interp.studies.retrieval_prompts.study",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interp.studies.ledger import Row, Scale
-from interp.studies.single_index_claims import CLAIMS
+from interp.studies.single_index.claims import CLAIMS
 from probes.stats import Interval
 
 NAME = "single-index"

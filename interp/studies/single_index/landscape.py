@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 
 from interp.studies.ledger import Row
-from interp.studies.single_index_bench import BUDGETS, Bench, Budget
-from interp.studies.single_index_chains import semantic_share
-from interp.studies.single_index_claims import CLAIMS
+from interp.studies.single_index.bench import BUDGETS, Bench, Budget
+from interp.studies.single_index.chains import semantic_share
+from interp.studies.single_index.claims import CLAIMS
+from interp.studies.single_index.phase import minimum_angles, regime
 from probes.stats import Interval, share
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.hermite import information_exponent
-from tasks.theory.phase import minimum_angles, regime
 from tasks.theory.reduced import Setting, simulate_attention
 from tasks.theory.single_index import (
     attention_student,

@@ -19,8 +19,8 @@ from interp.emergence.onset import onset
 from interp.emergence.overlaps import Overlaps
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.single_index_bench import Bench, Budget
-from interp.studies.single_index_chains import LINEAR, SQUARE, Problem, resampled, scaling, slope
+from interp.studies.single_index.bench import Bench, Budget
+from interp.studies.single_index.chains import LINEAR, SQUARE, Problem, resampled, scaling, slope
 from interp.train import train
 from probes.stats import LEVEL, Interval, student
 from tasks.theory.reduced import Escapes
@@ -92,7 +92,7 @@ def resampled_pairs(samples: Sequence[Float[ndarray, " n"]], seed: int = 0) -> I
 def _paired(statistic, samples: Sequence[ndarray], seed: int, level: float = LEVEL) -> Interval:
     import torch
 
-    from interp.studies.single_index_chains import DRAWS, middle
+    from interp.studies.single_index.chains import DRAWS, middle
     from probes.stats import percentile
 
     rng, n = np.random.default_rng(seed), len(samples[0])

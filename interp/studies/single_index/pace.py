@@ -1,10 +1,10 @@
 """Cost of a step of single-index SGD: the exact reduced chain beside SGD on d-dimensional weights.
 
-Peer: `tasks.theory.direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four tokens, exponent 2.
+Peer: `interp.studies.single_index.direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four tokens, exponent 2.
 Microseconds of processor time a step of all replicas; both arms draw their own tokens. `ratio` is the peer's time over
 the reduced chain's.
 
-    python -m interp.bench.single_index
+    python -m interp.studies.single_index.pace
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from interp.studies.single_index.direct import simulate_net_direct
 from probes.stats import Interval
 from tasks.links import parse_link
-from tasks.theory.direct import simulate_net_direct
 from tasks.theory.escape import Net, UnstableRate
 from tasks.theory.reduced import Setting, simulate_net
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from interp.bench.single_index import pace
 from interp.studies.ledger import Row
-from interp.studies.single_index_bench import Bench, Budget
-from interp.studies.single_index_chains import (
+from interp.studies.single_index.bench import Bench, Budget
+from interp.studies.single_index.chains import (
     CANCELLING,
     CONTROL,
     CUBIC,
@@ -25,8 +24,9 @@ from interp.studies.single_index_chains import (
     scaling,
     slope,
 )
+from interp.studies.single_index.direct import simulate_net_direct
+from interp.studies.single_index.pace import pace
 from probes.stats import LEVEL, Interval, share
-from tasks.theory.direct import simulate_net_direct
 from tasks.theory.reduced import Setting
 
 

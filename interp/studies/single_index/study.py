@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from interp.studies import single_index_bridge as bridge
-from interp.studies import single_index_landscape as landscape
-from interp.studies import single_index_waits as waiting
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.single_index_bench import BUDGETS, NAME, Bench
-from interp.studies.single_index_claims import CLAIMS
-from interp.studies.single_index_figures import write_figures
+from interp.studies.single_index import bridge as bridge
+from interp.studies.single_index import landscape as landscape
+from interp.studies.single_index import waits as waiting
+from interp.studies.single_index.bench import BUDGETS, NAME, Bench
+from interp.studies.single_index.claims import CLAIMS
+from interp.studies.single_index.figures import write_figures
 
 LANDSCAPE = (landscape.closed_forms, landscape.odd_targets, landscape.inside, landscape.transition)
 WAITS = (waiting.waits, waiting.gains, waiting.rules, waiting.staircase, waiting.speed)
