@@ -19,7 +19,7 @@ STUDIES: dict[str, str] = {
     "linear-attention": "interp.studies.linear_attention.study",
     "newton": "interp.studies.newton.study",
     "single-index": "interp.studies.single_index.study",
-    "stacked-heads": "interp.studies.stacked_heads",
+    "stacked-heads": "interp.studies.stacked_heads.study",
     "retrieval-prompts": "interp.studies.retrieval_prompts.study",
 }
 

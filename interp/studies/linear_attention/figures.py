@@ -17,7 +17,7 @@ from torch import Tensor
 from interp.run import Run
 from interp.studies.linear_attention import paths as curves
 from interp.studies.linear_attention import runs as runs
-from interp.studies.stacked_heads_figures import COLOURS, ribbons
+from interp.studies.stacked_heads.figures import COLOURS, ribbons
 
 PAPER = {
     "S1": {

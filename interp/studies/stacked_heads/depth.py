@@ -2,7 +2,7 @@
 
 A net has 1 + layers sites at which its query stream is probed; the simulator says after how many layers each
 symbol can be there at all. Cells of layers and hops come in two arms: a few with several seeds, and a grid of
-all with one smaller net each (`interp.studies.stacked_heads_runs`).
+all with one smaller net each (`interp.studies.stacked_heads.runs`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pandas as pd
 from interp.readouts.reach import reach
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads_readings import accuracy, solved
-from interp.studies.stacked_heads_runs import Bench
+from interp.studies.stacked_heads.readings import accuracy, solved
+from interp.studies.stacked_heads.runs import Bench
 from probes.stats import Interval, share, student
 from tasks.theory.closure import bound, layers_needed
 

@@ -17,7 +17,7 @@ from interp.config.run import RunConfig
 from interp.landscape.llc import LearningCoefficient
 from interp.run import Run, load
 from interp.studies.ledger import Row, Scale
-from interp.studies.stacked_heads_claims import CLAIMS
+from interp.studies.stacked_heads.claims import CLAIMS
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan, cells
 from interp.train import train

@@ -12,8 +12,8 @@ from typing import Any
 
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads_readings import HOPS, delay, survival_words
-from interp.studies.stacked_heads_runs import Bench
+from interp.studies.stacked_heads.readings import HOPS, delay, survival_words
+from interp.studies.stacked_heads.runs import Bench
 
 PERFECT, UNIFORM = "hop-1-perfect", "layer-0-uniform"
 

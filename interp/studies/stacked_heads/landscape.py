@@ -13,8 +13,8 @@ from itertools import pairwise
 import pandas as pd
 
 from interp.run import Run
-from interp.studies.stacked_heads_readings import HOPS, onsets
-from interp.studies.stacked_heads_runs import Bench
+from interp.studies.stacked_heads.readings import HOPS, onsets
+from interp.studies.stacked_heads.runs import Bench
 
 PROMPTS, PROBES = 128, 2
 

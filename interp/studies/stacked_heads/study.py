@@ -17,22 +17,22 @@ import plotly.graph_objects as go
 from interp.emergence import curriculum
 from interp.heads.roles import Ablations
 from interp.run import Run
-from interp.studies import stacked_heads_circuit_figures as drawn
-from interp.studies import stacked_heads_circuits as circuits
-from interp.studies import stacked_heads_clamps as clamps
-from interp.studies import stacked_heads_depth as depth
-from interp.studies import stacked_heads_landscape as landscape
 from interp.studies.figure_page import Part, write_page
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.stacked_heads_claims import CLAIMS
-from interp.studies.stacked_heads_figures import (
+from interp.studies.stacked_heads import circuit_figures as drawn
+from interp.studies.stacked_heads import circuits as circuits
+from interp.studies.stacked_heads import clamps as clamps
+from interp.studies.stacked_heads import depth as depth
+from interp.studies.stacked_heads import landscape as landscape
+from interp.studies.stacked_heads.claims import CLAIMS
+from interp.studies.stacked_heads.figures import (
     accuracy_curves,
     head_curves,
     onset_figure,
     ribbons,
     survival_figure,
 )
-from interp.studies.stacked_heads_readings import (
+from interp.studies.stacked_heads.readings import (
     HOPS,
     accuracy,
     came,
@@ -42,7 +42,7 @@ from interp.studies.stacked_heads_readings import (
     onsets,
     survival_words,
 )
-from interp.studies.stacked_heads_runs import NAME, Bench, Say, bench_of
+from interp.studies.stacked_heads.runs import NAME, Bench, Say, bench_of
 from probes.stats import Interval, share, student
 
 READS_LINK = circuits.READS_LINK

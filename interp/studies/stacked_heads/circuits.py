@@ -14,8 +14,8 @@ from interp.heads.mechanism import Mechanism, named_circuit
 from interp.heads.roles import roles
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads_readings import HOPS, nothing, onsets
-from interp.studies.stacked_heads_runs import Bench
+from interp.studies.stacked_heads.readings import HOPS, nothing, onsets
+from interp.studies.stacked_heads.runs import Bench
 from probes.stats import Interval, share, student
 
 READS_LINK = ("query -> link_1", "query -> link_2")
