@@ -1,6 +1,7 @@
 """Cost of a step of single-index SGD: the exact reduced chain beside SGD on d-dimensional weights.
 
-Peer: `interp.studies.single_index.direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four tokens, exponent 2.
+Peer: `interp.studies.single_index.direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four tokens,
+exponent 2.
 Microseconds of processor time a step of all replicas; both arms draw their own tokens. `ratio` is the peer's time over
 the reduced chain's.
 
