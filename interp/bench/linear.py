@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import torch
 
-from interp.bench.stacked import stacked_table
 from interp.config.run import RunConfig, configure
 from interp.models.linear import LinearTransformer
+from interp.train.stacked_pace import stacked_table
 
 TURNS = 3
 

@@ -9,8 +9,8 @@ import pandas as pd
 from safetensors.torch import save
 
 from interp.io.files import cannot_write, no_folder, write_atomically
-from interp.runs.header import NAME
 from interp.runs.folder import RunFolder
+from interp.runs.header import NAME
 from tasks.errors import UnknownTask, UserError
 
 UNREAD = "task not known here"

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from interp.config.run import RunConfig
 from interp.config.schedule import checkpoint_steps
+from interp.runs.folder import RunFolder
 from interp.runs.header import Recording
 from interp.runs.metrics import MetricsLog
-from interp.runs.folder import RunFolder
 from tasks.base import first_problem
 from tasks.errors import UserError
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from interp.io.files import TEMPORARY
 from interp.io.tables import read_table
-from interp.runs.header import NAME
 from interp.runs.folder import RunFolder
+from interp.runs.header import NAME
 from tasks.errors import UnknownTask, UserError
 
 State = Literal["finished", "unfinished", "diverged"]

@@ -4,7 +4,7 @@ For nets so small that a step's time is overhead: seeds and learning rates ride 
 member sees exactly the data, initialisation, clipping and updates that `interp.train` would give it alone,
 so that a member equals its single run to rounding (Adam, AdamW, SGD with momentum, sign descent, weight decay
 as torch has it; the schedule of rates is `schedule.rate`). Nothing is written to disk. Where stacking does
-not pay (`interp.bench.stacked` measures it), train the members one by one; the sweep always does.
+not pay (`interp.train.stacked_pace` measures it), train the members one by one; the sweep always does.
 """
 
 from __future__ import annotations

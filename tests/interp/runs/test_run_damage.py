@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical
 from interp.io.tables import Stamp, write_table
-from interp.train.loop import resume, train
 from interp.runs.folder import RunFolder
 from interp.runs.verify import verify
+from interp.train.loop import resume, train
 from tasks.errors import UnknownTask, UserError
 
 EXAMPLES = 400 if os.environ.get("ALGOSCOPE_FULL") == "1" else 30

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from interp.config.run import parse_config
-from interp.train.loop import resume, train
 from interp.runs.folder import RunFolder
 from interp.runs.verify import verify
+from interp.train.loop import resume, train
 from tasks.errors import UserError
 
 CONFIG = parse_config(
