@@ -20,9 +20,9 @@ import torch
 
 from interp.calibration import planted_model as planted
 from probes import filters
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 D, KAPPA, NOISE = 10, 100.0, 0.1

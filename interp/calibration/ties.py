@@ -18,9 +18,9 @@ import torch
 from interp.calibration import planted_model as planted
 from interp.calibration.planted import NOISE, Setting, asked, draw, truths, typical_top
 from probes import filters
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations, candidates
 from probes.filters import FilterConfig
-from tasks.algorithms import Algorithm, Problems
 
 MANY, FEW_D = 10_000, 5
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from probes import contrast, filter_shape, filters, induced, matching, stats, tables
+from probes.algorithms.iterates import Problems
 from probes.contrast import ContrastConfig
 from probes.families import Observations
 from probes.filters import Evidence
 from probes.matching import Match, Scores
 from probes.rivals import Ladder
 from tasks import UserError
-from tasks.algorithms import Problems
 
 if TYPE_CHECKING:
     from interp.readouts.algorithms import AlgorithmReader

@@ -17,10 +17,10 @@ from torch import Tensor
 from interp.analysis.stream import Reader
 from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from probes import filter_shape, filters, stats
+from probes.algorithms.iterates import coefficients
+from probes.algorithms.problems import Problems
 from probes.families import Observations
 from tasks import Task, UserError
-from tasks.algorithms import coefficients
-from tasks.problems import Problems
 
 Row = dict[str, Any]
 NOTHING = {

@@ -1,4 +1,4 @@
-"""Every algorithm of `tasks.algorithms` by name, on prompts of a regression task.
+"""Every algorithm of `probes.algorithms.iterates` by name, on prompts of a regression task.
 
 Owns what a family needs to know of the law behind the prompts: "preconditioned-gd" is gradient descent preconditioned
 by the inverse covariance of x, "bayes" the posterior mean; both take the law that the run was trained on, turned into
@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probes import rivals
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.rivals import LADDERED, RIVALS, Ladder
-from tasks import UserError, algorithms
-from tasks.algorithms import Algorithm, Problems
+from tasks import UserError
 from tasks.base import nearest
 from tasks.regression import InContextRegression
 

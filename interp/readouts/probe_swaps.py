@@ -30,9 +30,10 @@ from interp.causal.directions import Probe, swap
 from interp.causal.over_training import Direct
 from interp.hooks.sites import Site
 from probes import ridge
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Problems
 from probes.rivals import RIVALS, Ladder, ladder
-from tasks import Task, UserError, algorithms
-from tasks.algorithms import Problems
+from tasks import Task, UserError
 from tasks.base import Pair
 from tasks.regression import InContextRegression, RegressionBatch
 

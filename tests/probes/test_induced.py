@@ -5,10 +5,10 @@ import torch
 
 from interp.calibration import planted_model as planted
 from probes import filters, induced
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 

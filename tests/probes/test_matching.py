@@ -6,9 +6,9 @@ import torch
 
 from interp.calibration import planted_model as planted
 from probes import matching
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 D, N = 5, 20

@@ -24,11 +24,11 @@ from interp.studies.linear_attention import paths as linear_attention_paths
 from interp.studies.single_index import bridge as single_index_bridge
 from interp.studies.single_index import chains as single_index_chains
 from probes import filter_shape, matching, stats
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
 from probes.matching import Match
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"

@@ -11,8 +11,8 @@ from interp.studies.newton.context import OLS, Study, best_of, exact, listed, qu
 from interp.studies.newton.nets import forgetting, relative_errors
 from interp.studies.newton.two_layer import peak, two_layer_match
 from probes import stats
+from probes.algorithms.iterates import Algorithm
 from probes.stats import Interval
-from tasks.algorithms import Algorithm
 
 
 def conditioning(study: Study) -> list[Row]:

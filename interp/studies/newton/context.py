@@ -17,8 +17,8 @@ from interp.studies.linear_common import Bench
 from interp.studies.newton.claims import CLAIMS
 from interp.studies.newton.nets import Net
 from interp.studies.newton.runs import Budget, arm_config, arm_run, main_run
+from probes.algorithms.iterates import Algorithm
 from probes.stats import Interval
-from tasks.algorithms import Algorithm
 from tasks.regression import InContextRegression
 
 NAME = "newton"

@@ -25,10 +25,10 @@ from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from interp.readouts.probe_swaps import probe_swaps
 from interp.run import Run
 from probes import matching, stats
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
 from probes.stats import Interval
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.regression import InContextRegression, RegressionBatch
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from interp.models.wired_algorithms import wired_newton
 from interp.readouts.algorithms import AlgorithmReader
-from tasks import algorithms
-from tasks.algorithms import FAMILIES, Algorithm, conjugate_gradient
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import FAMILIES, Algorithm, conjugate_gradient
+from probes.algorithms.problems import Problems
 from tasks.base import generator
-from tasks.problems import Problems
 
 EPS = 1e-6
 KAPPAS = (10.0, 100.0, 1000.0, 10_000.0)

@@ -7,11 +7,11 @@ import torch
 
 from interp.calibration import planted_model as planted
 from probes import matching
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
 from probes.readout import Readout, ReadoutConfig
 from probes.targets import regression_targets
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 
 D, N, WIDTH = 5, 20, 16
 CONTEXTS = tuple(range(N + 1))

@@ -10,10 +10,10 @@ import torch
 from interp.models import TransformerConfig, build_model
 from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
 from probes import filters, induced
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.regression import InContextRegression
 
 D, N, PROMPTS, QUERIES = 5, 10, 400, 12

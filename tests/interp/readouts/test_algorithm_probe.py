@@ -14,8 +14,9 @@ from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
 from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from interp.run import Run, load
 from interp.train import train
-from tasks import UserError, algorithms
-from tasks.algorithms import Algorithm, Problems
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
+from tasks import UserError
 from tasks.regression import InContextRegression
 from tasks.retrieval import MultiHopRetrieval
 

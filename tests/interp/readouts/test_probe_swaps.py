@@ -14,9 +14,9 @@ from interp.models.wired_algorithms import wired_gradient_descent
 from interp.readouts.probe_swaps import probe_swaps
 from interp.run import Run
 from interp.train.loop import train
+from probes.algorithms.iterates import Algorithm
 from probes.rivals import Ladder
 from tasks import InContextRegression, MultiHopRetrieval
-from tasks.algorithms import Algorithm
 from tasks.errors import UserError
 
 D, N, RATE = 3, 12, 0.4

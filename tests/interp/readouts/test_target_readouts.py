@@ -16,9 +16,10 @@ from interp.readouts.iterates import FAMILIES, Posed
 from interp.readouts.readouts import Readouts
 from interp.readouts.shift import shifted
 from interp.readouts.target_readouts import TARGETS, TargetReadouts
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.targets import regression_targets
-from tasks import UserError, algorithms
-from tasks.algorithms import Algorithm, Problems
+from tasks import UserError
 from tasks.regression import InContextRegression
 from tasks.retrieval import MultiHopRetrieval
 

@@ -97,7 +97,7 @@ def test_rates_are_those_of_theory():
 
 
 def test_newton_and_gradient_descent_are_one_fact():
-    from tasks.problems import Problems
+    from probes.algorithms.problems import Problems
 
     batch = InContextRegression(d=5, n=20).sample(0, "one fact", 0, 200)
     slope = newton_rates.gd_doublings(Problems.of(batch.x, batch.y, range(21)), batch.y.double())

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import algorithms
-from tasks.algorithms import FAMILIES, Algorithm, Problems
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
 from tasks.errors import UserError
 
 D, N = 5, 12

@@ -1,4 +1,4 @@
-"""Least-squares problems, decomposed: what every algorithm of `tasks.algorithms` starts from.
+"""Least-squares problems, decomposed: what every algorithm of `probes.algorithms.iterates` starts from.
 
 Owns: a prompt with its first t examples as S = X'X = V diag(λ) V' and b = X'y, for many prompts and context
 lengths at once, in float64; preconditioning by P as the same problem in P^(1/2) x; the scales by which a step

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.problems import Problems
+from probes.algorithms.problems import Problems
 
 ARMIJO = 1e-4
 Pair = tuple[Tensor, Tensor, Tensor]

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from probes.algorithms.problems import STEPS, Problems, Step
+from probes.algorithms.quasi_newton import quasi_newton
 from tasks.errors import UserError
-from tasks.problems import STEPS, Problems, Step
-from tasks.quasi_newton import quasi_newton
 
 Size = float | int | Tensor
 Filter = Callable[..., Tensor]

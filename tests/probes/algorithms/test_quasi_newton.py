@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tasks.algorithms import Algorithm, weights
-from tasks.problems import Problems
+from probes.algorithms.iterates import Algorithm, weights
+from probes.algorithms.problems import Problems
 
 D, N = 4, 9
 
