@@ -10,7 +10,7 @@ Nothing was run at this scale.
 Peak: NVIDIA H100 SXM data sheet, 989.4 TFLOP/s dense BF16. Share: 40%, about what MosaicML's LLM Foundry tables and
 Llama 3 (arXiv 2407.21783, 38 to 43% in BF16) report.
 
-    python -c "from interp.bench.cost import show; show()"
+    python -c "from tests.bench.cost import show; show()"
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from interp.bench.cost import matmul_rate
-from interp.bench.rows import NONE, Row, Work, cpu_seconds, flop_of, peak_mb, weighed
+from tests.bench.cost import matmul_rate
+from tests.bench.rows import NONE, Row, Work, cpu_seconds, flop_of, peak_mb, weighed
 
 STATUS = Path("/proc/self/status")
 SHORT = ["train.schedule.log=0", "train.save_every=1000"]

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from interp.bench.time_to_floor import time_to_floor
 from interp.config.run import parse_config
 from interp.train.loop import train
 from tasks.errors import UserError
+from tests.bench.time_to_floor import time_to_floor
 
 CONFIG = parse_config(
     {

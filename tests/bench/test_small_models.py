@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from interp.bench import linear
 from interp.config.run import configure
 from interp.models.linear import LinearTransformer
 from interp.studies.single_index import pace as single_index
+from tests.bench import linear
 
 
 def test_both_forms_are_taken_and_no_hook_is_left(monkeypatch):

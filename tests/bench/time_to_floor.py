@@ -4,7 +4,7 @@ Loss is the mean over reads of the held-out prompts that the run evaluates as it
 the training process' CPU time at that step (evaluations and checkpoints included), read from the run's timings, so it
 depends on the machine and on what else runs there; the step does not.
 
-    python -m interp.bench.time_to_floor [PRESET] [--seed N] [--out DIR] [--set key=value ...]
+    python -m tests.bench.time_to_floor [PRESET] [--seed N] [--out DIR] [--set key=value ...]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The peer has the same shapes, written as one would without hooks: one linear map
 `scaled_dot_product_attention`, `nn.LayerNorm`, `nn.Linear`. Both arms take the task's loss on the same batch, go
 backward and step torch's Adam; data, evaluations and checkpoints are in neither.
 
-    python -m interp.bench.table training-step
+    python -m tests.bench.table training-step
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interp.bench.rows import Row, compare, flop_of
 from interp.config.model_transformer import TransformerConfig
 from interp.config.run import RunConfig, configure
 from interp.models import build_model
@@ -24,6 +23,7 @@ from interp.models.components import fuse
 from interp.train.optimisers import Optimisers
 from tasks.base import Batch, Interface
 from tasks.errors import UserError
+from tests.bench.rows import Row, compare, flop_of
 
 PAPER = {
     "model.n_layers": 12,

@@ -1,6 +1,6 @@
 """One command, one table: every comparison with a peer, its ratio, and how far the machine's own limit is.
 
-    python -m interp.bench.table [ROW ...] [--quick] [--out DIR]
+    python -m tests.bench.table [ROW ...] [--quick] [--out DIR]
 
 A row is a function of one argument, whether to be quick, that returns its lines (see `rows.Row`). Each runs in a
 process of its own, one thread, so that one that fails prints its reason and the others go on. Writes bench.json
@@ -23,8 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from interp.bench.rows import Row
 from tasks.errors import UserError
+from tests.bench.rows import Row
 
 OUT = Path("runs/bench")
 COLUMNS = (
@@ -43,63 +43,63 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THR
 
 def training_step(quick: bool) -> list[Row]:
     """A step of the hooked model against a plain torch one."""
-    from interp.bench import training_step
+    from tests.bench import training_step
 
     return training_step.rows(quick)
 
 
 def time_to_floor(quick: bool) -> list[Row]:
     """The regression preset against the published recipe, on the same model and task."""
-    from interp.bench import recipes
+    from tests.bench import recipes
 
     return recipes.rows(quick)
 
 
 def probes(quick: bool) -> list[Row]:
     """The probe sweep against scikit-learn."""
-    from interp.bench import peers
+    from tests.bench import peers
 
     return peers.probe_rows(quick)
 
 
 def patching(quick: bool) -> list[Row]:
     """Patching sweeps, and the attribution screen, against TransformerLens' loop."""
-    from interp.bench import peers
+    from tests.bench import peers
 
     return peers.patching_rows(quick)
 
 
 def report(quick: bool) -> list[Row]:
     """A whole report, by checkpoint."""
-    from interp.bench import whole
+    from tests.bench import whole
 
     return whole.report_rows(quick)
 
 
 def startup(quick: bool) -> list[Row]:
     """Import and --help."""
-    from interp.bench import whole
+    from tests.bench import whole
 
     return whole.startup_rows(quick)
 
 
 def linear(quick: bool) -> list[Row]:
     """A step of the linear transformer: Gram form against token form, stacks against single runs."""
-    from interp.bench import small
+    from tests.bench import small
 
     return small.linear_rows(quick)
 
 
 def single_index(quick: bool) -> list[Row]:
     """A step of the reduced chain against SGD on all weights."""
-    from interp.bench import small
+    from tests.bench import small
 
     return small.single_index_rows(quick)
 
 
 def stacked(quick: bool) -> list[Row]:
     """Several runs trained as one stack."""
-    from interp.bench import peers
+    from tests.bench import peers
 
     return peers.stacked_rows(quick)
 
@@ -112,7 +112,7 @@ ROWS: dict[str, Callable[[bool], list[Row]]] = {
 
 def measure(name: str, quick: bool) -> list[dict[str, Any]]:
     """The lines of one row, from a process of its own; a failure is a line that says why."""
-    command = [sys.executable, "-m", "interp.bench.table", "--alone", name, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", "tests.bench.table", "--alone", name, *(["--quick"] if quick else [])]
     before, spent = os.getloadavg()[0], _children()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **THREADS})
     if done.returncode == 0:
@@ -165,7 +165,7 @@ def _kept(file: Path) -> list[dict[str, Any]]:
 
 
 def _alone(name: str, quick: bool) -> int:
-    from interp.bench.rows import one_thread
+    from tests.bench.rows import one_thread
 
     one_thread()
     try:

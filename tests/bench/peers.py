@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from interp.bench import patching, probes, stacked
-from interp.bench.rows import Row, peak_mb, weighed
 from interp.causal.engine import FastEngine
 from interp.causal.reference import LensEngine
 from interp.config.run import configure
 from interp.hooks.sites import grid
+from tests.bench import patching, probes, stacked
+from tests.bench.rows import Row, peak_mb, weighed
 
 QUICK = {"model.n_layers": 2, "model.d_model": 32}
 

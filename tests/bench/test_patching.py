@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from interp.bench import patching as bench
 from interp.causal.engine import FastEngine
 from interp.hooks.sites import grid
 from tasks.errors import UserError
+from tests.bench import patching as bench
 
 
 def test_a_sweep_is_timed_only_when_the_engines_agree(monkeypatch):

@@ -2,11 +2,11 @@
 
 Setting of the landscape study: three layers, d = 5, n = 20, 1000 prompts; a step is data, forward and backward.
 Peer of the first row: the same model made to take its token form by an empty hook, in turns with the other; the faster
-turn of each counts. Peer of the stacks: the same runs one by one (`interp.bench.stacked`); the more ride along, the
+turn of each counts. Peer of the stacks: the same runs one by one (`tests.bench.stacked`); the more ride along, the
 less of a small batch's step is overhead, until memory is what costs. Milliseconds of CPU time
 with the number of threads torch has when called (1 from the command line); `ratio` above 1 is in our favour.
 
-    python -m interp.bench.linear [--members N ...] [--steps N]
+    python -m tests.bench.linear [--members N ...] [--steps N]
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import mmap
 import pytest
 import torch
 
-from interp.bench import recipes, table, training_step
-from interp.bench.rows import Row, flop_of, peak_mb, weighed
-from interp.bench.time_to_floor import TimeToFloor
 from interp.config.run import configure
 from interp.models import build_model
+from tests.bench import recipes, table, training_step
+from tests.bench.rows import Row, flop_of, peak_mb, weighed
+from tests.bench.time_to_floor import TimeToFloor
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8}
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from interp.bench.cost import matmul_rate
+from tests.bench.cost import matmul_rate
 
 Work = Callable[[], Any]
 NONE = math.nan

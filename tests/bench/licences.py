@@ -1,6 +1,6 @@
 """The licences of the pinned packages, as they state them themselves, as a Markdown table.
 
-python -m interp.bench.licences > LICENCES.md
+python -m tests.bench.licences > LICENCES.md
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
     """Print the table of `constraints.txt`."""
     sys.stdout.write("# Licences of the pinned packages\n\n")
     sys.stdout.write(
-        "As each states it in its metadata; written by `python -m interp.bench.licences > LICENCES.md`.\n\n"
+        "As each states it in its metadata; written by `python -m tests.bench.licences > LICENCES.md`.\n\n"
     )
     sys.stdout.write("| package | licence |\n| --- | --- |\n")
     for name in pinned(CONSTRAINTS):

@@ -8,7 +8,7 @@ Where a peer would take too long a stated number of its calls is timed and multi
 steps that were timed. Activations are drawn at random with a decaying spectrum; their values do not change
 the cost.
 
-    python -m interp.bench.probes [--quick]
+    python -m tests.bench.probes [--quick]
 """
 
 from __future__ import annotations

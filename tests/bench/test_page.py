@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interp.bench import opening, page
 from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
+from tests.bench import opening, page
 
 
 def test_the_made_up_run_keeps_its_attention_within_half_a_level() -> None:

@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from interp.bench import probes
-from interp.bench.probes import QUICK
+from tests.bench import probes
+from tests.bench.probes import QUICK
 
 
 def test_rows_compare_the_same_work():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interp.bench.cost import matmul_rate
-from interp.bench.rows import Row, flop_of, peak_mb, weighed
 from interp.config.run import RunConfig
 from interp.train.stacked import train_stack
 from interp.train.stacked_pace import alone, members_of, stacked_table
+from tests.bench.cost import matmul_rate
+from tests.bench.rows import Row, flop_of, peak_mb, weighed
 
 
 def stack_rows(

@@ -2,12 +2,12 @@
 
 A made-up run of 200 checkpoints, 4 layers, 8 heads and 41 tokens, or any page given by its path, in a real Chromium
 with the network off. A page is open when it has loaded, everything in the first screen is drawn (plots too) and
-the main thread is free to answer (`interp.bench.opening`). Seconds of the clock depend on what else the machine does;
+the main thread is free to answer (`tests.bench.opening`). Seconds of the clock depend on what else the machine does;
 processor milliseconds of the page's main thread much less. A move is one step of a slider on its way, with the views in
 sight redrawn; CircuitsVis follows once the slider stands still, and that is counted apart. A frame of scrolling is 80
 pixels of a page that was scrolled through before; the first time through draws the attention.
 
-    python -m interp.bench.page [PAGE.html]
+    python -m tests.bench.page [PAGE.html]
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.bench.opening import FLAGS, opening
 from interp.report.model import Attention, RunReport
 from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
+from tests.bench.opening import FLAGS, opening
 
 CHECKPOINTS, LAYERS, HEADS, TOKENS, MOVES = 200, 4, 8, 41, 20
 PLACES = {"top": "scores", "heads": "head-map", "attention": "attention"}

@@ -12,7 +12,7 @@ Left out of the table: auto-circuit (1.0.1, the newest on the index) installs be
 own (TransformerLens 2.16.1, our torch), where the same weights can be given to it: the README says what that comparison
 of edge attribution gave. EAP-IG is not on the index.
 
-    python -m interp.bench.patching [--quick]
+    python -m tests.bench.patching [--quick]
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from interp.bench.cost import cost, matmul_rate
-from interp.bench.rows import NONE, Row, peak_mb
-from interp.bench.time_to_floor import TimeToFloor, measure, time_to_floor
 from interp.config.run import configure
 from interp.runs.folder import RunFolder
+from tests.bench.cost import cost, matmul_rate
+from tests.bench.rows import NONE, Row, peak_mb
+from tests.bench.time_to_floor import TimeToFloor, measure, time_to_floor
 
 PUBLISHED = (
     *(

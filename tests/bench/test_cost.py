@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from interp.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
 from interp.config.run import configure
 from interp.train.stacked_pace import stacked_table
+from tests.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8, "train.batch": 4, "train.steps": 10}
 
