@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
+from interp.analysis.base import Analysis, Progress
 from interp.analysis.progress import told
 from interp.analysis.result import Result
-from interp.analysis.stream import Analysis, Progress, analyse
+from interp.analysis.stream import analyse
 from interp.config.run import RunConfig, configure
 from interp.runs.checkpoints import Checkpoints, Steps
 from interp.runs.folder import RunFolder

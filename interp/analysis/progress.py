@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from interp.analysis.stream import Progress
+from interp.analysis.base import Progress
 
 PATIENCE = 2.0  # seconds without a word, and between two of them
 

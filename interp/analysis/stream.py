@@ -10,91 +10,24 @@ A table's `step` is missing in rows that belong to no checkpoint (the untrained 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
+from interp.analysis.base import CHUNK, Analysis, Progress, Reader
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
-from tasks import Batch, Task, UserError
+from tasks import Task, UserError
 
 if TYPE_CHECKING:
     from interp.run import Run
 
-CHUNK = 256
 FLUSH_SECONDS = 20.0
-Progress = Callable[[str, int, int], None]
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """What an analysis makes of one model: it is shown chunk after chunk, then asked for its table."""
-
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        """Take in one chunk; `cache` maps the hook names asked for to activations."""
-        ...
-
-    def table(self) -> pd.DataFrame:
-        """Rows without `run`, `seed` and `step`."""
-        ...
-
-
-class Analysis(BaseModel):
-    """Settings of a measurement that is taken at every checkpoint.
-
-    `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
-    of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
-    `runs_model` says that the reader runs the model, or reads its weights, itself: clamps of a training are in force in
-    the shared forward passes only, so such an analysis is refused where one holds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-    twin: ClassVar[bool] = False
-    runs_model: ClassVar[bool] = False
-
-    chunks: int = 4
-
-    def law(self, task: Task, chunk: int) -> Task:
-        """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
-        return task
-
-    def hooks(self, model: Any) -> list[str]:
-        """Names of the activations the reader wants to see."""
-        raise NotImplementedError
-
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
-        """A fresh reader; `twin` has read the untrained model already (None for the twin's own reader)."""
-        raise NotImplementedError
-
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        """Rows that belong to no checkpoint (chance levels, the twin's scores); none by default."""
-        return None
-
-    @property
-    def table_name(self) -> str:
-        """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""
-        fields = type(self).model_fields
-        required = any(field.is_required() for field in fields.values())
-        usual = not required and self == type(self)()
-        return self.name if usual else f"{self.name}-{self.key[:8]}"
-
-    @property
-    def key(self) -> str:
-        """Hash of the name, version and settings."""
-        text = json.dumps([self.name, self.version, self.model_dump(mode="json")], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass

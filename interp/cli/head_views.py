@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from interp.analysis.base import Progress
 from interp.analysis.result import Result
-from interp.analysis.stream import Progress
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
 from interp.run import Run
 from tasks.errors import UserError
@@ -35,11 +35,11 @@ def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Resul
 
 
 def _analysis(run: Run, view: str) -> Any:
-    from interp.develop.compositions import Compositions
     from interp.heads.chain import ChainMatrix
     from interp.heads.mechanism import Mechanism
     from interp.heads.patterns import RegressionHeads, TokenHeads
     from interp.heads.roles import Roles
+    from interp.heads.weights import Compositions
 
     if view == "patterns":
         return RegressionHeads() if run.task.kind == "regression" else TokenHeads()

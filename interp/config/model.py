@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
 from interp.config.model_bridge import BridgeConfig
@@ -12,7 +11,7 @@ from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
 from interp.config.model_transformer import TransformerConfig
-from tasks.base import Interface, first_problem
+from tasks.base import first_problem
 from tasks.errors import UserError
 
 ModelConfig = Annotated[
@@ -33,12 +32,3 @@ def parse_model(settings: dict[str, Any]) -> ModelConfig:
         return TypeAdapter(ModelConfig).validate_python(settings)
     except ValidationError as error:
         raise UserError(f"model: {first_problem(error)}") from None
-
-
-def build_model(config: ModelConfig, interface: Interface, seed: int) -> torch.nn.Module:
-    """A freshly initialised model for a task's interface: a pure function of its arguments.
-
-    The global random state is neither read nor changed. Raises UserError if settings and interface do not
-    fit.
-    """
-    return config.build(interface, seed)

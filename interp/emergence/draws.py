@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.emergence.emergence import NO_HEAD
 from interp.emergence.scores import ScoreReader
 from interp.heads.heads import HeadReader, HeadScores, scorable, unit_of

@@ -14,11 +14,10 @@ from jaxtyping import Float
 
 from interp.emergence.curves import rising
 from interp.emergence.onset import onset
+from interp.heads.heads import HEAD_SHARE, SIGNED
 from tasks import UserError
 
-HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
 OVERLAP = 0.5  # of a direction that is found
-SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
 COLUMNS = (
     *("subject", "metric", "position", "layer", "head", "threshold", "before", "step", "ci_low", "ci_high"),
     *("half", "width", "state", "rose", "fell", "last"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
 
-from interp.analysis.stream import Progress
+from interp.analysis.base import Progress
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
 from interp.landscape.llc import LearningCoefficient

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.config.model_single_index import TiedAttentionConfig
 from tasks import Batch, Task, UserError
 from tasks.single_index import SingleIndex

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from probes import tables
 from probes.stats import Interval, mean, share
 from tasks import Batch, Level, Task, UserError

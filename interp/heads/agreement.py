@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import pandas as pd
 from pydantic import Field
 
+from interp.analysis.base import Direct
 from interp.causal.circuits import Circuit
-from interp.causal.over_training import Direct
 from tasks import Task
 
 FOUND = {

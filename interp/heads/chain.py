@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.heads.heads import HeadScores, allowed_uniform, unit_of
 from probes.stats import Intervals, bootstrap, shares
 from tasks import Task, UserError

@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
-from interp.emergence.emergence import SIGNED
+from interp.analysis.base import Analysis, Reader
 from interp.models.components import allowed
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
+
+HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
+SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
 
 
 class HeadScores(Analysis):

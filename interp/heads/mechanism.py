@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.over_training import Direct
+from interp.analysis.base import Direct
 from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
 from probes.stats import Interval, ratio
 from tasks import Task, UserError

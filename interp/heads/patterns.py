@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.heads.heads import HeadScores, unit_of
 from probes.stats import bootstrap
 from tasks import Task, UserError

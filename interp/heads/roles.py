@@ -23,11 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.stream import CHUNK, Analysis, Reader
+from interp.analysis.base import CHUNK, Analysis, Direct, Reader
 from interp.causal.interventions import ablation_values, intervene
-from interp.causal.over_training import Direct
-from interp.emergence.emergence import HEAD_SHARE
-from interp.heads.heads import HeadReader, HeadScores, scorable, uniform_scores, unit_of
+from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
 from interp.hooks.sites import Site
 from probes.stats import Interval, bootstrap, ratio
 from tasks import Batch, Task, UserError

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 from torch import Tensor
 
-from interp.analysis.stream import Progress
+from interp.analysis.base import Progress
 from interp.io.tables import Stamp, read_table, write_table
 from interp.landscape.curvature import (  # fmt: skip
     Objective,

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.causal.over_training import Direct
+from interp.analysis.base import Direct
 from interp.landscape.curvature import Objective
 from probes.stats import Interval, student
 from tasks import Task, UserError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 from pydantic import Field
 
-from interp.causal.over_training import Direct
+from interp.analysis.base import Direct
 from interp.landscape.curvature import Objective
 from interp.landscape.tails import MIN_DRAWS, batch_noise, reference_gradient, tail
 from tasks import Task, UserError

@@ -8,16 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.config.model import ModelConfig, build_model, parse_model
+    from interp.config.model import ModelConfig, parse_model
     from interp.config.model_bridge import BridgeConfig
     from interp.config.model_linear import FeatureLinearConfig, LinearConfig
     from interp.config.model_lstm import LSTMConfig
     from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
     from interp.config.model_transformer import TransformerConfig
+    from interp.models.build import build_model
 
 _HOMES = {
     "ModelConfig": "interp.config.model",
-    "build_model": "interp.config.model",
+    "build_model": "interp.models.build",
     "parse_model": "interp.config.model",
     "BridgeConfig": "interp.config.model_bridge",
     "TransformerConfig": "interp.config.model_transformer",

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.stream import Reader
+from interp.analysis.base import Reader
 from interp.models.resized import resized
 from interp.readouts import algorithm_rows
 from interp.readouts.iterates import RIVALS, Posed, check_families

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.stream import Reader
+from interp.analysis.base import Reader
 from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from probes import filter_shape, filters, stats
 from probes.algorithms.iterates import coefficients

@@ -25,9 +25,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.stream import Reader
+from interp.analysis.base import Direct, Reader
 from interp.causal.directions import Probe, swap
-from interp.causal.over_training import Direct
 from interp.hooks.sites import Site
 from probes import ridge
 from probes.algorithms import iterates as algorithms

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.readouts.shift import shifted
 from probes.decode import STRENGTHS, Decoder
 from probes.readout import Readout, ReadoutConfig

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.stream import Reader
+from interp.analysis.base import Reader
 from interp.readouts.iterates import FAMILIES, RIVALS, Posed
 from interp.readouts.readouts import ReadoutReader, Readouts
 from interp.readouts.shift import shifted

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.analysis.stream import Analysis, Progress
+from interp.analysis.base import Analysis, Progress
 from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis.stream import Analysis, Progress
+from interp.analysis.base import Analysis, Progress
 from interp.causal.over_training import PatchGrid
-from interp.causal.weights import HeadWeights
+from interp.heads.weights import HeadWeights
 from interp.io.tables import read_table
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.readouts.filter_curves import FilterCurves

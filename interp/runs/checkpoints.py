@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from interp.config.run import RunConfig
+from interp.models.weights import load_weights
 from interp.runs.folder import RunFolder
-from interp.train.loop import load_weights
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:

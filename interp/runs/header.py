@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
-from interp import __version__
+from interp._version import __version__
 from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
 from tasks.base import first_problem

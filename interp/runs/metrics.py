@@ -109,3 +109,12 @@ def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) 
                 rows += [(step, "eval", name, read, v) for read, v in zip(reads, values, strict=True)]
     table = pd.DataFrame(rows, columns=["step", "split", "metric", "position", "value"])
     return table.astype({"value": "float64"})
+
+
+def reached(run: Path) -> int:
+    """The last step that a run's timings tell of; 0 before the first. Not a checked number: for people only."""
+    try:
+        lines = (run / "timing.jsonl").read_text(encoding="utf-8").splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, IndexError, ValueError, KeyError, TypeError):
+        return 0

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from interp import __version__
+from interp._version import __version__
 from interp.io.files import write_atomically
 from interp.studies import STUDIES
 from interp.studies.ledger import Claim, Ledger, Row

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interp import __version__
+from interp._version import __version__
 
 ANALYSES = ("scores", "heads", "probe")
 LOCK_SECONDS = 5.0

@@ -32,9 +32,9 @@ from interp.causal.attribution import attribute_sites
 from interp.causal.engine import FastEngine
 from interp.causal.metrics import Metric, custom
 from interp.causal.reference import LensEngine
-from interp.config.model import build_model
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site, grid
+from interp.models.build import build_model
 from tasks.base import Batch, Interface, Pair, generator
 from tasks.errors import UserError
 

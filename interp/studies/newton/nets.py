@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.stream import CHUNK
+from interp.analysis.base import CHUNK
 from interp.models.resized import resized
 from interp.readouts.algorithm_rows import silences
 from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from interp.analysis.stream import Analysis, Reader
+from interp.analysis.base import Analysis, Reader
 from interp.config.run import configure
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores

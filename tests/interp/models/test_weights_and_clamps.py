@@ -7,10 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from interp.causal.directions import Probe, swap, whitened
-from interp.causal.weights import HeadWeights
 from interp.config.clamp import ClampConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.heads.composition import composition, eigenvalues, qk_attribution
+from interp.heads.weights import HeadWeights
 from interp.hooks.sites import Site
 from interp.models import build_model
 from interp.models.clamps import Clamps

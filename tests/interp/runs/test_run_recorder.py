@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from interp.config.run import configure, parse_config
 from interp.models import build_model
+from interp.models.weights import load_weights
 from interp.runs.folder import RunFolder
 from interp.runs.listing import export_checkpoint, list_runs
 from interp.runs.recorder import Recorder
 from interp.runs.verify import verify
-from interp.train.loop import load_weights, resume, train
+from interp.train.loop import resume, train
 from interp.train.optimisers import Optimisers
 from tasks.errors import UserError
 
