@@ -20,8 +20,9 @@ from interp.analysis.progress import told
 from interp.analysis.result import Result
 from interp.analysis.stream import analyse
 from interp.config.run import RunConfig, configure
-from interp.runs.checkpoints import Checkpoints, Steps
+from interp.runs.checkpoints import Checkpoints
 from interp.runs.folder import RunFolder
+from interp.runs.steps import Steps
 from tasks import UserError
 from tasks.base import first_problem
 
@@ -77,10 +78,6 @@ class Run(Checkpoints):
         else:
             settled = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(settled, out, device=device))
-
-    def released(self) -> Run:
-        """The same run with no clamp in force: its weights alone."""
-        return Run(self.folder, released=True)
 
     def tables(
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None

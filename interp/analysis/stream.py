@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,10 +22,8 @@ import torch
 from interp.analysis.base import CHUNK, Analysis, Progress, Reader
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
+from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
-
-if TYPE_CHECKING:
-    from interp.run import Run
 
 FLUSH_SECONDS = 20.0
 
@@ -46,7 +44,7 @@ class _Job:
 
 
 def analyse(
-    run: Run, analyses: Sequence[Analysis], steps: Sequence[int], progress: Progress | None = None
+    run: Checkpoints, analyses: Sequence[Analysis], steps: Sequence[int], progress: Progress | None = None
 ) -> dict[str, pd.DataFrame]:
     """Measure each analysis at each of the steps, from the cache where it can, and return its rows for those steps.
 
@@ -62,13 +60,15 @@ def analyse(
     return {job.analysis.name: _rows(job, steps) for job in jobs}
 
 
-def _checked(run: Run, step: int) -> str:
+def _checked(run: Checkpoints, step: int) -> str:
     """The hash of a checkpoint's weights, every byte read: a cached row must not stand for a damaged file."""
     run.folder.weights(step)
     return run.folder.weights_hash(step)
 
 
-def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: Progress | None) -> None:
+def _measure_all(
+    run: Checkpoints, jobs: list[_Job], wanted: dict[int, str], progress: Progress | None
+) -> None:
     model = None
     flushed = time.monotonic()
     for done, (step, weights_hash) in enumerate(wanted.items()):
@@ -88,7 +88,7 @@ def _measure_all(run: Run, jobs: list[_Job], wanted: dict[int, str], progress: P
             progress("checkpoints", done + 1, len(wanted))
 
 
-def _read(run: Run, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]:
+def _read(run: Checkpoints, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]:
     """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
@@ -106,7 +106,7 @@ def _read(run: Run, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]
 
 
 def _by_task(
-    run: Run, jobs: Sequence[_Job], readers: Sequence[Reader], chunk: int
+    run: Checkpoints, jobs: Sequence[_Job], readers: Sequence[Reader], chunk: int
 ) -> list[tuple[Task, list[Reader]]]:
     """The readers that want a chunk, by the task whose prompts they want it from."""
     found: list[tuple[Task, list[Reader]]] = []
@@ -122,7 +122,7 @@ def _by_task(
     return found
 
 
-def _refuse_clamped(run: Run, jobs: Sequence[_Job], step: int) -> None:
+def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
     if not run.clamped or not any(clamp.active(step) for clamp in run.config.train.clamps):
         return
     for job in jobs:
@@ -135,7 +135,7 @@ def _refuse_clamped(run: Run, jobs: Sequence[_Job], step: int) -> None:
             )
 
 
-def _begin(run: Run, jobs: Sequence[_Job], model: Any) -> None:
+def _begin(run: Checkpoints, jobs: Sequence[_Job], model: Any) -> None:
     """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:
@@ -148,7 +148,7 @@ def _begin(run: Run, jobs: Sequence[_Job], model: Any) -> None:
             job.fresh.append(_identify(run, constants, None))
 
 
-def _identify(run: Run, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
+def _identify(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
     table = table.copy()
     table.insert(0, "run", run.name)
     table.insert(1, "seed", run.config.seed)
@@ -156,13 +156,13 @@ def _identify(run: Run, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
     return table
 
 
-def _table_path(run: Run, analysis: Analysis) -> Path:
+def _table_path(run: Checkpoints, analysis: Analysis) -> Path:
     """Where a table is kept: what is measured on a run let go of its clamps lies beside what is measured with them."""
     apart = "" if run.clamped or not run.config.train.clamps else "-released"
     return run.folder.table_path(analysis.table_name + apart)
 
 
-def _open(run: Run, analysis: Analysis) -> _Job:
+def _open(run: Checkpoints, analysis: Analysis) -> _Job:
     found = read_table(_table_path(run, analysis))
     if found is None or found[1].key != analysis.key or found[1].config != run.folder.config_hash:
         return _Job(analysis, None, {}, [])
@@ -176,7 +176,7 @@ def _rows(job: _Job, steps: Sequence[int]) -> pd.DataFrame:
     return job.known[wanted].reset_index(drop=True)
 
 
-def _store(run: Run, job: _Job) -> None:
+def _store(run: Checkpoints, job: _Job) -> None:
     """Merge the fresh rows into the table on disk, sorted by step, so that the order of calls leaves no trace."""
     if not job.fresh:
         return

@@ -12,6 +12,7 @@ from interp.causal.interventions import Ablation
 from interp.causal.metrics import MetricName
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.heads.heads import has_roles
 from interp.hooks.sites import Component as SiteComponent
 from interp.run import Run, load
 from tasks.errors import UserError
@@ -147,7 +148,8 @@ def circuit(
             "prompts": prompts,
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)
-        agreed = opened.agreement(steps=steps, progress=advance, **settings) if opened.has_roles else None
+        roles = has_roles(opened.config.model, opened.task)
+        agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = _overlap(opened, result.table, steps, resamples, settings) if resamples else {}
     if out is not None:
         write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")

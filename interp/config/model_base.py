@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, NoReturn
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from tasks.base import Interface
@@ -20,17 +19,18 @@ Init = Literal["gpt2", "fan_in"]
 
 
 class ModelSettings(BaseModel):
-    """Base of every model configuration; a subclass adds a literal `kind` and builds its model."""
+    """Base of every model configuration; a subclass adds a literal `kind`.
+
+    Settings are data: how the model is built from them is registered beside the model (`interp.models.build`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Any
+    dtype: Any = "float32"
 
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The model, initialised from `seed` alone. Raises UserError if the settings do not fit the
-        interface.
-        """
-        raise NotImplementedError
+    def check(self, interface: Interface) -> None:
+        """Refuse a task that these settings cannot serve. Raises UserError; serves any unless a subclass says."""
 
     def refuse(self, complaint: str) -> NoReturn:
         """Raise the UserError of a setting that does not fit the task."""

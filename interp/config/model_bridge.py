@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, JsonValue
 
 from interp.config.model_base import ModelSettings
@@ -70,10 +69,3 @@ class BridgeConfig(ModelSettings):
         top = max(interface.outputs, default=interface.d_vocab - 1)
         if top >= self.d_vocab:
             self.refuse(f"the task's token {top} is outside the vocabulary of {self.d_vocab}")
-
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The model: its own random initialisation from `seed` until it is told where its weights are."""
-        from interp.models.bridge import BridgedModel
-
-        self.check(interface)
-        return BridgedModel(self, interface, seed)

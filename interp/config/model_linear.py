@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from interp.config.model_base import Dtype, ModelSettings, check_interface, refuse_too_many
@@ -34,29 +33,28 @@ class LinearSettings(ModelSettings):
             raise ValueError(f"corner is 1 in family {self.family!r}; only family 'full' trains it")
         return self
 
-    def check(self, interface: Interface, parameters: int) -> None:
+    def feature_parameters(self, interface: Interface) -> int:
+        """Weights of the map that features go through."""
+        return 0
+
+    def check(self, interface: Interface) -> None:
         """Raise UserError for a task without merged tokens [x; y], or a model too large to hold."""
         if interface.inputs != "continuous" or interface.read_positions != (interface.n_ctx - 1,):
             self.refuse("reads tokens [x; y] with the query last: use a regression task with layout 'merged'")
         if interface.d_out != 1 or interface.d_in < 2 or interface.n_ctx < 2:
             self.refuse("needs covariates, one label and at least one example before the query")
         check_interface(self, interface, interface.d_in)
-        refuse_too_many(2 * self.n_layers * interface.d_in**2 + parameters, self.n_layers, "the layers")
+        refuse_too_many(
+            2 * self.n_layers * interface.d_in**2 + self.feature_parameters(interface),
+            self.n_layers,
+            "the layers",
+        )
 
 
 class LinearConfig(LinearSettings):
     """Linear attention on the covariates as they are."""
 
     kind: Literal["linear"] = "linear"
-
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The model of these settings for a task of merged tokens [x; y]. Raises UserError for any other
-        task.
-        """
-        from interp.models.linear import LinearTransformer
-
-        self.check(interface, 0)
-        return LinearTransformer(self, interface, seed)
 
 
 class FeatureLinearConfig(LinearSettings):
@@ -68,12 +66,6 @@ class FeatureLinearConfig(LinearSettings):
     kind: Literal["feature-linear"] = "feature-linear"
     hidden: int = Field(default=30, ge=1)
 
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The model of these settings for a task of merged tokens [x; y]. Raises UserError for any other
-        task.
-        """
-        from interp.models.feature_map import FeatureMap
-        from interp.models.linear import LinearTransformer
-
-        self.check(interface, 2 * self.hidden * interface.d_in)
-        return LinearTransformer(self, interface, seed, FeatureMap(interface.d_in - 1, self.hidden))
+    def feature_parameters(self, interface: Interface) -> int:
+        """Weights of the ReLU net, in and out."""
+        return 2 * self.hidden * interface.d_in

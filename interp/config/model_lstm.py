@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from interp.config.model_base import Dtype, ModelSettings, check_interface, refuse_too_many
@@ -28,9 +27,6 @@ class LSTMConfig(ModelSettings):
         refuse_too_many(8 * self.n_layers * self.d_model**2, self.n_layers, "the layers")
         return self
 
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The LSTM of these settings for a task. Raises UserError if they do not fit."""
-        from interp.models.lstm import HookedLSTM
-
+    def check(self, interface: Interface) -> None:
+        """Refuse an interface whose tables would be too large. Raises UserError."""
         check_interface(self, interface, self.d_model)
-        return HookedLSTM(self, interface, seed)

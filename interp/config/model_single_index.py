@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import model_validator
 
 from interp.config.model_base import Dtype, ModelSettings, check_interface, refuse_too_many
@@ -27,7 +26,7 @@ class SphereSettings(ModelSettings):
             raise ValueError(f"start is an overlap in [-1, 1] or 'random', not {self.start}")
         return self
 
-    def check(self, interface: Interface, rows: int) -> None:
+    def check_directions(self, interface: Interface, rows: int) -> None:
         """Refuse a task without continuous tokens, or too large. Raises UserError."""
         if interface.inputs != "continuous" or interface.d_in < 3:
             self.refuse("reads continuous tokens of at least 3 dimensions: use the task kind 'single-index'")
@@ -54,11 +53,9 @@ class TiedAttentionConfig(SphereSettings):
             raise ValueError("give shift (one number a token) with positional = 'injected', and only then")
         return self
 
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The student of these settings for a task. Raises UserError if they do not fit."""
-        from interp.models.tied_attention import TiedAttention
-
-        self.check(interface, 1)
+    def check(self, interface: Interface) -> None:
+        """Refuse a task of other outputs or tokens than these settings give. Raises UserError."""
+        self.check_directions(interface, 1)
         outputs = interface.n_ctx**2 if self.reduction == "identity" else 1
         if interface.d_out != outputs:
             self.refuse(
@@ -67,7 +64,6 @@ class TiedAttentionConfig(SphereSettings):
             )
         if self.shift and len(self.shift) != interface.n_ctx:
             self.refuse(f"shift has {len(self.shift)} numbers for {interface.n_ctx} tokens")
-        return TiedAttention(self, interface, seed)
 
 
 class IndexNetworkConfig(SphereSettings):
@@ -77,11 +73,8 @@ class IndexNetworkConfig(SphereSettings):
     tied: bool = True
     activation: Literal["identity", "relu", "square", "tanh", "minus-tanh"] = "relu"
 
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The student of these settings for a task. Raises UserError if they do not fit."""
-        from interp.models.index_network import IndexNetwork
-
-        self.check(interface, 1 if self.tied else interface.n_ctx)
+    def check(self, interface: Interface) -> None:
+        """Refuse a task of more than one output. Raises UserError."""
+        self.check_directions(interface, 1 if self.tied else interface.n_ctx)
         if interface.d_out != 1:
             self.refuse(f"has one output, the task wants {interface.d_out}")
-        return IndexNetwork(self, interface, seed)

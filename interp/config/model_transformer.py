@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from interp.config.model_base import Dtype, Init, ModelSettings, check_interface, refuse_too_many
@@ -90,10 +89,3 @@ class TransformerConfig(ModelSettings):
             )
         if self.mask_query and interface.n_ctx < 2:
             self.refuse("mask_query hides the only position of a one-token prompt: switch it off")
-
-    def build(self, interface: Interface, seed: int) -> torch.nn.Module:
-        """The transformer of these settings for a task. Raises UserError if they do not fit."""
-        from interp.models.transformer import HookedTransformer
-
-        self.check(interface)
-        return HookedTransformer(self, interface, seed)

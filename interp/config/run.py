@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from interp.config.model import ModelConfig
+from interp.config.model import ModelConfig, model_kinds, settings_class
 from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
@@ -107,8 +107,8 @@ def configure(
     """The run of a preset's name, a TOML file or nested settings, changed by overrides, then by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
-    same with values already read. A clamp's donor is looked up here (`interp.runs.donors`). Raises UserError naming
-    the culprit.
+    same with values already read. A clamp's donor is looked up when training begins (`interp.runs.donors`). Raises
+    UserError naming the culprit.
     """
     settings = _read(source)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:
@@ -119,17 +119,9 @@ def configure(
     if steps is not None:
         _put(settings, ["train"], "steps", steps, f"--steps {steps}")
     try:
-        return _settled(parse_config(settings))
+        return parse_config(settings)
     except UserError as error:
         raise UserError(str(error) if isinstance(source, Mapping) else f"{source}: {error}") from None
-
-
-def _settled(config: RunConfig) -> RunConfig:
-    if not config.train.clamps:
-        return config
-    from interp.runs.donors import settle  # reads run folders, which know this module
-
-    return settle(config)
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +189,7 @@ def _complaints(error: ValidationError, settings: dict[str, Any]) -> list[str]:
     unknown, others = [], []
     for problem in error.errors(include_url=False):
         own = problem.get("ctx", {}).get("error")
-        where = _shown([str(part) for part in problem["loc"]], settings)
+        where = [str(part) for part in problem["loc"]]
         if where[:1] in (["init_seed"], ["data_seed"]) and where[0] not in settings:
             continue  # it follows `seed`, which is told of
         if problem["type"] == "extra_forbidden":
@@ -205,7 +197,7 @@ def _complaints(error: ValidationError, settings: dict[str, Any]) -> list[str]:
         elif isinstance(own, UserError):
             others += own.faults if isinstance(own, Faults) else [str(own)]
         elif problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
-            others.append(_no_kind(where, problem.get("ctx", {}).get("tag")))
+            others.append(_no_kind(where, (problem.get("ctx") or {}).get("tag")))
         else:
             others.append(f"{'.'.join(where) or 'settings'}: {wrong(problem)}")
     return unknown + others
@@ -226,16 +218,9 @@ def _unknown(where: list[str], settings: dict[str, Any]) -> str:
 
 def _no_kind(where: list[str], tag: str | None) -> str:
     name = ".".join(where)
-    known = [str(member.model_fields["kind"].default) for member in _members(ModelConfig)]
+    known = model_kinds()
     which = f"{name} has no kind" if tag is None else f"unknown {name} kind {tag!r}"
     return which + (f": known are {', '.join(sorted(known))}" if tag is None else nearest(tag, known))
-
-
-def _shown(where: list[str], settings: dict[str, Any]) -> list[str]:
-    """The place as a user writes it: pydantic adds the kind of a union's member, which no one typed."""
-    if len(where) > 2 and where[0] == "model" and where[1] not in (settings.get("model") or {}):
-        return [where[0], *where[2:]]
-    return where
 
 
 def _known_names(parents: Sequence[str], settings: dict[str, Any]) -> Iterator[str]:
@@ -247,14 +232,10 @@ def _known_names(parents: Sequence[str], settings: dict[str, Any]) -> Iterator[s
             level = task_class(section.get("kind")) if isinstance(section, dict) else None
         elif name == "model":
             kind = section.get("kind") if isinstance(section, dict) else None
-            level = next((c for c in _members(ModelConfig) if c.model_fields["kind"].default == kind), None)
+            level = settings_class(kind)
         else:
             field = level.model_fields.get(name) if level else None
             level = field.annotation if field else None
         if not (isinstance(level, type) and issubclass(level, BaseModel)):
             return
     yield from level.model_fields
-
-
-def _members(union: Any) -> list[Any]:
-    return list(union.__origin__.__args__)

@@ -9,19 +9,20 @@ round: their onset is that of a fall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import pandas as pd
 
 from interp.analysis.base import Progress
+from interp.analysis.stream import analyse
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
+from interp.landscape.landscape import kept_curvature
 from interp.landscape.llc import LearningCoefficient
 from interp.pictures.labels import short_site
+from interp.readouts.readouts import Readouts
+from interp.runs.checkpoints import Checkpoints
 from tasks import UserError
-
-if TYPE_CHECKING:
-    from interp.run import Run
 
 Of = Literal["skills", "readouts", "landscape", "edges"]
 FALLING = ("mse", "loss")
@@ -35,7 +36,7 @@ CAPTIONS = {
 
 
 def instrument_onsets(
-    run: Run,
+    run: Checkpoints,
     of: Of,
     steps: Sequence[int] | str = "all",
     progress: Progress | None = None,
@@ -63,8 +64,8 @@ def instrument_onsets(
     return table.sort_values(["step", "rose", "subject"], kind="stable", ignore_index=True)
 
 
-def _readouts(run: Run, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
-    table = run.probe(steps, progress).table
+def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
+    table = analyse(run, [Readouts()], steps, progress)[Readouts.name]
     table = table[(table["control"] == "none") & table["metric"].isin(["accuracy", "mse"])]
     if "readout" in table:  # one readout for all reads together where there are many
         table = table[(table["readout"] == "all") & (table["position"] == "all")]
@@ -73,9 +74,10 @@ def _readouts(run: Run, steps: tuple[int, ...], progress: Progress | None) -> pd
 
 
 def _landscape(
-    run: Run, steps: tuple[int, ...], progress: Progress | None, llc: LearningCoefficient
+    run: Checkpoints, steps: tuple[int, ...], progress: Progress | None, llc: LearningCoefficient
 ) -> pd.DataFrame:
-    table = run.curvature(steps, progress, prompts=PROMPTS, probes=PROBES, llc=llc).table
+    bends = kept_curvature(run, steps, prompts=PROMPTS, probes=PROBES, progress=progress)
+    table = pd.concat([bends, analyse(run, [llc], steps, progress)[llc.name]], ignore_index=True)
     table = table[table["metric"] != "directional smoothness"].dropna(subset=["value"])
     often = table.groupby("metric")["step"].transform("nunique") >= FEWEST
     return _either_way(table[often].assign(subject=table["metric"])).assign(metric="landscape")
@@ -93,10 +95,10 @@ def _either_way(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _edges(run: Run, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
+def _edges(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
     last = steps[-1]
-    kept = circuit_at(run.tables([CircuitSearch()], [last], progress)["circuit"], last).edges
+    kept = circuit_at(analyse(run, [CircuitSearch()], [last], progress)["circuit"], last).edges
     if not kept:
         raise UserError(f"{run.path}: no circuit at checkpoint {last}: there is no behaviour to explain")
-    dated = date_edges(run.tables([EdgeEffects()], steps, progress)["edges"], kept)
+    dated = date_edges(analyse(run, [EdgeEffects()], steps, progress)["edges"], kept)
     return dated.assign(subject=dated["sender"] + " -> " + dated["receiver"], metric="edge")

@@ -12,7 +12,7 @@ heads. Intervals are over prompts, host and graft paired. Source: grafts of laye
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,11 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.heads.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.runs.checkpoints import Checkpoints
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
-
-if TYPE_CHECKING:
-    from interp.run import Run
 
 WEIGHTS = ("W_Q", "W_K", "W_V", "W_O")
 BIASES = ("b_Q", "b_K", "b_V")
@@ -51,7 +49,7 @@ def graft(host: Any, donor: Any, heads: Iterable[HeadName]) -> None:
 
 
 def graft_table(
-    run: Run,
+    run: Checkpoints,
     steps: Sequence[int] | str = "all",
     *,
     donor: int | str = "last",

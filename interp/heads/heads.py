@@ -126,3 +126,8 @@ def relation_mass(
     picked = pattern[prompts, :, dest, source].sum(1)
     rows = dest[0].unique().numel()
     return picked / rows
+
+
+def has_roles(config: Any, task: Task) -> bool:
+    """Whether heads of such a model can hold roles: softmax attention, and a task that names relations."""
+    return scorable(config, task) and unit_of(config) == "attention"

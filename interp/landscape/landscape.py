@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -32,11 +31,9 @@ from interp.landscape.curvature import (  # fmt: skip
     hessian_diagonal,
     sharpness,
 )
+from interp.runs.checkpoints import Checkpoints
 from probes.tables import frame
 from tasks import UserError
-
-if TYPE_CHECKING:
-    from interp.run import Run
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def fit_in_words(table: pd.DataFrame) -> str:
     )
 
 
-def run_objective(run: Run, prompts: int) -> Objective:
+def run_objective(run: Checkpoints, prompts: int) -> Objective:
     """The objective of a run on its fixed curvature batch."""
     batch = run.task.sample(run.config.data_seed, "curvature", 0, prompts)
     return Objective(
@@ -101,7 +98,7 @@ def run_objective(run: Run, prompts: int) -> Objective:
 
 
 def kept_curvature(
-    run: Run,
+    run: Checkpoints,
     steps: Sequence[int] | str = "all",
     *,
     prompts: int = 1000,
@@ -133,7 +130,7 @@ def kept_curvature(
 
 
 def curvature_table(
-    run: Run,
+    run: Checkpoints,
     steps: Sequence[int] | str = "all",
     *,
     prompts: int = 1000,

@@ -8,7 +8,7 @@ Source: Ahn et al. 2310.01082, section 3.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from pydantic import Field
@@ -16,10 +16,8 @@ from pydantic import Field
 from interp.analysis.base import Direct
 from interp.landscape.curvature import Objective
 from interp.landscape.tails import MIN_DRAWS, batch_noise, reference_gradient, tail
+from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
-
-if TYPE_CHECKING:
-    from interp.run import Run
 
 REFERENCE = 20
 
@@ -63,7 +61,7 @@ class GradientNoise(Direct):
         return pd.DataFrame([{"control": "none", "n": self.draws, **row} for row in rows])
 
 
-def noise_of(run: Run, draws: int) -> GradientNoise:
+def noise_of(run: Checkpoints, draws: int) -> GradientNoise:
     """The analysis for batches of the run's own size. Raises UserError for fewer than 100 draws."""
     if draws < MIN_DRAWS:
         raise UserError(f"tail indices need at least {MIN_DRAWS} draws of the noise, got {draws}")

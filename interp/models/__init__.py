@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from interp.config.model_lstm import LSTMConfig
     from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
     from interp.config.model_transformer import TransformerConfig
-    from interp.models.build import build_model
+    from interp.models.build import build_model, register
 
 _HOMES = {
     "ModelConfig": "interp.config.model",
     "build_model": "interp.models.build",
+    "register": "interp.models.build",
     "parse_model": "interp.config.model",
     "BridgeConfig": "interp.config.model_bridge",
     "TransformerConfig": "interp.config.model_transformer",
@@ -40,6 +41,7 @@ __all__ = [
     "TransformerConfig",
     "build_model",
     "parse_model",
+    "register",
 ]
 
 

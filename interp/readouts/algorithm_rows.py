@@ -9,7 +9,7 @@ readout is no better than a control or no filter explains it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -24,14 +24,11 @@ from probes.matching import Match, Scores
 from probes.rivals import Ladder
 from tasks import UserError
 
-if TYPE_CHECKING:
-    from interp.readouts.algorithms import AlgorithmReader
-
 Row = dict[str, Any]
 NAMED = "filter verdict"
 
 
-def table(reader: AlgorithmReader) -> pd.DataFrame:
+def table(reader: Any) -> pd.DataFrame:
     """Every row of one model."""
     errors = reader.errors().assign(metric="readout error").drop(columns=["readout", "target"])
     silent = silences(reader)
@@ -51,7 +48,7 @@ def table(reader: AlgorithmReader) -> pd.DataFrame:
     return found.astype({"k": "Int64"})[[*known, *(c for c in found if c not in known)]]
 
 
-def silences(reader: AlgorithmReader) -> dict[str, str]:
+def silences(reader: Any) -> dict[str, str]:
     """Sites whose readout is no better than a control, and which."""
     errors = reader.errors()
     own = errors[errors["control"] == "none"]
@@ -64,7 +61,7 @@ def as_control(found: pd.DataFrame) -> pd.DataFrame:
     return own.assign(control="untrained")
 
 
-def _pools(reader: AlgorithmReader) -> dict[str, list[int]]:
+def _pools(reader: Any) -> dict[str, list[int]]:
     """Places of the reads to match on: all, and those up to and beyond d examples."""
     contexts = reader.task.contexts
     apart = {
@@ -76,7 +73,7 @@ def _pools(reader: AlgorithmReader) -> dict[str, list[int]]:
 
 
 def _matches(
-    reader: AlgorithmReader, layers: Tensor, position: str, places: list[int], silent: dict[str, str]
+    reader: Any, layers: Tensor, position: str, places: list[int], silent: dict[str, str]
 ) -> tuple[list[Row], dict[str, Match]]:
     rivals, draws = reader.rivals, reader.settings.draws
     answers, layers = rivals.answers[:, places], layers[..., places]
@@ -105,13 +102,13 @@ def _scores(metric: str, layers: Tensor, steps: Tensor, answers: Tensor) -> Scor
     return matching.relative_distance(layers, steps)
 
 
-def _zero_rows(reader: AlgorithmReader, zero: Scores, shared: Row) -> list[Row]:
+def _zero_rows(reader: Any, zero: Scores, shared: Row) -> list[Row]:
     match = Match.of(zero, (0,), reader.settings.draws)
     found = stats.percentile(match.point, match.draws, zero.values.shape[2])
     return tables.grid(found, {"site": reader.sites, "k": [0]}, **shared, algorithm="zero", control="zero")
 
 
-def _grid_rows(reader: AlgorithmReader, rung: Ladder, match: Match, shared: Row) -> list[Row]:
+def _grid_rows(reader: Any, rung: Ladder, match: Match, shared: Row) -> list[Row]:
     found = stats.percentile(match.point, match.draws, match.scores.values.shape[2])
     axes = {"site": reader.sites, "k": rung.k}
     rows = tables.grid(found, axes, **shared, algorithm=rung.family, control="none")
@@ -119,7 +116,7 @@ def _grid_rows(reader: AlgorithmReader, rung: Ladder, match: Match, shared: Row)
     return [{**row, "member": labels[row["k"]]} for row in rows]  # type: ignore[index]
 
 
-def _weights(reader: AlgorithmReader) -> list[Row]:
+def _weights(reader: Any) -> list[Row]:
     """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
     layers, rows = torch.cat(reader.weighed, 1), []
     shared = {"metric": "SimW", "position": "all", "split": "test"}
@@ -130,7 +127,7 @@ def _weights(reader: AlgorithmReader) -> list[Row]:
     return rows
 
 
-def _best_rows(reader: AlgorithmReader, rung: Ladder, match: Match, zero: Scores, position: str) -> list[Row]:
+def _best_rows(reader: Any, rung: Ladder, match: Match, zero: Scores, position: str) -> list[Row]:
     """Best step with its interval, and the ends of its band, at every site."""
     sign = -1 if match.scores.distance else 1
     steps = torch.tensor(rung.k, dtype=torch.float64)
@@ -157,9 +154,7 @@ def _note(rung: Ladder, column: int, beats_zero: bool) -> str:
     return "; ".join(notes)
 
 
-def _slope_rows(
-    reader: AlgorithmReader, rung: Ladder, match: Match, position: str, silent: dict[str, str]
-) -> list[Row]:
+def _slope_rows(reader: Any, rung: Ladder, match: Match, position: str, silent: dict[str, str]) -> list[Row]:
     """Slope of the best step in steps a layer, over the blocks whose readout beats its controls."""
     blocks = [
         i for i, site in enumerate(reader.sites) if site.endswith("hook_resid_post") and site not in silent
@@ -175,7 +170,7 @@ def _slope_rows(
     ]
 
 
-def _contrasts(reader: AlgorithmReader, matches: dict[str, Match], silent: dict[str, str]) -> list[Row]:
+def _contrasts(reader: Any, matches: dict[str, Match], silent: dict[str, str]) -> list[Row]:
     """The nearest family at its best step against the nearest rival, at the one context, beyond label and OLS."""
     rows: list[Row] = []
     for i, site in enumerate(reader.sites):
@@ -184,7 +179,7 @@ def _contrasts(reader: AlgorithmReader, matches: dict[str, Match], silent: dict[
     return rows
 
 
-def _contrast(reader: AlgorithmReader, matches: dict[str, Match], i: int, site: str) -> list[Row]:
+def _contrast(reader: Any, matches: dict[str, Match], i: int, site: str) -> list[Row]:
     column = {name: match.ladder.index(match.best[i]) for name, match in matches.items()}
     sign = -1 if next(iter(matches.values())).scores.distance else 1
     first = max(matches, key=lambda name: sign * float(matches[name].point[i, column[name]]))
@@ -208,7 +203,7 @@ def _contrast(reader: AlgorithmReader, matches: dict[str, Match], i: int, site: 
     return [{**shared, **row} for row in found.to_dict("records")]
 
 
-def verdict_rows(reader: AlgorithmReader) -> list[Row]:
+def verdict_rows(reader: Any) -> list[Row]:
     """The filter verdict of every site, with what it rests on."""
     silent = silences(reader)
     asked = reader.questions()
@@ -255,7 +250,7 @@ def _family_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
-def _power_row(seen: Observations, reader: AlgorithmReader) -> Row:
+def _power_row(seen: Observations, reader: Any) -> Row:
     """Power of the filter at small eigenvalues; a spectrum too narrow to read one on gives a note instead."""
     row: Row = {"metric": "small-eigenvalue slope"}
     try:
@@ -264,7 +259,7 @@ def _power_row(seen: Observations, reader: AlgorithmReader) -> Row:
         return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
 
 
-def _linearity_rows(reader: AlgorithmReader, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
+def _linearity_rows(reader: Any, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
     """Shares of the output that no weight vector, and no superposition of labels, explains."""
     draws = reader.settings.draws
     in_x = induced.induced_weights(queries, outputs).nonlinear_share(draws)

@@ -19,7 +19,7 @@ from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable
 from interp.emergence.scores import Scores
-from interp.heads.heads import HeadScores, scorable
+from interp.heads.heads import HeadScores, has_roles, scorable
 from interp.heads.mechanism import Mechanism
 from interp.io.files import make_room
 from interp.readouts.readouts import Readouts, readable
@@ -72,7 +72,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     curves = scores[scores["control"] == "none"]
     kept = None if heads is None else circuit_table(run, progress)
     circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
-    agreed = kept is not None and run.has_roles
+    agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
     tables["agreement"] = run.agreement(progress=progress).table if agreed else None
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None

@@ -7,24 +7,22 @@ it is released. Nothing is asked of the models here: that is `interp.run`.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
 from interp.config.run import RunConfig
 from interp.models.weights import load_weights
 from interp.runs.folder import RunFolder
+from interp.runs.steps import Steps, resolve
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:
     from interp.models.clamps import Clamps
 
-Steps = Literal["all", "last"] | int | str | Sequence[int]
 TWIN_SEED_OFFSET = 7_919
 
 
@@ -87,22 +85,7 @@ class Checkpoints:
 
         Raises UserError for a step without a checkpoint, naming the nearest.
         """
-        if not self.steps:
-            remedy = (
-                f"they are gone, see interp verify {self.path}"
-                if self.folder.finished
-                else f"interp resume {self.path}"
-            )
-            raise UserError(f"{self.path} has no checkpoint yet: {remedy}")
-        if isinstance(steps, str) and steps in ("all", "last"):
-            self._refuse_gaps()
-            return self.steps if steps == "all" else self.steps[-1:]
-        asked = step_numbers(steps)
-        for step in asked:
-            if step not in self.steps:
-                near = min(self.steps, key=lambda s: abs(s - step))
-                raise UserError(f"{self.path} has no checkpoint at step {step}; the nearest is {near}")
-        return asked
+        return resolve(self.folder, steps)
 
     def _one(self, step: Steps) -> int:
         first, *more = self.resolve(step)
@@ -111,15 +94,6 @@ class Checkpoints:
                 f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
             )
         return first
-
-    def _refuse_gaps(self) -> None:
-        """Raises UserError when a checkpoint is missing that the run must have written."""
-        reached = self.folder.last_step if self.folder.finished else self.steps[-1]
-        missing = [step for step in self.folder.schedule if step <= reached and step not in self.steps]
-        if missing:
-            raise UserError(
-                f"{self.path}: the checkpoint of step {missing[0]} is missing; see interp verify {self.path}"
-            )
 
     def model(self, step: Steps = "last", into: Any = None) -> Any:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
@@ -152,6 +126,10 @@ class Checkpoints:
 
         return build_model(self.config.model, self.task.interface, seed)
 
+    def released(self) -> Self:
+        """The same run without interventions: its weights alone."""
+        return type(self)(self.folder, released=True)
+
     @property
     def clamped(self) -> bool:
         """Whether clamps of the training are in force here (`interp.models.clamps`)."""
@@ -180,33 +158,7 @@ class Checkpoints:
         """
         return self.folder.metrics()
 
-    @property
-    def has_roles(self) -> bool:
-        """Whether heads of this run can hold roles: softmax attention, and a task that names relations."""
-        from interp.heads.heads import scorable, unit_of
-
-        return scorable(self.config.model, self.task) and unit_of(self.config.model) == "attention"
-
     @cached_property
     def parameters(self) -> int:
         """Number of trained numbers."""
         return sum(p.numel() for p in self.twin().parameters())
-
-
-def step_numbers(steps: object) -> tuple[int, ...]:
-    """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
-
-    >>> step_numbers("400,0"), step_numbers(3), step_numbers(range(0, 30, 10))
-    ((0, 400), (3,), (0, 10, 20))
-    """
-    if isinstance(steps, str):
-        parts: Any = steps.split(",")
-    else:
-        parts = steps if isinstance(steps, Iterable) else [steps]
-    try:
-        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
-    except (TypeError, ValueError):
-        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
-    if not found:
-        raise UserError("no step was asked for: give 'all', 'last' or some steps")
-    return tuple(sorted(found))

@@ -16,7 +16,7 @@ from interp.config.run import configure
 from interp.pictures.attention import AttentionView
 from interp.pictures.charts import CHARTS
 from interp.run import Run, load
-from interp.runs.checkpoints import step_numbers
+from interp.runs.steps import step_numbers
 from tasks.errors import UserError
 
 SMALL = {

@@ -10,6 +10,7 @@ from interp.causal.circuits import Circuit, find_circuit
 from interp.cli import run as interp
 from interp.config.run import parse_config
 from interp.heads.agreement import agreement
+from interp.heads.heads import has_roles
 from interp.heads.roles import roles
 from interp.models import build_model
 from interp.models.wired import wired_retrieval
@@ -85,6 +86,6 @@ def test_a_model_whose_heads_have_no_roles_says_so(tmp_path):
     run = Run(
         train(parse_config({**signed, "train": {**RUN["train"], "steps": 1, "schedule": {}}}), tmp_path / "a")
     )
-    assert not run.has_roles
+    assert not has_roles(run.config.model, run.task)
     with pytest.raises(UserError, match="softmax"):
         run.agreement(prompts=32)
