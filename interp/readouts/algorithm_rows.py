@@ -196,7 +196,8 @@ def _contrast(reader: Any, matches: dict[str, Match], i: int, site: str) -> list
         rows = reader.contrast_rows(site, *pair, reader.rivals.at)
         dealt = None if random_w is None else reader.contrast_rows(site, *pair, random_w)
         config = ContrastConfig(draws=reader.settings.draws)
-        found = contrast.contrast(*rows, (names[0], names[1]), config, site, dealt)
+        fit, choose_rows, test = rows
+        found = contrast.contrast(fit, choose_rows, test, (names[0], names[1]), config, site, dealt)
     except UserError as error:
         empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
         return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]
