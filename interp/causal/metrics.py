@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.choices import MetricName
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
-MetricName = Literal["loss", "score", "logit_diff", "prediction_change"]
 Outputs = Float[Tensor, "batch pos d_out"]
 
 

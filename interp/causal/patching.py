@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -29,7 +29,6 @@ from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
-Direction = Literal["denoise", "noise"]
 CHUNK = 64
 ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
 
