@@ -32,12 +32,17 @@ def load_model(folder: Path, dtype: str) -> Loaded:
 
     Raises UserError when it is none, or its files are damaged, lack a weight, or hold one that the model does not have.
     """
-    model, wrong = _load(folder, dtype, "")
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{folder}: holds an adapter, which is not applied: merge it into the weights and save these"
+        )
+    model, found = _load(folder, dtype, "")
+    wrong = _wrong(model, found)
     if not wrong:
         return Loaded(model, "")
-    for prefix in shared_prefixes(names_in(folder)):
-        model, still = _load(folder, dtype, prefix)
-        if not still:
+    for prefix in shared_prefixes(sorted(found["unexpected_keys"])):
+        model, again = _load(folder, dtype, prefix)
+        if not _wrong(model, again):
             return Loaded(model, prefix)
     raise UserError(f"{folder}: {wrong}; its configuration and its weights are not of one model")
 
@@ -59,26 +64,15 @@ def shared_prefixes(names: list[str]) -> list[str]:
     return [".".join(found[: n + 1]) + "." for n in range(len(found))]
 
 
-def names_in(folder: Path) -> list[str]:
-    """Names of the tensors in the safetensors files of a folder; none where there are none."""
-    from safetensors import safe_open
-
-    found: list[str] = []
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as opened:
-            found += opened.keys()
-    return found
-
-
-def _load(folder: Path, dtype: str, prefix: str) -> tuple[Any, str]:
-    """A model and what is wrong with its weights, in a few words; "" where every one is the file's."""
+def _load(folder: Path, dtype: str, prefix: str) -> tuple[Any, dict[str, Any]]:
+    """A model, its keys without a prefix, and what the library found of missing and other keys."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     mapping = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}
     with quiet():
         try:
-            model, found = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=getattr(torch, dtype), attn_implementation="eager", local_files_only=True,
                 trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True, **mapping,
             )  # fmt: skip
@@ -86,10 +80,11 @@ def _load(folder: Path, dtype: str, prefix: str) -> tuple[Any, str]:
             raise UserError(
                 f"{folder}: no causal language model can be loaded from it ({line_of(error)})"
             ) from None
-    return model, _wrong(found, model)
+    return loaded
 
 
-def _wrong(found: dict[str, Any], model: Any) -> str:
+def _wrong(model: Any, found: dict[str, Any]) -> str:
+    """What is wrong with a model's weights, in a few words; "" where every one is the file's."""
     mismatched = [
         f"{name} of shape {list(theirs)}, not {list(ours)}"
         for name, theirs, ours in sorted(found["mismatched_keys"])

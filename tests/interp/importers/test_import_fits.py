@@ -102,7 +102,7 @@ def test_a_tied_head_is_not_missing(saved, tmp_path):
     assert import_hf(str(saved), tmp_path / "run", hops=2, chains=2).steps == (0,)
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["module._orig_mod."])
 def test_a_prefix_that_all_keys_share_is_taken_off_with_a_note(prefix, saved, tmp_path):
     folder = tmp_path / "wrapped"
     tensors = changed(saved, folder)
@@ -114,6 +114,18 @@ def test_a_prefix_that_all_keys_share_is_taken_off_with_a_note(prefix, saved, tm
     with torch.no_grad():
         assert torch.equal(run.model()(inputs), plain.model()(inputs))
         assert torch.equal(run.model()(inputs), run.model()(inputs))
+
+
+def test_a_prefix_in_a_torch_file_too_and_no_adapter(saved, tmp_path):
+    folder = tmp_path / "wrapped"
+    tensors = changed(saved, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({f"module.{name}": value for name, value in tensors.items()}, folder / "pytorch_model.bin")
+    with pytest.warns(UserWarning, match="module"):
+        assert import_hf(str(folder), tmp_path / "run", hops=2, chains=2).steps == (0,)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds an adapter"):
+        import_hf(str(folder), tmp_path / "other", hops=2, chains=2)
 
 
 def test_shared_prefixes_are_whole_names():
