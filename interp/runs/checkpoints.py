@@ -10,7 +10,7 @@ import html
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from interp.models.clamps import Clamps
 
 TWIN_SEED_OFFSET = 7_919
+# not typing.Self, which the shape checks of the tests cannot read
+SameRun = TypeVar("SameRun", bound="Checkpoints")
 
 
 class Checkpoints:
@@ -126,7 +128,7 @@ class Checkpoints:
 
         return build_model(self.config.model, self.task.interface, seed)
 
-    def released(self) -> Self:
+    def released(self: SameRun) -> SameRun:
         """The same run without interventions: its weights alone."""
         return type(self)(self.folder, released=True)
 
