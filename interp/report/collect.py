@@ -16,6 +16,7 @@ import torch
 
 from interp.analysis.base import Progress
 from interp.analysis.registry import build, entries
+from interp.causal.reach import without_dead_rows
 from interp.emergence.skills import dated
 from interp.heads.heads import has_roles, scorable
 from interp.heads.mechanism import has_hops
@@ -70,7 +71,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     measured = run.tables(analyses, "all", progress)
     scores, heads = measured["scores"], measured.get("heads")
     emergence = dated(measured)
-    tables: Tables = {**measured, "emergence": emergence}
+    tables: Tables = {**measured, "emergence": emergence, "heads": _nameable(run, heads)}
     drawn = _joined(measured, asked["scores"])
     kept = None if heads is None else circuit_table(run, progress)
     circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
@@ -139,6 +140,13 @@ def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFra
     found = {"patching": grids, "weights": weights, "algorithms": matches, "filters": curves}
     reasons = {"patching": no_grids, "weights": no_weights, "algorithms": no_matches}
     return found, {section: reason for section, reason in reasons.items() if reason}
+
+
+def _nameable(run: Run, heads: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Scores of heads that words and sketch may name: of rows from which an output can be reached."""
+    if heads is None:
+        return None
+    return without_dead_rows(heads, run.config.model, run.task, run.task.relations(_prompt(run)))
 
 
 def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
