@@ -10,7 +10,7 @@ import html
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interp.models.clamps import Clamps
 
 TWIN_SEED_OFFSET = 7_919
+Own = TypeVar("Own", bound="Checkpoints")  # beartype cannot check typing.Self on a method
 
 
 class Checkpoints:
@@ -126,7 +127,7 @@ class Checkpoints:
 
         return build_model(self.config.model, self.task.interface, seed)
 
-    def released(self) -> Self:
+    def released(self: Own) -> Own:
         """The same run without interventions: its weights alone."""
         return type(self)(self.folder, released=True)
 
