@@ -84,7 +84,7 @@ def test_patching_and_the_circuit_name_the_heads_that_move_the_token(run):
 
 
 def test_its_report_is_written(run, tmp_path):
-    page = write_report([run.path], tmp_path / "page.html")
+    page = write_report([run], tmp_path / "page.html")
     text = Path(page).read_text(encoding="utf-8")
     assert "distance-attention" in text
     assert "token before" in text
