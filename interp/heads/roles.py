@@ -60,7 +60,7 @@ def ablated(
     values = []
     for layer, head in heads:
         whole = Site("z", layer, head)
-        ablation = ablation_values(kind, whole, cache[whole.hook(model.cfg.n_layers)])
+        ablation = ablation_values(kind, whole, cache[whole.hook(model.config.n_layers)])
         sites = [Site("z", layer, head, position) for position in positions]
         values += [(site, site.read(ablation)) for site in sites]
     with torch.no_grad():
@@ -77,7 +77,7 @@ class Ablations(Analysis):
 
     def hooks(self, model: HookedModel) -> list[str]:
         HeadScores().hooks(model)
-        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.cfg.n_layers)]
+        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
     def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> AblationReader:
         return AblationReader(model, task, self.kind)
@@ -126,7 +126,7 @@ class Roles(Direct):
 
 def all_heads(model: HookedModel) -> list[HeadName]:
     """Every (layer, head)."""
-    return [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
+    return [(layer, head) for layer in range(model.config.n_layers) for head in range(model.config.n_heads)]
 
 
 def group_losses(
@@ -200,7 +200,7 @@ def run_heads(model: HookedModel, task: Task, prompts: int, seed: int) -> tuple[
     batch = task.sample(seed, "roles", 0, prompts)
     batch = batch.double() if model.config.dtype == "float64" else batch
     names = [
-        f"blocks.{layer}.attn.hook_{part}" for layer in range(model.cfg.n_layers) for part in ("pattern", "z")
+        f"blocks.{layer}.attn.hook_{part}" for layer in range(model.config.n_layers) for part in ("pattern", "z")
     ]
     with torch.no_grad():
         return batch, model.run_with_cache(batch.inputs, names_filter=names)[1]
