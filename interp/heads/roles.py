@@ -200,7 +200,9 @@ def run_heads(model: HookedModel, task: Task, prompts: int, seed: int) -> tuple[
     batch = task.sample(seed, "roles", 0, prompts)
     batch = batch.double() if model.config.dtype == "float64" else batch
     names = [
-        f"blocks.{layer}.attn.hook_{part}" for layer in range(model.config.n_layers) for part in ("pattern", "z")
+        f"blocks.{layer}.attn.hook_{part}"
+        for layer in range(model.config.n_layers)
+        for part in ("pattern", "z")
     ]
     with torch.no_grad():
         return batch, model.run_with_cache(batch.inputs, names_filter=names)[1]
