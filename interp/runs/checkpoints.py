@@ -10,7 +10,7 @@ import html
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from interp.models.clamps import Clamps
 
 TWIN_SEED_OFFSET = 7_919
-Own = TypeVar("Own", bound="Checkpoints")  # beartype cannot check typing.Self on a method
 
 
 class Checkpoints:
@@ -127,7 +126,7 @@ class Checkpoints:
 
         return build_model(self.config.model, self.task.interface, seed)
 
-    def released(self: Own) -> Own:
+    def released(self) -> Checkpoints:
         """The same run without interventions: its weights alone."""
         return type(self)(self.folder, released=True)
 
