@@ -31,6 +31,7 @@ class HeadRoles(Direct):
     """The role of every head at a checkpoint, by what it looks at, and what its ablation costs."""
 
     name: ClassVar[str] = "roles"
+    version: ClassVar[int] = 2
 
     prompts: int = Field(default=512, ge=2)
 

@@ -4,7 +4,8 @@ Two circuits solve the same chain. "stacked": the query attends to link k and ta
 links read their successors in an early layer, so that link j < k already carries s_k and nobody attends from
 the query to link k (the merging net of `interp.models.wired`). Which of them a hop uses is decided by what
 breaks the hop, not by what heads look at alone: the heads that look at link k are mean-ablated at the query,
-those by which links read ahead at every other position, each as a team (one head may be in both).
+those by which links read ahead at every other position, each as a team (one head may be in both). No head is in a
+team for rows from which no output can be reached, like the links' own rows in the last layer.
 
 Effect: (loss without the team - loss) / (loss without any head - loss) on that hop's read; 0: nothing
 changes, 1: as bad as no attention at all, no bound above. It counts when it is at least `LEAST` and its
@@ -44,6 +45,7 @@ class Mechanism(Direct):
     """
 
     name: ClassVar[str] = "mechanism"
+    version: ClassVar[int] = 2
 
     prompts: int = 512
     kind: str = "mean per position"

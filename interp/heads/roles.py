@@ -8,7 +8,8 @@ itself but has one once every other head of its role is ablated; "idle" when nei
 "other" when their ablation has an effect, else "none". An effect counts when it is at least `LEAST` and its
 interval over prompts, at 95% for all heads together, lies above 0. Mean ablation (per position, over prompts)
 keeps what a head always says and takes away what it says about the prompt. Ablating also moves later heads'
-attention; nothing here separates direct from indirect effects.
+attention; nothing here separates direct from indirect effects. A head has no role for rows from which no output can be
+reached (`interp.causal.reach`): in the last layer those that are not read.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from interp.analysis.base import CHUNK, Analysis, Direct, Reader
 from interp.causal.interventions import ablation_values, intervene
+from interp.causal.reach import reaching
 from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
@@ -115,6 +117,7 @@ class Roles(Direct):
     """`roles` at every checkpoint."""
 
     name: ClassVar[str] = "roles"
+    version: ClassVar[int] = 2
 
     prompts: int = 512
     kind: str = "mean per position"
@@ -148,6 +151,9 @@ class _Scored:
     @property
     def holds(self) -> bool:
         return self.score.value >= self.threshold
+
+
+NO_ROLE = _Scored("", Interval(float("nan"), float("nan"), float("nan"), 0, "none"), float("nan"))
 
 
 def roles(
@@ -215,7 +221,7 @@ def _score(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[Hea
         before = found.get(head)
         if before is None or here.score.value - here.threshold > before.score.value - before.threshold:
             found[head] = here
-    return found
+    return {head: found.get(head, NO_ROLE) for head in all_heads(model)}
 
 
 def held_roles(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
@@ -232,7 +238,7 @@ def held_roles(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict
 def _score_all(
     model: HookedModel, task: Task, batch: Batch, cache: Any
 ) -> dict[tuple[HeadName, str], _Scored]:
-    """Every head's score on every role, and the threshold."""
+    """Every head's score on every role that can matter in its layer, and the threshold."""
     reader = HeadReader(HeadScores().hooks(model), task, "attention")
     for rows in torch.arange(len(batch)).split(CHUNK):
         part = {hook: cache[hook][rows] for hook in reader.hooks}
@@ -241,6 +247,7 @@ def _score_all(
     merged: dict[str, list[str]] = {}
     for relation in reader.masses:
         merged.setdefault(role_of(relation), []).append(relation)
+    known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
         masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
@@ -248,7 +255,8 @@ def _score_all(
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)
         for layer, head in all_heads(model):
-            found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
+            if any(known[name][layer] for name in relations):
+                found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
     return found
 
 
