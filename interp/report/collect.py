@@ -18,7 +18,7 @@ from interp.analysis.base import Progress
 from interp.analysis.registry import build, entries
 from interp.causal.reach import without_dead_rows
 from interp.emergence.skills import dated
-from interp.heads.heads import has_roles, scorable
+from interp.heads.heads import has_roles, scorable, unit_of
 from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
 from interp.report import evidence
@@ -241,8 +241,8 @@ def attention(run: Run) -> tuple[Attention, ...]:
             tokens=tuple(run.task.labels(batch)[0]),
             steps=run.steps,
             pattern=torch.stack(patterns).numpy(),
-            signed=settings.attention != "softmax",
-            causal=settings.mask == "causal",
+            signed=unit_of(settings) != "attention",
+            causal=getattr(settings, "mask", "full") == "causal",
             links=tuple(links),
         ),
     )
