@@ -16,6 +16,7 @@ from tasks.base import (
 )
 from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
+from tasks.markov import MarkovBatch, MarkovChains
 from tasks.prompts import PromptBatch, TextRetrieval
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
@@ -28,6 +29,8 @@ __all__ = [
     "InContextRegression",
     "Interface",
     "Level",
+    "MarkovBatch",
+    "MarkovChains",
     "MultiHopRetrieval",
     "Pair",
     "PromptBatch",

@@ -17,6 +17,8 @@ ARMS = [
     {"kind": "retrieval", "symbols": "gaussian", "layout": "flat", "target": "mix"},
     {"kind": "retrieval", "train_set": 50},
     {"kind": "conditional-retrieval"},
+    {"kind": "markov"},
+    {"kind": "markov", "order": 2, "symbols": 2, "start": "uniform"},
     {"kind": "conditional-retrieval", "symbols": "gaussian", "parents": ((0,), (0, 1))},
 ]
 
