@@ -24,13 +24,13 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
-	$(BIN)/python -m interp.bench.table
-	$(BIN)/python -m interp.bench.page
+	$(BIN)/python -m tests.bench.table
+	$(BIN)/python -m tests.bench.page
 
 verdicts: .venv/ready      # what the filter verdict names when the truth is planted, and when there is none to name
-	$(BIN)/python -m interp.bench.planted
-	$(BIN)/python -m interp.bench.circuits
-	$(BIN)/python -m interp.bench.ties
+	$(BIN)/python -m interp.calibration.planted
+	$(BIN)/python -m interp.calibration.circuits
+	$(BIN)/python -m interp.calibration.ties
 
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from interp._version import __version__ as __version__
+
 if TYPE_CHECKING:
     import probes
     import tasks
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from interp.sweep.results import load_sweep
     from interp.train import Recorder
     from tasks.errors import UserError
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Recorder": "interp.train",

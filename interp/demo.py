@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.report.collect import write_report
 from interp.report.ledgers import kept_ledgers
 from interp.run import load
-from interp.train.progress import reached
+from interp.runs.metrics import reached
 
 PRESETS = ("retrieval", "regression")
 POLL_SECONDS = 1.0

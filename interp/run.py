@@ -2,7 +2,7 @@
 
 `load` reads the configuration and the list of checkpoints; nothing else happens until a model, a table or a picture is
 asked for. Every analysis returns a `Result` whose `table` is a long DataFrame, kept under RUN/analysis. What a run is
-made of (checkpoints, models, clamps) is in `interp.checkpoints`.
+made of (checkpoints, models, clamps) is in `interp.runs.checkpoints`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
-from interp.analysis import Analysis, Progress, analyse
-from interp.checkpoints import Checkpoints, Steps
-from interp.config import RunConfig, configure
-from interp.results import Result
-from interp.train.runs import RunFolder
-from interp.waiting import told
+from interp.analysis.base import Analysis, Progress
+from interp.analysis.progress import told
+from interp.analysis.result import Result
+from interp.analysis.stream import analyse
+from interp.config.run import RunConfig, configure
+from interp.runs.checkpoints import Checkpoints
+from interp.runs.folder import RunFolder
+from interp.runs.steps import Steps
 from tasks import UserError
 from tasks.base import first_problem
 
 if TYPE_CHECKING:
-    from interp.develop.llc import LearningCoefficient
-    from interp.develop.noise import GradientNoise
+    from interp.landscape.llc import LearningCoefficient
+    from interp.landscape.noise import GradientNoise
     from interp.pictures.attention import AttentionView
 
 A = TypeVar("A", bound=Analysis)
@@ -77,10 +79,6 @@ class Run(Checkpoints):
             settled = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(settled, out, device=device))
 
-    def released(self) -> Run:
-        """The same run with no clamp in force: its weights alone."""
-        return Run(self.folder, released=True)
-
     def tables(
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
     ) -> dict[str, pd.DataFrame]:
@@ -102,7 +100,7 @@ class Run(Checkpoints):
         >>> chance["position"].tolist()
         ['hop 1', 'hop 2', 'hop 3']
         """
-        from interp.develop.scores import Scores
+        from interp.emergence.scores import Scores
 
         caption = "Loss and score of each read; rows without a step hold the floor and the chance level."
         return self._result(Scores(), caption, steps, progress)
@@ -115,7 +113,7 @@ class Run(Checkpoints):
         >>> bool(last["value"].between(0, 1).all())
         True
         """
-        from interp.develop.heads import HeadScores
+        from interp.heads.heads import HeadScores
 
         caption = "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause."
         return self._result(HeadScores(), caption, steps, progress)
@@ -132,10 +130,10 @@ class Run(Checkpoints):
     ) -> Result:
         """What a linear readout of each layer knows of the target, on held-out prompts, beside an untrained twin.
 
-        With `targets` (regression runs only) what it knows of those instead (`interp.develop.target_readouts`). With
+        With `targets` (regression runs only) what it knows of those instead (`interp.readouts.target_readouts`). With
         `algorithms` (regression runs only, seconds a checkpoint) which rival iterates the readouts match, and
         the filter verdict. With `causal` (regression runs only) whether the net uses the directions that probes read
-        iterates from (`interp.causal.probe_swaps`). Further settings are those of `interp.develop.readouts.Readouts`
+        iterates from (`interp.readouts.probe_swaps`). Further settings are those of `interp.readouts.readouts.Readouts`
         (`shift={"x_scale": 2.0}` scores on prompts of another law) or of the analysis asked for. Raises UserError for
         these of another task, for two of them at once, and for settings that are unknown.
 
@@ -146,24 +144,24 @@ class Run(Checkpoints):
         if algorithms + causal + bool(targets) > 1:
             raise UserError("targets, algorithms and causal are questions apart: ask one at a time")
         if causal:
-            from interp.causal.probe_swaps import ProbeSwaps
+            from interp.readouts.probe_swaps import ProbeSwaps
 
             caption = "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say."
             return self._result(_settled(ProbeSwaps, **settings), caption, steps, progress)
         if algorithms:
-            from interp.develop.algorithms import AlgorithmMatch
+            from interp.readouts.algorithms import AlgorithmMatch
 
             caption = (
                 "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
             )
             return self._result(_settled(AlgorithmMatch, **settings), caption, steps, progress)
         if targets:
-            from interp.develop.target_readouts import TargetReadouts
+            from interp.readouts.target_readouts import TargetReadouts
 
             caption = "Held-out R2 of linear readouts; that a quantity can be read does not say that the net uses it."
             analysis = _settled(TargetReadouts, targets=tuple(targets), **settings)
             return self._result(analysis, caption, steps, progress)
-        from interp.develop.readouts import Readouts
+        from interp.readouts.readouts import Readouts
 
         score = "accuracy" if self.task.score_name == "accuracy" else "error"
         caption = (
@@ -178,11 +176,11 @@ class Run(Checkpoints):
         >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
         True
         """
-        from interp.develop.draws import CurveDraws
-        from interp.develop.emergence import emergence_table
-        from interp.develop.heads import HeadScores, scorable
-        from interp.develop.overlaps import Overlaps, measurable
-        from interp.develop.scores import Scores
+        from interp.emergence.draws import CurveDraws
+        from interp.emergence.emergence import emergence_table
+        from interp.emergence.overlaps import Overlaps, measurable
+        from interp.emergence.scores import Scores
+        from interp.heads.heads import HeadScores, scorable
 
         asked: list[Analysis] = [Scores(), CurveDraws()]
         asked += [HeadScores()] if scorable(self.config.model, self.task) else []
@@ -210,7 +208,7 @@ class Run(Checkpoints):
         Where 3 true steps of positive curvature are among the checkpoints, the caption says how curvature goes with
         the gradient. Raises UserError for fewer than 1 prompt or 2 probes.
         """
-        from interp.develop.landscape import fit_in_words, kept_curvature
+        from interp.landscape.landscape import fit_in_words, kept_curvature
 
         torch.set_num_threads(self.config.train.threads)
         asked = self.resolve(steps)
@@ -289,8 +287,8 @@ class Run(Checkpoints):
 
         Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
         """
-        from interp.causal.agreement import HeadRoles, agreement
         from interp.causal.over_training import CircuitSearch, circuit_at
+        from interp.heads.agreement import HeadRoles, agreement
 
         search, held = _settled(CircuitSearch, **settings), HeadRoles()
         tables = self.tables([search, held], steps, progress)

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.algorithms import FAMILIES, Algorithm, conjugate_gradient
+from probes.algorithms.iterates import FAMILIES, Algorithm, conjugate_gradient
+from probes.algorithms.problems import STEPS, Problems, Step
 from tasks.errors import UserError
-from tasks.problems import STEPS, Problems, Step
 
 NODES = 160
 ZOOMS = 5

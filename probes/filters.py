@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from probes import stats, tables
+from probes.algorithms.iterates import Algorithm
+from probes.algorithms.problems import STEPS, Step
 from probes.families import Member, Observations, Scan, candidates
-from tasks.algorithms import Algorithm
-from tasks.problems import STEPS, Step
 
 VERDICT_FAMILIES = ("gd", "newton", "ridge", "gd++", "cg")
 

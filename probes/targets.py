@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 
 
 def regression_targets(

@@ -24,7 +24,7 @@ from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, sende
 from interp.causal.interventions import ablation_values, cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, normalised
 from interp.causal.patching import run_patches
-from interp.causal.sites import Site, check
+from interp.hooks.sites import Site, check
 from probes.stats import DRAWS
 from tasks.base import Pair, generator
 from tasks.errors import UserError

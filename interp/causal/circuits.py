@@ -30,7 +30,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of
 from interp.causal.pruning import prune
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals, student
 from tasks.base import Pair, Task
 from tasks.errors import UserError

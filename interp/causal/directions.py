@@ -5,7 +5,7 @@ A probe w that reads a value off a layer's stream x is only a correlation. Here 
 w.x), the smallest move in the activations' own metric that makes the probe read the source's value: u = S w /
 (w' S w), S the covariance of x over prompts. The change of the final prediction is then compared with the
 change that the algorithm behind the probe predicts. Controls: random directions whose moves have the same
-length on every prompt, and a rival algorithm's probe. `interp.causal.probe_swaps` fits the probes and does
+length on every prompt, and a rival algorithm's probe. `interp.readouts.probe_swaps` fits the probes and does
 this at every layer of a regression net.
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
-from interp.causal.sites import Site, check
+from interp.hooks.sites import Site, check
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair, generator
 from tasks.errors import UserError

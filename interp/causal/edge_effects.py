@@ -22,7 +22,7 @@ from interp.causal.attribution import EdgeScores, attribute_edges, correlation, 
 from interp.causal.graph import Edge, Written, check_edges, edges, receivers, written
 from interp.causal.metrics import Metric
 from interp.causal.patching import ENGINES, engine_of
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import generator
 from tasks.errors import UserError

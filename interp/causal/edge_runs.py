@@ -18,7 +18,7 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, check_edges, edges, written
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from tasks.errors import UserError
 
 REMEMBERED = 3  # what each sender wrote in the last different runs

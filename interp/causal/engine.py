@@ -20,7 +20,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.base_run import BaseRun, Stream, part
 from interp.causal.metrics import Metric
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from tasks.errors import UserError
 
 STACK = 2048  # tokens run at once: more of them fall out of the processor's cache

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.metrics import check_eval
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from tasks.errors import UserError
 
 Edge = tuple[str, str]

@@ -17,7 +17,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.causal.metrics import check_eval
-from interp.causal.sites import ROW_COMPONENTS, Site, check
+from interp.hooks.sites import ROW_COMPONENTS, Site, check
 from tasks.base import generator
 from tasks.errors import UserError
 

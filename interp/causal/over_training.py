@@ -1,6 +1,6 @@
 """Patching and circuits at every checkpoint: when does each site, each edge begin to matter.
 
-Analyses in the sense of `interp.analysis`: streamed over checkpoints, cached by weights and settings. All
+Analyses in the sense of `interp.analysis.stream`: streamed over checkpoints, cached by weights and settings. All
 checkpoints see the same prompts and pairs. Effects are normalised within a checkpoint (corrupt 0, clean 1),
 so before a behaviour exists there is nothing to normalise by: such a checkpoint has a row without a value,
 never a made-up number.
@@ -12,51 +12,15 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import torch
-from jaxtyping import Float
-from pydantic import Field
-from torch import Tensor
 
-from interp.analysis import Analysis, Reader
+from interp.analysis.base import Direct
 from interp.causal.circuits import Circuit, find_circuit, has_behaviour, resampled_pair
 from interp.causal.edge_effects import beside_exact, edge_effects, edge_scores, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.metrics import metric_of
 from interp.causal.patching import patch
-from tasks import Batch, Task, UserError
-
-
-class Direct(Analysis):
-    """An analysis that runs the model itself, on pairs of its own, and needs none of the shared chunks."""
-
-    runs_model: ClassVar[bool] = True
-
-    chunks: int = Field(default=0, ge=0, le=0)
-    prompts: int = Field(default=64, ge=2)
-    seed: int = 0
-
-    def hooks(self, model: Any) -> list[str]:
-        return []
-
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Once:
-        return Once(self, model, task)
-
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
-        """The table of one model."""
-        raise NotImplementedError
-
-
-class Once:
-    """The reader of a direct analysis: it is shown no chunk."""
-
-    def __init__(self, analysis: Direct, model: Any, task: Task):
-        self.analysis, self.model, self.task = analysis, model, task
-
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        raise AssertionError(f"{self.analysis.name} asks for no chunks")
-
-    def table(self) -> pd.DataFrame:
-        return self.analysis.measure(self.model, self.task)
+from tasks import Task, UserError
 
 
 class PatchGrid(Direct):

@@ -24,7 +24,7 @@ from interp.causal.engine import FastEngine
 from interp.causal.interventions import ablation_values, cache_of, measure_change, partners
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.causal.reference import HooksEngine, LensEngine
-from interp.causal.sites import Site, check, grid
+from interp.hooks.sites import Site, check, grid
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError

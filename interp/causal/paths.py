@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
-from interp.causal.sites import Site
+from interp.hooks.sites import Site
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError

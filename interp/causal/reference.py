@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from interp._lens import patching
 from interp.causal.interventions import cache_of, intervene
 from interp.causal.metrics import Metric
-from interp.causal.sites import Site
+from interp.hooks.lens import patching
+from interp.hooks.sites import Site
 
 
 class HooksEngine:

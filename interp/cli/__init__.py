@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from interp import __version__
+from interp._version import __version__
 from interp.cli.plain_help import UNFOLDED, PlainHelp
 from interp.cli.terminal import Output, unread
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from interp.analysis.result import Result
 from interp.cli import show, wide
-from interp.results import Result
 from interp.run import load
 
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]

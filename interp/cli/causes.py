@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from interp.causal.interventions import Ablation
 from interp.causal.metrics import MetricName
-from interp.causal.sites import Component as SiteComponent
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.heads.heads import has_roles
+from interp.hooks.sites import Component as SiteComponent
 from interp.run import Run, load
 from tasks.errors import UserError
 
@@ -129,7 +130,7 @@ def circuit(
         Write the last circuit as JSON.
     """
     from interp.causal.over_training import circuit_at
-    from interp.train.files import make_room, write_atomically
+    from interp.io.files import make_room, write_atomically
 
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges are numbers from 0 on")
@@ -147,7 +148,8 @@ def circuit(
             "prompts": prompts,
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)
-        agreed = opened.agreement(steps=steps, progress=advance, **settings) if opened.has_roles else None
+        roles = has_roles(opened.config.model, opened.task)
+        agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = _overlap(opened, result.table, steps, resamples, settings) if resamples else {}
     if out is not None:
         write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis import Progress
+from interp.analysis.base import Progress
+from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
-from interp.results import Result
 from interp.run import Run
 from tasks.errors import UserError
 
@@ -35,11 +35,11 @@ def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Resul
 
 
 def _analysis(run: Run, view: str) -> Any:
-    from interp.develop.chain import ChainMatrix
-    from interp.develop.compositions import Compositions
-    from interp.develop.mechanism import Mechanism
-    from interp.develop.patterns import RegressionHeads, TokenHeads
-    from interp.develop.roles import Roles
+    from interp.heads.chain import ChainMatrix
+    from interp.heads.mechanism import Mechanism
+    from interp.heads.patterns import RegressionHeads, TokenHeads
+    from interp.heads.roles import Roles
+    from interp.heads.weights import Compositions
 
     if view == "patterns":
         return RegressionHeads() if run.task.kind == "regression" else TokenHeads()
@@ -102,7 +102,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
 
 def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
-    from interp.develop.mechanism import named_circuit
+    from interp.heads.mechanism import named_circuit
 
     named = named_circuit(table).drop(columns=["run", "seed"], errors="ignore")
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "heads"]]
@@ -124,7 +124,7 @@ def onsets(run: Run, of: str, steps: str, advance: Progress | None) -> Result:
     """Onsets of one run's skills, or of what another instrument says."""
     if of == "skills":
         return run.emergence(steps, advance)
-    from interp.develop.instruments import CAPTIONS, instrument_onsets
+    from interp.emergence.instruments import CAPTIONS, instrument_onsets
 
     return Result(of, instrument_onsets(run, of, steps, advance), CAPTIONS[of])  # type: ignore[arg-type]
 
@@ -143,7 +143,7 @@ def seeds(runs: Sequence[Run], of: str, steps: str, advance: Progress | None) ->
     """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
     checkpoints differ where both were watched.
     """
-    from interp.develop import curriculum
+    from interp.emergence import curriculum
 
     _refuse_other_schedules(runs)
     found = curriculum.events({run.name: onsets(run, of, steps, advance).table for run in runs})

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.analysis.result import Result
 from interp.cli import head_views, show, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.results import Result
 from interp.run import Run, load
 from tasks.errors import UserError
 
@@ -124,7 +124,7 @@ def _over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | N
 def _room(out: Path | None) -> None:
     """Raises UserError at once where the table could not be written later."""
     if out is not None:
-        from interp.train.files import make_room
+        from interp.io.files import make_room
 
         make_room(out)
 
@@ -135,7 +135,7 @@ def _keep(result: Result, out: Path | None) -> None:
         return
     import io
 
-    from interp.train.files import write_atomically
+    from interp.io.files import write_atomically
 
     buffer = io.BytesIO()
     pd.DataFrame(result.table).to_parquet(buffer, index=False)

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from interp.cli import show
 from interp.cli.training import PresetOrFile
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 
 app = App(
     name="import", help_epilogue="interp import garg --help, plain --help and hf --help give an example each."
@@ -53,7 +53,7 @@ def plain(
     out
         Folder of the run.
     """
-    from interp.config import configure
+    from interp.config.run import configure
     from interp.importers.plain import import_plain
 
     return _imported(import_plain(file, mapping, configure(config), out))

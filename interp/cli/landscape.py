@@ -42,8 +42,8 @@ def curvature(
     noise
         The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
     """
-    from interp.develop.llc import LearningCoefficient
-    from interp.develop.noise import noise_of
+    from interp.landscape.llc import LearningCoefficient
+    from interp.landscape.noise import noise_of
 
     opened, chains = load(run), LearningCoefficient() if llc else None
     with show.progress("curvature") as advance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.labels import short_site
+from interp.pictures.labels import short_site
 
 LEGEND = (
     "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a "

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import pandas as pd
 from cyclopts import Parameter
 
+from interp.analysis.result import Result
 from interp.cli import matches, show, target_tables, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.config import parse_override
-from interp.labels import short_site
-from interp.results import Result
+from interp.config.run import parse_override
+from interp.pictures.labels import short_site
 from interp.run import Run, load
 from tasks.errors import UserError
 
@@ -114,7 +114,7 @@ def _refuse_absent(
 
     `several` reads are pooled where targets are read: up to d examples, and more.
     """
-    from interp.develop.shift import shifted
+    from interp.readouts.shift import shifted
 
     if layers and layers != ["all"]:
         there = ["embed", *(str(layer) for layer in range(getattr(run.config.model, "n_layers", 0)))]

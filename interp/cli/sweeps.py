@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from interp.cli import show
 from interp.cli.training import PresetOrFile
-from interp.config import parse_override
+from interp.config.run import parse_override
 from interp.sweep.engine import Progress, run_sweep
 from interp.sweep.plan import parse_seeds, read_plan
 from interp.sweep.results import Sweep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.labels import short_site
+from interp.pictures.labels import short_site
 
 LEGEND = (
     "R2 against the variance within each read. w, X'y and spectrum: mean over coordinates. An algorithm: its step "

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from interp.cli import show
-from interp.config import RunConfig, configure, preset_names
-from interp.train.listing import export_checkpoint, list_runs
+from interp.config.run import RunConfig, configure, preset_names
+from interp.runs.folder import RunFolder
+from interp.runs.listing import export_checkpoint, list_runs
+from interp.runs.verify import verify as verify_run
 from interp.train.loop import resume as resume_run
 from interp.train.loop import train as train_run
-from interp.train.runs import RunFolder
-from interp.train.verify import verify as verify_run
 from tasks.errors import UserError
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from interp.cli import show, wide
-from interp.develop.heads import scorable
+from interp.heads.heads import scorable
 from interp.run import Run, load
 from tasks.errors import UserError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.labels import short_relation, short_site
+from interp.pictures.labels import short_relation, short_site
 
 MOST_READS = 8
 

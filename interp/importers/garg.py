@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
 from interp.importers.garg_config import GargConfig, Layout, read_config
 from interp.importers.mapping import Source, translate
 from interp.importers.record import record, weight_shapes
 from interp.importers.state import State, read_state
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from tasks.errors import UserError
 
 BACKBONE = "_backbone"

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.config import RunConfig, parse_config
-from interp.importers.hf_files import Reference, locate, revisions_in
+from interp.config.model_bridge import BridgeConfig
+from interp.config.run import RunConfig, parse_config
 from interp.importers.record import record
+from interp.io.hf_reference import Reference, locate, revisions_in
 from interp.models.bridge import BridgedModel, bridged, load_model, quiet
-from interp.models.bridge_config import BridgeConfig
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from tasks.base import settings_of
 from tasks.errors import UserError
 from tasks.prompts import TextRetrieval

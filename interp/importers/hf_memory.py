@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import torch
 
+from interp.config.model_bridge import BridgeConfig
 from interp.models.bridge import quiet
-from interp.models.bridge_config import BridgeConfig
 from tasks.base import Interface
 from tasks.prompts import TextRetrieval
 

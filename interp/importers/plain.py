@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.config import RunConfig, read_toml
+from interp.config.run import RunConfig, read_toml
 from interp.importers.mapping import Source, check_mapping, parse_mapping, translate
 from interp.importers.record import record, weight_shapes
 from interp.importers.state import read_state
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from tasks.errors import UserError
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
 from interp.importers.mapping import Shape
+from interp.io.files import tensor_hash
 from interp.models import build_model
-from interp.train.files import tensor_hash
-from interp.train.header import Recording
-from interp.train.recorder import Recorder
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
+from interp.runs.header import Recording
+from interp.runs.recorder import Recorder
 from tasks.errors import UserError
 
 Weights = Callable[[int], dict[str, Tensor]]

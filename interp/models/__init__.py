@@ -8,24 +8,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.models.bridge_config import BridgeConfig
-    from interp.models.config import ModelConfig, build_model, parse_model
-    from interp.models.linear_config import FeatureLinearConfig, LinearConfig
-    from interp.models.lstm_config import LSTMConfig
-    from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
-    from interp.models.transformer_config import TransformerConfig
+    from interp.config.model import ModelConfig, parse_model
+    from interp.config.model_bridge import BridgeConfig
+    from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+    from interp.config.model_lstm import LSTMConfig
+    from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
+    from interp.config.model_transformer import TransformerConfig
+    from interp.models.build import build_model, register
 
 _HOMES = {
-    "ModelConfig": "config",
-    "build_model": "config",
-    "parse_model": "config",
-    "BridgeConfig": "bridge_config",
-    "TransformerConfig": "transformer_config",
-    "LSTMConfig": "lstm_config",
-    "LinearConfig": "linear_config",
-    "FeatureLinearConfig": "linear_config",
-    "TiedAttentionConfig": "single_index_config",
-    "IndexNetworkConfig": "single_index_config",
+    "ModelConfig": "interp.config.model",
+    "build_model": "interp.models.build",
+    "register": "interp.models.build",
+    "parse_model": "interp.config.model",
+    "BridgeConfig": "interp.config.model_bridge",
+    "TransformerConfig": "interp.config.model_transformer",
+    "LSTMConfig": "interp.config.model_lstm",
+    "LinearConfig": "interp.config.model_linear",
+    "FeatureLinearConfig": "interp.config.model_linear",
+    "TiedAttentionConfig": "interp.config.model_single_index",
+    "IndexNetworkConfig": "interp.config.model_single_index",
 }
 
 __all__ = [
@@ -39,10 +41,11 @@ __all__ = [
     "TransformerConfig",
     "build_model",
     "parse_model",
+    "register",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

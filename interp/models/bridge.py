@@ -25,9 +25,9 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from interp._lens import HookPoint, transformer_bridge
-from interp.importers.hf_files import Reference
-from interp.models.bridge_config import BridgeConfig
+from interp.config.model_bridge import BridgeConfig
+from interp.hooks.lens import HookPoint, transformer_bridge
+from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
 from interp.models.surface import LensConfig, LensSurface

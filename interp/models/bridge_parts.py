@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.models.bridge_config import BridgeConfig
+from interp.config.model_bridge import BridgeConfig
 
 
 class Norm:

@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interp._lens import HookPoint
-from interp.models.bridge_config import BridgeConfig
+from interp.config.model_bridge import BridgeConfig
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.lens import HookPoint
 from interp.models.readin import parameter
-from interp.models.transformer_config import TransformerConfig
 from tasks.errors import UserError
 
 EPS = 1e-5

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
+from interp.hooks.lens import HookPoint
 from interp.models.initialise import draw
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp._lens import ActivationCache, HookedRootModule
+from interp.hooks.lens import ActivationCache, HookedRootModule
 from tasks.errors import UserError
 
 Name = str | Callable[[str], bool]

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
+from interp.config.model_single_index import IndexNetworkConfig
+from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks
-from interp.models.single_index_config import IndexNetworkConfig
 from interp.models.tied_attention import check_tokens, sphere_rows
 from tasks.base import Interface
 from tasks.errors import UserError

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from interp.models.settings import Init
+from interp.config.model_base import Init
 from tasks.base import generator
 
 POSITION_STD = 0.02

@@ -18,12 +18,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from interp._lens import HookPoint
+from interp.config.model_linear import FeatureLinearConfig, LinearSettings
+from interp.hooks.lens import HookPoint
 from interp.models import linear_gram
 from interp.models.feature_map import FeatureMap
 from interp.models.hooked import layer_range, residual
 from interp.models.initialise import draw
-from interp.models.linear_config import LinearSettings
 from interp.models.surface import LensConfig, LensSurface
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -247,3 +247,8 @@ class LinearTransformer(LensSurface):
 
     def _hooked(self) -> bool:
         return any(point.fwd_hooks or point.bwd_hooks for point in self.hook_dict.values())
+
+
+def feature_linear(config: FeatureLinearConfig, interface: Interface, seed: int) -> LinearTransformer:
+    """The linear transformer whose covariates go through a trained ReLU net first."""
+    return LinearTransformer(config, interface, seed, FeatureMap(interface.d_in - 1, config.hidden))

@@ -4,7 +4,7 @@ Preconditioners are reported with the sign of a descent step: G = -(b_y A_x + b_
 is the last row of P and (A_x; a_y') are the first d columns of Q, so that one layer predicts y'X G x_q. (P,
 Q) and (gP, Q/g) are the same layer: only products of the two are compared, never P or Q alone. What the
 weights alone do not show is which terms matter on the data; the excess loss of a preconditioner is in
-`tasks.theory.linear`.
+`interp.studies.one_step_gd.theory`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
+from interp.config.model_lstm import LSTMConfig
+from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
-from interp.models.lstm_config import LSTMConfig
 from interp.models.readin import ReadIn, parameter
 from tasks.base import Interface, generator
 from tasks.errors import UserError

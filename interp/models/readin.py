@@ -7,7 +7,7 @@ from jaxtyping import Float, Num, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interp.models.transformer_config import TransformerConfig
+from interp.config.model_transformer import TransformerConfig
 from tasks.base import Interface
 from tasks.errors import UserError
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp._lens import ActivationCache
+from interp.hooks.lens import ActivationCache
 from interp.models.transformer import HookedTransformer
 from tasks.errors import UserError
 

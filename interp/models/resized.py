@@ -13,7 +13,7 @@ def resized(model: Any, interface: Interface) -> Any:
 
     Weights that stand for positions serve shorter prompts only: for longer ones raises UserError and names them.
     """
-    from interp.models.config import build_model
+    from interp.models.build import build_model
 
     if interface == model.interface:
         return model

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import FactoredMatrix
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.lens import FactoredMatrix
 from interp.models.components import Block
 from interp.models.hooked import StrictHooks
-from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface
 from tasks.errors import UserError
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
+from interp.config.model_single_index import SphereSettings, TiedAttentionConfig
+from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
-from interp.models.single_index_config import SphereSettings, TiedAttentionConfig
 from tasks.base import Interface, generator
 from tasks.errors import UserError
 from tasks.single_index import ENCODING_AXIS, TEACHER_AXIS, encoding

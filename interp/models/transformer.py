@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from interp._lens import HookPoint
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.lens import HookPoint
 from interp.models.components import Block, LayerNorm
 from interp.models.hooked import layer_range, residual
 from interp.models.initialise import initialise
 from interp.models.readin import Positions, ReadIn, parameter
 from interp.models.surface import LensConfig, LensSurface
-from interp.models.transformer_config import TransformerConfig
 from tasks.base import Interface
 
 

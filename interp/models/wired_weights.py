@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.config.model_transformer import TransformerConfig
 from interp.models.transformer import HookedTransformer
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wiring import Circuit, Head, Wiring, circuit_of
 from tasks.base import Interface
 from tasks.errors import UserError

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from markupsafe import Markup
 from torch import Tensor
 
-from interp.report.inline import as_json, library, policy
-from interp.train.files import write_atomically
+from interp.io.files import write_atomically
+from interp.pictures.inline import as_json, library, policy
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{{ policy }}">

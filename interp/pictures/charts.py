@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from interp.labels import short_relation, short_site
 from interp.pictures.edges import circuit
+from interp.pictures.labels import short_relation, short_site
 from interp.pictures.panels import Curve, Heat, Level, curves, heats, spans
 from interp.pictures.svg import Picture
 

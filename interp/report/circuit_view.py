@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis import Progress
+from interp.analysis.base import Progress
 from interp.causal.arithmetic import has_edges
 from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at

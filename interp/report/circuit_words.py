@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from interp.develop.roles import role_of
+from interp.heads.roles import role_of
 from interp.report.sketch import strongest, worths
 
 HOW = {

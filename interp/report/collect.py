@@ -14,14 +14,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.analysis import Analysis, Progress
-from interp.develop.draws import CurveDraws
-from interp.develop.emergence import emergence_table
-from interp.develop.heads import HeadScores, scorable
-from interp.develop.mechanism import Mechanism
-from interp.develop.overlaps import Overlaps, measurable
-from interp.develop.readouts import Readouts, readable
-from interp.develop.scores import Scores
+from interp.analysis.base import Analysis, Progress
+from interp.emergence.draws import CurveDraws
+from interp.emergence.emergence import emergence_table
+from interp.emergence.overlaps import Overlaps, measurable
+from interp.emergence.scores import Scores
+from interp.heads.heads import HeadScores, has_roles, scorable
+from interp.heads.mechanism import Mechanism
+from interp.io.files import make_room
+from interp.readouts.readouts import Readouts, readable
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport
@@ -32,7 +33,6 @@ from interp.report.words import answers, verdict
 from interp.run import Run
 from interp.studies.ledger import Ledger
 from interp.studies.summary import Measured
-from interp.train.files import make_room
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
@@ -72,7 +72,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     curves = scores[scores["control"] == "none"]
     kept = None if heads is None else circuit_table(run, progress)
     circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
-    agreed = kept is not None and run.has_roles
+    agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
     tables["agreement"] = run.agreement(progress=progress).table if agreed else None
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None

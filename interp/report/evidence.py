@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis import Analysis, Progress
+from interp.analysis.base import Analysis, Progress
 from interp.causal.over_training import PatchGrid
-from interp.causal.weights import HeadWeights
-from interp.develop.algorithms import AlgorithmMatch
-from interp.develop.filter_curves import FilterCurves
+from interp.heads.weights import HeadWeights
+from interp.io.tables import read_table
+from interp.readouts.algorithms import AlgorithmMatch
+from interp.readouts.filter_curves import FilterCurves
 from interp.run import Run
-from interp.tables import read_table
 from tasks.errors import UserError
 
 FEW = 5

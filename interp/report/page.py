@@ -16,15 +16,15 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from interp.io.files import make_room, write_atomically
+from interp.pictures.inline import as_json, at_once, library, policy
 from interp.report.compare import groups
-from interp.report.inline import as_json, at_once, library, policy
 from interp.report.ledgers import shown
 from interp.report.model import Attention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
 from interp.studies.ledger import Ledger
 from interp.studies.summary import Measured
-from interp.train.files import make_room, write_atomically
 from tasks.errors import UserError
 
 SCRIPTS = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from interp.develop.readouts import readable
-from interp.importers.hf_files import Reference
+from interp.io.hf_reference import Reference
+from interp.readouts.readouts import readable
 from interp.report import evidence
 from interp.report.model import Fact
 from interp.run import Run

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from interp.develop.roles import role_of
+from interp.heads.roles import role_of
 from tasks import Relation
 
 ATTENDS, NEAR = 0.3, 0.1
@@ -85,7 +85,7 @@ def sketch(
 def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.DataFrame:
     """The head of each relation at the last checkpoint; relations of the chains not asked about left out.
 
-    The one that looks there most. Where ablations were measured (`interp.causal.agreement`), of those within `NEAR`
+    The one that looks there most. Where ablations were measured (`interp.heads.agreement`), of those within `NEAR`
     of it whose role that is the one whose ablation costs most: a score alone may crown a head that nothing needs.
     """
     last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]

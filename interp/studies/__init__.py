@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
 
 STUDIES: dict[str, str] = {
-    "one-step-gd": "interp.studies.one_step_gd",
-    "linear-attention": "interp.studies.linear_attention",
-    "newton": "interp.studies.newton",
-    "single-index": "interp.studies.single_index",
-    "stacked-heads": "interp.studies.stacked_heads",
-    "retrieval-prompts": "interp.studies.retrieval_prompts",
+    "one-step-gd": "interp.studies.one_step_gd.study",
+    "linear-attention": "interp.studies.linear_attention.study",
+    "newton": "interp.studies.newton.study",
+    "single-index": "interp.studies.single_index.study",
+    "stacked-heads": "interp.studies.stacked_heads.study",
+    "retrieval-prompts": "interp.studies.retrieval_prompts.study",
 }
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Led
 
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
     """
-    from interp.train.files import write_atomically
+    from interp.io.files import write_atomically
     from tasks.base import nearest
     from tasks.errors import UserError
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from interp import __version__, studies
+from interp._version import __version__
+from interp.io.files import write_atomically
 from interp.studies import STUDIES
 from interp.studies.ledger import Claim, Ledger, Row
-from interp.train.files import write_atomically
 from tasks.errors import UserError
 
 MEASURED = Path(__file__).parent / "measured"
@@ -50,12 +50,13 @@ class Measured:
 
 
 def claims_of(study: str) -> dict[str, Claim]:
-    """Every claim of a study by its id, in the order of its modules: all that bear the name of the study's module."""
-    stem = STUDIES[study].rpartition(".")[2]
-    names = sorted(m.name for m in pkgutil.iter_modules(studies.__path__) if m.name.startswith(stem))
+    """Every claim of a study by its id, in the order of its modules."""
+    package = import_module(STUDIES[study].rpartition(".")[0])
     found: dict[str, Claim] = {}
-    for name in names:
-        for value in vars(import_module(f"interp.studies.{name}")).values():
+    for module in sorted(
+        pkgutil.iter_modules(package.__path__, f"{package.__name__}."), key=lambda m: m.name
+    ):
+        for value in vars(import_module(module.name)).values():
             found |= {claim.id: claim for claim in _claims_in(value)}
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interp import __version__
+from interp._version import __version__
 
 ANALYSES = ("scores", "heads", "probe")
 LOCK_SECONDS = 5.0
@@ -23,7 +23,7 @@ class Dropped(Exception):
 
 def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> str | None:
     """Bring one run to its end and measure it; None when all went well, else the reason in one line."""
-    from interp.config import parse_config
+    from interp.config.run import parse_config
     from interp.run import load
     from interp.train import Diverged, train
     from tasks.errors import UserError
@@ -44,9 +44,9 @@ def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> 
 
 def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
     """Whether a run is there, finished, and measured at every checkpoint by every analysis; False for a damaged one."""
-    from interp.tables import read_table
-    from interp.train.header import NAME
-    from interp.train.runs import RunFolder
+    from interp.io.tables import read_table
+    from interp.runs.folder import RunFolder
+    from interp.runs.header import NAME
     from tasks.errors import UserError
 
     if not (path / NAME).exists():
@@ -68,9 +68,9 @@ def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
 
 def analysis(name: str) -> Any:
     """The analysis of a name. Raises UserError for an unknown one."""
-    from interp.develop.heads import HeadScores
-    from interp.develop.readouts import Readouts
-    from interp.develop.scores import Scores
+    from interp.emergence.scores import Scores
+    from interp.heads.heads import HeadScores
+    from interp.readouts.readouts import Readouts
     from tasks.errors import UserError
 
     known = dict(zip(ANALYSES, (Scores, HeadScores, Readouts), strict=True))
@@ -86,8 +86,8 @@ def about() -> dict[str, str]:
 
 def _await_lock(path: Path) -> None:
     """A worker killed a moment ago may hold its run's lock until the kernel is through with it: wait for that."""
-    from interp.train.header import NAME
-    from interp.train.runs import RunFolder
+    from interp.runs.folder import RunFolder
+    from interp.runs.header import NAME
     from tasks.errors import UserError
 
     until = time.monotonic() + LOCK_SECONDS

@@ -16,7 +16,7 @@ from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
 
-from interp import __version__
+from interp._version import __version__
 from interp.sweep.cell import about
 from tasks.errors import UserError
 

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from interp import __version__
+from interp._version import __version__
+from interp.io.files import cannot_write, canonical, write_atomically
+from interp.runs.folder import RunFolder
+from interp.runs.header import NAME
+from interp.runs.metrics import reached
 from interp.sweep.cell import analysis, is_done, run_cell
 from interp.sweep.cluster import check_folder, client_of, ctrl_c
 from interp.sweep.plan import Cell, SweepPlan, cells
 from interp.sweep.results import PLAN, Sweep, gather, read_sweep_file
-from interp.train.files import cannot_write, canonical, write_atomically
-from interp.train.header import NAME
-from interp.train.progress import reached
-from interp.train.runs import RunFolder
 from tasks.errors import UserError
 
 Progress = Callable[[int, dict[str, tuple[int, int]], dict[str, str]], None]

@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
+from interp.io.files import canonical, sha256, write_atomically
+from interp.io.tables import Stamp, read_table, write_table
 from interp.run import Run, load
+from interp.runs.header import NAME
 from interp.sweep.plan import Cell, SweepPlan, cells, plain
-from interp.tables import Stamp, read_table, write_table
-from interp.train.files import canonical, sha256, write_atomically
-from interp.train.header import NAME
 from probes.stats import student
 from tasks.errors import UserError
 

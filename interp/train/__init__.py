@@ -6,17 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interp.runs.folder import RunFolder
+    from interp.runs.recorder import Recorder
     from interp.train.loop import Diverged, Interrupted, resume, train
-    from interp.train.recorder import Recorder
-    from interp.train.runs import RunFolder
 
 _HOMES = {
-    "Diverged": "loop",
-    "Interrupted": "loop",
-    "Recorder": "recorder",
-    "RunFolder": "runs",
-    "resume": "loop",
-    "train": "loop",
+    "Diverged": "interp.train.loop",
+    "Interrupted": "interp.train.loop",
+    "Recorder": "interp.runs.recorder",
+    "RunFolder": "interp.runs.folder",
+    "resume": "interp.train.loop",
+    "train": "interp.train.loop",
 }
 __all__ = ["Diverged", "Interrupted", "Recorder", "RunFolder", "resume", "train"]
 
@@ -24,4 +24,4 @@ __all__ = ["Diverged", "Interrupted", "Recorder", "RunFolder", "resume", "train"
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

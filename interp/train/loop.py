@@ -15,22 +15,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from interp.config import RunConfig
-from interp.importers.hf_files import Reference
+from interp.config.run import RunConfig
+from interp.config.schedule import is_evaluated, is_logged, rate
+from interp.io.files import cannot_write
 from interp.models import build_model
-from interp.models.bridge_config import BridgeConfig
 from interp.models.components import fuse
-from interp.train.donors import clamps_of, settle
-from interp.train.files import cannot_write
-from interp.train.metrics import MetricsLog
+from interp.models.weights import load_weights
+from interp.runs.donors import clamps_of, settle
+from interp.runs.folder import RunFolder
+from interp.runs.metrics import MetricsLog
 from interp.train.optimisers import Optimisers
-from interp.train.runs import RunFolder
-from interp.train.schedule import is_evaluated, is_logged, rate
 from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError
@@ -254,27 +253,6 @@ class _Training:
     def _metrics_until(self, size: int, chain: str) -> list[dict[str, Any]]:
         self.log = MetricsLog(self.folder.metrics_path, size, chain)
         return self.folder.records_until(size, chain)
-
-
-def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load weights into a model, or say in one line which name or shape does not fit.
-
-    A language model finds its own by the reference that stands for them.
-    """
-    if isinstance(getattr(model, "config", None), BridgeConfig):
-        cast(Any, model).refer(Reference.unpack(weights, where))
-        return
-    own = model.state_dict()
-    if odd := sorted(set(own) ^ set(weights)):
-        raise UserError(
-            f"{where}: weight {odd[0]!r} is {'missing' if odd[0] in own else 'unknown to this model'}"
-        )
-    for name, value in weights.items():
-        if value.shape != own[name].shape or value.dtype != own[name].dtype:
-            raise UserError(
-                f"{where}: weight {name!r} is {value.dtype} {tuple(value.shape)}, not as in this model"
-            )
-    model.load_state_dict(weights)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

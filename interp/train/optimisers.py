@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interp.train.config import TrainConfig
-from interp.train.schedule import rate
+from interp.config.schedule import rate
+from interp.config.train import TrainConfig
 from interp.train.spherical import SphericalSGD
 from tasks.errors import UserError
 

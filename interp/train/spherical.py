@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from interp.models.single_index_config import IndexNetworkConfig, TiedAttentionConfig
+from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
 from tasks.errors import UserError
 from tasks.single_index import SingleIndex
 from tasks.theory.escape import Net, UnstableRate
 from tasks.theory.reduced import attention_stable_rate
 
 if TYPE_CHECKING:
-    from interp.config import RunConfig
+    from interp.config.run import RunConfig
 
 
 MOST_TOKENS = 8  # beyond, Hermite coefficients cost more than many a run

@@ -4,7 +4,7 @@ For nets so small that a step's time is overhead: seeds and learning rates ride 
 member sees exactly the data, initialisation, clipping and updates that `interp.train` would give it alone,
 so that a member equals its single run to rounding (Adam, AdamW, SGD with momentum, sign descent, weight decay
 as torch has it; the schedule of rates is `schedule.rate`). Nothing is written to disk. Where stacking does
-not pay (`interp.bench.stacked` measures it), train the members one by one; the sweep always does.
+not pay (`interp.train.stacked_pace` measures it), train the members one by one; the sweep always does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from interp.config import RunConfig
+from interp.config.run import RunConfig
+from interp.config.schedule import rate
+from interp.config.train import TrainConfig
 from interp.models import build_model
-from interp.train.config import TrainConfig
-from interp.train.schedule import rate
 from tasks import Batch, UserError
 
 Weights = dict[str, Tensor]

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.run import load
 from interp.train import train
 

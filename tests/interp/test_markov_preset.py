@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from interp.config import configure
-from interp.develop.heads import relation_mass
+from interp.config.run import configure
+from interp.heads.heads import relation_mass
 from interp.models import build_model
 from interp.train.optimisers import Optimisers
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes import contrast, planted
+from interp.calibration import planted_model as planted
+from probes import contrast
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.contrast import ContrastConfig, Rows
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 D, N, WIDTH = 5, 20, 24

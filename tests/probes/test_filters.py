@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from interp.bench import planted as planted_bench
-from interp.bench import ties
-from probes import filter_shape, filters, planted
+from interp.calibration import planted as planted_bench
+from interp.calibration import planted_model as planted
+from interp.calibration import ties
+from probes import filter_shape, filters
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
 from probes.families import Observations, Scan, candidates
 from probes.filters import FilterConfig
-from tasks import algorithms
-from tasks.algorithms import FAMILIES, Algorithm, Problems
 from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes import filters, induced, planted
+from interp.calibration import planted_model as planted
+from probes import filters, induced
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 

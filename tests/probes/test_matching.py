@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from probes import matching, planted
+from interp.calibration import planted_model as planted
+from probes import matching
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 D, N = 5, 20

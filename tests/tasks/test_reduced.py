@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from interp.studies.single_index.direct import attention_step, simulate_attention_direct, simulate_net_direct
 from tasks.errors import UserError
 from tasks.links import parse_link
-from tasks.theory.direct import attention_step, simulate_attention_direct, simulate_net_direct
 from tasks.theory.escape import Net, UnstableRate
 from tasks.theory.reduced import Setting, attention_slopes, simulate_attention, simulate_net, survival_median
 from tasks.theory.single_index import attention_student, opposite, positional_semantic, reduction_weights

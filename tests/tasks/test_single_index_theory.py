@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from interp.studies.single_index.phase import minimum_angles
 from tasks.errors import UserError
 from tasks.links import parse_link
-from tasks.theory.phase import minimum_angles
 from tasks.theory.single_index import (
     attention_matrix,
     attention_student,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.train.loop import train
 from probes import stats
 from tests.trust.inputs import SETTINGS

@@ -15,16 +15,20 @@ import torch
 from scipy import stats as laws
 from torch import Tensor
 
+from interp.calibration import planted_model as planted
 from interp.causal.metrics import normalised
-from interp.develop import curriculum, llc, tails
-from interp.develop.onset import onset
-from interp.studies import linear_attention_paths, single_index_bridge, single_index_chains
-from probes import filter_shape, matching, planted, stats
+from interp.emergence import curriculum
+from interp.emergence.onset import onset
+from interp.landscape import llc, tails
+from interp.studies.linear_attention import paths as linear_attention_paths
+from interp.studies.single_index import bridge as single_index_bridge
+from interp.studies.single_index import chains as single_index_chains
+from probes import filter_shape, matching, stats
+from probes.algorithms import iterates as algorithms
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations
 from probes.filters import FilterConfig
 from probes.matching import Match
-from tasks import algorithms
-from tasks.algorithms import Algorithm, Problems
 from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"

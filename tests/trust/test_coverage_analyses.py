@@ -15,17 +15,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from interp.calibration import planted_model as planted
 from interp.causal.directions import _compare
-from interp.develop.onset import onset
-from interp.studies import single_index_bridge, single_index_waits
-from interp.studies.newton_study import quotient
-from probes import contrast, filter_shape, filters, induced, matching, planted, stats
+from interp.emergence.onset import onset
+from interp.studies.newton.context import quotient
+from interp.studies.single_index import bridge as single_index_bridge
+from interp.studies.single_index import waits as single_index_waits
+from probes import contrast, filter_shape, filters, induced, matching, stats
+from probes.algorithms.iterates import Algorithm, Problems
 from probes.contrast import ContrastConfig, Rows
 from probes.families import Observations
 from probes.filters import FilterConfig
 from probes.matching import Match, Scores
 from probes.readout import _mse_and_r2
-from tasks.algorithms import Algorithm, Problems
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 SMALL = 200

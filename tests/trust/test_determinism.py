@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from interp.config import configure, preset_names
+from interp.config.run import configure, preset_names
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan
 from interp.train.loop import train

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from interp.causal.circuits import SEARCHES, find_circuit
-from interp.config import RunConfig, configure
-from interp.develop.algorithms import AlgorithmMatch
+from interp.config.run import RunConfig, configure
 from interp.models import build_model
+from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import load
-from interp.train.runs import RunFolder
+from interp.runs.folder import RunFolder
 from probes.filters import VERDICT_FAMILIES
 from probes.stats import share
 

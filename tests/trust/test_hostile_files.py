@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
+from interp.runs.folder import RunFolder
 from interp.sweep.results import load_sweep
-from interp.train.runs import RunFolder
 from tests.trust.inputs import Tried, spliced
 
 HEADERS = [

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.importers.plain import import_plain
 from interp.importers.state import read_state
 from tests.trust.inputs import SETTINGS, Tried, spliced

@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from interp.causal.circuits import Circuit
-from interp.causal.sites import Site
-from interp.config import configure, parse_config, parse_override
+from interp.config.run import configure, parse_config, parse_override
+from interp.hooks.sites import Site
 from interp.models import build_model
 from interp.sweep.plan import parse_seeds
 from tasks.links import parse_link

@@ -23,14 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.report.collect import write_report
 from interp.run import load
+from interp.runs.folder import RunFolder
+from interp.runs.verify import verify
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan
 from interp.train import train
-from interp.train.runs import RunFolder
-from interp.train.verify import verify
 
 
 def op_train(job: dict) -> dict:

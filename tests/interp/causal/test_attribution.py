@@ -14,9 +14,9 @@ from interp.causal.interventions import ablation_values, intervene
 from interp.causal.metrics import custom, metric_of
 from interp.causal.patching import run_patches
 from interp.causal.paths import all_paths, patch_paths
-from interp.causal.sites import Site, grid
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.sites import Site, grid
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError

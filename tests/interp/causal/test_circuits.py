@@ -17,8 +17,8 @@ from interp.causal.faithfulness import Judge, judge, minimality, precision_recal
 from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
 from interp.causal.stability import jaccard, stability
+from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_induction, wired_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError

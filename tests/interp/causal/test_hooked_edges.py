@@ -11,7 +11,7 @@ from interp.causal.paths import patch_paths
 from interp.importers.hf import bridge_config
 from interp.models import TransformerConfig, build_model
 from interp.models.bridge import BridgedModel, bridged
-from interp.studies.small_language_models import SmallModel, build_small
+from interp.studies.retrieval_prompts.small_models import SmallModel, build_small
 from tasks import TextRetrieval, build
 
 TASK = TextRetrieval(hops=1, chains=2)

@@ -12,10 +12,10 @@ from interp.causal.engine import FastEngine
 from interp.causal.metrics import custom, metric_of
 from interp.causal.patching import patch, run_patches
 from interp.causal.reference import HooksEngine, LensEngine
-from interp.causal.sites import COMPONENTS, Site, grid
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.sites import COMPONENTS, Site, grid
 from interp.models import build_model
-from interp.models.lstm_config import LSTMConfig
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from tasks import InContextRegression, MultiHopRetrieval
 from tasks.base import Interface, Pair

@@ -7,8 +7,8 @@ import torch
 
 from interp.causal.circuits import find_circuit
 from interp.causal.faithfulness import judge, precision_recall
+from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from tasks import MultiHopRetrieval
 

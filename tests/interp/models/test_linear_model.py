@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp._lens import ActivationCache
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.hooks.lens import ActivationCache
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import FeatureLinearConfig, LinearConfig
+from interp.studies.linear_attention import theory as linear_depth
+from interp.studies.one_step_gd import theory as linear
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
-from tasks.theory import linear, linear_depth
 
 TASK = InContextRegression(d=5, n=20, layout="merged")
 FAMILIES = ("gd", "gd++", "full")

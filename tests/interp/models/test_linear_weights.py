@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.develop.preconditioners import Preconditioners, task_covariance
+from interp.config.model_linear import LinearConfig
 from interp.models import linear_weights as reading
 from interp.models.linear import LinearTransformer
-from interp.models.linear_config import LinearConfig
+from interp.readouts.preconditioners import Preconditioners, task_covariance
+from interp.studies.one_step_gd import theory as linear
 from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
-from tasks.theory import linear
 
 TASK = InContextRegression(d=5, n=20, layout="merged")
 

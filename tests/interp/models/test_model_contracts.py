@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp._lens import HookPoint
+from interp.hooks.lens import HookPoint
 from interp.models import TransformerConfig, build_model
 from interp.models.readout import readout_attribution
 from tasks.base import Interface

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
-from interp._lens import ActivationCache, FactoredMatrix, patching
+from interp.hooks.lens import ActivationCache, FactoredMatrix, patching
 from interp.models import TransformerConfig, build_model, parse_model
 from tasks.base import Interface
 from tasks.errors import UserError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.models import TransformerConfig, build_model
+from interp.config.model_transformer import TransformerConfig
+from interp.models import build_model
 from interp.models.components import fuse
 from tasks.base import Interface
 from tasks.errors import UserError

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from interp.report.inline import at_once, library
+from interp.pictures.inline import at_once, library
 from interp.report.model import Fact, RunReport
 from interp.report.page import as_json, render, write
 from tasks.errors import UserError

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from interp.causal.agreement import agreement
 from interp.causal.circuits import Circuit
-from interp.develop.mechanism import mechanism
-from interp.develop.roles import roles
+from interp.config.model_transformer import TransformerConfig
+from interp.heads.agreement import agreement
+from interp.heads.mechanism import mechanism
+from interp.heads.roles import roles
 from interp.models import build_model
-from interp.models.transformer_config import TransformerConfig
 from interp.models.wired import wired_retrieval
 from interp.report.circuit_words import agreement_said, heads_said, hops_answered
 from interp.report.sketch import sketch

@@ -10,25 +10,23 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from interp.config import configure
+from interp.config.run import configure
 from interp.models.linear_weights import relative_error
-from interp.studies import (
-    STUDIES,
-    linear_attention,
-    linear_attention_deep,
-    linear_attention_figures,
-    linear_attention_paths,
-    linear_attention_runs,
-    linear_nets,
-    one_step_gd,
-    one_step_gd_saddle,
-)
+from interp.studies import STUDIES
+from interp.studies import linear_common as linear_nets
 from interp.studies.figure_page import Part, write_page
-from interp.studies.linear_attention_claims import CLAIMS as LANDSCAPE
-from interp.studies.one_step_gd_claims import CLAIMS as ONE_STEP
+from interp.studies.linear_attention import deep as linear_attention_deep
+from interp.studies.linear_attention import figures as linear_attention_figures
+from interp.studies.linear_attention import paths as linear_attention_paths
+from interp.studies.linear_attention import runs as linear_attention_runs
+from interp.studies.linear_attention import study as linear_attention
+from interp.studies.linear_attention.claims import CLAIMS as LANDSCAPE
+from interp.studies.one_step_gd import saddle as one_step_gd_saddle
+from interp.studies.one_step_gd import study as one_step_gd
+from interp.studies.one_step_gd import theory as linear
+from interp.studies.one_step_gd.claims import CLAIMS as ONE_STEP
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
-from tasks.theory import linear
 
 SMALL = one_step_gd.Budget(50_000, 4000, 60, 60, 32, ((5, 40), (3,), (0.0, 1.0)))
 

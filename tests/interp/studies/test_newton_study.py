@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from interp.models import build_model
-from interp.studies import newton, newton_rates, newton_two_layer
-from interp.studies.linear_nets import Bench
-from interp.studies.newton_claims import CLAIMS
-from interp.studies.newton_nets import outside_span
-from interp.studies.newton_runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
+from interp.studies.linear_common import Bench
+from interp.studies.newton import rates as newton_rates
+from interp.studies.newton import study as newton
+from interp.studies.newton import two_layer as newton_two_layer
+from interp.studies.newton.claims import CLAIMS
+from interp.studies.newton.nets import outside_span
+from interp.studies.newton.runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
 from interp.train import train
 from tasks.base import generator
 from tasks.regression import InContextRegression
@@ -95,7 +97,7 @@ def test_rates_are_those_of_theory():
 
 
 def test_newton_and_gradient_descent_are_one_fact():
-    from tasks.problems import Problems
+    from probes.algorithms.problems import Problems
 
     batch = InContextRegression(d=5, n=20).sample(0, "one fact", 0, 200)
     slope = newton_rates.gd_doublings(Problems.of(batch.x, batch.y, range(21)), batch.y.double())

@@ -7,9 +7,9 @@ import torch
 
 from interp.importers.hf import import_hf
 from interp.run import load
-from interp.studies import retrieval_prompts_facts as facts
-from interp.studies.retrieval_prompts_claims import CLAIMS, EXPLORATORY
-from interp.studies.small_language_models import SmallModel, make_small
+from interp.studies.retrieval_prompts import facts as facts
+from interp.studies.retrieval_prompts.claims import CLAIMS, EXPLORATORY
+from interp.studies.retrieval_prompts.small_models import SmallModel, make_small
 from tasks import TextRetrieval
 
 TASK = TextRetrieval(hops=2)

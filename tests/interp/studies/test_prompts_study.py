@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 from interp.cli import run as cli
-from interp.studies import retrieval_prompts as study
-from interp.studies import retrieval_prompts_measure as measure
 from interp.studies.ledger import Ledger
-from interp.studies.small_language_models import SETTINGS, SmallModel, few_names, make_small, text_of
+from interp.studies.retrieval_prompts import measure as measure
+from interp.studies.retrieval_prompts import study as study
+from interp.studies.retrieval_prompts.small_models import SETTINGS, SmallModel, few_names, make_small, text_of
 from tasks import TextRetrieval, UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"

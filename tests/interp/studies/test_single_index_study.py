@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from interp.studies import single_index_bridge as bridge
-from interp.studies import single_index_landscape as landscape
-from interp.studies import single_index_waits as waiting
-from interp.studies.single_index_bench import Bench, Budget
-from interp.studies.single_index_chains import LINEAR, middle, resampled, scaling, slope
-from interp.studies.single_index_claims import CLAIMS
-from interp.studies.single_index_figures import gains_figure, semantic_figure, waits_figure
+from interp.studies.single_index import bridge as bridge
+from interp.studies.single_index import landscape as landscape
+from interp.studies.single_index import waits as waiting
+from interp.studies.single_index.bench import Bench, Budget
+from interp.studies.single_index.chains import LINEAR, middle, resampled, scaling, slope
+from interp.studies.single_index.claims import CLAIMS
+from interp.studies.single_index.figures import gains_figure, semantic_figure, waits_figure
 from tasks.theory.reduced import Escapes
 
 TINY = Budget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from interp.develop.llc import LearningCoefficient
-from interp.develop.reach import depth_of
+from interp.landscape.llc import LearningCoefficient
+from interp.readouts.reach import depth_of
 from interp.run import load
-from interp.studies import stacked_heads as study
 from interp.studies.ledger import Ledger
-from interp.studies.stacked_heads_claims import CLAIMS
-from interp.studies.stacked_heads_depth import measured_cells, reachable
-from interp.studies.stacked_heads_runs import BUDGETS, QUICK, Bench
+from interp.studies.stacked_heads import study as study
+from interp.studies.stacked_heads.claims import CLAIMS
+from interp.studies.stacked_heads.depth import measured_cells, reachable
+from interp.studies.stacked_heads.runs import BUDGETS, QUICK, Bench
 from interp.train.loop import Interrupted, train
 
 # another cluster on the machine may hold dask's usual dashboard port

@@ -9,12 +9,12 @@ import torch
 
 from interp.causal.circuits import find_circuit
 from interp.cli import run as interp
-from interp.config import configure, parse_config
+from interp.config.run import configure, parse_config
 from interp.run import Run, load
-from interp.train.donors import clamps_of
+from interp.runs.donors import clamps_of, settle
+from interp.runs.verify import verify
 from interp.train.loop import Interrupted, resume, train
 from interp.train.stacked import train_stack
-from interp.train.verify import verify
 from tasks.errors import UserError
 
 RETRIEVAL = {
@@ -106,7 +106,7 @@ def test_analyses_that_run_weights_alone_refuse_a_clamp_in_force(tmp_path):
 def test_a_donor_is_pinned_and_another_one_in_its_place_is_refused(tmp_path):
     train(parse_config(RETRIEVAL), tmp_path / "free")
     donor = {"site": "L0H1", "to": "donor", "donor": str(tmp_path / "free")}
-    config = configure(clamped(donor))
+    config = settle(configure(clamped(donor)))
     written = config.train.clamps[0]
     assert (written.donor_step, len(written.donor_weights)) == (30, 64)
     run = Run.train(parse_config(clamped(donor)), tmp_path / "held")
@@ -134,7 +134,7 @@ def test_a_clamped_run_cut_off_ends_with_the_same_bytes(tmp_path):
         "donor_step": 20,
         "start": 9,
     }
-    config = configure(clamped({**LOOK, "stop": 20}, donor))
+    config = settle(configure(clamped({**LOOK, "stop": 20}, donor)))
     train(config, tmp_path / "whole")
 
     def stop_at(step, loss):
@@ -170,7 +170,7 @@ def test_a_clamp_that_changes_nothing_changes_no_bit(tmp_path):
 )
 def test_bad_names_are_refused_in_one_line_and_leave_no_folder(tmp_path, clamp, said):
     with pytest.raises(UserError, match=said) as refused:
-        configure(clamped(clamp))
+        settle(configure(clamped(clamp)))
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError):
         train(parse_config(clamped(clamp)), tmp_path / "run")
@@ -186,7 +186,7 @@ def test_donors_that_will_not_do_are_refused(tmp_path):
     )
     for name, said in (("held", "clamps of its own"), ("short", "n_ctx differs")):
         with pytest.raises(UserError, match=said):
-            configure(clamped({"site": "L0H0", "to": "donor", "donor": str(tmp_path / name)}))
+            settle(configure(clamped({"site": "L0H0", "to": "donor", "donor": str(tmp_path / name)})))
 
 
 def test_stacks_and_compiled_models_refuse_clamps():

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from interp.config import RunConfig, parse_config
+from interp.config.run import RunConfig, parse_config
+from interp.runs.folder import RunFolder
+from interp.runs.verify import verify
 from interp.train.loop import Diverged, Interrupted, resume, train
-from interp.train.runs import RunFolder
-from interp.train.verify import verify
 from tasks.errors import UserError
 
 KILLS = 12 if os.environ.get("ALGOSCOPE_FULL") == "1" else 4

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from interp.config import configure, parse_config
+from interp.config.run import configure, parse_config
 from interp.models import build_model
+from interp.studies.single_index.direct import attention_step, net_step
 from interp.train import RunFolder, resume, train
 from interp.train.spherical import SphericalSGD
 from tasks.errors import UserError
-from tasks.theory.direct import attention_step, net_step
 from tasks.theory.escape import Net
 from tasks.theory.single_index import opposite
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.config import RunConfig, configure
+from interp.config.model_linear import LinearConfig
+from interp.config.run import RunConfig, configure
+from interp.config.train import TrainConfig
 from interp.models import build_model
-from interp.models.linear_config import LinearConfig
-from interp.train.config import TrainConfig
 from interp.train.optimisers import Optimisers
 from interp.train.stacked import member, train_stack
 from tasks.errors import UserError

@@ -1,0 +1,106 @@
+"""Circuits of every wired net: what was planted in it, among decoys, and what the search returns.
+
+Owns the list of wired nets and the one search that all of them share: exact edge effects on the squared distance to
+the whole model's output, with rounding as the threshold, so that nothing that carries anything can cancel or hide.
+Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
+nothing else.
+
+    python -m interp.calibration.circuits [--decoys N] [--prompts N]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import pandas as pd
+
+from interp.causal.circuits import find_circuit, rounding
+from interp.causal.faithfulness import precision_recall
+from interp.causal.graph import edges
+from interp.models.wired import WiredNet, wired_induction, wired_retrieval
+from interp.models.wired_algorithms import Attention, wired_gradient_descent, wired_newton
+from tasks.errors import UserError
+from tasks.regression import InContextRegression
+
+D, N = 3, 12
+RATE, FLATTENING, ALPHA = 0.5, 0.1, 0.1
+Variant = Literal["merge", "chain"]
+ATTENTIONS: tuple[Attention, ...] = ("linear", "relu")
+Build = Callable[[int, int], WiredNet]  # decoys, seed
+
+
+def _retrieval(hops: int, variant: Variant) -> Build:
+    return lambda decoys, seed: wired_retrieval(hops, variant, decoys=decoys, seed=seed)
+
+
+def _descent(steps: int, flattened: bool, attention: Attention) -> Build:
+    def build(decoys: int, seed: int) -> WiredNet:
+        flat = [FLATTENING] * steps if flattened else None
+        found = wired_gradient_descent([RATE] * steps, D, N, flat, attention, seed, decoys=decoys)
+        return WiredNet(*found, _regression())
+
+    return build
+
+
+def _newton(steps: int) -> Build:
+    return lambda decoys, seed: WiredNet(
+        *wired_newton(steps, D, N, ALPHA, seed, decoys=decoys), _regression()
+    )
+
+
+def _regression() -> InContextRegression:
+    return InContextRegression(d=D, n=N, layout="merged")
+
+
+NETS: dict[str, Build] = {
+    **{f"retrieval, {hops} hops, merging": _retrieval(hops, "merge") for hops in (1, 2, 3, 4)},
+    **{f"retrieval, {hops} hops, chain": _retrieval(hops, "chain") for hops in (2, 3, 4)},
+    "induction": lambda decoys, seed: wired_induction(decoys=decoys, seed=seed),
+    **{
+        f"{'GD++' if flattened else 'GD'}, {steps} steps, {attention}": _descent(steps, flattened, attention)
+        for flattened in (False, True)
+        for steps in (1, 2, 3)
+        for attention in ATTENTIONS
+    },
+    **{f"Newton, {steps} steps": _newton(steps) for steps in (1, 2)},
+}
+
+
+def recovered(
+    names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0
+) -> pd.DataFrame:
+    """One row a wired net: its planted heads and edges, all edges it has, those found, precision and recall.
+
+    `right_heads`: whether the heads found are the planted ones. `weakest`: the smallest effect of an edge found, as a
+    share of the change that other prompts make. Raises UserError for an unknown net.
+    """
+    rows = []
+    for name in names:
+        if name not in NETS:
+            raise UserError(f"no wired net {name!r}: there are {', '.join(NETS)}")
+        net = NETS[name](decoys, seed)
+        settings = {"metric": "prediction_change", "threshold": rounding(net.model)}
+        found = find_circuit(net.model, net.task, prompts=prompts, seed=seed, draws=200, **settings)
+        precision, recall = precision_recall(found.edges, net.circuit.edges)
+        rows.append({
+            "net": name, "heads": len(net.circuit.heads), "decoys": decoys, "edges": len(edges(net.model)),
+            "planted": len(net.circuit.edges), "found": len(found.edges), "precision": precision, "recall": recall,
+            "right_heads": found.heads == net.circuit.heads, "weakest": min(found.scores, default=float("nan")),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Print the table of every net."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--decoys", type=int, default=20)
+    parser.add_argument("--prompts", type=int, default=64)
+    settings = parser.parse_args()
+    table = recovered(decoys=settings.decoys, prompts=settings.prompts)
+    print(table.to_string(index=False, float_format=lambda v: f"{v:.3g}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The registry of model kinds as settings: which configuration belongs to a `kind`, and reading one.
+
+Holds no model: how one is built from its settings is said in `interp.models.build`, where kinds are registered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
+from pydantic_core import PydanticCustomError
+
+from interp.config.model_base import ModelSettings
+from interp.config.model_bridge import BridgeConfig
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
+from interp.config.model_transformer import TransformerConfig
+from tasks.base import first_problem
+from tasks.errors import UserError
+
+MODULES = "ALGOSCOPE_MODELS"  # the variable of modules that register model kinds
+GROUP = "algoscope.models"  # the entry points that do
+SHIPPED = (
+    TransformerConfig, LSTMConfig, LinearConfig, FeatureLinearConfig, TiedAttentionConfig, IndexNetworkConfig,
+    BridgeConfig,
+)  # fmt: skip
+_SETTINGS: dict[str, type[ModelSettings]] = {}
+
+
+def kind_of(settings: type[ModelSettings]) -> str:
+    """The kind that a configuration class stands for: the default of its `kind`."""
+    return str(settings.model_fields["kind"].default)
+
+
+def register_settings(settings: type[ModelSettings]) -> str:
+    """Make a configuration class known under its kind. Raises UserError where another class has it already."""
+    kind = kind_of(settings)
+    known = _SETTINGS.get(kind)
+    if known is not None and known.__qualname__ != settings.__qualname__:
+        raise UserError(f"model kind {kind!r} is taken by {known.__module__}.{known.__qualname__}")
+    _SETTINGS[kind] = settings
+    return kind
+
+
+def model_kinds() -> list[str]:
+    """Kinds of every registered model.
+
+    Included are those of installed plug-ins (entry points `algoscope.models`) and of the modules that the environment
+    variable ALGOSCOPE_MODELS names, comma between them. Raises UserError for a module that is not there.
+    """
+    for module in filter(None, os.environ.get(MODULES, "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as error:
+            raise UserError(
+                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
+            ) from None
+    for plugin in entry_points(group=GROUP):
+        if plugin.name not in _SETTINGS:
+            plugin.load()
+    return sorted(_SETTINGS)
+
+
+def settings_class(kind: object) -> type[ModelSettings] | None:
+    """The configuration class of a kind, None for a kind that is unknown."""
+    if isinstance(kind, str) and (kind in _SETTINGS or kind in model_kinds()):
+        return _SETTINGS[kind]
+    return None
+
+
+def _by_kind(settings: Any) -> Any:
+    if not isinstance(settings, dict):
+        return settings
+    kind = settings.get("kind")
+    found = settings_class(kind)
+    if found is None:
+        if kind is None:
+            raise PydanticCustomError("union_tag_not_found", "no kind of model")
+        raise PydanticCustomError("union_tag_invalid", "no such kind of model", {"tag": str(kind)})
+    return found.model_validate(settings)
+
+
+ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(_by_kind)]
+
+
+def parse_model(settings: dict[str, Any]) -> ModelSettings:
+    """The configuration that a dictionary describes. Raises UserError with the first complaint, on one line."""
+    kind = settings.get("kind")
+    found = settings_class(kind)
+    if found is None:
+        raise UserError(f"model: unknown kind {kind!r}: known are {', '.join(model_kinds())}")
+    try:
+        return found.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(f"model.{first_problem(error, found.model_fields)}") from None
+
+
+for _shipped in SHIPPED:
+    register_settings(_shipped)

@@ -1,0 +1,92 @@
+"""How well a checkpoint does the task, read by read: loss and the task's own score, against floor and chance.
+
+Loss is the task's, so lower is better; a score named "accuracy" is a share of prompts in [0, 1], higher is better. Rows
+without a step hold the levels to compare with: `control` "floor" (loss of the Bayes answer) and "chance" (score of the
+best guess that ignores the examples). Intervals are over prompts, not over training seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.analysis.base import Analysis, Reader
+from probes import tables
+from probes.stats import Interval, mean, share
+from tasks import Batch, Level, Task, UserError
+
+
+class Scores(Analysis):
+    """Loss and score at every read."""
+
+    name: ClassVar[str] = "scores"
+    version: ClassVar[int] = 2
+
+    def hooks(self, model: Any) -> list[str]:
+        return []
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> ScoreReader:
+        return ScoreReader(task)
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+        """Floor of the loss and chance level of the score, as far as the task knows them."""
+        rows = _level_rows(task, "loss", "floor", task.floor) + _level_rows(
+            task, task.score_name, "chance", task.chance
+        )
+        return pd.DataFrame(rows)
+
+
+def _level_rows(task: Task, metric: str, control: str, level_of: Any) -> list[dict[str, Any]]:
+    try:
+        level: Level = level_of()
+    except UserError:
+        return []
+    return [
+        {"position": read, "metric": metric, "control": control, "value": value, "unit": unit_of(metric)}
+        for read, value in zip(task.reads, level.value.tolist(), strict=True)
+    ]
+
+
+def unit_of(metric: str) -> str:
+    """The unit in which a score or loss is counted."""
+    return "share of prompts" if metric == "accuracy" else "task loss"
+
+
+class ScoreReader:
+    """Collects losses and scores prompt by prompt."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.losses: list[Float[Tensor, "batch read"]] = []
+        self.scores: list[Float[Tensor, "batch read"]] = []
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        self.losses.append(self.task.loss(outputs, batch))
+        self.scores.append(self.task.score(outputs, batch))
+
+    def table(self) -> pd.DataFrame:
+        found = {"loss": torch.cat(self.losses)}
+        if self.task.score_name != "loss":
+            found[self.task.score_name] = torch.cat(self.scores)
+        return pd.concat([self._rows(metric, values) for metric, values in found.items()])
+
+    def _rows(self, metric: str, values: Float[Tensor, "batch read"]) -> pd.DataFrame:
+        fixed = {"metric": metric, "control": "none", "unit": unit_of(metric)}
+        return tables.frame(
+            [
+                {**fixed, "position": read, **interval.row()}
+                for read, interval in zip(self.task.reads, _intervals(metric, values), strict=True)
+            ]
+        )
+
+
+def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
+    """Clopper-Pearson for a share of prompts, a t without skew for a loss, which the few prompts gone wrong decide."""
+    if metric == "accuracy":
+        return [share(int(count), len(values)) for count in values.sum(0).tolist()]
+    means = mean(values)
+    return [means[read] for read in range(values.shape[1])]

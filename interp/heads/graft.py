@@ -1,0 +1,112 @@
+"""Grafts: a later checkpoint's heads set into an earlier one, all else left as it was.
+
+What the early model can do with the late heads, and could not without them, was held up by these heads
+alone; what stays missing needs something else that was not there yet. A graft replaces a head's weights
+(query, key, value and output) and, where there are some, its biases. Sign: `value` is the score with the
+graft minus the host's own (accuracy: positive, the graft helps), or for a loss the host's minus the graft's,
+so that positive always means better. Control "untrained": the same seats filled with the untrained twin's
+heads. Intervals are over prompts, host and graft paired. Source: grafts of layers in Singh et al. 2024
+(arXiv 2404.07129); heads and pairing ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.heads.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.runs.checkpoints import Checkpoints
+from probes.stats import bootstrap
+from tasks import Batch, Task, UserError
+
+WEIGHTS = ("W_Q", "W_K", "W_V", "W_O")
+BIASES = ("b_Q", "b_K", "b_V")
+
+
+def graft(host: Any, donor: Any, heads: Iterable[HeadName]) -> None:
+    """Set the donor's heads into the same seats of `host`, in place.
+
+    Raises UserError for models of different settings, or a head that is not there.
+    """
+    if host.config != donor.config:
+        raise UserError("a graft needs two checkpoints of one kind of model: their settings differ")
+    seats = all_heads(host)
+    names = (*WEIGHTS, *(BIASES if host.config.biases else ()))
+    mine, theirs = host.typed_blocks(), donor.typed_blocks()
+    with torch.no_grad():
+        for layer, head in heads:
+            if (layer, head) not in seats:
+                raise UserError(
+                    f"no head L{layer}H{head}: layers 0 to {seats[-1][0]}, heads 0 to {seats[-1][1]}"
+                )
+            for name in names:
+                getattr(mine[layer].attn, name)[head] = getattr(theirs[layer].attn, name)[head]
+
+
+def graft_table(
+    run: Checkpoints,
+    steps: Sequence[int] | str = "all",
+    *,
+    donor: int | str = "last",
+    teams: Mapping[str, Sequence[HeadName]] | None = None,
+    prompts: int = 512,
+) -> pd.DataFrame:
+    """What each team of heads of checkpoint `donor` adds to earlier checkpoints: one row a host step, team,
+    read and control.
+
+    `teams`: names and heads; by default every role that is held at the donor's step, and "every head".
+    Columns: step (the host's), donor, team, heads, position, metric, control, value, ci_low, ci_high, n.
+    Raises UserError for a run without heads, one checkpoint only, or an unknown step.
+    """
+    (late,) = run.resolve(donor)
+    early = [step for step in run.resolve(steps) if step < late]
+    if not early:
+        raise UserError(f"{run.path}: a graft needs a checkpoint before step {late}")
+    task, giver, twin = run.task, run.model(late), run.twin()
+    teams = role_teams(giver, task) if teams is None else teams
+    batch = task.sample(run.config.data_seed, "graft", 0, prompts)
+    batch = batch.double() if run.config.model.dtype == "float64" else batch
+    rows, host = [], None
+    for step in early:
+        host = run.model(step, into=host)
+        own = _better(host, task, batch)
+        for team, heads in teams.items():
+            for control, source in (("none", giver), ("untrained", twin)):
+                host = run.model(step, into=host)
+                graft(host, source, heads)
+                found = _rows(task, _better(host, task, batch) - own)
+                said = {"step": step, "donor": late, "team": team, "heads": _names(heads), "control": control}
+                rows += [{**said, **row} for row in found]
+    table = pd.DataFrame(rows)
+    table.insert(0, "run", run.name)
+    table.insert(1, "seed", run.config.seed)
+    return table
+
+
+def role_teams(model: Any, task: Task, prompts: int = 512) -> dict[str, list[HeadName]]:
+    """The heads of every role that is held, and all heads together."""
+    refuse_unscorable(model, task)
+    batch, cache = run_heads(model, task, prompts, 0)
+    return {**held_roles(model, task, batch, cache), "every head": all_heads(model)}
+
+
+def _better(model: Any, task: Task, batch: Batch) -> Float[Tensor, "prompt read"]:
+    """The score of every read, turned so that more is better."""
+    with torch.no_grad():
+        score = task.score(model(batch.inputs), batch).double()
+    return score if task.score_name == "accuracy" else -score
+
+
+def _rows(task: Task, gain: Float[Tensor, "prompt read"]) -> list[dict[str, Any]]:
+    found = bootstrap(gain)
+    metric = f"gain in {task.score_name}"
+    return [{"position": read, "metric": metric, **found[i].row()} for i, read in enumerate(task.reads)]
+
+
+def _names(heads: Iterable[HeadName]) -> str:
+    return " ".join(f"L{layer}H{head}" for layer, head in heads)

@@ -1,0 +1,144 @@
+"""Scores of attention heads at one checkpoint: how much of a head's attention falls where the task says it may matter.
+
+A task names relations between positions (`Task.relations`); a head's score on a relation is the attention it pays from
+a row of the relation to that row's sources, summed over the sources and averaged over rows and prompts. Sign: higher is
+more attention. Range: [0, 1] for softmax attention, where the chance level is uniform attention over the keys the mask
+allows (kept as `control` "uniform"); for linear and ReLU attention it is a signed sum without a bound, and a score
+says how strongly, not with which share, a head reads. A score is a correlation with a role, not proof that the head
+is needed. Source: retrieval score of Musat (arXiv 2411.12118); attention-pattern scores of Olsson et al. (2209.11895).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.analysis.base import Analysis, Reader
+from interp.models.components import allowed
+from probes.stats import bootstrap
+from tasks import Batch, Task, UserError
+
+HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
+SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
+
+
+class HeadScores(Analysis):
+    """Attention mass of every head on every relation of the task."""
+
+    name: ClassVar[str] = "heads"
+    version: ClassVar[int] = 2
+    twin: ClassVar[bool] = True
+
+    def hooks(self, model: Any) -> list[str]:
+        if not hasattr(model.config, "n_heads"):
+            raise UserError(f"a {model.config.kind} model has no attention heads to score")
+        return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
+        return HeadReader(self.hooks(model), task, unit_of(model.config))
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+        """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
+        uniform = uniform_scores(model, task)
+        return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
+
+
+def scorable(config: Any, task: Task) -> bool:
+    """Whether a model of these settings has heads and the task names relations to score them on."""
+    return hasattr(config, "n_heads") and bool(task.relations(task.sample(0, "labels", 0, 1)))
+
+
+def unit_of(config: Any) -> str:
+    """Unit of an attention score: a share of the row for softmax, a signed sum otherwise."""
+    return "attention" if getattr(config, "attention", "softmax") == "softmax" else SIGNED
+
+
+def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
+    """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
+    batch = task.sample(0, "labels", 0, 64)
+    uniform = allowed_uniform(model, batch)
+    rows = []
+    for relation in task.relations(batch):
+        value = relation_mass(uniform, relation.dest, relation.source, relation.valid).nanmean().item()
+        rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
+    return pd.DataFrame(rows)
+
+
+def allowed_uniform(model: Any, batch: Batch) -> Float[Tensor, "batch head row column"]:
+    """Attention spread evenly over the keys that the mask allows, as the pattern of one head."""
+    length = batch.inputs.shape[1]
+    seen = allowed(length, model.config, batch.inputs.device).float()
+    return (seen / seen.sum(1, keepdim=True)).expand(len(batch), 1, -1, -1)
+
+
+class HeadReader:
+    """Collects the mass of each head on each relation, prompt by prompt."""
+
+    def __init__(self, hooks: list[str], task: Task, unit: str):
+        self.hooks = hooks
+        self.task = task
+        self.unit = unit
+        self.masses: dict[str, list[Float[Tensor, "batch layer head"]]] = {}
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        relations = self.task.relations(batch)
+        if not relations:
+            raise UserError(
+                f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
+            )
+        for relation in relations:
+            pairs = (relation.dest, relation.source, relation.valid)
+            mass = [relation_mass(cache[hook], *pairs) for hook in self.hooks]
+            self.masses.setdefault(relation.name, []).append(torch.stack(mass, dim=1))
+
+    def table(self) -> pd.DataFrame:
+        return pd.concat([self._rows(name, torch.cat(parts)) for name, parts in self.masses.items()])
+
+    def _rows(self, name: str, mass: Float[Tensor, "batch layer head"]) -> pd.DataFrame:
+        mass = mass[~mass[:, 0, 0].isnan()]  # prompts that have no pair of this relation
+        n, layers, heads = mass.shape
+        if not n:
+            return pd.DataFrame()
+        means = bootstrap(mass.reshape(n, -1))
+        index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
+        return pd.DataFrame(
+            {
+                "layer": pd.array(index[:, 0].numpy(), dtype="Int64"),
+                "head": pd.array(index[:, 1].numpy(), dtype="Int64"),
+                "metric": name,
+                "control": "none",
+                "value": means.value.numpy(),
+                "unit": self.unit,
+                "ci_low": means.low.numpy(),
+                "ci_high": means.high.numpy(),
+                "n": n,
+            }
+        )
+
+
+def relation_mass(
+    pattern: Float[Tensor, "batch head dest source"],
+    dest: Int[Tensor, "batch pair"],
+    source: Int[Tensor, "batch pair"],
+    valid: Bool[Tensor, "batch pair"] | None = None,
+) -> Float[Tensor, "batch head"]:
+    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows.
+
+    Pairs that are not `valid` do not count, nor do rows without a valid pair; NaN for a prompt without any.
+    """
+    prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
+    picked = pattern[prompts, :, dest, source]
+    if valid is None:
+        return picked.sum(1) / dest[0].unique().numel()
+    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
+    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
+    return (picked * valid[..., None]).sum(1) / rows[:, None]
+
+
+def has_roles(config: Any, task: Task) -> bool:
+    """Whether heads of such a model can hold roles: softmax attention, and a task that names relations."""
+    return scorable(config, task) and unit_of(config) == "attention"

@@ -1,0 +1,168 @@
+"""Which circuit answers each hop: a head on the hop's own link, or a link that was read ahead by an earlier layer.
+
+Two circuits solve the same chain. "stacked": the query attends to link k and takes its value. "look-ahead":
+links read their successors in an early layer, so that link j < k already carries s_k and nobody attends from
+the query to link k (the merging net of `interp.models.wired`). Which of them a hop uses is decided by what
+breaks the hop, not by what heads look at alone: the heads that look at link k are mean-ablated at the query,
+those by which links read ahead at every other position, each as a team (one head may be in both).
+
+Effect: (loss without the team - loss) / (loss without any head - loss) on that hop's read; 0: nothing
+changes, 1: as bad as no attention at all, no bound above. It counts when it is at least `LEAST` and its
+interval over prompts, at 95% for all hops and teams together, lies above 0. Definitions ours; the two
+circuits are those of arXiv 2411.12118 (retrieval heads) and of its depth bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.analysis.base import Direct
+from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
+from probes.stats import Interval, ratio
+from tasks import Task, UserError
+
+LEAST = 0.05
+Kind = Literal["stacked", "look-ahead", "both", "other", "not solved"]
+_AHEAD = re.compile(r"link_k -> link_k\+\d+")
+_HOP = re.compile(r"hop (\d+)")
+
+
+class Mechanism(Direct):
+    """The circuit of every hop at every checkpoint: rows "direct" and "ahead" (a team's effect, with its
+    heads), and "circuit" (`note` names the circuit, value the hop's share of prompts answered).
+
+    A hop counts as solved from half-way between the best guess that follows no link and 1. "other": solved,
+    but neither team matters (hop 1 at depth 1 has no link to read ahead from, so it is "stacked" or "other").
+    """
+
+    name: ClassVar[str] = "mechanism"
+
+    prompts: int = 512
+    kind: str = "mean per position"
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        return mechanism(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
+
+
+def mechanism(
+    model: Any, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
+) -> pd.DataFrame:
+    """The circuit of every hop of one model; columns position, metric, value, ci_low, ci_high, n, heads, note.
+
+    Raises UserError for a task that is not one of chains read hop by hop, a model without heads, or signed
+    attention.
+    """
+    hops = _hops(task)
+    refuse_unscorable(model, task)
+    batch, cache = run_heads(model, task, prompts, seed)
+    teams = _teams(held_roles(model, task, batch, cache), hops)
+    last = task.interface.n_ctx - 1
+    outputs = [
+        ablated(model, batch.inputs, [], kind, cache),
+        ablated(model, batch.inputs, all_heads(model), kind, cache),
+    ]
+    outputs += [
+        ablated(model, batch.inputs, team, kind, cache, range(last) if name == "ahead" else [last])
+        for name, team in teams.items()
+    ]
+    losses = torch.stack([task.loss(out, batch) for out in outputs], dim=1).double()
+    right = task.score(outputs[0], batch).double().mean(0)
+    effects = _effects(losses, list(teams), 1 - 0.05 / (2 * len(hops)))
+    rows = []
+    for read, (position, hop) in enumerate(hops.items()):
+        both = {side: effects[team, read] for side, team in (("direct", f"link {hop}"), ("ahead", "ahead"))}
+        named = circuit_of(both["direct"], both["ahead"], _solved(task, read, float(right[read])), hop)
+        sides = {"direct": teams[f"link {hop}"], "ahead": teams["ahead"]}
+        rows += [
+            {
+                "position": position,
+                "metric": side,
+                **both[side].row(),
+                "heads": _names(sides[side]),
+                "note": "",
+            }
+            for side in both
+        ]
+        rows.append(
+            {
+                "position": position,
+                "metric": "circuit",
+                "value": float(right[read]),
+                "n": prompts,
+                "note": named,
+            }
+        )
+    return pd.DataFrame(rows).assign(control="none", unit="share of all heads' effect")
+
+
+def circuit_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> Kind:
+    """The circuit that the two effects on a hop speak for. Hop 1 has nothing to be read ahead from: an effect
+    of the look-ahead team on it is a side effect and names nothing.
+    """
+    if not solved:
+        return "not solved"
+    needs_direct, needs_ahead = _counts(direct), _counts(ahead) and hop > 1
+    if needs_direct and needs_ahead:
+        return "both"
+    return "stacked" if needs_direct else "look-ahead" if needs_ahead else "other"
+
+
+def named_circuit(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a checkpoint: the circuit of every hop, and of the run (`circuit`: that of its last solved hop;
+    "not solved" when there is none).
+    """
+    rows = table[table["metric"] == "circuit"]
+    keys = [key for key in ("run", "seed", "step") if key in rows] or [rows["control"]]
+    found = []
+    for _, group in rows.groupby(keys, sort=False, dropna=False):
+        notes = dict(zip(group["position"], group["note"], strict=True))
+        solved = [note for note in notes.values() if note != "not solved"]
+        at = {key: group[key].iloc[0] for key in ("run", "seed", "step") if key in group}
+        found.append({**at, **notes, "circuit": solved[-1] if solved else "not solved"})
+    return pd.DataFrame(found)
+
+
+def _hops(task: Task) -> dict[str, int]:
+    found = {read: int(hop[1]) for read in task.reads if (hop := _HOP.fullmatch(read))}
+    if len(found) < len(task.reads) or task.kind != "retrieval":
+        raise UserError(f"circuits of hops need a retrieval task with a read a hop, not {list(task.reads)}")
+    return found
+
+
+def _teams(held: Mapping[str, list[HeadName]], hops: Mapping[str, int]) -> dict[str, list[HeadName]]:
+    """Heads on every hop's link, and heads by which links read any later link."""
+    found = {f"link {hop}": list(held.get(f"query -> link_{hop}", [])) for hop in hops.values()}
+    found["ahead"] = [head for role, team in held.items() if _AHEAD.fullmatch(role) for head in team]
+    return found
+
+
+def _effects(
+    losses: Float[Tensor, "prompt group read"], teams: list[str], level: float
+) -> dict[tuple[str, int], Interval]:
+    """Effect of every team on every read; exactly 0 for an empty team. Group 0 is intact, group 1 has no head."""
+    whole = losses[:, 1] - losses[:, 0]
+    return {
+        (team, read): ratio(losses[:, 2 + i, read] - losses[:, 0, read], whole[:, read], level=level).one()
+        for i, team in enumerate(teams)
+        for read in range(losses.shape[2])
+    }
+
+
+def _counts(effect: Interval) -> bool:
+    return effect.value >= LEAST and effect.low > 0
+
+
+def _solved(task: Any, read: int, right: float) -> bool:
+    guess = float(task.elimination().value[read])
+    return right > guess + (1 - guess) / 2
+
+
+def _names(team: list[HeadName]) -> str:
+    return " ".join(f"L{layer}H{head}" for layer, head in team)

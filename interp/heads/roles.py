@@ -1,0 +1,285 @@
+"""Roles of heads, by what they look at and by what breaks without them.
+
+A head *has* a role when it scores at least half-way from uniform attention to all of it on the role's
+relation. What it is *worth* is the causal effect of ablating it: (loss without it - loss) / (loss without any
+head - loss), on the mean loss over reads; 0: nothing changes, 1: as bad as no attention at all, no bound
+above. A head with a role is "needed" when its own ablation has an effect; "redundant" when it has none by
+itself but has one once every other head of its role is ablated; "idle" when neither. Heads without a role are
+"other" when their ablation has an effect, else "none". An effect counts when it is at least `LEAST` and its
+interval over prompts, at 95% for all heads together, lies above 0. Mean ablation (per position, over prompts)
+keeps what a head always says and takes away what it says about the prompt. Ablating also moves later heads'
+attention; nothing here separates direct from indirect effects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.analysis.base import CHUNK, Analysis, Direct, Reader
+from interp.causal.interventions import ablation_values, intervene
+from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
+from interp.hooks.sites import Site
+from probes.stats import Interval, bootstrap, ratio
+from tasks import Batch, Task, UserError
+
+LEAST = 0.05
+HeadName = tuple[int, int]
+_STEP = re.compile(r"link_(\d+) -> link_(\d+)")
+_RIVALS = {"rival link -> next": "link_k -> link_k+1", "rival link -> previous": "link_k -> link_k-1"}
+
+
+def role_of(relation: str) -> str:
+    """The role that a relation belongs to: links of a chain are alike, whichever they are and whosever chain
+    it is.
+
+    >>> role_of("link_2 -> link_3"), role_of("query -> link_2")
+    ('link_k -> link_k+1', 'query -> link_2')
+    """
+    if found := _STEP.fullmatch(relation):
+        jump = int(found[2]) - int(found[1])
+        return f"link_k -> link_k{jump:+d}"
+    return _RIVALS.get(relation, relation)
+
+
+def ablated(
+    model: Any, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any,
+    positions: Sequence[int | None] = (None,),
+) -> Float[Tensor, "batch pos d_out"]:  # fmt: skip
+    """Outputs with the outputs of some heads ablated all at once, at all `positions` (None) or at some;
+    `cache` holds hook_z of the intact run.
+    """
+    values = []
+    for layer, head in heads:
+        whole = Site("z", layer, head)
+        ablation = ablation_values(kind, whole, cache[whole.hook(model.cfg.n_layers)])
+        sites = [Site("z", layer, head, position) for position in positions]
+        values += [(site, site.read(ablation)) for site in sites]
+    with torch.no_grad():
+        return intervene(model, inputs, values)[0] if values else model(inputs)
+
+
+class Ablations(Analysis):
+    """Effect of ablating each head alone on every read, at every checkpoint (metric "ablation effect")."""
+
+    name: ClassVar[str] = "ablation"
+    runs_model: ClassVar[bool] = True
+    chunks: int = 2
+    kind: str = "mean per position"
+
+    def hooks(self, model: Any) -> list[str]:
+        HeadScores().hooks(model)
+        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.cfg.n_layers)]
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> AblationReader:
+        return AblationReader(model, task, self.kind)
+
+
+class AblationReader:
+    """Losses of the intact model, without each head, and without any."""
+
+    def __init__(self, model: Any, task: Task, kind: str):
+        self.model, self.task, self.kind = model, task, kind
+        self.heads = all_heads(model)
+        self.losses: list[Float[Tensor, "batch variant read"]] = []
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        groups = [[], *([head] for head in self.heads), self.heads]
+        self.losses.append(group_losses(self.model, self.task, batch, groups, self.kind, cache))
+
+    def table(self) -> pd.DataFrame:
+        losses = torch.cat(self.losses).double()
+        intact, none = losses[:, :1], losses[:, -1:]
+        found = bootstrap(
+            torch.cat([losses[:, 1:-1] - intact, none - intact], 1), lambda mean: mean[:, :-1] / mean[:, -1:]
+        )
+        rows = [
+            {"layer": layer, "head": head, "position": read, **found[i, r].row()}
+            for i, (layer, head) in enumerate(self.heads)
+            for r, read in enumerate(self.task.reads)
+        ]
+        return pd.DataFrame(rows).assign(
+            metric="ablation effect", control="none", unit="share of all heads' effect"
+        )
+
+
+class Roles(Direct):
+    """`roles` at every checkpoint."""
+
+    name: ClassVar[str] = "roles"
+
+    prompts: int = 512
+    kind: str = "mean per position"
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        table = roles(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
+        return table.assign(metric="ablation effect", control="none")
+
+
+def all_heads(model: Any) -> list[HeadName]:
+    """Every (layer, head)."""
+    return [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
+
+
+def group_losses(
+    model: Any, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
+) -> Float[Tensor, "batch group read"]:
+    """Loss of every read with each group of heads ablated."""
+    outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
+    return torch.stack([task.loss(out, batch) for out in outputs], dim=1)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A head's best role: the score, and the threshold it had to reach."""
+
+    role: str
+    score: Interval
+    threshold: float
+
+    @property
+    def holds(self) -> bool:
+        return self.score.value >= self.threshold
+
+
+def roles(
+    model: Any, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
+) -> pd.DataFrame:
+    """The role of every head and whether the model needs it: one row a head.
+
+    Columns: layer, head, role ("" where none), `score` of its best relation and the `threshold` for it,
+    `effect` of its own ablation (value, ci_low, ci_high), `without_peers`: what its ablation adds once its
+    peers are ablated, and `verdict`. `kind`: "zero", "mean" or "mean per position". Raises UserError for a
+    model without heads, with signed attention (whose scores are no shares), or a task that names no
+    relations.
+    """
+    refuse_unscorable(model, task)
+    batch, cache = run_heads(model, task, prompts, seed)
+    scored = _score(model, task, batch, cache)
+    peers = _teams(scored)
+    heads = list(scored)
+    groups: list[list[HeadName]] = [[], heads, *([head] for head in heads)]
+    groups += [group for team in peers.values() for group in (team, *(_without(team, head) for head in team))]
+    losses = group_losses(model, task, batch, groups, kind, cache).mean(-1).double()
+    level = 1 - 0.05 / len(heads)
+    loss_of = {frozenset(group): losses[:, i] for i, group in enumerate(groups)}
+    worth = _Worth(loss_of, frozenset(heads), level)
+    return pd.DataFrame([_row(head, best, peers, worth) for head, best in scored.items()])
+
+
+def refuse_unscorable(model: Any, task: Task) -> None:
+    """Raises UserError where heads have no role to hold."""
+    if not scorable(model.config, task):
+        raise UserError(f"roles need heads and relations: model {model.config.kind!r}, task {task.kind!r}")
+    if unit_of(model.config) != "attention":
+        raise UserError("roles need softmax attention: signed scores have no level that counts as attending")
+
+
+def _teams(scored: Mapping[HeadName, _Scored]) -> dict[str, list[HeadName]]:
+    peers: dict[str, list[HeadName]] = {}
+    for head, best in scored.items():
+        if best.holds:
+            peers.setdefault(best.role, []).append(head)
+    return peers
+
+
+def _without(team: list[HeadName], head: HeadName) -> list[HeadName]:
+    return [other for other in team if other != head]
+
+
+def run_heads(model: Any, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
+    """Prompts of stream "roles" and the patterns and outputs of every head on them."""
+    batch = task.sample(seed, "roles", 0, prompts)
+    batch = batch.double() if model.config.dtype == "float64" else batch
+    names = [
+        f"blocks.{layer}.attn.hook_{part}" for layer in range(model.cfg.n_layers) for part in ("pattern", "z")
+    ]
+    with torch.no_grad():
+        return batch, model.run_with_cache(batch.inputs, names_filter=names)[1]
+
+
+def _score(model: Any, task: Task, batch: Batch, cache: Any) -> dict[HeadName, _Scored]:
+    """Every head's highest role, by how far it gets from uniform attention to all of it."""
+    found: dict[HeadName, _Scored] = {}
+    for (head, _), here in _score_all(model, task, batch, cache).items():
+        before = found.get(head)
+        if before is None or here.score.value - here.threshold > before.score.value - before.threshold:
+            found[head] = here
+    return found
+
+
+def held_roles(model: Any, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
+    """Every role with the heads that score high enough on it, be it their highest or not: a head may do one
+    thing in the query's row and another in the links'. `batch` and `cache` from `run_heads`.
+    """
+    found: dict[str, list[HeadName]] = {}
+    for (head, role), here in _score_all(model, task, batch, cache).items():
+        if here.holds:
+            found.setdefault(role, []).append(head)
+    return found
+
+
+def _score_all(model: Any, task: Task, batch: Batch, cache: Any) -> dict[tuple[HeadName, str], _Scored]:
+    """Every head's score on every role, and the threshold."""
+    reader = HeadReader(HeadScores().hooks(model), task, "attention")
+    for rows in torch.arange(len(batch)).split(CHUNK):
+        part = {hook: cache[hook][rows] for hook in reader.hooks}
+        reader.read(0, batch.select(rows), torch.zeros(len(rows), 1, 1), part)
+    level = uniform_scores(model, task).set_index("metric")["value"]
+    merged: dict[str, list[str]] = {}
+    for relation in reader.masses:
+        merged.setdefault(role_of(relation), []).append(relation)
+    found: dict[tuple[HeadName, str], _Scored] = {}
+    for role, relations in merged.items():
+        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
+        if not len(masses):
+            continue
+        means = bootstrap(masses)
+        uniform = float(level[relations].mean())
+        threshold = uniform + HEAD_SHARE * (1 - uniform)
+        for layer, head in all_heads(model):
+            found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
+    return found
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """Effects of ablating groups, from the losses of each."""
+
+    losses: Mapping[frozenset, Float[Tensor, " prompt"]]
+    everything: frozenset
+    level: float
+
+    def of(self, group: Iterable[HeadName], beyond: Iterable[HeadName] = ()) -> Interval:
+        """What ablating `group` costs over ablating `beyond`, on the scale of ablating everything."""
+        intact = self.losses[frozenset()]
+        gap = self.losses[frozenset(group)] - self.losses[frozenset(beyond)]
+        return ratio(gap, self.losses[self.everything] - intact, level=self.level).one()
+
+
+def _counts(effect: Interval) -> bool:
+    return effect.value >= LEAST and effect.low > 0
+
+
+def _row(head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], worth: _Worth) -> dict[str, Any]:
+    own = worth.of([head])
+    team = peers.get(best.role, []) if best.holds else []
+    last = worth.of(team, _without(team, head)) if len(team) > 1 else own
+    if not best.holds:
+        verdict = "other" if _counts(own) else "none"
+    else:
+        verdict = "needed" if _counts(own) else "redundant" if _counts(last) else "idle"
+    return {
+        "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
+        "score": best.score.value, "threshold": best.threshold,
+        "value": own.value, "ci_low": own.low, "ci_high": own.high, "n": own.n,
+        "without_peers": last.value, "verdict": verdict,
+    }  # fmt: skip

@@ -1,0 +1,48 @@
+"""What the weights of heads say at every checkpoint: eigenvalues of OV and QK, and composition of heads.
+
+Analyses around `interp.heads.composition`, whose docstrings give ranges, chance levels and sources. A rise of
+K-composition between a look-ahead head and a later one is the weights' side of a chain being merged; that the later
+head does read the earlier one, the edges of the circuit must say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+from pydantic import Field
+
+from interp.analysis.base import Direct
+from interp.heads.composition import composition, eigenvalues
+from tasks import Task
+
+
+class HeadWeights(Direct):
+    """Positive shares of OV and QK of every head ("OV positive share", "QK positive share"), and per head and kind of
+    composition the strongest earlier head (`sender`), with the largest score of random weights beside it (`random`).
+    """
+
+    name: ClassVar[str] = "weights"
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        shares = eigenvalues(model).assign(sender="")
+        joined = composition(model)
+        if joined.empty:
+            return shares.assign(control="none")
+        ends = joined["receiver"].str.extract(r"L(?P<layer>\d+)H(?P<head>\d+)\.")
+        best = joined.loc[joined.groupby(["receiver", "metric"], sort=False)["value"].idxmax()]
+        placed = best.assign(layer=ends["layer"].astype(int), head=ends["head"], random=best["random_high"])
+        columns = ["layer", "head", "metric", "sender", "value", "random"]
+        return pd.concat([shares, placed[columns]], ignore_index=True).assign(control="none")
+
+
+class Compositions(Direct):
+    """Q-, K- and V-composition of every pair of heads. `random`: draws of random weights to compare with."""
+
+    name: ClassVar[str] = "composition"
+
+    random: int = Field(default=16, ge=2)
+
+    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+        table = composition(model, random=self.random, seed=self.seed)
+        return table.assign(control="none", unit="share of the norms' product")

@@ -1,0 +1,272 @@
+"""Rows of the algorithms table: what one model's readouts and probe queries say, site by site.
+
+Owns: figures to rows. "SimE", "SimW" and "relative L2" stand for every step of every family; "best step", "band low"
+and "band high" follow SimE (relative L2 where there is a single read, whose cosine is only a sign). A match names the
+nearest of the steps offered; the "filter verdict" alone names an algorithm, and says "none" (in `note` why) where the
+readout is no better than a control or no filter explains it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from probes import contrast, filter_shape, filters, induced, matching, stats, tables
+from probes.algorithms.iterates import Problems
+from probes.contrast import ContrastConfig
+from probes.families import Observations
+from probes.filters import Evidence
+from probes.matching import Match, Scores
+from probes.rivals import Ladder
+from tasks import UserError
+
+Row = dict[str, Any]
+NAMED = "filter verdict"
+
+
+def table(reader: Any) -> pd.DataFrame:
+    """Every row of one model."""
+    errors = reader.errors().assign(metric="readout error").drop(columns=["readout", "target"])
+    silent = silences(reader)
+    layers = torch.cat(reader.layers, 1)
+    rows: list[Row] = []
+    leaders: dict[str, Match] = {}
+    for position, places in _pools(reader).items():
+        rows_here, matches = _matches(reader, layers, position, places, silent)
+        rows += rows_here
+        leaders = leaders or matches
+    rows += _weights(reader)
+    rows += _contrasts(reader, leaders, silent)
+    rows += verdict_rows(reader)
+    found = pd.concat([errors, tables.frame(rows)], ignore_index=True)
+    known = [c for c in tables.COLUMNS if c in found]
+    found["note"] = found["note"].fillna("")
+    return found.astype({"k": "Int64"})[[*known, *(c for c in found if c not in known)]]
+
+
+def silences(reader: Any) -> dict[str, str]:
+    """Sites whose readout is no better than a control, and which."""
+    errors = reader.errors()
+    own = errors[errors["control"] == "none"]
+    return {site: note for site, note in zip(own["site"], own["note"], strict=True) if note}
+
+
+def as_control(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the untrained twin, marked as that; its readout errors stand beside every checkpoint's already."""
+    own = found[(found["control"] == "none") & (found["metric"] != "readout error")]
+    return own.assign(control="untrained")
+
+
+def _pools(reader: Any) -> dict[str, list[int]]:
+    """Places of the reads to match on: all, and those up to and beyond d examples."""
+    contexts = reader.task.contexts
+    apart = {
+        "t<=d": [i for i, t in enumerate(contexts) if t <= reader.task.d],
+        "t>d": [i for i, t in enumerate(contexts) if t > reader.task.d],
+    }
+    split = apart if all(apart.values()) else {}
+    return {"all": list(range(len(contexts))), **split}
+
+
+def _matches(
+    reader: Any, layers: Tensor, position: str, places: list[int], silent: dict[str, str]
+) -> tuple[list[Row], dict[str, Match]]:
+    rivals, draws = reader.rivals, reader.settings.draws
+    answers, layers = rivals.answers[:, places], layers[..., places]
+    rows: list[Row] = []
+    deciding: dict[str, Match] = {}
+    for metric in ("SimE", "relative L2") if len(places) > 1 else ("relative L2",):
+        zero = _scores(metric, layers, torch.zeros_like(answers)[None], answers)
+        shared = {"metric": metric, "position": position, "split": "test"}
+        rows += _zero_rows(reader, zero, shared)
+        matches = {}
+        for rung in rivals.ladders:
+            steps = rivals.predictions[rung.family][..., places]
+            matches[rung.family] = Match.of(_scores(metric, layers, steps, answers), rung.k, draws)
+            rows += _grid_rows(reader, rung, matches[rung.family], shared)
+        if not deciding:
+            deciding = matches
+            for rung in rivals.ladders:
+                rows += _best_rows(reader, rung, matches[rung.family], zero, position)
+                rows += _slope_rows(reader, rung, matches[rung.family], position, silent)
+    return rows, deciding
+
+
+def _scores(metric: str, layers: Tensor, steps: Tensor, answers: Tensor) -> Scores:
+    if metric == "SimE":
+        return matching.similarity_of_errors(layers, steps, answers)
+    return matching.relative_distance(layers, steps)
+
+
+def _zero_rows(reader: Any, zero: Scores, shared: Row) -> list[Row]:
+    match = Match.of(zero, (0,), reader.settings.draws)
+    found = stats.percentile(match.point, match.draws, zero.values.shape[2])
+    return tables.grid(found, {"site": reader.sites, "k": [0]}, **shared, algorithm="zero", control="zero")
+
+
+def _grid_rows(reader: Any, rung: Ladder, match: Match, shared: Row) -> list[Row]:
+    found = stats.percentile(match.point, match.draws, match.scores.values.shape[2])
+    axes = {"site": reader.sites, "k": rung.k}
+    rows = tables.grid(found, axes, **shared, algorithm=rung.family, control="none")
+    labels = {k: member.label for k, member in zip(rung.k, rung.members, strict=True)}
+    return [{**row, "member": labels[row["k"]]} for row in rows]  # type: ignore[index]
+
+
+def _weights(reader: Any) -> list[Row]:
+    """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
+    layers, rows = torch.cat(reader.weighed, 1), []
+    shared = {"metric": "SimW", "position": "all", "split": "test"}
+    for rung in reader.rivals.ladders:
+        steps = reader.rivals.weights[rung.family]
+        scores = matching.similarity_of_weights(layers, steps)
+        rows += _grid_rows(reader, rung, Match.of(scores, rung.k, reader.settings.draws), shared)
+    return rows
+
+
+def _best_rows(reader: Any, rung: Ladder, match: Match, zero: Scores, position: str) -> list[Row]:
+    """Best step with its interval, and the ends of its band, at every site."""
+    sign = -1 if match.scores.distance else 1
+    steps = torch.tensor(rung.k, dtype=torch.float64)
+    redone = [steps[(sign * values).argmax(-1)] for values in (match.point, match.draws)]
+    found = stats.percentile(redone[0], redone[1], match.scores.values.shape[2])
+    rows = []
+    for i, site in enumerate(reader.sites):
+        best, band = match.best[i], match.bands[i]
+        column = rung.k.index(best)
+        shared = {"site": site, "position": position, "algorithm": rung.family, "k": best, "control": "none"}
+        shared |= {"split": "test", "member": rung.members[column].label}
+        gain = sign * (match.scores.values[i, column] - zero.values[i, 0])
+        note = _note(rung, column, bool(stats.bootstrap(gain, draws=reader.settings.draws).one().low > 0))
+        rows.append({**shared, "metric": "best step", "note": note, **found[i].row()})
+        rows.append({**shared, "metric": "band low", "value": float(band[0]), "note": note})
+        rows.append({**shared, "metric": "band high", "value": float(band[-1]), "note": note})
+    return rows
+
+
+def _note(rung: Ladder, column: int, beats_zero: bool) -> str:
+    notes = [] if beats_zero else ["no better than control: zero"]
+    if len(rung.k) > 1 and column in (0, len(rung.k) - 1):
+        notes.append("end of the ladder")
+    return "; ".join(notes)
+
+
+def _slope_rows(reader: Any, rung: Ladder, match: Match, position: str, silent: dict[str, str]) -> list[Row]:
+    """Slope of the best step in steps a layer, over the blocks whose readout beats its controls."""
+    blocks = [
+        i for i, site in enumerate(reader.sites) if site.endswith("hook_resid_post") and site not in silent
+    ]
+    if len(blocks) < 2 or not rung.counts_steps:
+        return []
+    shared = {"site": "all blocks", "position": position, "algorithm": rung.family, "control": "none"}
+    over = ", ".join(reader.sites[i].split(".")[1] for i in blocks)
+    shared |= {"split": "test", "unit": "per layer", "note": f"over layers {over}"}
+    return [
+        {**shared, "metric": f"slope of {name}", **match.slope(blocks, log2=log2).row()}
+        for name, log2 in (("best step", False), ("log2 best step", True))
+    ]
+
+
+def _contrasts(reader: Any, matches: dict[str, Match], silent: dict[str, str]) -> list[Row]:
+    """The nearest family at its best step against the nearest rival, at the one context, beyond label and OLS."""
+    rows: list[Row] = []
+    for i, site in enumerate(reader.sites):
+        if site not in silent and len(matches) > 1:
+            rows += _contrast(reader, matches, i, site)
+    return rows
+
+
+def _contrast(reader: Any, matches: dict[str, Match], i: int, site: str) -> list[Row]:
+    column = {name: match.ladder.index(match.best[i]) for name, match in matches.items()}
+    sign = -1 if next(iter(matches.values())).scores.distance else 1
+    first = max(matches, key=lambda name: sign * float(matches[name].point[i, column[name]]))
+    others = [name for name in matches if name != first]
+    choose = reader.rivals.at["choose"]
+    rival = contrast.nearest(
+        choose[first][column[first]], torch.stack([choose[name][column[name]] for name in others])
+    )
+    second = others[rival]
+    names = tuple(f"{name}({matches[name].best[i]})" for name in (first, second))
+    shared = {"position": f"t={reader.context}"}
+    try:
+        pair, random_w = ((first, column[first]), (second, column[second])), reader.rivals.random_w
+        rows = reader.contrast_rows(site, *pair, reader.rivals.at)
+        dealt = None if random_w is None else reader.contrast_rows(site, *pair, random_w)
+        config = ContrastConfig(draws=reader.settings.draws)
+        fit, choose_rows, test = rows
+        found = contrast.contrast(fit, choose_rows, test, (names[0], names[1]), config, site, dealt)
+    except UserError as error:
+        empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
+        return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]
+    return [{**shared, **row} for row in found.to_dict("records")]
+
+
+def verdict_rows(reader: Any) -> list[Row]:
+    """The filter verdict of every site, with what it rests on."""
+    silent = silences(reader)
+    asked = reader.questions()
+    problems = Problems.of(asked.x, asked.y, (reader.context,))
+    labels = torch.cat(reader.labels, 2)
+    position = f"t={reader.context}"
+    rows: list[Row] = []
+    for i, site in enumerate(reader.sites):
+        shared = {"site": site, "position": position, "control": "none", "split": "test"}
+        if site in silent:
+            rows.append({**shared, "metric": NAMED, "algorithm": "none", "note": silent[site]})
+            continue
+        seen = Observations.of(problems, asked.queries, asked.outputs[i])
+        evidence = filters.judge(seen, reader.settings.filters())
+        found = [_named(evidence, reader.settings.most_unexplained), *_family_rows(evidence)]
+        found += _linearity_rows(reader, asked.queries, asked.outputs[i], labels[:, i])
+        found.append(_power_row(seen, reader))
+        rows += [{**shared, **row} for row in found]
+    return rows
+
+
+def _named(evidence: Evidence, most_unexplained: float) -> Row:
+    lead = int(evidence.point.argmax())
+    row = {"metric": NAMED, "value": float(evidence.posterior[lead]), "n": evidence.prompts}
+    left = evidence.unexplained[lead]
+    if left > most_unexplained:
+        return {**row, "algorithm": "none", "note": f"every filter leaves {left:.0%} or more unexplained"}
+    if evidence.verdict == "indistinguishable":
+        return {**row, "algorithm": "indistinguishable", "note": ", ".join(evidence.standing)}
+    best = evidence.best[evidence.families.index(evidence.verdict)]
+    return {**row, "algorithm": evidence.verdict, "k": best.k, "member": best.label}
+
+
+def _family_rows(evidence: Evidence) -> list[Row]:
+    rows: list[Row] = []
+    for i, family in enumerate(evidence.families):
+        shared = {"algorithm": family, "k": evidence.best[i].k, "member": evidence.best[i].label}
+        posterior, left = float(evidence.posterior[i]), evidence.unexplained[i]
+        leader = evidence.families[int(evidence.point.argmax())]
+        behind = evidence.difference(family, leader).row()
+        rows.append({**shared, "metric": "filter log-likelihood below the best", "unit": "nats", **behind})
+        rows.append({**shared, "metric": "filter posterior", "value": posterior, "n": evidence.prompts})
+        rows.append({**shared, "metric": "filter unexplained", "value": left, "n": evidence.prompts})
+    return rows
+
+
+def _power_row(seen: Observations, reader: Any) -> Row:
+    """Power of the filter at small eigenvalues; a spectrum too narrow to read one on gives a note instead."""
+    row: Row = {"metric": "small-eigenvalue slope"}
+    try:
+        return {**row, **filter_shape.shape(seen, reader.settings.filters()).power.row()}
+    except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
+        return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
+
+
+def _linearity_rows(reader: Any, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
+    """Shares of the output that no weight vector, and no superposition of labels, explains."""
+    draws = reader.settings.draws
+    in_x = induced.induced_weights(queries, outputs).nonlinear_share(draws)
+    first, second, both = labels[..., None].unbind(0)
+    in_y = induced.label_nonlinearity(first, second, both, draws)
+    return [
+        {"metric": "non-linear share in the query", **in_x.row()},
+        {"metric": "non-linear share in the labels", **in_y.row()},
+    ]

@@ -1,0 +1,319 @@
+"""Which algorithm each layer's readout of a regression label resembles, checkpoint by checkpoint.
+
+Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
+predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
+layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
+chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
+every checkpoint, so the rivals are computed once, beside the untrained twin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from interp.analysis.base import Reader
+from interp.models.resized import resized
+from interp.readouts import algorithm_rows
+from interp.readouts.iterates import RIVALS, Posed, check_families
+from interp.readouts.readouts import ReadoutReader, Readouts
+from probes import induced
+from probes.contrast import Rows
+from probes.filters import VERDICT_FAMILIES, FilterConfig
+from probes.readout import Readout
+from probes.rivals import Ladder
+from tasks import Batch, Task, UserError
+from tasks.base import generator
+from tasks.regression import InContextRegression, RegressionBatch
+
+PASS = 512
+
+
+class AlgorithmMatch(Readouts):
+    """Matches, slopes, contrast and filter verdict of every residual site against rival algorithms.
+
+    `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
+    the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
+    prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
+    filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
+    resamples of prompts an interval. `families` are any of `interp.readouts.iterates`; a filter verdict chooses among
+    those of `probes.filters` that are named, or among all of them where none is. With `shift` everything but the
+    readouts and the sizes of the steps is taken on prompts of the other law.
+    """
+
+    name: ClassVar[str] = "algorithms"
+    version: ClassVar[int] = 3
+    runs_model: ClassVar[bool] = True
+
+    families: tuple[str, ...] = RIVALS
+    context: int | None = Field(default=None, ge=1)
+    queries: int | None = Field(default=None, ge=2)
+    filter_prompts: int = Field(default=256, ge=2)
+    weight_prompts: int = Field(default=32, ge=2)
+    most_unexplained: float = Field(default=0.5, gt=0, le=1)
+    draws: int = Field(default=300, ge=2)
+
+    def reader(self, model: Any, task: Task, twin: Reader | None) -> AlgorithmReader:
+        if not isinstance(task, InContextRegression):
+            raise UserError(
+                f"algorithms are matched on regression runs only: task {task.kind!r} has no least-squares iterates"
+            )
+        super().reader(model, task, None)  # the split of chunks is checked there
+        asked = self.elsewhere(task)
+        assert isinstance(asked, InContextRegression)
+        self._check(asked)
+        assert twin is None or isinstance(twin, AlgorithmReader)
+        fitting = resized(model, asked.interface) if self.shift else model
+        return AlgorithmReader(self, self.hooks(model), fitting, task, twin)
+
+    def _check(self, task: InContextRegression) -> None:
+        at, number = self.at(task), self.asks(task)
+        check_families(self.families)
+        if at not in task.contexts or at == 0:
+            raise UserError(f"context {at} is not read by this task: it reads {_spread(task)} examples")
+        if number <= task.d:
+            raise UserError(f"{number} probe queries cannot fix {task.d} weights: ask at least {task.d + 1}")
+
+    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+        """The untrained twin's own rows, filter verdict included."""
+        assert isinstance(twin, AlgorithmReader)
+        return algorithm_rows.as_control(twin.table())
+
+    def at(self, task: InContextRegression) -> int:
+        """The context length of filter and contrast."""
+        if self.context is not None:
+            return self.context
+        return task.n if task.layout == "merged" else min(task.d, task.n)
+
+    def asks(self, task: InContextRegression) -> int:
+        """Probe queries a prompt."""
+        return 2 * task.d + 2 if self.queries is None else self.queries
+
+    def filters(self) -> FilterConfig:
+        named = tuple(family for family in self.families if family in VERDICT_FAMILIES)
+        return FilterConfig(families=named or VERDICT_FAMILIES, draws=self.draws)
+
+
+def _spread(task: InContextRegression) -> str:
+    return f"{task.contexts[0]} to {task.contexts[-1]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rivals:
+    """What every model is compared with on these prompts: ladders, and predictions on the test prompts.
+
+    `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them;
+    `random_w` the same for labels of other prompts' weight vectors (None without weight vectors). `weights` are those
+    of the prompts whose induced weights are taken, at every read that has examples.
+    """
+
+    ladders: tuple[Ladder, ...]
+    predictions: dict[str, Float[Tensor, "step prompt read"]]
+    answers: Float[Tensor, "prompt read"]
+    at: dict[str, dict[str, Tensor]]
+    random_w: dict[str, dict[str, Tensor]] | None
+    weights: dict[str, Float[Tensor, "step few context d"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Prompts, probe queries, and what every layer's readout answers at them."""
+
+    x: Float[Tensor, "prompt point d"]
+    y: Float[Tensor, "prompt label"]
+    queries: Float[Tensor, "prompt query d"]
+    outputs: Float[Tensor, "layer prompt query"]
+
+
+@dataclasses.dataclass
+class _Split:
+    """Prompts of one split, and activations at the context of the contrast."""
+
+    batches: list[RegressionBatch] = dataclasses.field(default_factory=list)
+    activations: dict[str, list[Tensor]] = dataclasses.field(default_factory=dict)
+
+    def x(self) -> Tensor:
+        return torch.cat([batch.x for batch in self.batches])
+
+    def y(self) -> Tensor:
+        return torch.cat([batch.y for batch in self.batches]).double()
+
+    def basis(self) -> Tensor:
+        return torch.cat([batch.basis for batch in self.batches])
+
+    def other(self) -> Tensor:
+        """Labels that the next prompt's weight vector gives to these x."""
+        w = torch.cat([batch.w for batch in self.batches]).double().roll(1, 0)
+        return torch.einsum("pnd,pd->pn", self.x().double(), w).nan_to_num()
+
+
+class AlgorithmReader(ReadoutReader):
+    """Fits the label's readout of one model and keeps what matching, contrast and filters ask of it."""
+
+    settings: AlgorithmMatch
+    own: InContextRegression
+    task: InContextRegression
+
+    def __init__(
+        self, settings: AlgorithmMatch, sites: list[str], model: Any, task: Task, twin: AlgorithmReader | None
+    ):
+        super().__init__(settings, sites, task, twin)
+        self.model = model
+        self.splits = {"fit": _Split(), "choose": _Split(), "test": _Split()}
+        self.layers: list[Float[Tensor, "layer prompt read"]] = []
+        self.asked: list[Asked] = []
+        self.labels: list[Float[Tensor, "set layer prompt"]] = []
+        self.weighed: list[Float[Tensor, "layer prompt read d"]] = []
+
+    @property
+    def context(self) -> int:
+        return self.settings.at(self.task)
+
+    @property
+    def position(self) -> int:
+        """The token at which `context` examples have been seen."""
+        return self._token(self.context)
+
+    def _token(self, context: int) -> int:
+        return context if self.task.layout == "merged" else 2 * context
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The context lengths with at least one example."""
+        return tuple(t for t in self.task.contexts if t > 0)
+
+    @property
+    def scale(self) -> float:
+        return self.own.label_variance**0.5
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        assert isinstance(batch, RegressionBatch)
+        super().read(chunk, batch, outputs, cache)
+        split = self.settings.split(chunk)
+        kept = self.splits[split]
+        kept.batches.append(batch)
+        for site in self.sites:
+            kept.activations.setdefault(site, []).append(cache[site][:, self.position, None].clone())
+        if split == "test":
+            places = list(self.task.interface.read_positions)
+            self.layers.append(self._predict({site: cache[site][:, places] for site in self.sites}))
+            missing = self.settings.filter_prompts - sum(len(asked.queries) for asked in self.asked)
+            if missing > 0:
+                self._ask(chunk, batch, min(missing, len(batch)))
+            missing = self.settings.weight_prompts - sum(found.shape[1] for found in self.weighed)
+            if missing > 0:
+                self.weighed.append(self._weigh(chunk, batch, min(missing, len(batch))))
+
+    def _predict(self, activations: dict[str, Tensor]) -> Float[Tensor, "layer prompt read"]:
+        assert isinstance(self.probe, Readout)
+        found = [self.probe.predict(site, x)[..., 0] for site, x in activations.items()]
+        return torch.stack(found) * self.scale
+
+    def _ask(self, chunk: int, batch: RegressionBatch, count: int) -> None:
+        """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
+        inputs, y = batch.inputs[:count], batch.y[:count]
+        queries, outputs = self._answers(chunk, batch, count, self.context)
+        self.asked.append(Asked(batch.x[:count], y, queries, outputs))
+        other = y.roll(1, 0)
+        sets = [
+            self._run(self._relabelled(inputs, labels), self.position) for labels in (y, other, y + other)
+        ]
+        self.labels.append(torch.stack(sets))
+
+    def _answers(self, chunk: int, batch: RegressionBatch, count: int, context: int) -> tuple[Tensor, Tensor]:
+        """Probe queries of the task's own law, and every layer's answers to them after `context` examples."""
+        gen, number = generator(0, "probe queries", chunk), self.settings.asks(self.task)
+        queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
+        position = self._token(context)
+        probed = induced.probe_inputs(batch.inputs[:count, : position + 1], position, queries).flatten(0, 1)
+        return queries, self._run(probed, position).unflatten(1, (count, number))
+
+    def _weigh(self, chunk: int, batch: RegressionBatch, count: int) -> Float[Tensor, "layer prompt read d"]:
+        """Induced weights of every layer at every read that has examples."""
+        found = []
+        for context in self.shown:
+            queries, outputs = self._answers(chunk, batch, count, context)
+            found.append(torch.stack([induced.induced_weights(queries, out).weights for out in outputs]))
+        return torch.stack(found, 2)
+
+    def _relabelled(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        merged = self.task.layout == "merged"
+        places = range(self.context) if merged else range(1, 2 * self.context, 2)
+        return induced.relabelled(inputs, list(places), -1 if merged else 0, labels)
+
+    def _run(self, inputs: Float[Tensor, "prompt pos d_in"], position: int) -> Float[Tensor, "layer prompt"]:
+        found = []
+        for part in inputs[:, : position + 1].split(PASS):
+            with torch.no_grad():
+                _, cache = self.model.run_with_cache(part, names_filter=self.sites)
+            found.append(self._predict({site: cache[site][:, position, None] for site in self.sites})[..., 0])
+        return torch.cat(found, 1)
+
+    def questions(self) -> Asked:
+        """All probe queries of this model in one."""
+        parts = [(a.x, a.y, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
+        x, y, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Asked(x, y, queries, outputs.transpose(0, 1))
+
+    @cached_property
+    def rivals(self) -> Rivals:
+        if isinstance(self.twin, AlgorithmReader):
+            return self.twin.rivals
+        contexts = self.task.contexts
+        choose, test = self.splits["choose"], self.splits["test"]
+        tuning = self._posed(choose, choose.y(), contexts)
+        labels = choose.y()[:, list(contexts)]
+        ladders = tuple(tuning.ladder(labels, family) for family in self.settings.families)
+        posed = self._posed(test, test.y(), contexts)
+        few = self.settings.weight_prompts
+        asked = Posed(self.own, test.x()[:few], test.y()[:few], test.basis()[:few], self.shown)
+        own = {name: self._at(split, ladders, split.y()) for name, split in self.splits.items()}
+        other = {name: self._at(split, ladders, split.other()) for name, split in self.splits.items()}
+        return Rivals(
+            ladders,
+            {rung.family: posed.predictions(rung) for rung in ladders},
+            test.y()[:, list(contexts)],
+            own,
+            other if self.task.target == "linear" else None,
+            {rung.family: asked.weights(rung) for rung in ladders},
+        )
+
+    def _posed(self, split: _Split, y: Tensor, contexts: tuple[int, ...]) -> Posed:
+        return Posed(self.own, split.x(), y, split.basis(), contexts)
+
+    def _at(self, split: _Split, ladders: tuple[Ladder, ...], y: Tensor) -> dict[str, Tensor]:
+        posed = self._posed(split, y, (self.context,))
+        found = {rung.family: posed.predictions(rung) for rung in ladders}
+        return {**found, "nuisance": torch.stack([y[:, self.context, None], posed.least_squares], -1)}
+
+    def contrast_rows(
+        self, site: str, first: tuple[str, int], second: tuple[str, int], at: dict[str, dict[str, Tensor]]
+    ) -> tuple[Rows, Rows, Rows]:
+        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
+        the rivals' predictions for the prompts' own labels or for those of random w.
+        """
+        fit, choose, test = (
+            Rows(
+                torch.cat(split.activations[site]),
+                at[name][first[0]][first[1]],
+                at[name][second[0]][second[1]],
+                at[name]["nuisance"],
+            )
+            for name, split in self.splits.items()
+        )
+        return fit, choose, test
+
+    def table(self) -> pd.DataFrame:
+        return algorithm_rows.table(self)
+
+    def errors(self) -> pd.DataFrame:
+        """Rows of the label's readout over all reads, with every control."""
+        found = super().table()
+        return found[(found["position"] == "all") & (found["readout"] == "all") & (found["metric"] == "mse")]

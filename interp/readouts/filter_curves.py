@@ -1,0 +1,98 @@
+"""The filter a readout applies, drawn: measured without a family, and that of every family's best member beside it.
+
+Both are piecewise linear in log eigenvalue of S = X'X and read by the same least squares (`probes.filter_shape`), so
+where a family fits, its curve lies on the measured one. Values include the readout's gain.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.analysis.base import Reader
+from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
+from probes import filter_shape, filters, stats
+from probes.algorithms.iterates import coefficients
+from probes.algorithms.problems import Problems
+from probes.families import Observations
+from tasks import Task, UserError
+
+Row = dict[str, Any]
+NOTHING = {
+    "site": "",
+    "metric": "filter",
+    "control": "none",
+    "algorithm": "none",
+    "eigenvalue": math.nan,
+    "value": math.nan,
+    "note": "no site beats its controls",
+}
+
+
+class FilterCurves(AlgorithmMatch):
+    """Rows of metric "filter" at some `eigenvalue`s per site: `algorithm` "measured" with its interval over prompts,
+    and each family's best member times its gain; `member` and `unexplained` say which and how well it fits.
+    """
+
+    name: ClassVar[str] = "filters"
+
+    def reader(self, model: object, task: Task, twin: Reader | None) -> CurveReader:
+        inner = super().reader(model, task, twin)
+        twin = twin if isinstance(twin, AlgorithmReader) else None
+        return CurveReader(self, inner.sites, model, inner.task, twin)
+
+    def constants(self, model: object, task: Task, twin: Reader | None) -> None:
+        return None
+
+
+class CurveReader(AlgorithmReader):
+    """Reads as the matching does, and keeps the curves only."""
+
+    def table(self) -> pd.DataFrame:
+        own = self.errors()
+        own = own[own["control"] == "none"]
+        silent = {site for site, note in zip(own["site"], own["note"], strict=True) if note}
+        asked = self.questions()
+        problems = Problems.of(asked.x, asked.y, (self.context,))
+        rows = []
+        for i, site in enumerate(self.sites):
+            if site in silent:
+                continue
+            seen = Observations.of(problems, asked.queries, asked.outputs[i])
+            shared = {"site": site, "position": f"t={self.context}", "metric": "filter", "control": "none"}
+            rows += [{**shared, **row} for row in _curves(seen, self.settings.filters())]
+        return pd.DataFrame(rows or [NOTHING])
+
+
+def _curves(seen: Observations, config: filters.FilterConfig) -> list[Row]:
+    try:
+        measured = filter_shape.shape(seen, config)
+    except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
+        return []
+    at = measured.eigenvalues
+    rows = _rows(at, measured.value.value, {"algorithm": "measured"}, measured.value)
+    evidence = filters.judge(seen, config)
+    vectors = coefficients(seen.problems, evidence.best)[:, :, 0]
+    for i, family in enumerate(evidence.families):
+        fitted = filter_shape.projected(seen, evidence.gain[i] * vectors[i], at)
+        named = {"algorithm": family, "k": evidence.best[i].k, "member": evidence.best[i].label}
+        rows += _rows(at, fitted, {**named, "unexplained": evidence.unexplained[i]})
+    return rows
+
+
+def _rows(
+    at: Float[Tensor, "node"],
+    value: Float[Tensor, "node"],
+    shared: Row,
+    span: stats.Intervals | None = None,
+) -> list[Row]:
+    rows = [{**shared, "eigenvalue": float(x), "value": float(y)} for x, y in zip(at, value, strict=True)]
+    if span is None:
+        return rows
+    ends = zip(rows, span.low, span.high, strict=True)
+    return [{**row, "ci_low": float(low), "ci_high": float(high), "n": span.n} for row, low, high in ends]

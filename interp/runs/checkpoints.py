@@ -1,0 +1,164 @@
+"""A run's checkpoints: which there are, which a question means, and the model of each.
+
+Steps are given as "all", "last", one step, or several. A run that was trained with clamps keeps them in force unless
+it is released. Nothing is asked of the models here: that is `interp.run`.
+"""
+
+from __future__ import annotations
+
+import html
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+
+from interp.config.run import RunConfig
+from interp.models.weights import load_weights
+from interp.runs.folder import RunFolder
+from interp.runs.steps import Steps, resolve
+from tasks import Batch, Task, UserError
+
+if TYPE_CHECKING:
+    from interp.models.clamps import Clamps
+
+TWIN_SEED_OFFSET = 7_919
+
+
+class Checkpoints:
+    """A run folder with its settings, its task and the model of every checkpoint."""
+
+    def __init__(self, folder: RunFolder, *, released: bool = False):
+        self.folder, self._let_go = folder, released
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        return (
+            f"{type(self).__name__}({self.path}: {facts['task']}, {facts['checkpoints']}, {facts['state']})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in {"run": str(self.path), **self._facts()}.items()
+        )
+        return f"<table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """What the folder says without a model being built; of a recording, only what every folder knows."""
+        facts = {
+            "task": "recorded",
+            "checkpoints": f"{len(self.steps)} checkpoints",
+            "state": "finished" if self.folder.finished else "unfinished",
+        }
+        try:
+            config = self.config
+        except UserError:
+            return facts
+        trained = f"{config.train.optimiser}, {config.train.steps:,} steps, seed {config.seed}"
+        return {**facts, "task": self.task.kind, "model": config.model.kind, "training": trained}
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.folder.config
+
+    @property
+    def task(self) -> Task:
+        return self.config.task
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the checkpoints that are there, increasing."""
+        return self.folder.steps
+
+    def resolve(self, steps: Steps) -> tuple[int, ...]:
+        """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
+
+        Raises UserError for a step without a checkpoint, naming the nearest.
+        """
+        return resolve(self.folder, steps)
+
+    def _one(self, step: Steps) -> int:
+        first, *more = self.resolve(step)
+        if more:
+            raise UserError(
+                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+            )
+        return first
+
+    def model(self, step: Steps = "last", into: Any = None) -> Any:
+        """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
+
+        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> model = run.model(step=0)
+        >>> batch = run.task.sample(seed=0, stream="eval", step=0, batch=2)
+        >>> outputs, cache = model.run_with_cache(batch.inputs)
+        >>> cache["blocks.0.attn.hook_pattern"].shape  # batch, head, dest, source
+        torch.Size([2, ..., 13, 13])
+        """
+        at = self._one(step)
+        if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
+            raise UserError(
+                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
+            )
+        model = self._blank(self.config.init_seed) if into is None else into
+        load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
+        return model.eval()
+
+    def twin(self) -> Any:
+        """An untrained model of fresh initialisation: the control of every probe and head score."""
+        return self._blank(self.config.init_seed + TWIN_SEED_OFFSET).eval()
+
+    def _blank(self, seed: int) -> Any:
+        from interp.models import build_model
+
+        return build_model(self.config.model, self.task.interface, seed)
+
+    def released(self) -> Self:
+        """The same run without interventions: its weights alone."""
+        return type(self)(self.folder, released=True)
+
+    @property
+    def clamped(self) -> bool:
+        """Whether clamps of the training are in force here (`interp.models.clamps`)."""
+        return not self._let_go and bool(self.config.train.clamps)
+
+    def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
+        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
+
+        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
+        """
+        return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
+
+    @cached_property
+    def _clamps(self) -> Clamps:
+        from interp.runs.donors import clamps_of
+
+        return clamps_of(self.config, self.twin())
+
+    def metrics(self) -> pd.DataFrame:
+        """What was logged during training, one row a logged step.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> list(run.metrics().columns)
+        ['step', 'split', 'metric', 'position', 'value']
+        """
+        return self.folder.metrics()
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.twin().parameters())

@@ -1,0 +1,88 @@
+"""Clamps of a run that is to be trained or measured: donors found, pinned by the hash of their weights, loaded.
+
+A donor is a checkpoint of another run. Its step and the hash of its weights become part of the settings, so a
+run that goes on later, or is measured, goes on with the very same donor or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from interp.config.clamp import ClampConfig
+from interp.config.run import RunConfig
+from interp.models.build import build_model
+from interp.models.clamps import Clamps
+from interp.models.weights import load_weights
+from interp.runs.folder import RunFolder
+from interp.runs.steps import resolve
+from tasks.base import Interface, Task
+from tasks.errors import UserError
+
+_SHARED = ("inputs", "n_ctx", "d_in", "d_vocab")
+
+
+def settle(config: RunConfig) -> RunConfig:
+    """The same settings with every donor's step and weights written down, and every name in them checked.
+
+    Raises UserError for a donor that is not there, is not what was written down, or reads other prompts, and
+    for sites and relations that model and task do not have.
+    """
+    if not config.train.clamps:
+        return config
+    pinned = tuple(_pinned(clamp, config.task) for clamp in config.train.clamps)
+    settled = config.model_copy(update={"train": config.train.model_copy(update={"clamps": pinned})})
+    clamps_of(settled, build_model(config.model, config.task.interface, config.init_seed))
+    return settled
+
+
+def clamps_of(config: RunConfig, model: Any) -> Clamps:
+    """The clamps of a run, ready to make hooks for `model`; donors come in its floating type and on its device.
+
+    Raises UserError as `settle` does.
+    """
+    donors = {}
+    for clamp in config.train.clamps:
+        if clamp.to == "donor":
+            pinned = _pinned(clamp, config.task)
+            like = next(model.parameters())
+            donor = _model(_open(clamp), pinned.donor_step).to(device=like.device, dtype=like.dtype)
+            donors[(clamp.donor, clamp.donor_step)] = donor
+    return Clamps(config.train.clamps, model, config.task, donors)
+
+
+def _open(clamp: ClampConfig) -> RunFolder:
+    try:
+        return RunFolder.open(Path(clamp.donor))
+    except UserError as error:
+        raise UserError(f"clamp of {clamp.site}: donor {error}") from None
+
+
+def _model(folder: RunFolder, step: int) -> Any:
+    """A donor's model at a checkpoint, in eval mode."""
+    config = folder.config
+    model = build_model(config.model, config.task.interface, config.init_seed)
+    load_weights(model, folder.weights(step), str(folder.checkpoint_path(step)))
+    return model.eval()
+
+
+def _pinned(clamp: ClampConfig, task: Task) -> ClampConfig:
+    """A clamp with its donor's step and weights hash. Raises UserError for a donor that will not do."""
+    if clamp.to != "donor":
+        return clamp
+    folder = _open(clamp)
+    where = f"clamp of {clamp.site}: donor {clamp.donor}"
+    if folder.config.train.clamps:
+        raise UserError(f"{where} was trained with clamps of its own; take a run without")
+    if odd := _differs(folder.config.task.interface, task.interface):
+        raise UserError(f"{where} reads other prompts ({odd} differs); take a run of the same task")
+    (step,) = resolve(folder, "last" if clamp.donor_step < 0 else clamp.donor_step)
+    weights = folder.weights_hash(step)
+    if clamp.donor_weights not in ("", weights):
+        raise UserError(f"{where}: the weights of step {step} are not those this run began with")
+    return clamp.model_copy(update={"donor_step": step, "donor_weights": weights})
+
+
+def _differs(donor: Interface, own: Interface) -> str:
+    """The first thing about prompts in which two interfaces differ, or nothing."""
+    return next((name for name in _SHARED if getattr(donor, name) != getattr(own, name)), "")

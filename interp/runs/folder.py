@@ -1,0 +1,268 @@
+"""The run folder: where it keeps what, and reading it back so that damage is an error and never a number.
+
+config.json                      settings, their hash, schema and package version, device, checksum of it all
+metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are for people and not checked
+checkpoints/00000000.safetensors weights; facts: format, step, config hash, weights hash
+resume/state.safetensors         weights and optimiser state of the latest point to resume from
+analysis/NAME.parquet            tables
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from interp.config.run import RunConfig, parse_config
+from interp.config.schedule import checkpoint_steps
+from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
+from interp.io.hf_reference import REFERENCE, Reference
+from interp.runs import header
+from interp.runs.metrics import as_table, read_metrics
+from tasks.errors import UserError
+
+WEIGHTS_FORMAT = "algoscope weights 1"
+RESUME_FORMAT = "algoscope resume 1"
+_FREE = ("step", "size", "chain")
+_CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
+
+
+class RunFolder:
+    """One run on disk. Opening reads config.json only; the rest is read, and checked, when asked for."""
+
+    def __init__(self, path: Path, head: header.Header):
+        self.path = path
+        self.head = head
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """The run in a folder. Raises UserError when there is none or its config.json is damaged."""
+        path = Path(path)
+        return cls(path, header.read(path / header.NAME))
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig | header.Recording, device: str = "cpu") -> RunFolder:
+        """A new run in a folder that is new, empty, or holds this very run already.
+
+        Raises UserError rather than touch another run or other files.
+        """
+        path = Path(path)
+        head = header.Header.of(config, device)
+        if (path / header.NAME).exists():
+            return _same_run(path, head)
+        if path.is_dir() and any(not _ours_to_ignore(entry) for entry in path.iterdir()):
+            raise UserError(f"{path}: holds other files and no run; choose another --out")
+        try:
+            for folder in (path, path / "checkpoints"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        write_atomically(path / header.NAME, head.bytes)
+        return cls(path, head)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the training loop was someone else's (`Recorder`)."""
+        return isinstance(self.head.content, header.Recording)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings. Raises UserError for a recording whose settings are not those of a run of ours."""
+        content = self.head.content
+        if isinstance(content, RunConfig):
+            return content
+        try:
+            return parse_config(dict(content.recorded))
+        except UserError as error:
+            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of the settings."""
+        return self.head.hash
+
+    @property
+    def last_step(self) -> int:
+        """The step at which the run is finished."""
+        return self.schedule[-1]
+
+    @property
+    def schedule(self) -> tuple[int, ...]:
+        """Steps whose weights the run means to keep, increasing."""
+        content = self.head.content
+        if isinstance(content, RunConfig):
+            return checkpoint_steps(content.train.schedule, content.train.steps)
+        return content.schedule
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the checkpoints that are there, increasing."""
+        folder = self.path / "checkpoints"
+        names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+        return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
+
+    @property
+    def finished(self) -> bool:
+        """Whether training went to its last step and everything about that step is written."""
+        if self._last("step") != self.last_step or self._last("event") is not None:
+            return False
+        if self.recorded:
+            return True
+        return self.resume_path.exists() and header_facts(self.resume_path)["step"] == self.last_step
+
+    @property
+    def diverged(self) -> int | None:
+        """The step at which training was stopped because the loss went out of bounds; None if it was not."""
+        return self._last("step") if self._last("event") == "diverged" else None
+
+    def _last(self, key: str) -> Any:
+        records = self.records()
+        return records[-1].get(key) if records else None
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, checked against their chain and the length that the resume state states."""
+        if self.resume_path.exists():
+            facts = header_facts(self.resume_path)
+            self._check_resume(facts)
+            least = facts["size"]
+            if not self.metrics_path.exists() or self.metrics_path.stat().st_size < least:
+                raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
+        return read_metrics(self.metrics_path, self.config_hash)
+
+    def records_until(self, size: int, chain: str) -> list[dict[str, Any]]:
+        """The lines in the first `size` bytes, which must end in this link of the chain."""
+        records = read_metrics(self.metrics_path, self.config_hash, size)
+        if (records[-1]["chain"] if records else self.config_hash) != chain:
+            raise UserError(f"{self.metrics_path}: its first {size} bytes are not those of the resume state")
+        return records
+
+    def metrics(self) -> pd.DataFrame:
+        """What was logged, long: step, split, metric, position, value."""
+        try:
+            task = self.config.task
+        except UserError:
+            return as_table(self.records(), (), "score")
+        return as_table(self.records(), task.reads, task.score_name)
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.
+
+        Of an imported language model it is the reference to its files, and these are what is checked.
+        """
+        weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
+        if REFERENCE in weights:
+            Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+        return weights
+
+    def weights_hash(self, step: int) -> str:
+        """The hash a checkpoint states (cheap: only its header is read)."""
+        path = self.checkpoint_path(step)
+        facts = header_facts(path)
+        check_facts(path, facts, self._facts(step))
+        return facts["hash"]
+
+    def keep(self, step: int, weights: Mapping[str, Tensor]) -> str:
+        """Write a checkpoint; returns the hash of its weights."""
+        path = self.checkpoint_path(step)
+        write_atomically(path, pack(weights, self._facts(step)))
+        return header_facts(path)["hash"]
+
+    def _facts(self, step: int) -> dict[str, Any]:
+        return {"format": WEIGHTS_FORMAT, "step": step, "config": self.config_hash}
+
+    def checkpoint_path(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"{step:08d}.safetensors"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing_path(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def resume_path(self) -> Path:
+        return self.path / "resume" / "state.safetensors"
+
+    @property
+    def analysis_path(self) -> Path:
+        return self.path / "analysis"
+
+    def table_path(self, name: str) -> Path:
+        """Where the table of an analysis is kept."""
+        return self.analysis_path / f"{name}.parquet"
+
+    def resume_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and facts of the point to resume from, checked; None before the first one."""
+        if not self.resume_path.exists():
+            return None
+        expected = {"format": RESUME_FORMAT, "config": self.config_hash}
+        tensors, facts = unpack(self.resume_path, expected, free=_FREE)
+        self._check_resume(facts)
+        return tensors, facts
+
+    def _check_resume(self, facts: dict[str, Any]) -> None:
+        expected = {"format": RESUME_FORMAT, "config": self.config_hash}
+        check_facts(self.resume_path, facts, expected, _FREE)
+        whole = type(facts["step"]) is int and type(facts["size"]) is int and isinstance(facts["chain"], str)
+        if not whole or not 0 <= facts["step"] <= self.last_step or facts["size"] < 0:
+            raise UserError(f"{self.resume_path}: states an impossible step or length")
+
+    def save_resume(self, tensors: Mapping[str, Tensor], step: int, size: int, chain: str) -> None:
+        """Replace the point to resume from: weights and optimiser state, and where the metrics stood."""
+        facts = {
+            "format": RESUME_FORMAT,
+            "config": self.config_hash,
+            "step": step,
+            "size": size,
+            "chain": chain,
+        }
+        try:
+            self.resume_path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.resume_path, error) from None
+        write_atomically(self.resume_path, pack(tensors, facts))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Sole right to train this run until the block or the process ends; UserError if another has it."""
+        try:
+            file = open(self.path / ".lock", "ab")  # noqa: SIM115
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"{self.path}: another process is training this run; wait for it, or choose another --out"
+                ) from None
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Remove what writes that were cut off have left."""
+        for stray in self.path.rglob(f"{TEMPORARY}*"):
+            stray.unlink(missing_ok=True)
+
+
+def _same_run(path: Path, head: header.Header) -> RunFolder:
+    there = RunFolder.open(path)
+    if there.config_hash != head.hash:
+        raise UserError(f"{path}: holds another run (settings differ); choose another --out")
+    return there
+
+
+def _ours_to_ignore(entry: Path) -> bool:
+    return (
+        entry.name == ".lock"
+        or entry.name.startswith(TEMPORARY)
+        or (entry.name == "checkpoints" and not any(entry.iterdir()))
+    )

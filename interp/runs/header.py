@@ -1,0 +1,145 @@
+"""config.json: the settings of a run, their hash, and where they were run.
+
+`hash` covers the settings only; `checksum` covers the whole file, device and package version included.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+
+from interp._version import __version__
+from interp.config.run import RunConfig, parse_config
+from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
+from tasks.base import first_problem
+from tasks.errors import UnknownTask, UserError
+
+NAME = "config.json"
+SCHEMA = 1
+_KEYS = {"schema", "version", "device", "hash", "settings", "checksum"}
+
+
+class Recording(BaseModel):
+    """Settings of a run whose loop is someone else's: whatever describes it, and the steps it keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recorded: dict[str, JsonValue]
+    schedule: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _increasing(self) -> Recording:
+        if not self.schedule or any(
+            a >= b for a, b in zip((-1, *self.schedule), self.schedule, strict=False)
+        ):
+            raise ValueError("schedule must name steps from 0 on, strictly increasing")
+        return self
+
+
+@dataclass(frozen=True)
+class Header:
+    """What config.json holds."""
+
+    content: RunConfig | Recording
+    device: str
+    version: str
+
+    @classmethod
+    def of(cls, content: RunConfig | Recording, device: str) -> Header:
+        return cls(content, device, __version__)
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        return self.content.model_dump(mode="json")
+
+    @functools.cached_property
+    def hash(self) -> str:
+        return sha256(canonical(self.settings))
+
+    @property
+    def bytes(self) -> bytes:
+        body = {
+            "schema": SCHEMA,
+            "version": self.version,
+            "device": self.device,
+            "hash": self.hash,
+            "settings": self.settings,
+        }
+        return _text({**body, "checksum": sha256(canonical(body))})
+
+
+def _text(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def read(path: Path) -> Header:
+    """The header in a file. Raises UserError for one that is damaged, of a newer schema, or no run's."""
+    if not path.parent.is_dir():
+        raise no_folder(path.parent)
+    if not path.exists():
+        raise UserError(
+            f"{path.parent}: holds no run (no {NAME}); interp runs FOLDER lists those below a folder"
+        )
+    data = read_bytes(path)
+    _refuse_newer(path, data)
+    with remedied():
+        body = _parsed(path, data)
+        head = Header(_content(path, body["settings"]), str(body["device"]), str(body["version"]))
+        if head.hash != body["hash"]:
+            raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
+    return head
+
+
+def _refuse_newer(path: Path, data: bytes) -> None:
+    try:
+        schema = json.loads(data)["schema"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return
+    if type(schema) is int and schema > SCHEMA:
+        raise UserError(
+            f"{path}: of schema {schema}, newer than this version reads ({SCHEMA}); upgrade algoscope"
+        )
+
+
+def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not whole (no valid JSON)") from None
+    if not isinstance(body, dict) or "schema" not in body:
+        raise UserError(f"{path}: not the header of a run")
+    if odd := sorted(set(body) ^ _KEYS):
+        raise UserError(f"{path}: key {odd[0]!r} is {'unknown' if odd[0] in body else 'missing'}")
+    checksum = body.pop("checksum")
+    if (
+        body["schema"] != SCHEMA
+        or checksum != sha256(canonical_or_empty(body))
+        or _text({**body, "checksum": checksum}) != data
+    ):
+        raise UserError(f"{path}: is not what was written (checksum differs)")
+    return body
+
+
+def canonical_or_empty(body: dict[str, Any]) -> str:
+    """Canonical JSON; empty for a body with NaN or infinity in it, which no header has."""
+    try:
+        return canonical(body)
+    except ValueError:
+        return ""
+
+
+def _content(path: Path, settings: Any) -> RunConfig | Recording:
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: its settings are no table of names and values")
+    try:
+        return Recording.model_validate(settings) if "recorded" in settings else parse_config(settings)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}") from None
+    except UserError as error:
+        kind = UnknownTask if isinstance(error, UnknownTask) else UserError
+        raise kind(f"{path}: {error}") from None

@@ -1,0 +1,118 @@
+"""A run folder for training loops that are not ours.
+
+    recorder = Recorder("runs/mine", {"task": "parity", "lr": 0.1}, schedule=[0, 10, 100, 1000])
+    for step in range(1001):
+        recorder.record(step, model, loss=loss)
+
+The folder has config, checkpoints and chained metrics like any other and passes `verify`; the state to resume from is
+the loop's own business. When the settings are those of a `RunConfig` of ours, every analysis works on it too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from interp.config.run import RunConfig
+from interp.config.schedule import checkpoint_steps
+from interp.runs.folder import RunFolder
+from interp.runs.header import Recording
+from interp.runs.metrics import MetricsLog
+from tasks.base import first_problem
+from tasks.errors import UserError
+
+
+class Recorder:
+    """Keeps what a hand-written loop hands it.
+
+    `schedule` names the steps whose weights are kept, from 0 to the last; with a `RunConfig` it may be left out. A
+    second recording into the same folder is refused unless `start` says from which step on it is to be overwritten.
+    Metrics are written at scheduled steps and every `log_every` steps. Raises UserError as `RunFolder.create` does.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        config: RunConfig | Mapping[str, Any],
+        schedule: Sequence[int] | None = None,
+        *,
+        start: int = 0,
+        log_every: int = 20,
+    ):
+        self.folder = RunFolder.create(out, _recording(config, schedule))
+        self._planned = frozenset(self.folder.schedule)
+        self._log_every = max(1, log_every)
+        self._lock = self.folder.lock()
+        self._lock.__enter__()
+        self._last = start - 1
+        self._log = self._begin(start)
+
+    def record(self, step: int, weights: nn.Module | Mapping[str, Tensor], **metrics: float) -> None:
+        """Hand over a step: weights after `step` updates (a model or its state dict) and what was measured on them.
+
+        Steps must come in order and none of the schedule may be passed over. A metric that is not finite is kept as
+        missing. Raises UserError otherwise, and when the disk refuses.
+        """
+        passed = [s for s in self.folder.schedule if self._last < s < step]
+        if step <= self._last or step > self.folder.last_step or passed:
+            wanted = (
+                f"{passed[0]} of the schedule"
+                if passed
+                else f"one in {self._last + 1}..{self.folder.last_step}"
+            )
+            raise UserError(f"{self.folder.path}: step {step} was handed over where {wanted} was due")
+        self._last = step
+        if step not in self._planned and step % self._log_every:
+            return
+        line = _line(step, metrics)
+        if step in self._planned:
+            state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+            line["weights"] = self.folder.keep(step, state)
+        self._log.append(line)
+        if step == self.folder.last_step:
+            self.close()
+
+    def close(self) -> None:
+        """Let others train or record here; called by itself at the last step."""
+        self._lock.__exit__(None, None, None)
+
+    def _begin(self, start: int) -> MetricsLog:
+        records = self.folder.records()
+        if records and start == 0:
+            go_on = f"go on with start={records[-1]['step'] + 1}, or choose another folder"
+            raise UserError(
+                f"{self.folder.path}: holds a recording up to step {records[-1]['step']}; {go_on}"
+            )
+        kept = [record for record in records if record["step"] < start]
+        log = MetricsLog.after(self.folder.metrics_path, kept, self.folder.config_hash)
+        for step in self.folder.steps:
+            if step >= start:
+                self.folder.checkpoint_path(step).unlink()
+        log.cut()
+        return log
+
+
+def _recording(config: RunConfig | Mapping[str, Any], schedule: Sequence[int] | None) -> Recording:
+    if isinstance(config, RunConfig):
+        schedule = schedule or checkpoint_steps(config.train.schedule, config.train.steps)
+        config = config.settings
+    if schedule is None:
+        raise UserError("Recorder: give the schedule, such as [0, 10, 100, 1000]")
+    try:
+        return Recording(recorded=dict(config), schedule=tuple(schedule))
+    except ValidationError as error:
+        raise UserError(f"Recorder: {first_problem(error)}") from None
+
+
+def _line(step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+    values = {name: float(value) for name, value in metrics.items()}
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    line: dict[str, Any] = {"step": step}
+    if "loss" in finite:
+        line["loss"] = finite.pop("loss")
+    return {**line, "other": finite} if finite else line

@@ -1,0 +1,63 @@
+"""Which checkpoints of a run folder a question means: "all", "last", one step, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any, Literal
+
+from interp.runs.folder import RunFolder
+from tasks import UserError
+
+Steps = Literal["all", "last"] | int | str | Sequence[int]
+
+
+def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
+    """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
+
+    Raises UserError for a step without a checkpoint, naming the nearest.
+    """
+    there = folder.steps
+    if not there:
+        gone = f"they are gone, see interp verify {folder.path}"
+        raise UserError(
+            f"{folder.path} has no checkpoint yet: {gone if folder.finished else f'interp resume {folder.path}'}"
+        )
+    if isinstance(steps, str) and steps in ("all", "last"):
+        _refuse_gaps(folder)
+        return there if steps == "all" else there[-1:]
+    asked = step_numbers(steps)
+    for step in asked:
+        if step not in there:
+            near = min(there, key=lambda s: abs(s - step))
+            raise UserError(f"{folder.path} has no checkpoint at step {step}; the nearest is {near}")
+    return asked
+
+
+def _refuse_gaps(folder: RunFolder) -> None:
+    """Raises UserError when a checkpoint is missing that the run must have written."""
+    reached = folder.last_step if folder.finished else folder.steps[-1]
+    missing = [step for step in folder.schedule if step <= reached and step not in folder.steps]
+    if missing:
+        raise UserError(
+            f"{folder.path}: the checkpoint of step {missing[0]} is missing; see interp verify {folder.path}"
+        )
+
+
+def step_numbers(steps: object) -> tuple[int, ...]:
+    """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
+
+    >>> step_numbers("400,0"), step_numbers(3), step_numbers(range(0, 30, 10))
+    ((0, 400), (3,), (0, 10, 20))
+    """
+    if isinstance(steps, str):
+        parts: Any = steps.split(",")
+    else:
+        parts = steps if isinstance(steps, Iterable) else [steps]
+    try:
+        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
+    except (TypeError, ValueError):
+        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
+    if not found:
+        raise UserError("no step was asked for: give 'all', 'last' or some steps")
+    return tuple(sorted(found))

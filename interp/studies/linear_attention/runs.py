@@ -1,0 +1,177 @@
+"""What the study of the optimiser's landscape trains: settings, learning rates, runs, final losses.
+
+Losses are carried in label units squared (the task's loss times its label variance), gradients and
+curvature too, so that learning rates and clipping bounds are the papers' own although the toolkit's loss is
+relative. A run that diverged has an infinite final loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.run import Run
+from interp.studies import linear_common as nets
+from interp.studies.linear_common import Bench, run_config
+from tasks.regression import InContextRegression
+
+EVAL_PROMPTS = 20_000
+Net = LinearConfig | FeatureLinearConfig
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data setting with the learning rates of the authors' code, its bound on the gradient's norm, and the
+    prompts of a step.
+    """
+
+    task: InContextRegression
+    rates: dict[str, float]
+    clip: float = 1.0
+    batch: int = 1000
+
+    def task_of(self, seed: int) -> InContextRegression:
+        """The task of a seed: where targets share a frozen net, every seed has its own."""
+        return (
+            self.task.model_copy(update={"basis_seed": seed}) if self.task.target == "features" else self.task
+        )
+
+
+def _task(n: int, **settings: object) -> InContextRegression:
+    return InContextRegression.model_validate({"d": 5, "n": n, "layout": "merged", **settings})
+
+
+SETTINGS = {
+    "S1": Setting(_task(20), {"sgd": 0.02, "adam": 0.02, "sign": 0.002}),
+    "S2": Setting(_task(5), {"sgd": 0.01, "adam": 0.005}),
+    "S3": Setting(_task(20, law="gamma-sphere"), {"sgd": 0.02, "adam": 0.02}),
+    "sphere": Setting(_task(20, law="sphere"), {"sgd": 5.0, "adam": 0.1}, clip=0.1),
+    "mlp": Setting(_task(20, target="features", hidden=10), {"sgd": 0.05, "adam": 0.01}, batch=2000),
+}
+LINEAR = ("S1", "S2", "S3", "sphere")
+GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SHORT_GRID = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a scale. `searched`: learning rates of the authors' settings are the best of `GRID` instead of
+    the authors'; where the authors give none (other depths, softmax) they always are the best of a grid, of
+    `SHORT_GRID` unless `searched`. `starts`: starts a seed and kind of the GD++ fits.
+    """
+
+    steps: int
+    depth_steps: int
+    softmax_steps: int
+    mlp_steps: int
+    noise_draws: int
+    spectra: int
+    restarts: int
+    starts: int
+    search_steps: int
+    searched: bool
+
+
+SIZES = {
+    "quick": Sizes(2000, 500, 800, 1000, 1500, 6_000, 1, 2, 200, False),
+    "cpu": Sizes(10_000, 4000, 4000, 4000, 10_000, 20_000, 3, 8, 400, True),
+    "paper": Sizes(10_000, 10_000, 10_000, 10_000, 10_000, 40_000, 5, 16, 400, True),
+}
+EVERY = 50
+HESSIANS = (250, 750, 1250)
+
+
+def model_of(layers: int = 3, attention: str = "linear") -> LinearConfig:
+    """The paper's net: block-sparse P and Q, normal start of standard deviation .05."""
+    return LinearConfig.model_validate({"n_layers": layers, "family": "gd++", "attention": attention})
+
+
+FEATURES = FeatureLinearConfig(n_layers=3, family="full", corner="random", init_std=0.1, hidden=30)
+
+
+def net_of(name: str, layers: int = 3, attention: str = "linear") -> Net:
+    """The net of a setting."""
+    return FEATURES if name == "mlp" else model_of(layers, attention)
+
+
+def run_of(
+    bench: Bench,
+    name: str,
+    optimiser: str,
+    model: Net,
+    seed: int,
+    steps: int,
+    rate: float | None = None,
+) -> Run:
+    """A trained run of a setting; checkpoints come in pairs every 50 steps, so that true steps are on disk."""
+    setting, task = SETTINGS[name], SETTINGS[name].task_of(seed)
+    unit = task.label_variance
+    raw = setting.rates[optimiser] if rate is None else rate
+    pairs = sorted({s for k in range(0, steps, EVERY) for s in (k, k + 1)})
+    settings = {
+        "steps": steps, "batch": setting.batch, "optimiser": optimiser, "momentum": 0.9, "betas": (0.9, 0.9),
+        # The relative loss has 1/unit of the gradient: rate and bound follow. Adam and signs do not
+        # feel the unit.
+        "lr": raw * unit if optimiser == "sgd" else raw, "clip": setting.clip / unit,
+        "schedule": {"explicit": pairs}, "log_every": 50, "save_every": 500, "max_loss": 0.0,
+    }  # fmt: skip
+    kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
+    folder = f"{kind}-{steps}-lr{raw:g}-{seed}"
+    return nets.trained(run_config(task, model, seed, settings), bench.out, folder)
+
+
+def rate_of(bench: Bench, sizes: Sizes, name: str, optimiser: str, model: Net, steps: int) -> float:
+    """The authors' rate, or the best of a grid: the lowest of the seeds' worst losses after `search_steps`, among the
+    rates at which every seed's run of all `steps` comes to its end; the lowest of all where none does.
+    """
+    theirs = model.n_layers == 3 and model.attention == "linear"
+    if theirs and not sizes.searched:
+        return SETTINGS[name].rates[optimiser]
+
+    def worst(rate: float, length: int) -> float:
+        return max(final_loss(run_of(bench, name, optimiser, model, s, length, rate)) for s in bench.seeds)
+
+    length = min(steps, sizes.search_steps)
+    rates = sorted(GRID if sizes.searched else SHORT_GRID, key=lambda rate: worst(rate, length))
+    return next((rate for rate in rates if math.isfinite(worst(rate, steps))), rates[0])
+
+
+def steps_of(sizes: Sizes, model: Net, name: str) -> int:
+    """How long runs of a kind are."""
+    if name == "mlp":
+        return sizes.mlp_steps
+    if model.attention == "softmax":
+        return sizes.softmax_steps
+    return sizes.steps if model.n_layers == 3 else sizes.depth_steps
+
+
+def arm(
+    bench: Bench, sizes: Sizes, name: str, optimiser: str, layers: int = 3, attention: str = "linear"
+) -> list[Run]:
+    """A run for each seed, as long as its kind of row asks for."""
+    model = net_of(name, layers, attention)
+    steps = steps_of(sizes, model, name)
+    rate = rate_of(bench, sizes, name, optimiser, model, steps)
+    return [run_of(bench, name, optimiser, model, seed, steps, rate) for seed in bench.seeds]
+
+
+@torch.no_grad()
+def final_loss(run: Run) -> float:
+    """Squared error of the last checkpoint on 20000 prompts that every run of the seed shares; infinite for a run
+    that diverged or whose loss is no number.
+    """
+    if run.folder.diverged is not None:
+        return math.inf
+    batch = run.task.sample(run.config.data_seed, "final", 0, EVAL_PROMPTS)
+    model = run.model("last")
+    loss = float(run.task.loss(model(batch.inputs), batch).mean())
+    return loss * label_variance(run) if math.isfinite(loss) else math.inf
+
+
+def label_variance(run: Run) -> float:
+    """The unit of the run's relative loss."""
+    assert isinstance(run.task, InContextRegression)
+    return run.task.label_variance

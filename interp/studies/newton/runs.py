@@ -1,0 +1,173 @@
+"""What the study of layers against Newton's method trains: the main arm, the other arms, the budget of each scale.
+
+Every run is an ordinary run folder: a finished one is reused, a broken-off one resumed. Arms differ from the arm
+"base" in the settings named here and in nothing else; the main arm has more examples a prompt and several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from interp.config.run import RunConfig, configure
+from interp.run import Run, load
+from interp.studies.ledger import Scale
+from interp.train import train
+
+MUON: Mapping[str, Any] = MappingProxyType(
+    {"train.schedule": {"log": 8, "every": 200}, "train.save_every": 200, "train.batch": 64}
+)
+LSTM: Mapping[str, Any] = MappingProxyType({"train.optimiser": "adam", "train.lr": 1e-2})
+AS_PUBLISHED: Mapping[str, Any] = MappingProxyType(
+    {
+        "train.optimiser": "adam",
+        "train.lr": 1e-4,
+        "train.betas": [0.9, 0.999],
+        "train.clip": 0.0,
+        "train.warmup": 0,
+        "train.decay": "none",
+        "train.schedule": {"log": 20, "every": 20_000},
+        "train.save_every": 1000,
+        "train.batch": 64,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The task and the transformer of an arm, and its training steps."""
+
+    d: int
+    n: int
+    layers: int
+    heads: int
+    width: int
+    steps: int
+
+    def settings(self) -> dict[str, Any]:
+        """Changes to the preset "regression"."""
+        return {
+            "task.d": self.d, "task.n": self.n, "model.n_layers": self.layers, "model.n_heads": self.heads,
+            "model.d_model": self.width, "train.steps": self.steps, "train.warmup": min(100, self.steps // 10),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"d {self.d}, n {self.n}, {self.layers} layers x {self.width}, {self.heads} heads, {self.steps} steps"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Sizes and seeds of a scale. `widths` are those of the one-head nets of the width claim, `filter_prompts` and
+    `queries` what a filter verdict asks, `chunks` of 256 prompts what matching and readouts see.
+    """
+
+    seeds: int
+    main: Sizes
+    arm: Sizes
+    widths: tuple[int, ...]
+    narrow_steps: int
+    lstm_layers: int
+    lstm: Mapping[str, Any]
+    chunks: int
+    filter_prompts: int
+    draws: int
+    recipe: Mapping[str, Any] = field(default_factory=lambda: MUON)
+
+
+BUDGETS: dict[Scale, Budget] = {
+    "quick": Budget(
+        3,
+        Sizes(5, 20, 6, 4, 64, 1600),
+        Sizes(5, 10, 6, 4, 64, 1000),
+        (4, 8, 16, 32),
+        800,
+        3,
+        {**LSTM, "train.steps": 1500},
+        8,
+        256,
+        200,
+    ),
+    "cpu": Budget(
+        5,
+        Sizes(5, 20, 8, 4, 64, 6000),
+        Sizes(5, 20, 8, 4, 64, 4000),
+        (4, 8, 16, 32),
+        4000,
+        3,
+        {**LSTM, "train.steps": 20_000},
+        16,
+        512,
+        300,
+    ),
+    "paper": Budget(
+        3,
+        Sizes(20, 40, 12, 8, 256, 500_001),
+        Sizes(20, 40, 12, 8, 256, 500_001),
+        (8, 16, 32, 64),
+        500_001,
+        10,
+        {},
+        24,
+        1024,
+        300,
+        AS_PUBLISHED,
+    ),
+}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "lstm": {},
+    "kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
+    "kappa-100": {"task.kappa": 100.0, "task.basis": "prompt"},
+    "noise": {"task.noise": 0.1},
+    "any-length": {"model.positions": "token_type"},
+    "one-head": {"model.n_heads": 1},
+    "half-depth": {},
+    "relu-net": {"task.target": "relu"},
+    "tanh-net": {"task.target": "tanh"},
+}
+
+
+def arm_names(budget: Budget) -> tuple[str, ...]:
+    """Every arm besides the main one, the narrow nets by their width."""
+    return (*ARMS, *(f"width-{width}" for width in budget.widths))
+
+
+def main_config(budget: Budget, seed: int) -> RunConfig:
+    """One seed of the main arm."""
+    return configure("regression", seed=seed, changes={**budget.recipe, **budget.main.settings()})
+
+
+def arm_config(budget: Budget, arm: str, seed: int) -> RunConfig:
+    """The one run of an arm."""
+    changes = {**budget.recipe, **budget.arm.settings(), **_changes(budget, arm)}
+    if arm == "lstm":
+        changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
+        changes |= budget.lstm
+        changes["model"] = {"kind": "lstm", "n_layers": budget.lstm_layers, "d_model": budget.arm.width}
+    return configure("regression", seed=seed, changes=changes)
+
+
+def _changes(budget: Budget, arm: str) -> dict[str, Any]:
+    if arm.startswith("width-"):
+        width = int(arm.removeprefix("width-"))
+        return {"model.d_model": width, "model.n_heads": 1, "train.steps": budget.narrow_steps}
+    return {"model.n_layers": budget.arm.layers // 2} if arm == "half-depth" else ARMS[arm]
+
+
+def main_run(budget: Budget, out: Path, seed: int) -> Run:
+    """A seed of the main arm: trained now, gone on with, or found finished."""
+    return _trained(main_config(budget, seed), out / f"main-{seed}")
+
+
+def arm_run(budget: Budget, out: Path, arm: str, seed: int) -> Run:
+    """The run of an arm: trained now, gone on with, or found finished."""
+    return _trained(arm_config(budget, arm, seed), out / f"{arm}-{seed}")
+
+
+def _trained(config: RunConfig, path: Path) -> Run:
+    train(config, path)
+    return load(path)

@@ -1,0 +1,173 @@
+"""Patching sweeps against TransformerLens' own loop, on one thread in one process: CPU seconds of both, the ratio.
+
+Owns: the grids of `causal.patching` on the model that the comparison is stated for (4 layers, 8 heads, width 64,
+batch 64, 41 positions, causal), with a metric at the last position and at all positions, and the screen of all
+sites by gradients. The peer runs one full forward pass a site, so a stated sample of its sites is timed and
+multiplied (`n`); ours is timed whole. Both take turns; a row holds the smallest time of each and the spread of the
+ratio. `limit` is ours over the time that the sweep's own matrix products would take at the rate of the model's
+largest one. Values must agree to 1e-5 on the sample, or the row is refused.
+
+Left out of the table: auto-circuit (1.0.1, the newest on the index) installs beside our pins, but it imports
+`transformer_lens.past_key_value_caching`, which TransformerLens 4 no longer has. It does run in an environment of its
+own (TransformerLens 2.16.1, our torch), where the same weights can be given to it: the README says what that comparison
+of edge attribution gave. EAP-IG is not on the index.
+
+    python -m tests.bench.patching [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from interp.causal.attribution import attribute_sites
+from interp.causal.engine import FastEngine
+from interp.causal.metrics import Metric, custom
+from interp.causal.reference import LensEngine
+from interp.config.model_transformer import TransformerConfig
+from interp.hooks.sites import Site, grid
+from interp.models.build import build_model
+from tasks.base import Batch, Interface, Pair, generator
+from tasks.errors import UserError
+
+POSITIONS, WIDTH_IN, BATCH = 41, 20, 64
+SWEEPS = (
+    ("resid_pre by position", "resid_pre", ("layer", "position")),
+    ("head_out by position", "head_out", ("layer", "head", "position")),
+    ("head_out, all positions", "head_out", ("layer", "head")),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Seconds of both for one sweep, peer / ours, its smallest and largest value over repeats, ours / limit."""
+
+    name: str
+    ours: float
+    peer: float
+    ratio: float
+    spread: str
+    limit: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """The model and prompts that every sweep shares."""
+
+    model: Any
+    pair: Pair
+    cache: dict[str, Tensor]
+
+
+def setting(layers: int = 4) -> Setting:
+    """An untrained model (values do not change the cost) and a pair of random prompts."""
+    face = Interface(
+        inputs="continuous", n_ctx=POSITIONS, d_in=WIDTH_IN, d_out=1, read_positions=(POSITIONS - 1,)
+    )
+    model: Any = build_model(TransformerConfig(n_layers=layers, n_heads=8, d_model=64), face, 0).eval()
+    draws = torch.randn(2, BATCH, POSITIONS, WIDTH_IN, generator=generator(0, "bench", 0))
+    clean, corrupt = (Batch(x, torch.zeros(BATCH, 1)) for x in draws)
+    pair = Pair("random", clean, corrupt, torch.ones(BATCH, POSITIONS, dtype=torch.bool))
+    with torch.no_grad():
+        cache = model.run_with_cache(clean.inputs, return_cache_object=False)[1]
+    return Setting(model, pair, cache)
+
+
+def last_or_all(every: bool) -> Metric:
+    """The mean output, at the last position or over all of them."""
+    positions = tuple(range(POSITIONS)) if every else (POSITIONS - 1,)
+    return custom("mean output", lambda o: o[:, list(positions), 0].mean(1), positions)
+
+
+def rows(repeats: int = 3, sample: int = 24, layers: int = 4) -> list[Row]:
+    """Every sweep with both metrics, then the gradient screen of all their sites. CPU seconds, one thread."""
+    torch.set_num_threads(1)
+    at = setting(layers)
+    rate = matrix_rate(at.model)
+    found = []
+    for every in (False, True):
+        metric, where = last_or_all(every), "all positions" if every else "last position"
+        for name, component, by in SWEEPS:
+            sites = grid(at.model, component, POSITIONS, by=by)
+            found.append(_sweep(at, f"{name}, metric at {where}", sites, metric, repeats, sample, rate))
+    return [*found, _screen(at, last_or_all(False), repeats, sample)]
+
+
+def table(found: list[Row]) -> pd.DataFrame:
+    """The rows as a table."""
+    return pd.DataFrame([dataclasses.asdict(row) for row in found])
+
+
+def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU time of this process for one call, and what it returned."""
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+def matrix_rate(model: Any) -> float:
+    """Floating-point operations a second of the model's largest matrix product on a whole batch."""
+    x, weight = torch.randn(BATCH * POSITIONS, model.cfg.d_model), model.blocks[0].mlp.W_in.detach()
+    best = min(cpu_seconds(lambda: x @ weight)[0] for _ in range(30))
+    return 2 * x.numel() * weight.shape[1] / max(best, 1e-7)
+
+
+def _sweep(
+    at: Setting, name: str, sites: list[Site], metric: Metric, repeats: int, sample: int, rate: float
+) -> Row:
+    some = sites[:: max(1, len(sites) // sample)]
+    ours, peers = [], []
+    for _ in range(repeats):
+        seconds, values = cpu_seconds(
+            lambda: FastEngine(at.model, at.pair.corrupt.inputs, metric).values(sites, at.cache)
+        )
+        ours.append(seconds)
+        seconds, theirs = cpu_seconds(
+            lambda: LensEngine(at.model, at.pair.corrupt.inputs, metric).values(some, at.cache)
+        )
+        peers.append(seconds * len(sites) / len(some))
+        gap = float((values[:: max(1, len(sites) // sample)] - theirs).abs().max())
+        if gap > 1e-5:
+            raise UserError(f"{name}: the engines differ by {gap:.1e}; a benchmark of wrong numbers is none")
+    with FlopCounterMode(display=False) as counter:
+        FastEngine(at.model, at.pair.corrupt.inputs, metric).values(sites, at.cache)
+    return _row(name, ours, peers, min(ours) * rate / counter.get_total_flops(), len(some))
+
+
+def _screen(at: Setting, metric: Metric, repeats: int, sample: int) -> Row:
+    """All sites of the sweeps by gradients, against the peer's exact loop: a screen, not the same numbers."""
+    sites = [s for _, component, by in SWEEPS for s in grid(at.model, component, POSITIONS, by=by)]
+    some = sites[:: max(1, len(sites) // sample)]
+    loop = LensEngine(at.model, at.pair.corrupt.inputs, metric)
+    ours, peers = [], []
+    for _ in range(repeats):
+        ours.append(cpu_seconds(lambda: attribute_sites(at.model, at.pair, sites, metric))[0])
+        peers.append(cpu_seconds(lambda: loop.values(some, at.cache))[0] * len(sites) / len(some))
+    return _row("first-order screen of all sites", ours, peers, float("nan"), len(some))
+
+
+def _row(name: str, ours: list[float], peers: list[float], limit: float, n: int) -> Row:
+    ratios = [peer / own for own, peer in zip(ours, peers, strict=True)]
+    spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+    return Row(name, min(ours), min(peers), min(peers) / min(ours), spread, limit, n)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="one repeat, few sites of the peer")
+    quick = parser.parse_args().quick
+    print(table(rows(1, 8) if quick else rows()).to_string(index=False, float_format=lambda v: f"{v:.3g}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The comparisons that live in modules of their own (patching, probes, stacked runs), as rows of the table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from interp.causal.engine import FastEngine
+from interp.causal.reference import LensEngine
+from interp.config.run import configure
+from interp.hooks.sites import grid
+from tests.bench import patching, probes, stacked
+from tests.bench.rows import Row, peak_mb, weighed
+
+QUICK = {"model.n_layers": 2, "model.d_model": 32}
+
+
+def patching_rows(quick: bool) -> list[Row]:
+    """Each sweep at each metric; the peer's time is that of a sample of its sites, multiplied."""
+    layers = 2 if quick else 4
+    found = patching.rows(1 if quick else 5, 4 if quick else 24, layers)
+    ours_mb, peer_mb = _peaks(layers)
+    name = "TransformerLens loop"
+    return [
+        Row(
+            _patching_name(row.name), row.ours, row.peer, name, 1 / row.ratio, *_inverted(row.spread),
+            1 if quick else 5, row.ours / row.limit, row.limit, ours_mb, peer_mb,
+            note=f"{layers} layers; {row.n} of the peer's sites timed",
+        )
+        for row in found
+    ]  # fmt: skip
+
+
+def _patching_name(name: str) -> str:
+    return f"attribution, {name}" if "first-order" in name else f"patching, {name}"
+
+
+def _inverted(spread: str) -> tuple[float, float]:
+    low, high = (float(end) for end in spread.split("-"))
+    return 1 / high, 1 / low
+
+
+def _peaks(layers: int) -> tuple[float, float]:
+    at = patching.setting(layers)
+    metric = patching.last_or_all(False)
+    sites = grid(at.model, "head_out", patching.POSITIONS, by=("layer", "head"))
+    inputs = at.pair.corrupt.inputs
+    engines = (FastEngine(at.model, inputs, metric), LensEngine(at.model, inputs, metric))
+    ours, peer = (peak_mb(lambda engine=engine: engine.values(sites, at.cache)) for engine in engines)
+    return ours, peer
+
+
+def probe_rows(quick: bool) -> list[Row]:
+    """Readouts of a model against RidgeCV and a loop of Ridge fits; a calls' sample multiplied."""
+    size = probes.QUICK if quick else dataclasses.replace(probes.Size(), layers=2)
+    repeats = [probes.readouts(size) for _ in range(1 if quick else 3)]
+    limits = [next(row.peer for row in found if "FLOP limit" in row.name) for found in repeats]
+    rows = []
+    for which, peer_name in (
+        ("RidgeCV", "scikit-learn RidgeCV"),
+        ("loop of Ridge", "scikit-learn Ridge, a loop"),
+    ):
+        pairs = [next(row for row in found if which in row.name) for found in repeats]
+        note = f"{size.layers} layers x {size.positions} reads x {size.targets} targets x {size.strengths} strengths"
+        bare = Row(
+            "probe sweep", 0.0, peer_name=peer_name, limit=min(limits), unit="s",
+            note=f"{note}, {size.prompts} prompts; {pairs[0].n} of the peer's designs timed",
+            ours_mb=_probe_memory(size),
+        )  # fmt: skip
+        rows.append(weighed(bare, [(pair.ours, pair.peer) for pair in pairs]))
+    return rows
+
+
+def _probe_memory(size: probes.Size) -> float:
+    def ours() -> None:
+        probes._ours(*probes._activations(size, 0), size)
+
+    return peak_mb(ours)
+
+
+def stacked_rows(quick: bool) -> list[Row]:
+    """Four runs as one stack against one after the other, by batch size."""
+    config = configure("retrieval", changes=QUICK if quick else {})
+    batches = (16,) if quick else (16, 256)
+    return stacked.stack_rows(config, batches, members=4, name="stacked runs", quick=quick)

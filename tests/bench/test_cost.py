@@ -1,0 +1,47 @@
+"""Counted costs against a count by hand, and stacked against single runs as rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from interp.config.run import configure
+from interp.train.stacked_pace import stacked_table
+from tests.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
+
+SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8, "train.batch": 4, "train.steps": 10}
+
+
+def test_flops_are_those_of_a_count_by_hand() -> None:
+    """Doubling the prompts doubles the count; a layer costs 3 times its forward products (its inputs need slopes)."""
+    one, two, more = (
+        cost(configure("retrieval", changes={**SMALL, **change}), 1e9)
+        for change in ({}, {"train.batch": 8}, {"model.n_layers": 2})
+    )
+    config = configure("retrieval", changes=SMALL)
+    positions = config.task.sample(0, "train", 0, 4).inputs.shape[1]
+    d, rows = 8, 4 * positions
+    forward = (
+        2 * rows * 4 * d * d + 2 * 2 * rows * positions * d
+    )  # Q, K, V, O; scores and mixing, over all heads
+    assert more["step_flop"] - one["step_flop"] == 3 * forward
+    assert two["step_flop"] == 2 * one["step_flop"]
+    assert one["run_flop"] == 10 * one["step_flop"]
+    assert one["h100_hours"] == pytest.approx(one["run_flop"] / (H100_PEAK * H100_SHARE * 3600))
+    assert one["core_hours"] == pytest.approx(one["run_flop"] / 3.6e12)
+
+
+def test_memory_is_counted_once() -> None:
+    found = cost(configure("retrieval", changes={**SMALL, "train.optimiser": "adam"}), 1e9)
+    assert found["optimiser_mb"] == pytest.approx(
+        found["weights_mb"], rel=0.01
+    )  # two moments; weights and slopes
+    twice = cost(configure("retrieval", changes={**SMALL, "train.optimiser": "adam", "train.batch": 8}), 1e9)
+    assert twice["activations_mb"] == pytest.approx(2 * found["activations_mb"], rel=0.2)
+    assert twice["weights_mb"] == found["weights_mb"]
+
+
+def test_rates_and_ratios_are_measured() -> None:
+    assert matmul_rate(size=64, seconds=0.01) > 1e6
+    table = stacked_table(configure("retrieval", changes=SMALL), (2, 4), members=2, steps=1)
+    assert list(table["batch"]) == [2, 4]
+    assert table["ratio"].to_numpy() == pytest.approx((table["peer_ms"] / table["ours_ms"]).to_numpy())

@@ -1,0 +1,359 @@
+"""Hugging Face models as runs: the bridge computes what the model computes, and every tool works on its revisions."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, MambaConfig, MambaForCausalLM
+
+import interp
+from interp.cli import run as cli
+from interp.importers import hf
+from interp.importers.hf import import_hf, lexicon
+from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, published, show
+from interp.models.bridge import bridged, quiet
+from interp.report.words import verdict
+from interp.runs.verify import verify
+from interp.studies.retrieval_prompts.small_models import SmallModel, build_small, save, tokenizer_of
+from tasks import TextRetrieval, UserError
+from tasks.prompts_lexicon import word_level
+
+FAMILIES = ("gpt2", "gpt-neox")
+STEPS = (0, 20)
+
+
+def untrained(family, seed):
+    """A tiny net whose weights are large enough for everything in it to show in its outputs."""
+    model = build_small(SmallModel(family=family, layers=2, heads=2, width=16, keep=(0,), seed=seed)).eval()
+    gen = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        weight.data += 0.2 * torch.randn(weight.shape, generator=gen)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("saved")
+    for family in FAMILIES:
+        for step in STEPS:
+            save(untrained(family, step), tokenizer_of(), place / family / f"step{step}")
+    return place
+
+
+@pytest.fixture(scope="module")
+def runs(folders, tmp_path_factory):
+    place = tmp_path_factory.mktemp("runs")
+    for family in FAMILIES:
+        import_hf(str(folders / family), place / family, hops=2, chains=2)
+    return {family: interp.load(place / family) for family in FAMILIES}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_through_the_bridge_are_the_models_own(family, folders, runs):
+    run = runs[family]
+    batch = run.task.sample(0, "test", 0, 6)
+    assert run.steps == STEPS
+    model = None
+    for step in STEPS:
+        with quiet():
+            plain = AutoModelForCausalLM.from_pretrained(folders / family / f"step{step}").eval()
+        model = run.model(step, into=model)
+        with torch.no_grad():
+            theirs, ours = plain(batch.inputs).logits, model.logits(batch.inputs)
+            outputs = model(batch.inputs)
+        assert theirs.std() > 0.1
+        assert (theirs - ours).abs().max() < 1e-4
+        assert (outputs[:, -1] - theirs[:, -1, list(run.task.interface.outputs)]).abs().max() < 1e-4
+        assert outputs[:, :-1].abs().max() == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_hook_acts_and_layers_can_be_entered_and_left(family, runs):
+    run = runs[family]
+    model, batch = run.model("last"), run.task.sample(0, "test", 0, 3)
+    with torch.no_grad():
+        outputs, cache = model.run_with_cache(batch.inputs)
+        for name in model.hook_dict:
+            moved = model.run_with_hooks(
+                batch.inputs, fwd_hooks=[(name, lambda a, hook: a + torch.randn_like(a))]
+            )
+            assert (moved - outputs).abs().max() > 1e-4, name
+        assert cache["blocks.1.attn.hook_q"].shape == (3, batch.inputs.shape[1], 2, 8)
+        assert ("blocks.0.hook_resid_mid" in model.hook_dict) == (family == "gpt2")
+        middle = model(batch.inputs, stop_at_layer=1)
+        assert torch.equal(middle, cache["blocks.1.hook_resid_pre"])
+        assert (model(middle, start_at_layer=1) - outputs).abs().max() < 1e-5
+        last = model(batch.inputs, stop_at_layer=2)
+        assert (model(last, start_at_layer=2) - outputs).abs().max() < 1e-5
+    with pytest.raises(UserError, match="unknown hook"):
+        model.run_with_cache(batch.inputs, names_filter="blocks.0.attn.hook_Q")
+    with pytest.raises(UserError, match="looked at, not trained"):
+        model.train()
+
+
+def test_gradients_reach_what_hooks_see(runs):
+    from interp.causal.attribution import gradients
+    from interp.causal.metrics import metric_of
+
+    run = runs["gpt-neox"]
+    pair = run.task.pair("rebind-hop-1", 0, "test", 0, 4)
+    names = ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"]
+    found = gradients(run.model("last"), pair.clean.inputs, names, metric_of(run.task, pair))
+    assert all(found[name].abs().max() > 0 for name in names)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_analyses_of_a_run_work_on_revisions(family, runs):
+    run = runs[family]
+    scores = run.scores().table.query("metric == 'accuracy'")
+    chance = scores[scores["control"] == "chance"]["value"].item()
+    assert chance == 0.5
+    ours = scores[scores["control"] == "none"]
+    assert ours["step"].tolist() == list(STEPS)
+    said = verdict(run, {"scores": scores})
+    assert "a chain of 2 of them" in said
+    assert (
+        "was trained elsewhere; its checkpoints are 2 revisions, asked here in the form 'equations'" in said
+    )
+    assert ((ours["value"] - chance).abs() < 0.2).all()  # they have learned nothing
+    heads = run.heads().table
+    assert set(heads["metric"]) >= {"query -> link_1", "query -> link_2", "value -> key", "query -> name"}
+    assert set(heads["control"]) == {"none", "untrained", "uniform"}
+    patched = run.patch("z", by=("layer", "head"), prompts=16, metric="prediction_change").table
+    assert len(patched) == 4
+    assert patched["value"].abs().max() > 0
+    if family == "gpt2":
+        return  # the rest costs seconds and knows no family
+    probed = run.probe(steps="last").table
+    assert "blocks.0.hook_resid_pre" not in set(probed["site"])  # the last word is the same in every prompt
+    assert (run.emergence().table["state"] == "not emerged").all()
+
+
+def test_half_the_bytes_say_nearly_the_same(folders, runs, tmp_path):
+    import_hf(
+        str(folders / "gpt2"), tmp_path / "run", revisions=("step20",), hops=2, chains=2, dtype="bfloat16"
+    )
+    half = interp.load(tmp_path / "run")
+    model, whole = half.model("last"), runs["gpt2"].model("last")
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    inputs = half.task.sample(0, "test", 0, 16).inputs
+    with torch.no_grad():
+        ours, theirs = model(inputs)[:, -1].float(), whole(inputs)[:, -1]
+    assert 0 < (ours - theirs).abs().max() < 0.1 * theirs.std() * 4
+    table = half.heads(steps="last").table
+    assert table["value"].notna().all()
+
+
+def test_weights_are_referred_to_and_verify_reads_them(folders, tmp_path):
+    source = tmp_path / "model"
+    shutil.copytree(folders / "gpt2", source)
+    run = import_hf(str(source), tmp_path / "run", hops=1)
+    assert sum(f.stat().st_size for f in run.path.rglob("*.safetensors")) < 3000
+    assert verify(run.path).ok
+    import_hf(str(source), tmp_path / "run", hops=1)  # the same again changes nothing
+    weights = source / "step20" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "altered since the import" in str(verify(run.path))
+    with pytest.raises(UserError, match="altered since the import"):
+        interp.load(run.path).scores()
+    weights.unlink()
+    assert "missing" in str(verify(run.path)) or "no weights" in str(verify(run.path))
+    weights.write_bytes(whole)
+    shutil.move(source, tmp_path / "moved")
+    assert "put them back" in str(verify(run.path))
+
+
+def refused(capsys, *arguments):
+    code = cli(["import", "hf", *map(str, arguments)])
+    said = capsys.readouterr().err.strip()
+    assert code == 2
+    assert "\n" not in said, said
+    return said
+
+
+def test_bad_input_is_one_line(folders, tmp_path, capsys, monkeypatch):
+    out = ["--out", tmp_path / "run"]
+    source = folders / "gpt2"
+    said = refused(capsys, source, "--revision", "step7", "--revision", "step0", *out)
+    assert "no config.json" in said
+    assert "revisions there: step0, step20" in said
+    assert "write it like main=143000" in refused(
+        capsys, source, "--revision", "step0", "--revision", "main", *out
+    )
+    assert "longer than the context of" in refused(capsys, source, "--hops", 6, *out)
+    assert "ask for fewer hops or chains" in refused(capsys, source, "--hops", 40, *out)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    said = refused(capsys, "gpt2-that-is-not-in-any-cache", *out)
+    assert "give that folder" in said
+    said = refused(capsys, tmp_path / "nowhere", *out)
+    assert "no such folder; give one that holds a saved model" in said
+    assert "back" not in said, "nothing was ever imported"
+    (tmp_path / "empty").mkdir()
+    assert "save_pretrained" in refused(capsys, tmp_path / "empty", *out)
+    assert not (tmp_path / "run").exists()
+
+
+HTTP = sys.modules[
+    HfHubHTTPError.__bases__[0].__module__.partition(".")[0]
+]  # what the hub's client speaks through
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's own client with an empty cache, and in place of the network what a test says that it answers."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+    def answers(reply):
+        transport = HTTP.MockTransport(reply)
+        set_client_factory(lambda: HTTP.Client(transport=transport))
+
+    yield answers
+    set_client_factory(HTTP.Client)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (404, "RevisionNotFound", "a/model: has no revision 'step7'"),
+        (404, "RepoNotFound", "a/model: the hub has no such model"),
+        (403, "GatedRepo", "a/model: access to it must be asked for"),
+        (500, "", "give that folder"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line(hub, status, code, said, tmp_path, capsys):
+    asked = []
+
+    def reply(request):
+        asked.append(str(request.url))
+        return HTTP.Response(status, headers={"X-Error-Code": code}, request=request)
+
+    hub(reply)
+    assert said in refused(capsys, "a/model", "--revision", "step7", "--out", tmp_path / "run")
+    assert any("a/model" in url and "step7" in url for url in asked)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["ConnectError", "ConnectTimeout", "ProxyError", "ReadError"])
+def test_without_a_network_a_folder_is_named_as_the_way(hub, kind, tmp_path, capsys):
+    def reply(request):
+        raise getattr(HTTP, kind)("no route to host", request=request)
+
+    hub(reply)
+    said = refused(capsys, "a/model", "--out", tmp_path / "run")
+    assert "the hub cannot be reached" in said
+    assert "give that folder" in said
+
+
+def test_fused_attention_without_patterns_is_refused_by_name(folders, tmp_path, capsys, monkeypatch):
+    """Attention in one kernel: what the model computes is the same, and no weight of it can be seen."""
+
+    def fused(model, name):
+        bridge = bridged(model, name)
+        whole = bridge.blocks[1].attn
+
+        def forward(stream, *rest, **more):
+            parts = (part(stream).unflatten(2, (2, 8)) for part in (whole.q, whole.k, whole.v))
+            q, k, v = (part.transpose(1, 2) for part in parts)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+            return whole.o(mixed.flatten(2)), None
+
+        vars(whole)["forward"] = forward  # plainly set, it would land on the part that the bridge wraps
+        return bridge
+
+    monkeypatch.setattr(hf, "bridged", fused)
+    said = refused(capsys, folders / "gpt2", "--revision", "step0", "--hops", 1, "--out", tmp_path / "run")
+    assert "GPT2LMHeadModel does not show blocks.1.attn.hook_attn_scores (a fused kernel" in said
+    assert not (tmp_path / "run").exists()
+
+
+def saved(model, place):
+    save(model, tokenizer_of(), place)
+    return place
+
+
+def test_models_without_a_causal_mask_or_without_attention_are_refused_by_name(tmp_path):
+    size = word_level().vocabulary
+    with quiet():
+        two_way = BertLMHeadModel(
+            BertConfig(
+                vocab_size=size,
+                hidden_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=32,
+            )
+        )
+        no_heads = MambaForCausalLM(
+            MambaConfig(vocab_size=size, hidden_size=16, num_hidden_layers=1, state_size=4)
+        )
+    with pytest.raises(UserError, match="Bert"):
+        import_hf(str(saved(two_way, tmp_path / "bert")), tmp_path / "run", hops=1)
+    with pytest.raises(UserError, match="Mamba"):
+        import_hf(str(saved(no_heads, tmp_path / "mamba")), tmp_path / "run", hops=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_revisions_of_two_models_are_refused(folders, tmp_path):
+    for step, family in zip(STEPS, FAMILIES, strict=True):
+        shutil.copytree(folders / family / f"step{step}", tmp_path / "mixed" / f"step{step}")
+    with pytest.raises(UserError, match="revisions of one run are one model"):
+        import_hf(str(tmp_path / "mixed"), tmp_path / "run", hops=1)
+    settings = json.loads((folders / "gpt2" / "step20" / "config.json").read_text())
+    shutil.copytree(folders / "gpt2", tmp_path / "wider")
+    (tmp_path / "wider" / "step20" / "config.json").write_text(json.dumps({**settings, "n_embd": 32}))
+    with pytest.raises(UserError, match="n_embd is 32, that of the first revision 16"):
+        import_hf(str(tmp_path / "wider"), tmp_path / "run", hops=1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_counted_bytes_are_those_held(family, runs):
+    model = runs[family].model("last")
+    held = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+        for module in model.bridge.modules()
+        for t in module._parameters.values()  # buffers are a table of frequencies and the like
+        if t is not None
+    }
+    counted = memory(model.config, model.interface, 8).set_index("metric")["value"]
+    own = 4 * sum(weight.numel() for weight in model.parameters())
+    assert parameters_of(model.config) * 4 == own
+    assert own <= sum(held.values()) <= counted["weights"] < 1.5 * own
+    assert counted["logits"] == 8 * word_level().vocabulary * 4
+
+
+def test_published_sizes_have_the_parameters_their_makers_count(capsys):
+    assert parameters_of(published("GPT-2 small")) == 124_439_808
+    assert parameters_of(published("Pythia 1B")) == 1_011_781_632
+    task = TextRetrieval(hops=2)
+    for name in PUBLISHED:
+        wide, narrow = (
+            memory(published(name, dtype), task.interface, 8)["value"] for dtype in ("float32", "bfloat16")
+        )
+        assert (wide == 2 * narrow).all()
+    show()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for line in capsys.readouterr().out.splitlines():
+        assert line in readme
+
+
+def test_a_tokenizer_with_a_mark_before_each_text_keeps_it(folders):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tokenizer_of()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<unk> $A", special_tokens=[("<unk>", 0)]
+    )
+    assert lexicon(tokenizer).prefix == (0,)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A <unk>", special_tokens=[("<unk>", 0)]
+    )
+    with pytest.raises(UserError, match="adds tokens after a text"):
+        lexicon(tokenizer)
