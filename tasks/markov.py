@@ -9,7 +9,6 @@ Edelman et al., arXiv 2402.11004; the pairs, and doubly stochastic matrices by s
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from typing import ClassVar, Literal
 
@@ -23,10 +22,10 @@ from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batc
 from tasks.errors import UserError
 from tasks.markov_answers import log_posterior, same_context
 from tasks.markov_draws import row_swapped, run_chain, stationary, transition_matrices, transition_replaced
+from tasks.risk import risk
 
 CORRUPTIONS = {"replace-transition": transition_replaced, "swap-row": row_swapped}
 STRATEGIES = ("uniform", "unigram", "bigram", "trigram")  # the context that each looks at grows by a symbol
-RISK_PROMPTS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,13 +149,7 @@ class MarkovChains(Task):
     def floor(self) -> Level:
         """Expected loss of `answer`, over drawn prompts."""
         self._require_posterior()
-        return self.risk(STRATEGIES[self.order + 1])
-
-    def risk(self, strategy: str) -> Level:
-        """Expected loss of one of the `strategies` at each read, over drawn prompts."""
-        if strategy not in STRATEGIES:
-            raise UserError(f"unknown strategy {strategy!r}: known are {list(STRATEGIES)}")
-        return _risk(self.model_dump_json(), strategy)
+        return risk(self, STRATEGIES[self.order + 1])
 
     def chance(self) -> Level:
         """Loss of guessing every symbol alike: log(symbols), the best that ignores the prompt, since no symbol is
@@ -198,17 +191,3 @@ def _balanced(matrix: Float[Tensor, "batch state symbol"]) -> Float[Tensor, "bat
         matrix = matrix / matrix.sum(1, keepdim=True)
         matrix = matrix / matrix.sum(2, keepdim=True)
     return matrix
-
-
-@functools.lru_cache(maxsize=64)
-def _risk(settings: str, strategy: str) -> Level:
-    task = MarkovChains.model_validate_json(settings)
-    losses = []
-    size = max(1, min(RISK_PROMPTS, 2**24 // task.length**2))
-    for step in range(-(-RISK_PROMPTS // size)):
-        batch = task.sample(0, "risk", step, size)
-        losses.append(task.loss(task.strategies(batch)[strategy], batch))
-    found = torch.cat(losses)
-    return Level(
-        found.mean(0), found.std(0) / len(found) ** 0.5, f"the {strategy} answer, Monte Carlo over prompts"
-    )

@@ -13,6 +13,7 @@ ARMS = [
     {"kind": "regression", "basis": "prompt", "kappa": 10.0, "noise": 0.1},
     {"kind": "regression", "layout": "merged", "law": "gamma-sphere"},
     {"kind": "regression", "target": "relu"},
+    {"kind": "regression", "pool": 20, "noise": 0.5},
     {"kind": "retrieval"},
     {"kind": "retrieval", "symbols": "gaussian", "layout": "flat", "target": "mix"},
     {"kind": "retrieval", "train_set": 50},
