@@ -16,6 +16,7 @@ from tasks.base import (
 )
 from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
+from tasks.khop import KHop, KHopBatch
 from tasks.markov import MarkovBatch, MarkovChains
 from tasks.prompts import PromptBatch, TextRetrieval
 from tasks.regression import InContextRegression, RegressionBatch
@@ -28,6 +29,8 @@ __all__ = [
     "ConditionalRetrieval",
     "InContextRegression",
     "Interface",
+    "KHop",
+    "KHopBatch",
     "Level",
     "MarkovBatch",
     "MarkovChains",

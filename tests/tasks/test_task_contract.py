@@ -19,6 +19,7 @@ ARMS = [
     {"kind": "retrieval", "train_set": 50},
     {"kind": "conditional-retrieval"},
     {"kind": "markov"},
+    {"kind": "khop", "hops": 3, "length": 20},
     {"kind": "markov", "order": 2, "symbols": 2, "start": "uniform"},
     {"kind": "conditional-retrieval", "symbols": "gaussian", "parents": ((0,), (0, 1))},
 ]
