@@ -18,6 +18,7 @@ from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
 from tasks.khop import KHop, KHopBatch
 from tasks.markov import MarkovBatch, MarkovChains
+from tasks.program import Program, ProgramBatch
 from tasks.prompts import PromptBatch, TextRetrieval
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
@@ -36,6 +37,8 @@ __all__ = [
     "MarkovChains",
     "MultiHopRetrieval",
     "Pair",
+    "Program",
+    "ProgramBatch",
     "PromptBatch",
     "RegressionBatch",
     "Relation",

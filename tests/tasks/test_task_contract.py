@@ -20,6 +20,15 @@ ARMS = [
     {"kind": "conditional-retrieval"},
     {"kind": "markov"},
     {"kind": "khop", "hops": 3, "length": 20},
+    {
+        "kind": "program",
+        "tokens": ["a", "b", "compiler_bos"],
+        "outputs": [0, 1],
+        "categorical": True,
+        "prompts": [[2, *map(int, f"{i:06b}")] for i in range(64)],
+        "targets": [[*map(int, f"{i:06b}")] for i in range(64)],
+        "defined": [[True] * 6] * 64,
+    },
     {"kind": "markov", "order": 2, "symbols": 2, "start": "uniform"},
     {"kind": "conditional-retrieval", "symbols": "gaussian", "parents": ((0,), (0, 1))},
 ]
