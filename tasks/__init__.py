@@ -16,6 +16,7 @@ from tasks.base import (
 )
 from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
+from tasks.induction import Induction, InductionBatch
 from tasks.khop import KHop, KHopBatch
 from tasks.markov import MarkovBatch, MarkovChains
 from tasks.program import Program, ProgramBatch
@@ -29,6 +30,8 @@ __all__ = [
     "ConditionalBatch",
     "ConditionalRetrieval",
     "InContextRegression",
+    "Induction",
+    "InductionBatch",
     "Interface",
     "KHop",
     "KHopBatch",

@@ -20,6 +20,7 @@ ARMS = [
     {"kind": "conditional-retrieval"},
     {"kind": "markov"},
     {"kind": "khop", "hops": 3, "length": 20},
+    {"kind": "induction", "vocabulary": 60, "prefix": (0,), "first": 1},
     {
         "kind": "program",
         "tokens": ["a", "b", "compiler_bos"],
