@@ -251,7 +251,10 @@ def _score_all(
     known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
-        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
+        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
+        if not len(masses):
+            continue
         means = bootstrap(masses)
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)

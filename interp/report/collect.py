@@ -229,9 +229,9 @@ def attention(run: Run) -> tuple[Attention, ...]:
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [
-        Link(relation.name, int(dest), int(source))
+        Link(relation.name, dest, source)
         for relation in run.task.relations(batch)
-        for dest, source in zip(relation.dest[0], relation.source[0], strict=True)
+        for dest, source in relation.pairs(0)
         if relation.name.startswith("query")
     ]
     settings: Any = run.config.model
