@@ -1,4 +1,4 @@
-"""Names of the package are loaded when they are used; every module that registers a task is among those imported then."""
+"""Names of the package are loaded when they are used, every module that registers a task among them."""
 
 from __future__ import annotations
 

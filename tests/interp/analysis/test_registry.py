@@ -30,6 +30,9 @@ PARTLY = {  # methods that ask less than the class can, or otherwise
     "draws": "replicates are a part of emergence",
     "probe": "has what `interp probe` has",
     "filters": "the settings that a picture of filters needs",
+    "regression-heads": "`patterns` serves token heads as well",
+    "composition": "prompts say nothing of weights",
+    "weights": "prompts say nothing of weights",
     "curvature": "`hessian` is `sharp`, and other instruments can come along",
 }
 SHORT = {
@@ -138,9 +141,9 @@ def test_what_is_wrong_is_told_in_one_line(runs) -> None:
         runs["retrieval"].measure("scorse")
     with pytest.raises(UserError, match="roles: unknown setting 'prompst': did you mean 'prompts'"):
         build("roles", prompst=8)
-    with pytest.raises(UserError, match="targets is missing"):
+    with pytest.raises(UserError, match="targets: is missing"):
         build("targets")
-    with pytest.raises(UserError, match="'scores' is taken by interp.emergence.scores:Scores"):
+    with pytest.raises(UserError, match=r"'scores' is taken by interp\.emergence\.scores:Scores"):
         register(caption="", columns=())(
             type("Other", (Analysis,), {"name": "scores", "__module__": __name__})
         )
