@@ -14,8 +14,8 @@ from plotly.subplots import make_subplots
 from interp.heads.mechanism import Mechanism
 from interp.landscape.llc import NAME as COEFFICIENT
 from interp.run import Run
-from interp.studies.stacked_heads.depth import reachable
 from interp.studies.stacked_heads.figures import COLOURS, accuracy_curves, head_curves, laid_out
+from interp.studies.stacked_heads.rows_depth import reachable
 
 SIDES = {"direct": "heads on the hop's own link", "ahead": "heads by which links read ahead"}
 
