@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from interp.config.run import configure
+from interp.models import build_model
 from interp.models.linear_weights import relative_error
 from interp.studies import STUDIES, linear_nets
 from interp.studies.context import StudyContext
@@ -56,7 +57,7 @@ def test_studies_are_known_by_name() -> None:
 @pytest.mark.parametrize("preset", ["one-step-gd", "linear-attention"])
 def test_presets_build(preset: str) -> None:
     config = configure(preset)
-    model = config.model.build(config.task.interface, 0)
+    model = build_model(config.model, config.task.interface, 0)
     batch = config.task.sample(0, "x", 0, 8)
     assert torch.isfinite(config.task.loss(model(batch.inputs), batch)).all()
 
@@ -146,7 +147,8 @@ def test_paths_of_a_run_hold_true_steps(tmp_path) -> None:
     assert linear_attention_runs.final_loss(run) < 5
 
 
-def test_a_diverged_seed_is_left_out_and_counted(study: StudyContext) -> None:
+def test_a_diverged_seed_is_left_out_and_counted(tmp_path) -> None:
+    study = landscape(tmp_path)
     claim, words = "gap-S1", {"condition": "a", "budget": "b"}
     row = study.ratios(claim, [10.0, float("inf"), 10.0], **words)
     assert (row.value, row.ci_low, row.n, row.verdict) == (pytest.approx(10), None, 2, "partly")
