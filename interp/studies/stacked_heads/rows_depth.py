@@ -1,7 +1,7 @@
 """Rows of the study on depth: the closure simulator, hops solved against layers, and reach by linear probe.
 
 A net has 1 + layers sites at which its query stream is probed; the simulator says after how many layers each
-symbol can be there at all. Cells of layers and hops come in two arms: a few with several seeds, and a grid of
+symbol can be there at all. Cells of layers and hops come in two conditions: a few with several seeds, and a grid of
 all with one smaller net each (`interp.studies.stacked_heads.runs`).
 """
 
@@ -38,18 +38,21 @@ def reachable(layers: int) -> int:
 
 
 def measured_cells(study: Study) -> pd.DataFrame:
-    """One row a run of the cells: arm ("depth", "grid"), layers, hops, seed, solved (hops answered), beyond
+    """One row a run of the cells: condition ("depth", "grid"), layers, hops, seed, solved (hops answered), beyond
     (whether one that lies beyond the bound is), and the opened run.
     """
-    arms = {"depth": [run for one in study.budget.cells for run in cell(study, *one)], "grid": grid(study)}
-    return pd.DataFrame([_cell(arm, run) for arm, runs in arms.items() for run in runs])
+    conditions = {
+        "depth": [run for one in study.budget.cells for run in cell(study, *one)],
+        "grid": grid(study),
+    }
+    return pd.DataFrame([_cell(condition, run) for condition, runs in conditions.items() for run in runs])
 
 
-def _cell(arm: str, run: Run) -> dict[str, Any]:
+def _cell(condition: str, run: Run) -> dict[str, Any]:
     model: Any = run.config.model
     right = solved(run)
     beyond = any(right[reachable(model.n_layers) :])
-    at = {"condition": arm, "layers": model.n_layers, "hops": len(right), "seed": run.config.seed}
+    at = {"condition": condition, "layers": model.n_layers, "hops": len(right), "seed": run.config.seed}
     return {**at, "solved": sum(right), "beyond": beyond, "opened": run}
 
 
@@ -85,11 +88,12 @@ def _reach(study: Study, table: pd.DataFrame) -> Row:
 def _trained(study: Study, cells: pd.DataFrame) -> list[Row]:
     """Hops solved at the end of training against the bound, over cells of layers and hops."""
     beyond = cells[cells["hops"] > cells["layers"].map(reachable)]
-    each = cells.groupby(["arm", "layers", "hops"])["solved"].agg(list)
+    each = cells.groupby(["condition", "layers", "hops"])["solved"].agg(list)
     counts = "; ".join(
-        f"{arm} L={layers} D={hops}: {', '.join(map(str, n))}" for (arm, layers, hops), n in each.items()
+        f"{condition} L={layers} D={hops}: {', '.join(map(str, n))}"
+        for (condition, layers, hops), n in each.items()
     )
-    one = cells[(cells["arm"] == "depth") & (cells["layers"] == 1) & (cells["hops"] == 2)]["opened"]
+    one = cells[(cells["condition"] == "depth") & (cells["layers"] == 1) & (cells["hops"] == 2)]["opened"]
     first, second = ([accuracy(run)[hop] for run in one] for hop in (0, 1))
     steps = study.budget.steps
     said = {"condition": "cells beyond the bound", "budget": f"{steps['depth']} steps of 128 prompts (depth)"}

@@ -112,7 +112,7 @@ def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
 
 def test_cells_say_what_is_solved_and_where_the_bound_is(ledger) -> None:
     cells = measured_cells(toy(ledger[1]))
-    found = {(c.arm, c.layers, c.hops): (c.solved, c.beyond) for c in cells.itertuples()}
+    found = {(c.condition, c.layers, c.hops): (c.solved, c.beyond) for c in cells.itertuples()}
     assert found == {("depth", 1, 2): (0, False), ("grid", 1, 1): (0, False), ("grid", 1, 3): (0, False)}
     rows = {row.id: row for row in ledger[0].claims}
     assert rows["depth-necessity"].n == 2, "a net of one hop has none beyond the bound"
