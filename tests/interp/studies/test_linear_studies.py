@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from interp.config.run import configure
-from interp.models import build_model
+from interp.models.build import build_model
 from interp.models.linear_weights import relative_error
 from interp.studies import STUDIES, linear_nets
 from interp.studies.context import StudyContext
