@@ -1,4 +1,4 @@
-"""Where a page's numbers come from: settings, seeds, hashes, versions; the command and table behind each figure."""
+"""Provenance of a page's numbers: settings, seeds, hashes, versions; the command and table behind each figure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _training(run: Run) -> list[Fact]:
 def made(
     run: Run, found: dict[str, pd.DataFrame | None], has_heads: bool, has_circuit: bool
 ) -> tuple[tuple[str, str, str], ...]:
-    """For every figure: its section, the command that makes its numbers again, and the table they stand in."""
+    """For every figure: its section, the command that reproduces its numbers, and the table that holds them."""
     path = run.path
     rows = [
         ("scores", f"interp scores {path}", "analysis/scores.parquet"),
