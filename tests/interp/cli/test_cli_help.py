@@ -203,7 +203,7 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
     claim = Claim(
         "first", "Words that go on " * 8, "arXiv 1, Fig 2", "about 3", Criterion.within(2.0, 4.0), "steps"
     )
-    row = claim.measured(3.1, 2.5, 3.5, 5, arm="main", budget="1 step", command="interp study x")
+    row = claim.measured(3.1, 2.5, 3.5, 5, condition="main", budget="1 step", command="interp study x")
     later = claim.not_testable(would_need="a GPU", command="interp study x")
     _print(Ledger("x", "quick", (0, 1), (row, later)))
     lines = capsys.readouterr().out.splitlines()

@@ -171,7 +171,7 @@ def ledger(text: str = "") -> Ledger:
     claim = Claim(f"depth{text}", f"Depth decides{text}", "a paper, Thm 1", "1", Criterion.above(0.5))
     rows = [
         claim.measured(
-            value, value - 0.1, value + 0.1, 3, arm="adam", budget="1 step", command="interp study x"
+            value, value - 0.1, value + 0.1, 3, condition="adam", budget="1 step", command="interp study x"
         )
         for value in (0.9, 0.55, 0.1)
     ]

@@ -13,9 +13,10 @@ from interp.heads.graft import graft_table
 from interp.heads.mechanism import Mechanism, named_circuit
 from interp.heads.roles import roles
 from interp.run import Run
+from interp.studies.context import nothing
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads.readings import HOPS, nothing, onsets
-from interp.studies.stacked_heads.runs import Bench
+from interp.studies.stacked_heads.measure import HOPS, onsets
+from interp.studies.stacked_heads.runs import Study, row
 from probes.stats import Interval, share, student
 
 READS_LINK = ("query -> link_1", "query -> link_2")
@@ -23,12 +24,12 @@ AHEAD = ("link_1 -> link_2", "link_2 -> link_3", "rival link -> next")
 STRONG, VERY_STRONG = 0.8, 0.9
 
 
-def rows(bench: Bench, runs: Sequence[Run]) -> list[Row]:
+def rows(study: Study, runs: Sequence[Run]) -> list[Row]:
     """Rows on the circuits of the arm with every hop in the target."""
-    return [*_heads(bench, runs), *_named(bench, runs), _edges(bench, runs), *_grafts(bench, runs)]
+    return [*_heads(study, runs), *_named(study, runs), _edges(study, runs), *_grafts(study, runs)]
 
 
-def _heads(bench: Bench, runs: Sequence[Run]) -> list[Row]:
+def _heads(study: Study, runs: Sequence[Run]) -> list[Row]:
     """What the heads of the last checkpoint look at, and whether they matter."""
     planned = [
         ahead > STRONG and one > VERY_STRONG and two > VERY_STRONG for ahead, one, two in map(_tops, runs)
@@ -43,8 +44,8 @@ def _heads(bench: Bench, runs: Sequence[Run]) -> list[Row]:
     )
     note = f"n counts heads of {len(runs)} runs: {verdicts}"
     return [
-        bench.row("retrieval-heads", share(sum(planned), len(planned)), "ic"),
-        bench.row("heads-matter", matter, "ic", note),
+        row(study, "retrieval-heads", share(sum(planned), len(planned)), "ic"),
+        row(study, "heads-matter", matter, "ic", note),
     ]
 
 
@@ -60,14 +61,14 @@ def _tops(run: Run) -> tuple[float, float, float]:
     return best(AHEAD, slice(0, 0)), best(READS_LINK[:1], slice(1, 99)), best(READS_LINK[1:], slice(1, 99))
 
 
-def _named(bench: Bench, runs: Sequence[Run]) -> list[Row]:
+def _named(study: Study, runs: Sequence[Run]) -> list[Row]:
     """Which of the two circuits answers the last hop."""
     tables = [named_circuit(run.tables([Mechanism()], "last")["mechanism"]) for run in runs]
     last = [str(table.iloc[0].get(HOPS[2], "not solved")) for table in tables]
     names = ", ".join(f"{last.count(name)} {name}" for name in dict.fromkeys(last))
     return [
-        bench.row("stacked-circuit", share(last.count("stacked"), len(last)), "ic", f"hop 3: {names}"),
-        bench.row("merging-circuit", share(last.count("look-ahead"), len(last)), "ic", f"hop 3: {names}"),
+        row(study, "stacked-circuit", share(last.count("stacked"), len(last)), "ic", f"hop 3: {names}"),
+        row(study, "merging-circuit", share(last.count("look-ahead"), len(last)), "ic", f"hop 3: {names}"),
     ]
 
 
@@ -79,11 +80,11 @@ def dated_edges(run: Run) -> pd.DataFrame:
     return date_edges(run.tables([EdgeEffects()])["edges"], kept)
 
 
-def _edges(bench: Bench, runs: Sequence[Run]) -> Row:
+def _edges(study: Study, runs: Sequence[Run]) -> Row:
     """Do edges of the final circuit first matter at different stages: some by the onset of hop 1, some after
     that of hop 2?
     """
-    chosen = runs[: bench.budget.seeds]
+    chosen = runs[: study.budget.seeds]
     built, said = [], []
     for run in chosen:
         steps = dated_edges(run)["step"].to_numpy(dtype=float, na_value=math.inf)
@@ -92,10 +93,10 @@ def _edges(bench: Bench, runs: Sequence[Run]) -> Row:
         built.append(early > 0 and late > 0)
         said.append(f"{early} by hop 1, {late} after hop 2, {int((steps < math.inf).sum())} in all")
     note = f"edges worth 5% of the behaviour alone, a run: {'; '.join(said)}"
-    return bench.row("edges-in-stages", share(sum(built), len(built)), "ic", note)
+    return row(study, "edges-in-stages", share(sum(built), len(built)), "ic", note)
 
 
-def _grafts(bench: Bench, runs: Sequence[Run]) -> list[Row]:
+def _grafts(study: Study, runs: Sequence[Run]) -> list[Row]:
     """What the final heads on link 2 add to hop 2 in checkpoints before hop 1, and between hops 1 and 2."""
     before, between, no_head = [], [], 0
     for run in runs:
@@ -112,7 +113,7 @@ def _grafts(bench: Bench, runs: Sequence[Run]) -> list[Row]:
         between += [] if gain.empty else [float(gain[late])]
     note = f"{no_head} of {len(runs)} runs have no head on link 2 to graft" if no_head else ""
     return [
-        bench.row(c, _mean(v), "ic", note) for c, v in (("graft-before", before), ("graft-between", between))
+        row(study, c, _mean(v), "ic", note) for c, v in (("graft-before", before), ("graft-between", between))
     ]
 
 

@@ -8,8 +8,7 @@ seeds that were not looked at are measured as well; they stand beside the fixed 
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -19,15 +18,10 @@ from torch import Tensor
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
 from interp.models.bridge import BridgedModel
-from interp.run import Run
-from interp.studies.ledger import Row
 from interp.studies.retrieval_prompts.measure import STRONG
 from probes.stats import Interval, ratio, share
 from tasks.base import generator
 from tasks.prompts import PromptBatch, TextRetrieval
-
-if TYPE_CHECKING:
-    from interp.studies.retrieval_prompts.study import Asked, Bench
 
 RANDOM = 8  # draws of other heads, as many as were taken away
 LOOKS = {"fact-hop-1": "last -> fact 1", "fact-hop-2": "last -> fact 2", "fact-ahead": "fact 1 -> fact 2"}
@@ -168,40 +162,3 @@ def passed_on(
     said = f"{', '.join(labels(groups[a]))} ({a}) -> {slot} of {', '.join(labels(groups[b]))} ({b}), {again.kind}"
     value, low, high = (float(row[name]) for name in ("value", "ci_low", "ci_high"))
     return Interval(value, low, high, int(row["n"]), "bootstrap"), said
-
-
-def fact_rows(bench: Bench, asked: Asked, run: Run, unanswered: str) -> list[Row]:
-    """The exploratory rows of a model on two-hop questions; `unanswered` says why nothing can be taken away, if so."""
-    bench.say(f"{run.path.parent.name}: facts")
-    model, task = cast(BridgedModel, run.model("last")), cast(TextRetrieval, run.task)
-    heads = fact_heads(model, task)
-    bench.keep(heads, asked, "facts")
-    groups = {look: passing(heads, look) for look in LOOKS.values()}
-    rows = [_most(bench, asked, claim, heads[heads["look"] == look]) for claim, look in LOOKS.items()]
-    for claim, look in NEEDED.items():
-        why = unanswered or ("no head passes that look's criterion" if groups[look].empty else "")
-        cost, group = (_nothing(), []) if why else needed_there(model, task, groups[look])
-        rows.append(
-            bench.row(asked, claim, cost, why or f"{', '.join(labels(group))}; chosen on other prompts")
-        )
-    found = {look: heads_of(passed) for look, passed in groups.items()}
-    told = None if unanswered else passed_on(model, task, found)
-    why = unanswered or "no head of one look stands before one of the next"
-    value, note = told or (_nothing(), why)
-    return [
-        *rows,
-        bench.row(asked, "fact-stacked", value, f"{note}; chosen on other prompts" if told else note),
-    ]
-
-
-def _most(bench: Bench, asked: Asked, claim: str, heads: pd.DataFrame) -> Row:
-    """The head that looks there most often."""
-    best = heads.loc[heads["value"].idxmax()]
-    found = Interval(best["value"], best["ci_low"], best["ci_high"], int(best["n"]), "share")
-    return bench.row(
-        asked, claim, found, f"{labels(heads_of(best.to_frame().T))[0]}, from the {best['token']}"
-    )
-
-
-def _nothing() -> Interval:
-    return Interval(math.nan, math.nan, math.nan, 0, "not measured")

@@ -1,7 +1,7 @@
 """Rows of the study on depth: the closure simulator, hops solved against layers, and reach by linear probe.
 
 A net has 1 + layers sites at which its query stream is probed; the simulator says after how many layers each
-symbol can be there at all. Cells of layers and hops come in two arms: a few with several seeds, and a grid of
+symbol can be there at all. Cells of layers and hops come in two conditions: a few with several seeds, and a grid of
 all with one smaller net each (`interp.studies.stacked_heads.runs`).
 """
 
@@ -15,17 +15,17 @@ import pandas as pd
 from interp.readouts.reach import reach
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads.readings import accuracy, solved
-from interp.studies.stacked_heads.runs import Bench
+from interp.studies.stacked_heads.measure import accuracy, solved
+from interp.studies.stacked_heads.runs import Study, cell, grid, row
 from probes.stats import Interval, share, student
 from tasks.theory.closure import bound, layers_needed
 
 MOST_HOPS = 41
 
 
-def rows(bench: Bench, ic: Sequence[Run], cells: pd.DataFrame) -> list[Row]:
+def rows(study: Study, ic: Sequence[Run], cells: pd.DataFrame) -> list[Row]:
     """Rows on the depth bound; `cells` from `measured_cells`."""
-    return [_simulated(bench), _reach(bench, reached([*ic, *cells["opened"]])), *_trained(bench, cells)]
+    return [_simulated(study), _reach(study, reached([*ic, *cells["opened"]])), *_trained(study, cells)]
 
 
 def reachable(layers: int) -> int:
@@ -37,19 +37,22 @@ def reachable(layers: int) -> int:
     return (3**layers - 1) // 2
 
 
-def measured_cells(bench: Bench) -> pd.DataFrame:
-    """One row a run of the cells: arm ("depth", "grid"), layers, hops, seed, solved (hops answered), beyond
+def measured_cells(study: Study) -> pd.DataFrame:
+    """One row a run of the cells: condition ("depth", "grid"), layers, hops, seed, solved (hops answered), beyond
     (whether one that lies beyond the bound is), and the opened run.
     """
-    arms = {"depth": [run for cell in bench.budget.cells for run in bench.cell(*cell)], "grid": bench.grid()}
-    return pd.DataFrame([_cell(arm, run) for arm, runs in arms.items() for run in runs])
+    conditions = {
+        "depth": [run for one in study.budget.cells for run in cell(study, *one)],
+        "grid": grid(study),
+    }
+    return pd.DataFrame([_cell(condition, run) for condition, runs in conditions.items() for run in runs])
 
 
-def _cell(arm: str, run: Run) -> dict[str, Any]:
+def _cell(condition: str, run: Run) -> dict[str, Any]:
     model: Any = run.config.model
     right = solved(run)
     beyond = any(right[reachable(model.n_layers) :])
-    at = {"arm": arm, "layers": model.n_layers, "hops": len(right), "seed": run.config.seed}
+    at = {"condition": condition, "layers": model.n_layers, "hops": len(right), "seed": run.config.seed}
     return {**at, "solved": sum(right), "beyond": beyond, "opened": run}
 
 
@@ -63,41 +66,42 @@ def reached(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _simulated(bench: Bench) -> Row:
+def _simulated(study: Study) -> Row:
     """Share of hop counts for which the simulator needs exactly the bound's number of layers: no sampling."""
     agree = sum(layers_needed(hops) == bound(hops) for hops in range(1, MOST_HOPS + 1)) / MOST_HOPS
     exact = Interval(agree, agree, agree, MOST_HOPS, "exact")
-    said = {"arm": "closure simulator, pair tokens, no mask", "budget": "no training"}
-    return bench.row(
-        "closure-bound", exact, "ic", f"n counts hops 1 to {MOST_HOPS}; nothing is sampled", **said
+    said = {"condition": "closure simulator, pair tokens, no mask", "budget": "no training"}
+    return row(
+        study, "closure-bound", exact, "ic", f"n counts hops 1 to {MOST_HOPS}; nothing is sampled", **said
     )
 
 
-def _reach(bench: Bench, table: pd.DataFrame) -> Row:
+def _reach(study: Study, table: pd.DataFrame) -> Row:
     """Does a linear probe of the query's stream read a symbol above guessing before the simulator allows?"""
     early = table.groupby("net")["too_early"].any()
     largest = float(table.loc[table["depth"] < table["earliest"], "excess"].max())
     note = f"largest accuracy above guessing at a layer too early: {largest:.2f} of the way to 1"
-    said = {"arm": "discrete, every hop in the target, and all cells of layers and hops"}
-    return bench.row("information-reach", share(int(early.sum()), len(early)), "ic", note, **said)
+    said = {"condition": "discrete, every hop in the target, and all cells of layers and hops"}
+    return row(study, "information-reach", share(int(early.sum()), len(early)), "ic", note, **said)
 
 
-def _trained(bench: Bench, cells: pd.DataFrame) -> list[Row]:
+def _trained(study: Study, cells: pd.DataFrame) -> list[Row]:
     """Hops solved at the end of training against the bound, over cells of layers and hops."""
     beyond = cells[cells["hops"] > cells["layers"].map(reachable)]
-    each = cells.groupby(["arm", "layers", "hops"])["solved"].agg(list)
+    each = cells.groupby(["condition", "layers", "hops"])["solved"].agg(list)
     counts = "; ".join(
-        f"{arm} L={layers} D={hops}: {', '.join(map(str, n))}" for (arm, layers, hops), n in each.items()
+        f"{condition} L={layers} D={hops}: {', '.join(map(str, n))}"
+        for (condition, layers, hops), n in each.items()
     )
-    one = cells[(cells["arm"] == "depth") & (cells["layers"] == 1) & (cells["hops"] == 2)]["opened"]
+    one = cells[(cells["condition"] == "depth") & (cells["layers"] == 1) & (cells["hops"] == 2)]["opened"]
     first, second = ([accuracy(run)[hop] for run in one] for hop in (0, 1))
-    steps = bench.budget.steps
-    said = {"arm": "cells beyond the bound", "budget": f"{steps['depth']} steps of 128 prompts (depth)"}
-    if bench.budget.grid is not None:
+    steps = study.budget.steps
+    said = {"condition": "cells beyond the bound", "budget": f"{steps['depth']} steps of 128 prompts (depth)"}
+    if study.budget.grid is not None:
         said["budget"] += f", {steps['grid']} of 64 (grid)"
     necessity = share(int(beyond["beyond"].sum()), len(beyond))
     return [
-        bench.row("depth-necessity", necessity, "depth", f"hops solved, a run each: {counts}", **said),
-        bench.row("one-layer-hop-1", student(first), "depth", arm="L=1, D=2"),
-        bench.row("one-layer", student(second), "depth", arm="L=1, D=2"),
+        row(study, "depth-necessity", necessity, "depth", f"hops solved, a run each: {counts}", **said),
+        row(study, "one-layer-hop-1", student(first), "depth", condition="L=1, D=2"),
+        row(study, "one-layer", student(second), "depth", condition="L=1, D=2"),
     ]

@@ -12,8 +12,8 @@ from typing import Any
 
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.stacked_heads.readings import HOPS, delay, survival_words
-from interp.studies.stacked_heads.runs import Bench
+from interp.studies.stacked_heads.measure import HOPS, delay, survival_words
+from interp.studies.stacked_heads.runs import Study, row, runs_of
 
 PERFECT, UNIFORM = "hop-1-perfect", "layer-0-uniform"
 
@@ -25,22 +25,22 @@ def clamps_of(arm: str, heads: int) -> list[dict[str, Any]]:
     return [{"site": f"L0H{head}.pattern", "to": "uniform"} for head in range(heads)]
 
 
-def train_clamped(bench: Bench, arm: str) -> list[Run]:
+def train_clamped(study: Study, arm: str) -> list[Run]:
     """The runs of an arm with clamps."""
-    heads = dict(bench.budget.shape).get("model.n_heads", 4)
-    settings = {"train.steps": bench.budget.steps["clamped"], "train.clamps": clamps_of(arm, heads)}
-    return bench.runs(arm, bench.budget.seeds, settings)
+    heads = dict(study.budget.shape).get("model.n_heads", 4)
+    settings = {"train.steps": study.budget.steps["clamped"], "train.clamps": clamps_of(arm, heads)}
+    return runs_of(study, arm, study.budget.seeds, settings)
 
 
-def rows(bench: Bench, ic: Sequence[Run]) -> list[Row]:
+def rows(study: Study, ic: Sequence[Run]) -> list[Row]:
     """Onsets with clamps over onsets without."""
-    perfect, uniform = train_clamped(bench, PERFECT), train_clamped(bench, UNIFORM)
+    perfect, uniform = train_clamped(study, PERFECT), train_clamped(study, UNIFORM)
     found = (
         ("clamp-first-plateau", perfect, HOPS[0], "L0H0 held at query -> link_1"),
         ("clamp-next-plateau", perfect, HOPS[1], "L0H0 held at query -> link_1"),
         ("clamp-uniform", uniform, HOPS[0], "every head of layer 0 held at uniform attention"),
     )
     return [
-        bench.row(claim, delay(runs, ic, hop), "clamped", survival_words(runs, hop), arm=arm)
+        row(study, claim, delay(runs, ic, hop), "clamped", survival_words(runs, hop), condition=arm)
         for claim, runs, hop, arm in found
     ]

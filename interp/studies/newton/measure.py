@@ -33,7 +33,7 @@ from tasks.regression import InContextRegression, RegressionBatch
 
 
 @dataclass(frozen=True)
-class Net:
+class MatchedNet:
     """A trained net, read against every rival on held-out prompts of its own task."""
 
     run: Run
@@ -43,7 +43,7 @@ class Net:
     alike: dict[str, Match] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: Run, settings: AlgorithmMatch) -> Net:
+    def of(cls, run: Run, settings: AlgorithmMatch) -> MatchedNet:
         """Read the last checkpoint, beside an untrained twin."""
         twin = _fed(run, settings, run.twin(), None)
         return cls(run, _fed(run, settings, run.model("last"), twin), settings.draws)

@@ -14,8 +14,8 @@ from plotly.subplots import make_subplots
 from interp.heads.mechanism import Mechanism
 from interp.landscape.llc import NAME as COEFFICIENT
 from interp.run import Run
-from interp.studies.stacked_heads.depth import reachable
 from interp.studies.stacked_heads.figures import COLOURS, accuracy_curves, head_curves, laid_out
+from interp.studies.stacked_heads.rows_depth import reachable
 
 SIDES = {"direct": "heads on the hop's own link", "ahead": "heads by which links read ahead"}
 
@@ -24,8 +24,8 @@ def depth_figure(cells: pd.DataFrame) -> go.Figure:
     """Hops answered in every cell of layers (rows) and hops (columns), mean over nets; black bars: the most hops
     that so many layers can answer.
     """
-    arm = cells["arm"].value_counts().idxmax()
-    wide = cells[cells["arm"] == arm].pivot_table(index="layers", columns="hops", values="solved")
+    condition = cells["condition"].value_counts().idxmax()
+    wide = cells[cells["condition"] == condition].pivot_table(index="layers", columns="hops", values="solved")
     text = [
         [f"{v:g} of {hops}" for hops, v in zip(wide.columns, row, strict=True)] for row in wide.to_numpy()
     ]
@@ -40,7 +40,9 @@ def depth_figure(cells: pd.DataFrame) -> go.Figure:
         x = reachable(int(layers)) + 0.5
         if x < wide.columns.max() + 0.5:
             figure.add_shape(type="line", x0=x, x1=x, y0=layers - 0.5, y1=layers + 0.5, line={"width": 4})
-    figure = laid_out(figure, f"Hops answered ({arm} nets); bars: depth bound", "hops in the task", "layers")
+    figure = laid_out(
+        figure, f"Hops answered ({condition} nets); bars: depth bound", "hops in the task", "layers"
+    )
     return figure.update_xaxes(dtick=1).update_yaxes(dtick=1)
 
 

@@ -14,12 +14,10 @@ import torch
 
 from interp.models.linear_weights import read_model
 from interp.studies.ledger import Row
-from interp.studies.linear_attention import deep as depths
+from interp.studies.linear_attention import measure_depth as depths
 from interp.studies.linear_attention import runs as runs
-from interp.studies.linear_attention.claims import CLAIMS
 from interp.studies.linear_attention.figures import preconditioner_figure
-from interp.studies.linear_attention.runs import Sizes
-from interp.studies.linear_common import Bench
+from interp.studies.linear_attention.runs import LandscapeBudget, Study
 from probes.stats import share
 from tasks.regression import InContextRegression
 
@@ -34,49 +32,53 @@ ROTATED = InContextRegression(
 )  # fmt: skip
 
 
-def lemma(bench: Bench, sizes: Sizes) -> list[Row]:
+def lemma(study: Study) -> list[Row]:
     """Lemma 1, the largest error over the seeds."""
     return [
-        bench.exact(
-            CLAIMS[f"lemma-{dtype}"], max(depths.lemma_error(dtype, seed) for seed in bench.seeds),
-            arm="random A, three layers", budget=f"256 prompts, {len(bench.seeds)} seeds",
+        study.exact(
+            f"lemma-{dtype}", max(depths.lemma_error(dtype, seed) for seed in study.seeds),
+            condition="random A, three layers", budget=f"256 prompts, {len(study.seeds)} seeds",
         )
         for dtype in ("float32", "float64")
     ]  # fmt: skip
 
 
-def deep(bench: Bench, sizes: Sizes) -> list[Row]:
+def deep(study: Study) -> list[Row]:
     """Nets of two and three layers at their minimum under the averaged loss."""
-    return [*_descent(bench, sizes), *_flattening(bench, sizes)]
+    return [*_descent(study), *_flattening(study)]
 
 
-def _numbers(bench: Bench, count: int) -> list[range]:
+def _numbers(study: Study, count: int) -> list[range]:
     """The starts of every seed, by number."""
-    return [range(100 * seed, 100 * seed + count) for seed in bench.seeds]
+    return [range(100 * seed, 100 * seed + count) for seed in study.seeds]
 
 
-def _descent(bench: Bench, sizes: Sizes) -> list[Row]:
+def _descent(study: Study) -> list[Row]:
     """Plain descent (B = 0): floors, steps, and a rotated covariance."""
     plain = runs.SETTINGS["S1"].task
     words: dict[str, Any] = {
-        "arm": "best of starts, L-BFGS on the averaged loss",
-        "budget": f"{sizes.spectra} prompts, {sizes.restarts} starts a seed",
+        "condition": "best of starts, L-BFGS on the averaged loss",
+        "budget": f"{study.budget.spectra} prompts, {study.budget.restarts} starts a seed",
     }
-    found = {n: [_fit(plain, n, s, sizes) for s in _numbers(bench, sizes.restarts)] for n in (2, 3)}
-    rotated = [_fit(ROTATED, 3, s, sizes) for s in _numbers(bench, sizes.restarts)]
-    bench.show(
+    found = {
+        n: [_fit(plain, n, s, study.budget) for s in _numbers(study, study.budget.restarts)] for n in (2, 3)
+    }
+    rotated = [_fit(ROTATED, 3, s, study.budget) for s in _numbers(study, study.budget.restarts)]
+    study.show(
         _beside(found[3][0]), "Three layers of descent: A of each layer beside the scalar optimum", A_WORDS
     )
-    bench.show(_beside(rotated[0]), "The same under a rotated covariance, beside multiples of S^-1", A_WORDS)
+    study.show(_beside(rotated[0]), "The same under a rotated covariance, beside multiples of S^-1", A_WORDS)
     return [
-        *(bench.row(CLAIMS[f"gd-{n}"], _ratios(nets), scale="log", **words) for n, nets in found.items()),
-        bench.row(CLAIMS["gold-steps"], [_worst_step(net) for net in found[3]], **words),
-        bench.row(CLAIMS["rotated-whitened"], [max(net.distances(white=True)) for net in rotated], **words),
-        bench.row(CLAIMS["rotated-raw"], [min(net.distances(white=False)) for net in rotated], **words),
+        *(study.row(f"gd-{n}", _ratios(nets), scale="log", **words) for n, nets in found.items()),
+        study.row("gold-steps", [_worst_step(net) for net in found[3]], **words),
+        study.row("rotated-whitened", [max(net.distances(white=True)) for net in rotated], **words),
+        study.row("rotated-raw", [min(net.distances(white=False)) for net in rotated], **words),
     ]
 
 
-def _fit(task: InContextRegression, layers: int, starts: Sequence[int], sizes: Sizes) -> depths.Deep:
+def _fit(
+    task: InContextRegression, layers: int, starts: Sequence[int], sizes: LandscapeBudget
+) -> depths.Deep:
     return depths.deep_fit(task, layers, False, starts, sizes.spectra)
 
 
@@ -92,10 +94,10 @@ def _worst(found: Sequence[float], expected: Sequence[float]) -> float:
     return max(abs(a / b - 1) for a, b in zip(found, expected, strict=True))
 
 
-def _flattening(bench: Bench, sizes: Sizes) -> list[Row]:
+def _flattening(study: Study) -> list[Row]:
     """GD++: floors, basins by recipe, gold weights, and what B does."""
-    plain, prompts = runs.SETTINGS["S1"].task, sizes.spectra // 2
-    numbers = _numbers(bench, sizes.starts)
+    plain, prompts = runs.SETTINGS["S1"].task, study.budget.spectra // 2
+    numbers = _numbers(study, study.budget.starts)
 
     def trained(layers: int, rate: float) -> list[depths.Deep]:
         return depths.descended(plain, layers, numbers, prompts, rate=rate)
@@ -105,34 +107,32 @@ def _flattening(bench: Bench, sizes: Sizes) -> list[Row]:
 
     two, three = trained(2, RATE), trained(3, RATE)
     words: dict[str, Any] = {
-        "arm": f"best of random starts, Adam at rate {RATE:g} on the averaged loss",
-        "budget": f"2000 steps of 128 prompts, {sizes.starts} starts a seed",
+        "condition": f"best of random starts, Adam at rate {RATE:g} on the averaged loss",
+        "budget": f"2000 steps of 128 prompts, {study.budget.starts} starts a seed",
     }
-    bench.show(_beside(three[0]), "Three layers of GD++: A and B beside the scalar optimum", B_WORDS)
+    study.show(_beside(three[0]), "Three layers of GD++: A and B beside the scalar optimum", B_WORDS)
     far = [max(net.far) for net in three]
     weights = "; ".join(_shown(net) for net in three)
     return [
-        bench.row(CLAIMS["gd++-2"], _ratios(two), scale="log", **words),
-        bench.row(CLAIMS["gd++-3"], _ratios(three), scale="log", **words),
-        _basin(bench, "basins-random", three, f"Adam at rate {RATE:g}"),
-        _basin(bench, "basins-slow", trained(3, SLOW), f"Adam at rate {SLOW:g}"),
-        _basin(bench, "basins-lbfgs", fitted("random"), "L-BFGS on fixed prompts"),
-        _basin(bench, "basins-scalar", fitted("scalar"), "L-BFGS on fixed prompts"),
-        bench.row(CLAIMS["gd++-identity"], far, note="worst of a seed's starts", **words),
-        bench.row(CLAIMS["gold-gd++"], [_worst_gold(net) for net in three], note=weights, **words),
-        *_causal(bench, sizes, three),
+        study.row("gd++-2", _ratios(two), scale="log", **words),
+        study.row("gd++-3", _ratios(three), scale="log", **words),
+        _basin(study, "basins-random", three, f"Adam at rate {RATE:g}"),
+        _basin(study, "basins-slow", trained(3, SLOW), f"Adam at rate {SLOW:g}"),
+        _basin(study, "basins-lbfgs", fitted("random"), "L-BFGS on fixed prompts"),
+        _basin(study, "basins-scalar", fitted("scalar"), "L-BFGS on fixed prompts"),
+        study.row("gd++-identity", far, note="worst of a seed's starts", **words),
+        study.row("gold-gd++", [_worst_gold(net) for net in three], note=weights, **words),
+        *_causal(study, three),
     ]
 
 
-def _basin(bench: Bench, claim: str, nets: Sequence[depths.Deep], arm: str) -> Row:
+def _basin(study: Study, claim: str, nets: Sequence[depths.Deep], how: str) -> Row:
     """Which share of the starts ends within 5% of the floor, and where all of them end."""
     ends = sorted(end for net in nets for end in net.ends)
     note = f"loss / floor of the starts: {', '.join(f'{end:.2f}' for end in ends)}; largest Dist to the identity "
     note += f"{', '.join(f'{d:.2f}' for d in sorted(d for net in nets for d in net.far))}; n counts starts"
     found = share(sum(end < 1.05 for end in ends), len(ends))
-    return bench.row(
-        CLAIMS[claim], found, arm=f"three layers, {arm}", budget=f"{len(ends)} starts", note=note
-    )
+    return study.row(claim, found, condition=f"three layers, {how}", budget=f"{len(ends)} starts", note=note)
 
 
 def _beside(net: depths.Deep) -> go.Figure:
@@ -160,17 +160,20 @@ def _shown(net: depths.Deep) -> str:
     return f"a {a}, b {b}"
 
 
-def _causal(bench: Bench, sizes: Sizes, nets: Sequence[depths.Deep]) -> list[Row]:
+def _causal(study: Study, nets: Sequence[depths.Deep]) -> list[Row]:
     """What is left of GD++ nets without their B, as they are and after refitting the rest."""
     plain = runs.SETTINGS["S1"].task
-    pairs = zip(nets, bench.seeds, strict=True)
-    cut = [depths.without_flattening(net, plain, sizes.spectra, seed) for net, seed in pairs]
+    pairs = zip(nets, study.seeds, strict=True)
+    cut = [depths.without_flattening(net, plain, study.budget.spectra, seed) for net, seed in pairs]
     fits = [
-        depths.deep_fit(plain, 3, True, starts, sizes.spectra // 4, fixed_b=True)
-        for starts in _numbers(bench, sizes.restarts)
+        depths.deep_fit(plain, 3, True, starts, study.budget.spectra // 4, fixed_b=True)
+        for starts in _numbers(study, study.budget.restarts)
     ]
-    words: dict[str, Any] = {"arm": "three layers of GD++, B = 0", "budget": f"{sizes.spectra} prompts"}
+    words: dict[str, Any] = {
+        "condition": "three layers of GD++, B = 0",
+        "budget": f"{study.budget.spectra} prompts",
+    }
     return [
-        bench.row(CLAIMS["ablation"], cut, scale="log", **words),
-        bench.row(CLAIMS["refit"], _ratios(fits), scale="log", **words),
+        study.row("ablation", cut, scale="log", **words),
+        study.row("refit", _ratios(fits), scale="log", **words),
     ]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from interp.emergence import curriculum
 from interp.run import Run
+from interp.studies.context import nothing
 from probes.stats import Interval, share
 
 HOPS = ("hop 1", "hop 2", "hop 3")
@@ -67,10 +68,5 @@ def delay(changed: Sequence[Run], usual: Sequence[Run], event: str) -> Interval:
     """
     median = float(np.median(onsets(usual, event)))
     if not math.isfinite(median) or median == 0:
-        return nothing(len(changed), f"{event} has no onset in the arm to compare with")
+        return nothing(len(changed), f"{event} has no onset in the condition to compare with")
     return curriculum.censored_median(onsets(changed, event) / median)
-
-
-def nothing(n: int, why: str) -> Interval:
-    """What a row holds that could not be measured."""
-    return Interval(math.nan, math.nan, math.nan, n, why)

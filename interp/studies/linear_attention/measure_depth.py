@@ -22,7 +22,7 @@ from interp.landscape.curvature import Objective
 from interp.models import linear_gram
 from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import distance_to_identity, read_model, whitened
-from interp.studies import linear_common as nets
+from interp.studies import linear_nets as nets
 from interp.studies.linear_attention import theory as linear_depth
 from tasks.base import generator
 from tasks.regression import InContextRegression

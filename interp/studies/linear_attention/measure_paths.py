@@ -18,7 +18,7 @@ from interp.landscape.landscape import SmoothnessFit, run_objective, smoothness_
 from interp.landscape.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
 from interp.run import Run, load
-from interp.studies.linear_attention.runs import Net, Setting, label_variance
+from interp.studies.linear_attention.runs import DataSetting, LandscapeNet, label_variance
 from probes.stats import Interval
 
 
@@ -59,7 +59,7 @@ def _conditions(folder: Path, step: int) -> Conditioning:
 
 
 def noise_lengths(
-    seed: int, setting: Setting, model: Net, *, draws: int, batch: int
+    seed: int, setting: DataSetting, model: LandscapeNet, *, draws: int, batch: int
 ) -> Float[Tensor, " draw"]:
     """Lengths of the gradient noise at the start of a seed, against the gradient of 100000 prompts."""
     task = setting.task_of(seed)
@@ -70,7 +70,7 @@ def noise_lengths(
     return found * task.label_variance
 
 
-def noise(seed: int, setting: Setting, model: Net, *, draws: int, batch: int) -> Tail:
+def noise(seed: int, setting: DataSetting, model: LandscapeNet, *, draws: int, batch: int) -> Tail:
     """Tail of `noise_lengths`."""
     return tail(noise_lengths(seed, setting, model, draws=draws, batch=batch))
 

@@ -1,11 +1,10 @@
 """Cost of a step of single-index SGD: the exact reduced chain beside SGD on d-dimensional weights.
 
-Peer: `interp.studies.single_index.direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four tokens,
-exponent 2.
-Microseconds of processor time a step of all replicas; both arms draw their own tokens. `ratio` is the peer's time over
-the reduced chain's.
+Peer: `interp.studies.single_index.theory_direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four
+tokens, exponent 2. Microseconds of processor time a step of all replicas; both draw their own tokens. `ratio` is
+the peer's time over the reduced chain's.
 
-    python -m interp.studies.single_index.pace
+    python -m interp.studies.single_index.measure_pace
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from interp.studies.single_index.direct import simulate_net_direct
+from interp.studies.single_index.theory_direct import simulate_net_direct
 from probes.stats import Interval
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate

@@ -16,21 +16,20 @@ import torch
 from interp.landscape.curvature import Objective, hessian
 from interp.models.linear_weights import LayerReading, read_model
 from interp.run import Run
-from interp.studies import linear_common as nets
+from interp.studies import linear_nets as nets
 from interp.studies.ledger import Row
 from interp.studies.linear_attention.figures import preconditioner_figure
-from interp.studies.linear_common import Bench
-from interp.studies.one_step_gd import study as study
 from interp.studies.one_step_gd import theory as linear
-from interp.studies.one_step_gd.claims import CLAIMS
+from interp.studies.one_step_gd.rows import Study, excess_share
+from interp.studies.one_step_gd.runs import ANISOTROPIC, TRAPPED, full_run
 from probes.stats import share
 
 STUCK = 0.2  # excess over the optimal loss at which a run has not found the optimum
 
 
-def trap_run(bench: Bench, budget: study.Budget, seed: int) -> Run:
+def trap_run(study: Study, seed: int) -> Run:
     """A run on anisotropic covariates whose label corner starts as small and random as all other weights."""
-    return study.full_run(bench, budget, study.ANISOTROPIC, study.TRAPPED, "trap", seed)
+    return full_run(study, ANISOTROPIC, TRAPPED, "trap", seed)
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,18 @@ def way_down(run: Run, prompts: int, evaluations: int = 450) -> WayDown:
 
 def excess(found: LayerReading) -> float:
     """Population loss of a reading above the optimum, as a share of the optimum."""
-    return study.excess_share(found.preconditioner / study.ANISOTROPIC.n, study.ANISOTROPIC)
+    return excess_share(found.preconditioner / ANISOTROPIC.n, ANISOTROPIC)
 
 
 def least_rank_one_excess() -> float:
     """The smallest excess of any rank-one G, as a share of the optimal loss."""
-    known, n = nets.law_of(study.ANISOTROPIC), study.ANISOTROPIC.n
+    known, n = nets.law_of(ANISOTROPIC), ANISOTROPIC.n
     return linear.rank_excess(known, n, 1) / linear.optimal_loss(known, n)
 
 
-def _show(bench: Bench, run: Run) -> None:
+def _show(study: Study, run: Run) -> None:
     """The settled run with the largest excess, in the eigenbasis of its covariates, beside the closed form."""
-    model, known, n = run.model("last"), nets.law_of(study.ANISOTROPIC), study.ANISOTROPIC.n
+    model, known, n = run.model("last"), nets.law_of(ANISOTROPIC), ANISOTROPIC.n
     P, Q = (matrix.detach().double() for matrix in model.weights()[0])
     basis = torch.linalg.eigh(known.covariance).eigenvectors
     parts = {
@@ -76,39 +75,42 @@ def _show(bench: Bench, run: Run) -> None:
     }
     words = "Part of n G comes through the rank-one product, which the optimum lacks."
     figure = preconditioner_figure({name: basis.T @ matrix @ basis for name, matrix in parts.items()})
-    bench.show(figure, "A run that settled far above the optimum, in the eigenbasis of its covariates", words)
+    study.show(figure, "A run that settled far above the optimum, in the eigenbasis of its covariates", words)
 
 
-def saddle(bench: Bench, budget: study.Budget) -> list[Row]:
+def saddle(study: Study) -> list[Row]:
     """How many random starts settle there, and what their weights say."""
-    starts = range(2 * len(bench.seeds))
-    runs = [trap_run(bench, budget, seed) for seed in starts]
+    starts = range(2 * len(study.seeds))
+    runs = [trap_run(study, seed) for seed in starts]
     read = {run.name: read_model(run.model("last"))[0] for run in runs}
     stuck = [run for run in runs if excess(read[run.name]) > STUCK]
     words: dict[str, Any] = {
-        "arm": "full family, random corner, Adam",
-        "budget": f"{budget.full_steps} steps, {len(starts)} starts",
+        "condition": "full family, random corner, Adam",
+        "budget": f"{study.budget.full_steps} steps, {len(starts)} starts",
     }
-    count = bench.row(CLAIMS["saddle-share"], share(len(stuck), len(runs)), note="n counts starts", **words)
+    count = study.row("saddle-share", share(len(stuck), len(runs)), note="n counts starts", **words)
     if not stuck:
         need = "more starts: none was stuck"
         rest = ("saddle-detour", "saddle-escape", "saddle-rank")
-        return [count, *(CLAIMS[name].not_testable(would_need=need, command=bench.command) for name in rest)]
-    _show(bench, max(stuck, key=lambda run: excess(read[run.name])))
+        return [
+            count,
+            *(study.claims[name].not_testable(would_need=need, command=study.command) for name in rest),
+        ]
+    _show(study, max(stuck, key=lambda run: excess(read[run.name])))
     detours, ranks = ([getattr(read[run.name], name) for run in stuck] for name in ("detour", "rank_one"))
     above = [excess(read[run.name]) for run in stuck]
-    ways = [way_down(run, budget.fit_prompts) for run in stuck]
+    ways = [way_down(run, study.budget.fit_prompts) for run in stuck]
     bends = "smallest/largest curvature " + ", ".join(f"{way.curvature:.1e}" for way in ways)
     bends += "; excess after L-BFGS " + ", ".join(f"{way.excess:.1%}" for way in ways)
     note = f"plateaus at {min(above):.0%} to {max(above):.0%} of L* above it; the best rank-one G is at "
     note += f"{least_rank_one_excess():.0%}, so what is settled there cannot have rank one"
     return [
         count,
-        bench.row(CLAIMS["saddle-detour"], detours, **words),
-        bench.row(
-            CLAIMS["saddle-escape"], share(sum(way.excess < STUCK for way in ways), len(ways)),
-            note=f"{bends}; n counts settled runs", arm="L-BFGS from the settled weights",
-            budget=f"{budget.fit_prompts} prompts",
+        study.row("saddle-detour", detours, **words),
+        study.row(
+            "saddle-escape", share(sum(way.excess < STUCK for way in ways), len(ways)),
+            note=f"{bends}; n counts settled runs", condition="L-BFGS from the settled weights",
+            budget=f"{study.budget.fit_prompts} prompts",
         ),
-        bench.row(CLAIMS["saddle-rank"], ranks, note=note, **words),
+        study.row("saddle-rank", ranks, note=note, **words),
     ]  # fmt: skip

@@ -19,8 +19,8 @@ from interp.emergence.onset import onset
 from interp.emergence.overlaps import Overlaps
 from interp.run import Run
 from interp.studies.ledger import Row
-from interp.studies.single_index.bench import Bench, Budget
-from interp.studies.single_index.chains import LINEAR, SQUARE, Problem, resampled, scaling, slope
+from interp.studies.single_index.measure import LINEAR, SQUARE, Problem, resampled, scaling, slope
+from interp.studies.single_index.runs import Study
 from interp.train import train
 from probes.stats import LEVEL, Interval, student
 from tasks.theory.reduced import Escapes
@@ -36,7 +36,7 @@ def emergence_steps(found: Escapes, threshold: float) -> Float[ndarray, " replic
     return np.array([math.inf if step is None else float(step) for step in onsets])
 
 
-def emergence(bench: Bench, budget: Budget) -> list[Row]:
+def emergence(study: Study) -> list[Row]:
     """Emergence steps against crossing times: medians, slopes, and the difference of slopes.
 
     Checkpoints lie a 150th of the predicted time apart. A replica counts in both columns or, when its overlap is
@@ -44,33 +44,33 @@ def emergence(bench: Bench, budget: Budget) -> list[Row]:
     """
     rows, errors = [], []
     laws: list[tuple[int, Problem, tuple[int, ...], float]] = [
-        (1, LINEAR, budget.linear, 0.1),
-        (2, SQUARE, budget.square, 0.05),
+        (1, LINEAR, study.budget.linear, 0.1),
+        (2, SQUARE, study.budget.square, 0.05),
     ]
     for order, problem, sizes, rate in laws:
         crossed, emerged = [], []
         for d in sizes:
             expected = problem.net().landscape.escape_time(d, rate, 1 / math.sqrt(d), problem.threshold)
             every = max(1, round(expected / CHECKPOINTS))
-            found = problem.escape(d, rate, budget.replicas, 3_000_000, bench.seed, every=every)
+            found = problem.escape(d, rate, study.budget.replicas, 3_000_000, study.seeds[0], every=every)
             crossed.append(found.times[:, 0])
             emerged.append(emergence_steps(found, problem.threshold))
         law = scaling(sizes, order)
         errors += list(zip(emerged, crossed, strict=True))
-        text = (
-            f"d {', '.join(map(str, sizes))}; {budget.replicas} replicas; {CHECKPOINTS} checkpoints a median"
-        )
+        text = f"d {', '.join(map(str, sizes))}; {study.budget.replicas} replicas; {CHECKPOINTS} checkpoints a median"
         note = f"asymptotically {'1' if order == 1 else '1 with log d'}, not judged; n counts replicas"
         rows.append(
-            bench.row(f"bridge-slope-{order}", resampled(law, emerged), arm="onset", budget=text, note=note)
+            study.row(
+                f"bridge-slope-{order}", resampled(law, emerged), condition="onset", budget=text, note=note
+            )
         )
-        rows.append(_gap(bench, order, crossed, emerged, law, text))
+        rows.append(_gap(study, order, crossed, emerged, law, text))
     flat = [x for pair in errors for x in pair]
     found = resampled_pairs(flat)
     budget_text = f"{len(errors)} settings, {CHECKPOINTS} checkpoints a median"
     return [
         *rows,
-        bench.row("bridge-times", found, arm="onset", budget=budget_text, note="n counts replicas"),
+        study.row("bridge-times", found, condition="onset", budget=budget_text, note="n counts replicas"),
     ]
 
 
@@ -92,7 +92,7 @@ def resampled_pairs(samples: Sequence[Float[ndarray, " n"]], seed: int = 0) -> I
 def _paired(statistic, samples: Sequence[ndarray], seed: int, level: float = LEVEL) -> Interval:
     import torch
 
-    from interp.studies.single_index.chains import DRAWS, middle
+    from interp.studies.single_index.measure import DRAWS, middle
     from probes.stats import percentile
 
     rng, n = np.random.default_rng(seed), len(samples[0])
@@ -102,12 +102,14 @@ def _paired(statistic, samples: Sequence[ndarray], seed: int, level: float = LEV
     return percentile(torch.tensor(value), drawn, n, level).one()
 
 
-def _gap(bench: Bench, order: int, crossed: list, emerged: list, law, text: str) -> Row:
+def _gap(study: Study, order: int, crossed: list, emerged: list, law, text: str) -> Row:
     half = len(crossed)
-    found = _paired(lambda m: law(m[half:]) - law(m[:half]), [*crossed, *emerged], bench.seed)
+    found = _paired(lambda m: law(m[half:]) - law(m[:half]), [*crossed, *emerged], study.seeds[0])
     distance = float(np.max([0.0, found.low, -found.high]))  # no interval, no distance
     note = f"difference {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}], replicas paired"
-    return bench.exact(f"bridge-gap-{order}", distance, arm="onset against crossing", budget=text, note=note)
+    return study.exact(
+        f"bridge-gap-{order}", distance, condition="onset against crossing", budget=text, note=note
+    )
 
 
 def overlap_curve(run: Run) -> tuple[list[int], list[float]]:
@@ -119,24 +121,28 @@ def overlap_curve(run: Run) -> tuple[list[int], list[float]]:
     return [int(step) for step in found["step"]], found["value"].tolist()
 
 
-def ordinary_runs(bench: Bench, budget: Budget) -> list[Row]:
+def ordinary_runs(study: Study) -> list[Row]:
     """Runs of the ordinary loop at batch 1, their emergence read from checkpoints, against the reduced chain."""
     preset = configure("single-index", changes={"task.d": 32, "model.start": 32**-0.5, "train.steps": 4000})
     onsets = []
-    for seed in range(budget.runs):
+    for seed in range(study.budget.runs):
         config = _seeded(preset, seed)
-        folder = train(config, bench.out / f"net-d32-{config.hash[:8]}")
+        folder = train(config, study.out / f"net-d32-{config.hash[:8]}")
         step = onset(*overlap_curve(Run(folder)), 0.5).step
         onsets.append(math.inf if step is None else float(step))
-    reduced = SQUARE.but(length=3).escape(32, 0.1, 400, 100_000, bench.seed).median()
+    reduced = SQUARE.but(length=3).escape(32, 0.1, 400, 100_000, study.seeds[0]).median()
     finite = [x / reduced for x in onsets if math.isfinite(x)]
     if len(finite) < 2:
         return [
-            bench.exact("ordinary-runs", math.nan, arm="runs", budget="", note="fewer than 2 runs emerged")
+            study.exact(
+                "ordinary-runs", math.nan, condition="runs", budget="", note="fewer than 2 runs emerged"
+            )
         ]
     note = f"{len(onsets) - len(finite)} of {len(onsets)} runs not emerged by step 4000; geometric mean of ratios"
     text = f"{len(onsets)} runs of 4000 steps, d 32, L 3, rate .1"
-    return [bench.row("ordinary-runs", student(finite, "log"), arm="index network", budget=text, note=note)]
+    return [
+        study.row("ordinary-runs", student(finite, "log"), condition="index network", budget=text, note=note)
+    ]
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:
@@ -156,25 +162,25 @@ LAYER = {
 }  # fmt: skip
 
 
-def attention(bench: Bench, budget: Budget) -> list[Row]:
+def attention(study: Study) -> list[Row]:
     """Steps until an ordinary attention layer has half of the label's variance, against the number of tokens.
 
     One head with trained value matrix and separate query and key, plain SGD at one rate for every length: in the theory
     a tied net's wait at SIE 1 does not depend on L at this normalisation, an untied one's grows like L.
     """
     lengths, slopes, unlearned = (1, 2, 4, 8), [], 0
-    seeds = range(3 if bench.scale == "quick" else 6)
+    seeds = range(3 if study.scale == "quick" else 6)
     for seed in seeds:
         waits = []
         for n in lengths:
             settings = {**LAYER, "task": {**LAYER["task"], "length": n}}
             config = _seeded(parse_config({**settings, "seed": seed}), seed)
-            folder = train(config, bench.out / f"layer-L{n}-{config.hash[:8]}")
+            folder = train(config, study.out / f"layer-L{n}-{config.hash[:8]}")
             metrics = [r for r in folder.records() if "eval" in r]
             learned = [1 - r["eval"]["loss"][0] for r in metrics]
             step = onset([r["step"] for r in metrics], learned, 0.5).step
             waits.append(math.inf if step is None else float(step))
-            bench.keep("attention", length=n, seed=seed, value=waits[-1])
+            study.keep("attention", length=n, seed=seed, value=waits[-1])
         unlearned += int(np.isinf(waits).sum())
         slopes.append(slope(lengths, waits))
     finite = [s for s in slopes if math.isfinite(s)]
@@ -182,5 +188,5 @@ def attention(bench: Bench, budget: Budget) -> list[Row]:
     note = f"{unlearned} of {len(seeds) * len(lengths)} runs did not learn in time; n counts seeds; softmax averages "
     note += "tokens (1/L) where the theory's networks sum them (1/sqrt L), which weakens the layer's gradient"
     if len(finite) < len(slopes) or not finite:
-        return [bench.exact("attention-length", math.nan, arm="one head", budget=text, note=note)]
-    return [bench.row("attention-length", student(finite), arm="one head", budget=text, note=note)]
+        return [study.exact("attention-length", math.nan, condition="one head", budget=text, note=note)]
+    return [study.row("attention-length", student(finite), condition="one head", budget=text, note=note)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interp.readouts.algorithm_rows import NAMED, verdict_rows
-from interp.studies.newton.nets import Net
+from interp.studies.newton.measure import MatchedNet
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Filters:
     words: str
 
 
-def filter_rows(net: Net) -> Filters:
+def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
     sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:

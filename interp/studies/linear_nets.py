@@ -1,18 +1,13 @@
-"""What the two studies of linear attention share: trained runs, fits by L-BFGS, closed forms of a task,
-ledger rows.
-"""
+"""What the two studies of linear attention share: trained runs, fits by L-BFGS, the closed form behind a task."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
 from scipy.optimize import minimize
@@ -27,16 +22,10 @@ from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import read_model
 from interp.readouts.preconditioners import task_covariance
 from interp.run import Run, load
-from interp.studies.figure_page import Part
-from interp.studies.ledger import Claim, Row
-from interp.studies.one_step_gd.theory import RegressionLaw
+from interp.studies.regression_law import RegressionLaw
 from interp.train import Diverged, train
-from probes import stats
-from probes.stats import Interval
 from tasks import UserError
 from tasks.regression import InContextRegression
-
-Say = Callable[[str], None]
 
 
 def trained(config: RunConfig, out: Path, name: str) -> Run:
@@ -135,58 +124,3 @@ def least_squares_step(task: InContextRegression, prompts: int, seed: int) -> fl
 def isotropic_part(G: Float[Tensor, "d d"]) -> float:
     """tr(G)/d, the step of the nearest multiple of the identity."""
     return float(torch.trace(G)) / len(G)
-
-
-class Bench:
-    """Where a study's rows are made: the scale, the seeds, the folder of its runs, the words that rows
-    repeat; `parts` are the pictures that the rows left behind, in order.
-    """
-
-    def __init__(self, study: str, scale: str, out: Path, seeds: Sequence[int], say: Say):
-        self.out, self.seeds = Path(out), tuple(seeds)
-        self.command = f"interp study {study} --scale {scale}"
-        self.say = say
-        self.parts: list[Part] = []
-
-    def show(self, body: go.Figure | pd.DataFrame, title: str, words: str) -> None:
-        """Put a picture or a table on the study's page."""
-        self.parts.append(Part(body, title, words))
-
-    def row(
-        self, claim: Claim, found: Interval | Sequence[float], *, arm: str, budget: str, note: str = "",
-        scale: stats.Scale = "linear",
-    ) -> Row:  # fmt: skip
-        """A row of an interval, or of one value per seed (Student's t on `scale`, one value: no interval)."""
-        made = found if isinstance(found, Interval) else stats.student(list(found), scale)
-        method = f"{made.method}, n={made.n}"
-        return claim.measured(
-            made.value, made.low, made.high, made.n, arm=arm, budget=budget, command=self.command,
-            note="; ".join(part for part in (note, method) if part),
-        )  # fmt: skip
-
-    def values(
-        self, claim: Claim, found: Sequence[float], *, arm: str, budget: str, note: str = "",
-        scale: stats.Scale = "linear",
-    ) -> Row:  # fmt: skip
-        """As `row`, for values that may be missing (0 or infinite under a log scale, NaN) because a run diverged.
-
-        Those seeds are left out and counted in the note, and the row has no interval, so that it is at best partly
-        reproduced; with fewer than two values left it has no value.
-        """
-        kept = [v for v in found if math.isfinite(v) and (scale == "linear" or v > 0)]
-        if len(kept) == len(found):
-            return self.row(claim, found, arm=arm, budget=budget, note=note, scale=scale)
-        value = stats.student(kept, scale).value if len(kept) > 1 else math.nan
-        lost = f"{len(found) - len(kept)} of {len(found)} seeds left out: a run of theirs diverged"
-        return self.row(
-            claim, Interval(value, math.nan, math.nan, len(kept), "no interval"), arm=arm, budget=budget,
-            note="; ".join(part for part in (note, lost) if part),
-        )  # fmt: skip
-
-    def ratios(self, claim: Claim, found: Sequence[float], *, arm: str, budget: str, note: str = "") -> Row:
-        """`values` on a log scale."""
-        return self.values(claim, found, arm=arm, budget=budget, note=note, scale="log")
-
-    def exact(self, claim: Claim, value: float, *, arm: str, budget: str, note: str = "") -> Row:
-        """A row of a figure without sampling error (a worst case over stated inputs, an identity)."""
-        return claim.measured(value, value, value, 1, arm=arm, budget=budget, command=self.command, note=note)
