@@ -159,7 +159,7 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     assert page.see("compare-circuit-0", within=within).locator('[data-node="L1H3"]').count() == 1
     assert (
         page.page.locator("#compare [data-part='circuits'] .absent").all_inner_texts()
-        == ["Left out: it does nothing."] * 2
+        == ["Not shown: it does nothing."] * 2
     )
     page.see("compare-circuit-2", within=within).locator('[data-node="L1H3"]').click()
     page.until("() => !document.getElementById('run-2').hidden")
