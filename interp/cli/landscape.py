@@ -1,4 +1,4 @@
-"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path, noise."""
+"""The command on the loss landscape: sharpness, condition numbers, smoothness along the path, gradient noise."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def curvature(
     run
         Folder of the run.
     prompts
-        Prompts of the one fixed batch on which everything is taken.
+        Number of prompts in the fixed batch on which everything is measured.
     probes
-        Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
+        Random directions for estimating the Hessian diagonal, where the model is too large for the full Hessian.
     path_only
-        Nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+        Only loss, gradient norm and smoothness, which cost one or two gradients each.
     llc
-        The local learning coefficient as well (840 gradients a checkpoint).
+        Also the local learning coefficient (840 gradients a checkpoint).
     noise
-        The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
+        Also the tail of the gradient noise, from this many batches of the training batch size (at least 100).
     """
     from interp.landscape.llc import LearningCoefficient
     from interp.landscape.noise import noise_of
@@ -61,7 +61,7 @@ def curvature(
 
 
 def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """Checkpoints whose chains were refused, and why."""
+    """Checkpoints whose chains were rejected, and why."""
     if "note" not in table:
         return []
     rows = table[table["note"].fillna("") != ""]
@@ -69,7 +69,7 @@ def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
 
 
 def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, one column a metric; `stride`: steps to the checkpoint that smoothness looks ahead to."""
+    """One line a checkpoint, one column a metric; `stride`: steps to the next checkpoint, used by smoothness."""
     wide = table.pivot(index="step", columns="metric", values="value")
     wide = wide[list(dict.fromkeys(table["metric"]))]
     strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None

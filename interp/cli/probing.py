@@ -1,4 +1,4 @@
-"""The command that reads layers: the label, other targets, the algorithms they match, and whether the net uses them."""
+"""The command that probes layers: the label, other targets, matching algorithms, and causal use of the readouts."""
 
 from __future__ import annotations
 
@@ -41,38 +41,38 @@ def probe(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
+    """Held-out error (or accuracy) of a linear readout of the target at every layer, and of the untrained model.
 
     Parameters
     ----------
     run
         Folder of the run.
     targets
-        Read these instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
+        What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
         algorithms by name.
     algorithms
-        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
-        With --steps all, one line a checkpoint.
+        Match each layer of a regression run to candidate algorithms: best-matching steps, slopes over layers, contrast,
+        filter verdict. With --steps all, one line a checkpoint.
     families
-        The rivals: gd, newton, ridge, gd++, cg, bfgs, lbfgs unless given; also newton-identity, momentum, chebyshev,
-        preconditioned-gd, ols, ogd, bayes.
+        The candidate algorithms: gd, newton, ridge, gd++, cg, bfgs, lbfgs by default; also newton-identity, momentum,
+        chebyshev, preconditioned-gd, ols, ogd, bayes.
     context
-        Number of examples at which filter and contrast are read.
+        Number of in-context examples at which filter and contrast are evaluated.
     causal
-        Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
-        compare the change of the prediction with the iterate's.
+        Interchange intervention on the probe direction of an iterate, from clean to corrupt prompts, at each layer of a
+        regression run; the change of the prediction is compared with the change of the iterate.
     shift
-        Score on prompts of another law: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
+        Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
-        Show these layers only: numbers, embed, or all (with --algorithms and all steps, a table each).
+        Show only these layers: numbers, embed, or all (with --algorithms and all steps, a table each).
     read
-        Which reads to show of a regression run: all, t<=d or t>d (with --targets), or one by name (x 7).
+        Output positions of a regression run to show: all, t<=d or t>d (with --targets), or one by name (x 7).
     normalised
-        Read the stream after a LayerNorm as well.
+        Also probe the residual stream after a LayerNorm.
     per_position
-        Fit every read apart as well; --read then shows such a readout.
+        Also fit a readout at each output position; --read then shows that one.
     ridge
-        Ridge strengths to choose from, as multiples of the mean eigenvalue of a layer's second moments.
+        Candidate ridge strengths, as multiples of the mean eigenvalue of a layer's second moments.
     """
     settings: dict[str, Any] = {
         "targets": targets,
@@ -84,7 +84,7 @@ def probe(
         "strengths": ridge,
     }
     if read != "all" and (algorithms or causal):
-        raise UserError("--read shows readouts: leave it out with --algorithms and --causal")
+        raise UserError("--read selects readouts: leave it out with --algorithms and --causal")
     opened = load(run, released=released)
     _refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
@@ -98,7 +98,9 @@ def probe(
     if algorithms:
         print_algorithms(shown, steps, law, each=layers is not None)
     elif causal:
-        show.table(matches.swaps(shown.table), "probe directions moved, 95% intervals over prompts")
+        show.table(
+            matches.swaps(shown.table), "interchange interventions on probe directions, 95% CIs over prompts"
+        )
     elif targets:
         print_targets(shown, read, law)
     else:
@@ -110,9 +112,9 @@ def probe(
 def _refuse_absent(
     run: Run, layers: list[str] | None, read: str, shift: dict[str, Any], several: bool
 ) -> None:
-    """Raises UserError for layers and reads that this run has not, before anything is measured.
+    """Raises UserError for layers and output positions that this run lacks, before anything is measured.
 
-    `several` reads are pooled where targets are read: up to d examples, and more.
+    Positions are pooled where `several` targets are decoded: up to d examples, and more.
     """
     from interp.readouts.shift import shifted
 
@@ -131,16 +133,16 @@ def _asked(layers: list[str]) -> list[str]:
 
 
 def _no_layer(name: str, there: Sequence[str]) -> UserError:
-    return UserError(f"layer {name!r} is not there: known are {', '.join(there)}")
+    return UserError(f"no layer {name!r}: known are {', '.join(there)}")
 
 
 def _no_read(read: str, known: Sequence[str]) -> UserError:
     shown = ", ".join(known) if len(known) < 6 else f"{', '.join(known[:4])} .. {known[-1]}"
-    return UserError(f"read {read!r} is not there: known are {shown}")
+    return UserError(f"no output position {read!r}: known are {shown}")
 
 
 def _only(table: pd.DataFrame, layers: list[str] | None) -> pd.DataFrame:
-    """Rows of some layers, and those that belong to none. Raises UserError for a layer that is not there."""
+    """Rows of some layers, and those that belong to none. Raises UserError for an unknown layer."""
     if layers is None or layers == ["all"]:
         return table
     sites = [site for site in table["site"].dropna().unique() if site != matches.ALL_BLOCKS]
@@ -169,7 +171,7 @@ def print_readouts(result: Result, read: str, law: str) -> None:
 
 
 def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
-    """Rows of one read, by the readout fitted there where there is one. Raises UserError for one that is not there."""
+    """Rows of one output position, of the readout fitted there if any. Raises UserError for an unknown position."""
     found = rows[rows["position"] == read]
     if found.empty:
         raise _no_read(read, list(dict.fromkeys(rows["position"])))
@@ -194,7 +196,7 @@ def print_targets(result: Result, read: str, law: str) -> None:
 
 
 def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
-    """Tables of each checkpoint; of all checkpoints one line each, for the last layer or `each`."""
+    """Tables of each checkpoint; for all checkpoints one line each, for the last layer or `each`."""
     if steps == "all":
         sites = matches.sites(result.table)
         for site in sites if each else sites[-1:]:
@@ -205,27 +207,27 @@ def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
     else:
         for step in result.table["step"].dropna().unique():
             print_checkpoint(result.table[result.table["step"] == step], step, law)
-    _tables(matches.untrained(result.table), "the untrained twin")
+    _tables(matches.untrained(result.table), "the untrained model")
     show.note(matches.LEGEND)
 
 
 def _tables(lines: pd.DataFrame, title: str) -> None:
-    """Matches under their title, and the families that did not fit beside the verdict."""
+    """Matches under their title, and the families that did not fit next to the verdict."""
     whole, *rest = matches.parts(lines)
     show.table(whole, title)
     for frame in rest:
-        show.table(frame, "further rivals")
+        show.table(frame, "further algorithms")
 
 
 def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
-    """Everything that is said of the layers of one checkpoint."""
-    _tables(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict{law}")
-    controls = "partial R2 of the nearest beside its controls, and both ceilings"
+    """All tables on the layers of one checkpoint."""
+    _tables(matches.by_site(rows), f"step {step}: readout error, best step [range], filter verdict{law}")
+    controls = "partial R2 of the nearest algorithm and its controls, and both ceilings"
     below = {
-        "best step against layer, 95% intervals over prompts": matches.slopes(rows),
+        "best step against layer, 95% CIs over prompts": matches.slopes(rows),
         "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
         controls: matches.contrast_controls(rows),
-        "filters, 95% intervals over prompts": matches.filters(rows),
+        "filters, 95% CIs over prompts": matches.filters(rows),
     }
     for title, frame in below.items():
         if len(frame):

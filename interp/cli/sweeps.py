@@ -1,4 +1,4 @@
-"""The command for many runs at once."""
+"""The command that trains and measures many runs."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ def sweep(
     scheduler: str | None = None,
     json: Json = False,
 ) -> int:
-    """Train and measure many runs on parallel workers; finished ones are skipped, broken-off ones resume.
+    """Train and measure many runs on parallel workers; finished ones are skipped, interrupted ones resumed.
 
     Parameters
     ----------
     config
         A preset, a run's TOML file, or a sweep's with config, set, grid, zip, seeds and analyses.
     seeds
-        0:8 for 0 to 7, or numbers with commas between.
+        0:8 for 0 to 7, or comma-separated numbers.
     grid
         key=[values]: every combination is run; train.lr=[1e-3,2e-3] searches learning rates.
     zip
-        key=[values], several of one length: they move together.
+        key=[values], several of equal length, varied together.
     settings
         key=value for all runs.
     analyses
         What to measure at every checkpoint, by name: scores, heads, probe, ... (interp measure RUN lists them).
     out
-        Folder of the sweep; runs/sweeps/NAME unless given.
+        Folder of the sweep; runs/sweeps/NAME by default.
     workers
         Processes on this machine, one thread each.
     scheduler
-        Address of a dask scheduler, or its scheduler file, instead of processes of our own.
+        Address of a dask scheduler, or its scheduler file, instead of local processes.
     """
     changes = {
         "seeds": parse_seeds(seeds) if seeds else None,
@@ -70,7 +70,7 @@ def sweep(
                 plan, folder, workers=workers, scheduler=scheduler, progress=_tell(advance, plan.size)
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; go on with the same command ({folder})") from None
+        raise KeyboardInterrupt(f"stopped; resume with the same command ({folder})") from None
     return _say(found, json)
 
 
@@ -79,7 +79,7 @@ def _lists(option: str, given: list[str] | None) -> dict[str, Any]:
 
 
 def _tell(advance: Any, total: int) -> Progress:
-    """One bar for the whole, one for each run under way; a run's bar goes when the run is through."""
+    """One bar for the whole, one for each run in progress; a run's bar disappears when the run is finished."""
     shown: dict[str, int] = {}
 
     def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The command that looks over a training's shoulder."""
+"""The command that refreshes the tables of a run while it trains."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ LINES = 12
 def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     """Refresh the scores, heads and readouts of a run while it trains, until it is finished or Ctrl-C.
 
-    In a pipe the tables are printed anew whenever there is another checkpoint.
+    In a pipe the tables are printed again at each new checkpoint.
 
     Parameters
     ----------
     run
         Folder of the run.
     every
-        Seconds between looks.
+        Seconds between updates.
     once
-        Look once and stop.
+        Print once and stop.
     """
     if every <= 0:
-        raise UserError(f"--every {every:g}: seconds between looks, more than 0")
+        raise UserError(f"--every {every:g}: seconds between updates, more than 0")
     opened, out = load(run), show.console()
     if out.is_terminal:
         with Live(console=out, refresh_per_second=2, transient=False) as live:
@@ -46,10 +46,10 @@ def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
 
 
 def _look(run: Run, every: float, once: bool, put: Callable[[Group], object]) -> None:
-    """Put a view whenever there is something new to see, until there will be no more."""
+    """Show a view whenever something is new, until the run has ended."""
     seen = None
     while True:
-        ended = _ended(run)  # asked before the look, so that the last look sees the end
+        ended = _ended(run)  # asked before the tables, so that the last ones include the end
         now = (run.steps, ended)
         if now != seen:
             put(_view(run, ended))
@@ -67,15 +67,15 @@ def _ended(run: Run) -> str:
 
 
 def _view(run: Run, ended: str) -> Group:
-    """The last checkpoints: score by read, and the best head on each relation."""
-    state = ended or ("training or broken off" if run.steps else "no checkpoint yet")
+    """The last checkpoints: score by output position, and the best head on each relation."""
+    state = ended or ("training or interrupted" if run.steps else "no checkpoint yet")
     title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
     if not run.steps:
         return Group(Text(title))
     parts: list[Any] = [Text(title), *show.fitted(_scores_and_heads(run).tail(LINES))]
     if len(readouts := _readouts(run)):
         parts += [
-            Text("\nwhat a linear readout of each site knows, at the last checkpoint"),
+            Text("\nlinear readout of each site, at the last checkpoint"),
             *show.fitted(readouts),
         ]
     return Group(*parts)
@@ -92,7 +92,7 @@ def _scores_and_heads(run: Run) -> pd.DataFrame:
 
 
 def _readouts(run: Run) -> pd.DataFrame:
-    """One line a read, one column a site; nothing for a model whose layers no readout is taken of."""
+    """One line an output position, one column a site; nothing for a model without readouts."""
     try:
         rows = run.probe(steps="last").table
     except UserError:

@@ -101,9 +101,9 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["probe", "--layers", "9"], "layer '9' is not there: known are embed, 0"),
+        (["probe", "--layers", "9"], "no layer '9': known are embed, 0"),
         (["probe", "--layers", "0,embd"], "layer 'embd'"),
-        (["probe", "--read", "hop 9"], "read 'hop 9' is not there: known are hop 1, hop 2, hop 3"),
+        (["probe", "--read", "hop 9"], "no output position 'hop 9': known are hop 1, hop 2, hop 3"),
         (["probe", "--targets", "w"], "regression runs only"),
         (["probe", "--ridge", "-1"], "greater than 0"),
         (["probe", "--normalised"], "leave normalised and per_position out"),

@@ -141,7 +141,7 @@ def test_columns_are_left_out_before_a_name_is_folded(capsys) -> None:
     assert "n" * 60 in shown
     assert "two" not in shown.splitlines()[0]
     assert "one" in shown.splitlines()[0]
-    assert "left out for room: two" in shown
+    assert "columns not shown: two" in shown
     show.table(frame.drop(columns=["two"]), spare=("one",))
     assert "left out" not in capsys.readouterr().out
 
