@@ -1,6 +1,6 @@
-"""What the registry holds of one analysis, and how its class, its settings and its command come out of that.
+"""The registry's entry of one analysis, and how its class, its settings and its command follow from it.
 
-Nothing here imports an analysis before it is asked for: classes and conditions may be named as "module:name".
+No analysis is imported before it is needed: classes and conditions may be named as "module:name".
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from interp.cli.terminal import Output, unread
 app = App(
     name="interp",
     version=__version__,
-    help="Which algorithm does a small transformer run, which heads carry it, and in what order did they appear?",
+    help="Which algorithm does a small transformer run, which heads carry it, and in what order did they emerge?",
     help_epilogue="interp COMMAND --help explains a command and gives an example. A first run: interp train retrieval",
     # a flag that is off by default needs neither a negative form nor a printed default
     default_parameter=Parameter(
@@ -27,7 +27,7 @@ app = App(
     ),
     suppress_keyboard_interrupt=False,  # `run` prints how to continue
 )
-app.register_install_completion_command(help="Let the shell complete commands and options.")
+app.register_install_completion_command(help="Install shell completion of commands and options.")
 
 # what a command is (module:function), what it does, an example: nothing is imported before it runs
 COMMANDS = {
@@ -87,7 +87,7 @@ COMMANDS = {
         ),
         "measure": (
             "measuring:measure",
-            "Take any registered analysis, of this package or of another one.",
+            "Run any registered analysis, of this package or of a plug-in.",
             "measure runs/demo/retrieval ablation --steps last",
         ),
         "curvature": (

@@ -93,7 +93,7 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
     assert len(edges) == 20
     assert lines[edges[0]].split()[0] == "S29"
     assert max(number for number, line in enumerate(lines) if "faithfulness" in line) < edges[0]
-    assert any("20 heaviest of 30 edges" in line for line in lines)
+    assert any("20 largest of 30 edges" in line for line in lines)
     assert max(map(len, lines)) <= 100
     assert cli([*asked, "--edges", "30"]) == 0
     assert capsys.readouterr().out.count("output") == 30

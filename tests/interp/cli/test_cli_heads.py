@@ -90,5 +90,5 @@ def test_edges_are_shown_with_the_checkpoints_between_which_they_came() -> None:
          "ci_high": [20.0, None, 5.0]}
     ).astype({"step": "Int64", "rose": "Int64"})  # fmt: skip
     shown = head_views.edge_onsets(table)
-    assert shown["step"].tolist() == [20, "not by 40", "came and went"]
+    assert shown["step"].tolist() == [20, "not emerged by 40", "transient"]
     assert shown["between"].tolist() == ["(10, 20]", "", "(0, 5]"]

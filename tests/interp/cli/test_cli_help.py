@@ -209,7 +209,9 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     assert "first: reproduced" in lines
-    assert any(line.strip().startswith("here 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines)
+    assert any(
+        line.strip().startswith("measured 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines
+    )
     assert lines[-1] == "1 reproduced, 1 not testable at this scale"
 
 
