@@ -106,7 +106,7 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     Parameters
     ----------
     folder
-        Where to look.
+        Folder to search.
     """
     from interp.cli import show
     from interp.runs.listing import list_runs
