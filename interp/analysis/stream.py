@@ -178,7 +178,7 @@ def _identify(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.Dat
 
 
 def _table_path(run: Checkpoints, analysis: Analysis) -> Path:
-    """Where a table is kept: what is measured on a run let go of its clamps lies beside what is measured with them."""
+    """Path of a cached table: measurements without interventions have a file next to those with them."""
     apart = "" if run.clamped or not run.config.train.clamps else "-released"
     return run.folder.table_path(analysis.table_name + apart)
 
