@@ -4,7 +4,7 @@ interface.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,7 @@ class ModelSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    elsewhere: ClassVar[bool] = False  # trained by somebody else: checkpoints may refer to files
 
     kind: Any
     dtype: Any = "float32"

@@ -59,8 +59,12 @@ class BridgedModel(LensSurface):
         self.__dict__["_held"] = None  # past nn.Module: the wrapped model names its own parts
         self.__dict__["_points"] = {}
 
-    def refer(self, reference: Reference) -> None:
-        """Take the weights of a revision in place of those held. Raises UserError when they do not fit."""
+    def take_weights(self, weights: dict[str, Tensor], where: str) -> None:
+        """Take the weights of the revision that a checkpoint refers to in place of those held.
+
+        Raises UserError when they do not fit.
+        """
+        reference = Reference.unpack(weights, where)
         self._forget()
         gc.collect()
         self.hold(bridged(load_model(reference.folder(), self.config.dtype).model, self.config.name))
