@@ -19,12 +19,13 @@ class Layout(BaseModel):
 
     `blocks`: the list of blocks. `embed`: the token embedding (or linear read-in). `positions`: the table of learned
     positions; empty for rotary or none. `norm_final`: the norm after the last block. `unembed`: the map from the stream
-    to the outputs; where the module has none of that name its outputs are the normalised stream itself, unless it is
-    "tied" (the embedding's transpose). `attention`: the module of attention. `qkv`: the map that gives queries, keys
-    and values side by side, or three maps; empty where they are seen at the attention kernel alone. `order`: how they
-    lie in a joint map: all queries, then keys, then values ("qkv"), or head by head ("heads"). `out`: the output
-    projection. `norm1`, `norm2`: the norms before attention and MLP. `mlp`: the MLP's module (empty: its maps lie in
-    the block), `mlp_in`, `mlp_gate`, `mlp_out` its maps. `parallel`: attention and MLP read the same stream.
+    to the outputs, or several names of which one is there; where the module has none its outputs are the normalised
+    stream itself, unless it is "tied" (the embedding's transpose). `attention`: the module of attention. `qkv`: the map
+    that gives queries, keys and values side by side, or three maps; empty where they are seen at the attention kernel
+    alone. `order`: how they lie in a joint map: all queries, then keys, then values ("qkv"), or head by head ("heads").
+    `out`: the output projection. `norm1`, `norm2`: the norms before attention and MLP. `mlp`: the MLP's module (empty:
+    its maps lie in the block), `mlp_in`, `mlp_gate`, `mlp_out` its maps. `parallel`: attention and MLP read the same
+    stream.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +35,7 @@ class Layout(BaseModel):
     embed: str = ""
     positions: str = ""
     norm_final: str = ""
-    unembed: str = ""
+    unembed: tuple[str, ...] = ()
     attention: str
     qkv: tuple[str, ...] = ()
     order: Literal["qkv", "heads"] = "qkv"
@@ -54,8 +55,9 @@ class Layout(BaseModel):
         if not isinstance(data, dict):
             return data
         found = dict(data)
-        if isinstance(found.get("qkv"), str):
-            found["qkv"] = (found["qkv"],) if found["qkv"] else ()
+        for name in ("qkv", "unembed"):
+            if isinstance(found.get(name), str):
+                found[name] = (found[name],) if found[name] else ()
         stem = f"{found.get('blocks', '')}.{{l}}."
         for name in BLOCK_PATHS:
             if isinstance(found.get(name), str):
@@ -63,6 +65,11 @@ class Layout(BaseModel):
         if isinstance(found.get("qkv"), list | tuple):
             found["qkv"] = tuple(str(path).removeprefix(stem) for path in found["qkv"])
         return found
+
+    @property
+    def tied(self) -> bool:
+        """Whether outputs are read with the embedding's transpose, outside the module."""
+        return self.unembed == ("tied",)
 
     @model_validator(mode="after")
     def _one_or_three(self) -> Layout:

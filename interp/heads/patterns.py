@@ -200,7 +200,9 @@ def copying(model: HookedModel, reads: int) -> Float[Tensor, "layer head"]:
     rows = []
     with torch.no_grad():
         for block in model.typed_blocks():
-            into = torch.einsum("vd,hdk->hvk", model.token_embed.W_E, block.attn.W_V).double()
+            values = block.attn.W_V
+            values = values.repeat_interleave(block.attn.W_O.shape[0] // values.shape[0], 0)
+            into = torch.einsum("vd,hdk->hvk", model.token_embed.W_E, values).double()
             out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (reads, -1))
             values = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
             size = values.abs().sum(-1)

@@ -150,4 +150,4 @@ def _context(module: nn.Module, parts: Parts, asked: int) -> int:
 def _d_out(parts: Parts, layout: Layout, d_model: int) -> int:
     if parts.unembed is not None:
         return matrix(parts.unembed).shape[1]
-    return _rows(parts.embed) if layout.unembed == "tied" else d_model
+    return _rows(parts.embed) if layout.tied else d_model

@@ -83,7 +83,7 @@ class AdoptedModel(Wiring):
         """Columns of the unembedding that the outputs are read with."""
         if self.parts.unembed is not None:
             return matrix(self.parts.unembed)[:, self._chosen()]
-        if self.config.layout.unembed == "tied":
+        if self.config.layout.tied:
             return self.W_E.T[:, self._chosen()]
         like = next(self.module.parameters())
         return torch.eye(self.config.d_model, dtype=like.dtype, device=like.device)[:, self._chosen()]
@@ -121,7 +121,7 @@ class AdoptedModel(Wiring):
     def own_outputs(self, inputs: Num[Tensor, "batch pos *token"]) -> Float[Tensor, "batch row d_out"]:
         """Outputs of the module as it is, without any hook or kernel of ours."""
         out = _tensor_of(self.module(inputs, **self._options(inputs)), self.config.name)
-        tied = self.parts.unembed is None and self.config.layout.unembed == "tied"
+        tied = self.parts.unembed is None and self.config.layout.tied
         out = out @ self.W_E.T if tied else out
         return out[..., self._chosen()].float() if out.dtype == torch.bfloat16 else out[..., self._chosen()]
 
@@ -178,7 +178,7 @@ class AdoptedModel(Wiring):
         self, out: Any, shape: torch.Size, rows: list[int] | None
     ) -> Float[Tensor, "batch pos d_out"]:
         logits = _tensor_of(out, self.config.name)
-        if self.parts.unembed is None and self.config.layout.unembed == "tied":
+        if self.parts.unembed is None and self.config.layout.tied:
             logits = logits @ self.W_E.T
         if logits.shape[:2] != (shape[0], shape[1] if rows is None else len(rows)):
             raise UserError(

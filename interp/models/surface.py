@@ -106,12 +106,16 @@ class LensSurface(StrictHooks):
         """[layer, head, d_model (row), d_model (column)]: the bilinear form of the scores, before their
         scale.
         """
-        return FactoredMatrix(self.W_Q, self.W_K.transpose(-2, -1))
+        return FactoredMatrix(self.W_Q, self._of_every_head(self.W_K).transpose(-2, -1))
 
     @property
     def OV(self) -> FactoredMatrix:
         """[layer, head, d_model (in), d_model (out)]: what a head writes for what it attends to."""
-        return FactoredMatrix(self.W_V, self.W_O)
+        return FactoredMatrix(self._of_every_head(self.W_V), self.W_O)
+
+    def _of_every_head(self, weights: Tensor) -> Tensor:
+        """Keys or values once for every head that shares them."""
+        return weights.repeat_interleave(self.cfg.n_heads // weights.shape[1], 1)
 
     def all_head_labels(self) -> list[str]:
         """L0H0, L0H1, ... in order."""

@@ -41,7 +41,8 @@ class Proof:
     def __str__(self) -> str:
         measured = "" if self.error is None else f" ({self.error:.1e})"
         refused = f"; refused: {', '.join(self.refuses)}" if self.refuses and not self.holds else ""
-        return f"{'holds' if self.holds else 'FAILS'}  {self.claim}{measured}{refused}{self.note and f'; {self.note}'}"
+        note = f"; {self.note}" if self.note and (self.error is None or not self.holds) else ""
+        return f"{'holds' if self.holds else 'FAILS'}  {self.claim}{measured}{refused}{note}"
 
 
 @torch.no_grad()
@@ -248,7 +249,7 @@ def _effects(model: Any, inputs: Tensor, cache: Any) -> list[Proof]:
         ]
         for layer in dict.fromkeys(layers):
             found.append(_effect(model, inputs, cache, f"blocks.{layer}.", name, after))
-    failed = [proof for proof in found if not proof.holds]
+    failed = list({proof.claim: proof for proof in found if not proof.holds}.values())
     whole = "replacing a point changes what comes after, and nothing before"
     return failed or [Proof(whole, True, None, (), f"{len(found)} points tried")]
 

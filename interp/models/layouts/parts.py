@@ -54,7 +54,7 @@ def find_parts(module: nn.Module, layout: Layout) -> Parts:
         shell.part(layout.embed),
         shell.part(layout.positions),
         shell.part(layout.norm_final),
-        None if layout.unembed == "tied" else shell.part(layout.unembed),
+        next((part for path in layout.unembed if (part := shell.part(path)) is not None), None),
     )
 
 
