@@ -88,9 +88,7 @@ class Site:
         if self.head is not None and self.component not in HEAD_COMPONENTS:
             raise UserError(f"site component {self.component!r} has no heads: leave the head out")
         if self.shared > 1 and self.component not in SHARED_COMPONENTS:
-            raise UserError(
-                f"site component {self.component!r}: heads share keys and values only"
-            )
+            raise UserError(f"site component {self.component!r}: heads share keys and values only")
 
     @property
     def heads(self) -> tuple[int, ...]:

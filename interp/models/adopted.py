@@ -151,7 +151,7 @@ class AdoptedModel(Wiring):
         apart = self.parts.unembed is not None and len(reads) < inputs.shape[1] and stop is None
         self._rows = reads if apart else None
         tokens = inputs if start is None else self._blank(inputs)
-        self._running, self._batch = True, len(inputs)
+        self._running, (self._batch, self._pos) = True, inputs.shape[:2]
         try:
             with Kernel(self):
                 out = self.module(tokens, **self._options(tokens))

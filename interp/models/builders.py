@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -105,7 +105,7 @@ def _imported(builder: str) -> Make:
         found = getattr(found, part, None)
     if not callable(found):
         raise UserError(f"{builder}: {place} has no function {name!r}")
-    return found
+    return cast(Make, found)
 
 
 def _importable(given: Any) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import FactoredMatrix
-from interp.models.components import Block
 from interp.models.hooked import StrictHooks
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -74,9 +73,9 @@ class LensSurface(StrictHooks):
         self._lens.device = self.W_U.device
         return self._lens
 
-    def typed_blocks(self) -> list[Block]:
-        """The blocks, with their type."""
-        return list(cast(Iterable[Block], self.blocks))
+    def typed_blocks(self) -> list[Any]:
+        """The blocks: `interp.models.components.Block`, or what a model made elsewhere has in their place."""
+        return list(cast(Iterable[Any], self.blocks))
 
     def _stack(self, name: str) -> Tensor:
         return torch.stack([getattr(block.attn, name) for block in self.typed_blocks()])

@@ -87,7 +87,9 @@ class MinBlock(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.attn = CausalSelfAttention(False)
-        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(WIDTH, 48), "c_proj": nn.Linear(48, WIDTH), "act": nn.GELU()})
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(WIDTH, 48), "c_proj": nn.Linear(48, WIDTH), "act": nn.GELU()}
+        )
 
     def forward(self, x):
         x = x + self.attn(self.ln_1(x))

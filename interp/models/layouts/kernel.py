@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax)
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Who is told of the kernels: `inside` says whether an attention module is running."""
 
@@ -70,7 +71,7 @@ class Kernel(TorchFunctionMode):
         key: Tensor,
         value: Tensor,
         attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
+        dropout_p: float | int = 0.0,
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
@@ -81,7 +82,7 @@ class Kernel(TorchFunctionMode):
             pattern = masked_softmax(scores, attn_mask, is_causal)
             return F.dropout(pattern, dropout_p) if dropout_p else pattern
 
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        scale = float(query.shape[-1] ** -0.5 if scale is None else scale)
         if query.ndim != 4:
             return weigh(query @ key.transpose(-1, -2) * scale) @ value
         out, pattern = self.watcher.attend(query, key, value, weigh, scale)

@@ -21,7 +21,7 @@ from tasks.errors import UserError
 @cache
 def shipped() -> dict[str, Layout]:
     """Every layout of the package by its name."""
-    files = [f for f in resources.files(__package__).iterdir() if f.name.endswith(".toml")]
+    files = [f for f in resources.files("interp.models.layouts").iterdir() if f.name.endswith(".toml")]
     texts = {f.name.removesuffix(".toml"): f.read_text(encoding="utf-8") for f in files}
     return {name: Layout(name=name, **tomllib.loads(texts[name])) for name in sorted(texts)}
 

@@ -88,7 +88,7 @@ class _Survey:
         return found
 
     def _through_out(self, module: nn.Module, args: Any) -> None:
-        self.mapped = True
+        self.mapped = self.mapped or self.inside
 
     def _stream(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.sizes.d_model = Entry(args, kwargs).value.shape[-1]

@@ -84,7 +84,12 @@ class AdoptedAttention:
         """Output weights of every head."""
         if self._parts.out is None:
             raise UserError("the layout names no output projection (`out`): what heads write is not known")
-        return matrix(self._parts.out).unflatten(0, (self.heads, self.width))
+        whole = matrix(self._parts.out)
+        if whole.shape[0] != self.heads * self.width:
+            raise UserError(
+                f"the output projection reads {whole.shape[0]} numbers, not {self.heads} x {self.width}"
+            )
+        return whole.unflatten(0, (self.heads, self.width))
 
     @property
     def b_O(self) -> Float[Tensor, "d_model"]:

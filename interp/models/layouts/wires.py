@@ -134,7 +134,10 @@ def _rescaled(norm: nn.Module, x: Tensor, out: Tensor, change: Callable[[Tensor]
         return out
     shift = getattr(norm, "bias", None)
     shift = 0.0 if shift is None else shift
-    return (out - shift) * (own / edited) + shift
+    again = (out - shift) * (own / edited) + shift
+    return (
+        again if edited.requires_grad else torch.where(edited == own, out, again)
+    )  # untouched rows stay as they are
 
 
 def wire_heads(block: BlockParts, config: AdoptedConfig, stem: str, fire: Fire, listens: Any) -> None:
@@ -155,10 +158,10 @@ def wire_heads(block: BlockParts, config: AdoptedConfig, stem: str, fire: Fire, 
         def change_all(x: Tensor) -> Tensor:
             if not any(map(listens, names)):
                 return x
-            parts = [
+            q, k, v = (
                 fire(name, part.unflatten(-1, (heads, config.d_head)))
                 for name, part, heads in zip(names, split_heads(x, config), counts, strict=True)
-            ]
-            return join_heads(*parts, config)
+            )
+            return join_heads(q, k, v, config)
 
         wire_output(block.qkv[0], change_all)

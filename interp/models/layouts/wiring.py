@@ -46,6 +46,8 @@ class Wiring(LensSurface):
     config: AdoptedConfig
     parts: Parts
     refused: dict[str, str]
+    _batch: int
+    _pos: int
 
     def connect(self) -> None:
         """Make the points and wire every part of the module to them."""
@@ -211,7 +213,7 @@ class Wiring(LensSurface):
         """The stream that is unembedded: at the positions that are read, or at all."""
         if not self.live:
             return stream
-        final = self.__dict__["_final"]
+        final = stream if stream.shape[1] == self._pos else self.__dict__["_final"]
         return final if self._rows is None else final[:, self._rows]
 
     @property
