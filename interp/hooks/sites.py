@@ -13,36 +13,18 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.components import COMPONENTS, HEAD_OUT
 from interp.hooks.protocol import HookedModel
 from tasks.base import nearest
 from tasks.errors import UserError
 
-Component = Literal[
-    "embed",
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "mlp_in",
-    "mlp_pre",
-    "q",
-    "k",
-    "v",
-    "z",
-    "pattern",
-    "attn_scores",
-    "output",
-]
-COMPONENTS: tuple[str, ...] = get_args(Component)
 HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")
 SHARED_COMPONENTS = ("k", "v")  # heads may have them in common
-HEAD_OUT = "head_out"  # another word for z in a grid
 ROW_COMPONENTS = ("pattern", "attn_scores")
 _UNLAYERED = ("embed", "output")
 _TAIL = r"(?:@(?P<position>\d+|all))?"
@@ -75,7 +57,7 @@ class Site:
     layer: int | None = None
     head: int | None = None
     position: int | None = None
-    shared: int = 1
+    shared: int = dataclasses.field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         if self.component not in COMPONENTS:
