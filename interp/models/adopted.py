@@ -21,7 +21,7 @@ from interp.models.hooked import layer_range, residual
 from interp.models.layouts.check import Proof, prove, refusals
 from interp.models.layouts.kernel import Kernel
 from interp.models.layouts.parts import find_parts
-from interp.models.layouts.state import load_state, state_of
+from interp.models.layouts.state import load_state, matched, state_of
 from interp.models.layouts.weights import AdoptedBlock, Norm, matrix
 from interp.models.layouts.wiring import Stopped, Wiring
 from interp.models.surface import LensConfig
@@ -124,6 +124,18 @@ class AdoptedModel(Wiring):
         tied = self.parts.unembed is None and self.config.layout.tied
         out = out @ self.W_E.T if tied else out
         return out[..., self._chosen()].float() if out.dtype == torch.bfloat16 else out[..., self._chosen()]
+
+    def named_weights(self, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+        """A state dict by the names of this model's parameters. Raises UserError for a weight that is missing."""
+        own = dict(self.module.named_parameters(remove_duplicate=False))
+        names = matched(own, weights)
+        by_weight = {id(own[mine]): weights[theirs] for theirs, mine in names.items()}
+        found = {}
+        for name, weight in self.named_parameters():
+            if id(weight) not in by_weight:
+                raise UserError(f"{where}: without weight {name.removeprefix('module.')!r}")
+            found[name] = by_weight[id(weight)].to(weight.dtype)
+        return found
 
     def own_weights(self) -> dict[str, Tensor]:
         """The weights under the module's own names, for a checkpoint."""

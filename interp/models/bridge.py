@@ -108,6 +108,11 @@ class BridgedModel(LensSurface):
         """Columns of the unembedding that the outputs are read with."""
         return self.bridge.W_U[:, self._outputs()]
 
+    @property
+    def token_embed(self) -> Any:
+        """Where analyses look for `W_E` [d_vocab, d_model]."""
+        return self.bridge
+
     def _outputs(self) -> Any:
         return list(self.interface.outputs) or slice(None)
 
