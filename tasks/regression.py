@@ -90,7 +90,7 @@ class InContextRegression(Task):
             raise ValueError("give eigenvalues or kappa, not both")
         if self.target != "linear" and not (self.isotropic and self.law == "normal"):
             raise ValueError(
-                f"target {self.target!r} needs isotropic x of law 'normal' (its label variance is known there)"
+                f"target {self.target!r} needs isotropic x with law='normal' (its label variance is known there)"
             )
         own_basis = self.basis == "prompt" and not self.isotropic and self.prior != "gaussian"
         if self.pool and (why := regression_pool.complaint(self.pool, self.d, self.target, own_basis)):

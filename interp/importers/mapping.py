@@ -81,7 +81,7 @@ def check_mapping(mapping: Mapping[str, Source], shapes: Mapping[str, TensorShap
         raise UserError(f"{where}: the model has no weight {odd[0]!r}{nearest(odd[0], shapes)}")
     if odd := sorted(set(shapes) - set(mapping)):
         raise UserError(
-            f"{where}: does not say where {listed(odd)} {'comes' if len(odd) == 1 else 'come'} from"
+            f"{where}: does not state where {listed(odd)} {'comes' if len(odd) == 1 else 'come'} from"
         )
     for name, source in mapping.items():
         if source.transpose and len(shapes[name]) != 2:

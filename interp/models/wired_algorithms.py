@@ -86,7 +86,7 @@ def wired_gradient_descent(
 def _check(steps: int, d: int, n: int) -> None:
     for name, value in (("steps", steps), ("d", d), ("n", n)):
         if value < 1:
-            raise UserError(f"{name}={value}: a wired net needs at least 1")
+            raise UserError(f"{name}={value}: must be at least 1")
 
 
 def _signed(
