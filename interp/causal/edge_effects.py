@@ -25,8 +25,8 @@ from interp.causal.patching import ENGINES, engine_of
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS, Intervals, ratio
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 SAMPLE = 32  # edges whose exact effect is shown beside a screen
 

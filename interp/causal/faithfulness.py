@@ -24,7 +24,8 @@ from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of, normalised
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
-from tasks.base import Pair, Task, generator
+from tasks.base import Pair, Task
+from tasks.streams import generator
 
 MAX_DRAWN = 50  # tries for a connected random circuit of one size
 

@@ -27,7 +27,7 @@ from interp.analysis.base import Direct
 from interp.landscape.curvature import Objective
 from probes.stats import Interval, student
 from tasks import Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
 WORST_RHAT = 1.1
 NAME = "local learning coefficient"

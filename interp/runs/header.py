@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 from interp._version import __version__
 from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UnknownTask, UserError
 
 NAME = "config.json"
