@@ -265,7 +265,7 @@ class Run(Checkpoints):
         return self._result(analysis, caption, steps, progress)
 
     def circuit(self, *, steps: Steps = "last", progress: Progress | None = None, **settings: Any) -> Result:
-        """The edges that carry the behaviour, and how faithful they are beside random circuits of their size.
+        """The edges that carry the behaviour, and how faithful they are beside matched random circuits.
 
         Settings are those of `interp.causal.over_training.CircuitSearch`.
 
@@ -277,11 +277,11 @@ class Run(Checkpoints):
 
         search = _settled(CircuitSearch, **settings)
         kept = {
-            "prune": "Edges left when all went without which the behaviour stays",
-            "threshold": "Edges whose effect surely passes the threshold",
+            "prune": "Edges left of a pruned model: the smallest circuit that keeps the faithfulness asked for",
+            "threshold": "Edges whose effect significantly passes the threshold",
             "greedy": "Edges grown from the output until the behaviour is there",
         }
-        caption = f"{kept[search.search]}; the whole model is 1, other prompts' run is 0."
+        caption = f"{kept[search.search]}; whole model 1, resample-ablated run 0."
         return self._result(search, caption, steps, progress)
 
     def agreement(

@@ -1,7 +1,8 @@
-"""Circuits of every wired net: what was planted in it, among decoys, and what the search returns.
+"""Circuits of every hand-constructed net: what was planted in it, among decoys, and what the search returns.
 
-Owns the list of wired nets and the one search that all of them share: exact edge effects on the squared distance to
-the whole model's output, with rounding as the threshold, so that nothing that carries anything can cancel or hide.
+Owns the list of hand-constructed nets. They are searched with the default settings of `find_circuit`, and with any
+others on request: single effects on the squared distance to the whole model's output, with rounding as the threshold,
+find whatever carries anything, for nothing can cancel there.
 Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
 nothing else.
 
@@ -12,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from interp.causal.circuits import find_circuit, rounding
+from interp.causal.circuits import find_circuit
 from interp.causal.faithfulness import precision_recall
 from interp.causal.graph import edges
 from interp.models.wired import WiredNet, wired_induction, wired_retrieval
@@ -69,19 +70,20 @@ NETS: dict[str, Build] = {
 
 
 def recovered(
-    names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0
-) -> pd.DataFrame:
-    """One row a wired net: its planted heads and edges, all edges it has, those found, precision and recall.
+    names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0,
+    **settings: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """One row a hand-constructed net: its planted heads and edges, all edges it has, those found, precision and recall.
 
     `right_heads`: whether the heads found are the planted ones. `weakest`: the smallest effect of an edge found, as a
-    share of the change that other prompts make. Raises UserError for an unknown net.
+    share of the change that other prompts make. `settings`: other ones of
+    `find_circuit` than its defaults. Raises UserError for an unknown net.
     """
     rows = []
     for name in names:
         if name not in NETS:
-            raise UserError(f"no wired net {name!r}: there are {', '.join(NETS)}")
+            raise UserError(f"no hand-constructed net {name!r}: there are {', '.join(NETS)}")
         net = NETS[name](decoys, seed)
-        settings = {"metric": "prediction_change", "threshold": rounding(net.model)}
         found = find_circuit(net.model, net.task, prompts=prompts, seed=seed, draws=200, **settings)
         precision, recall = precision_recall(found.edges, net.circuit.edges)
         rows.append({

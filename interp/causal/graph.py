@@ -7,7 +7,8 @@ key and value apart, each MLP, and `output`. Every sender of an earlier layer ha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +22,47 @@ from tasks.errors import UserError
 
 Edge = tuple[str, str]
 SLOTS = ("q", "k", "v")
+
+
+@cache
+def label_of(component: str, layer: int, head: int | None = None) -> str:
+    """A site's short name, without making the site anew."""
+    return Site(component, layer, head).label
+
+
+@cache
+def site_of(label: str) -> Site:
+    """The site of a short name, parsed once."""
+    return Site.parse(label)
+
+
+@cache
+def owner(receiver: str) -> str:
+    """The sender that a receiver belongs to.
+
+    >>> owner("L0H1.q"), owner("L2.mlp_pre"), owner("output")
+    ('L0H1', 'L2.mlp_out', 'output')
+    """
+    site = site_of(receiver)
+    if site.layer is None:
+        return receiver
+    return (
+        label_of("mlp_out", site.layer)
+        if site.component == "mlp_pre"
+        else label_of("z", site.layer, site.head)
+    )
+
+
+def connected(found: Collection[Edge]) -> set[Edge]:
+    """The edges that lie on a way from `embed` to `output`."""
+    kept = set(found)
+    while True:
+        fed = {"embed"} | {owner(receiver) for _, receiver in kept}
+        used = {"output"} | {sender for sender, _ in kept}
+        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or owner(r) in used)}
+        if alive == kept:
+            return kept
+        kept = alive
 
 
 def senders(model: Any) -> list[Site]:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from interp.causal.interventions import Ablation
 from interp.causal.metrics import MetricName
+from interp.causal.report_lines import curve_rows, heads_line, random_line, search_line, size_line
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.heads.heads import has_roles
@@ -20,6 +21,8 @@ from tasks.errors import UserError
 Replacement = Annotated[Literal["pair"] | Ablation, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
+SIZES = 12  # lines of a curve
+TOP_SHOWN = 32  # largest edges of an estimate that were run exactly
 
 
 def patch(
@@ -70,6 +73,9 @@ def patch(
     if json:
         return print_json(result)
     for step, rows in result.table.groupby("step", sort=True):
+        if rows["value"].isna().all():
+            show.note(f"step {step}: {rows['note'].iloc[0]}")
+            continue
         show.table(_grid(rows), f"normalised effect at step {step}")
     show.note(result.caption)
     return 0
@@ -93,6 +99,7 @@ def circuit(
     method: Literal["exact", "EAP", "EAP-IG"] = "exact",
     search: Literal["prune", "threshold", "greedy"] = "prune",
     threshold: float = 0.02,
+    faithfulness: float = 0.95,
     metric: MetricName = "loss",
     read: Choice = None,
     prompts: int = 64,
@@ -103,27 +110,29 @@ def circuit(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Search the edges that carry the behaviour and judge them beside random circuits of the same size.
+    """Search the edges that carry the behaviour and report them beside matched random circuits and every other size.
 
     Parameters
     ----------
     run
         Folder of the run.
     method
-        exact: every edge run by itself; EAP, EAP-IG: gradient screens, quicker and approximate.
+        exact: every edge run by itself; EAP, EAP-IG: attribution estimates, quicker, with their error.
     search
-        prune: edges are taken away while the behaviour stays; threshold: each edge needed by itself; greedy: edges
+        prune: edges are pruned while the behaviour stays; threshold: each edge needed by itself; greedy: edges
         are grown from the output.
     threshold
-        Least effect of an edge, as a share of the whole behaviour.
+        Least effect of an edge, as a share of the whole behaviour (threshold and greedy).
+    faithfulness
+        Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
         What is measured; prediction_change is the squared distance to the whole model's output and cannot cancel.
     read
         One read of the task; all unless given.
     prompts
-        Prompts to score edges on.
+        Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
-        Search again at the last step on the prompts of so many other seeds, and say how much the circuits overlap.
+        Search again at the last step on the prompts of so many other seeds, and report how much the circuits overlap.
     edges
         Edges to print of each circuit, the heaviest; --json and --out have all.
     out
@@ -143,6 +152,7 @@ def circuit(
             "method": method,
             "search": search,
             "threshold": threshold,
+            "faithfulness": faithfulness,
             "metric": metric,
             "read": read,
             "prompts": prompts,
@@ -157,24 +167,56 @@ def circuit(
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return print_json(result, {**heads, **overlap})
     for step, rows in result.table.groupby("step", sort=True):
-        found = rows[rows["metric"] == "edge"]
-        judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
-        if method != "exact":
-            show.note(_screened(rows[rows["metric"] == "screened edge"], method, threshold))
-        if judged.empty:
-            show.note(f"step {step}: {found['note'].iloc[0]}")
-            continue
-        show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
-        if agreed is not None:
-            show.table(*_agreed(agreed.table[agreed.table["step"] == step], step))
-        if edges:
-            show.table(*_heaviest(found, step, edges))
+        _show(step, rows, None if agreed is None else agreed.table, edges, threshold)
     if overlap:
         show.note(
-            f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard)"
+            f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard);"
+            f" matched random circuits of their sizes {overlap['overlap_by_chance']:.2f}"
         )
     show.note(result.caption)
     return 0
+
+
+def _show(
+    step: object, rows: pd.DataFrame, agreed: pd.DataFrame | None, edges: int, threshold: float
+) -> None:
+    """One checkpoint's circuit: what the search did, how much it carries, its curve, heads and heaviest edges."""
+    found = rows[rows["metric"] == "edge"]
+    for line in _estimated(rows[rows["metric"] == "attribution estimate"], threshold):
+        show.note(line)
+    if found["value"].isna().all():
+        show.note(f"step {step}: {found['note'].iloc[0]}")
+        return
+    if did := search_line(rows):
+        show.note(f"step {step}: {did}")
+    judged = rows[
+        rows["metric"].isin(("faithfulness", "completeness", "minimality")) & (rows["control"] != "curve")
+    ]
+    show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
+    curve = curve_rows(rows)
+    if len(curve):
+        show.table(_curve(curve), f"faithfulness against size, step {step} ({size_line(rows)})")
+    for line in (random_line(rows), heads_line(rows)):
+        if line:
+            show.note(line)
+    if agreed is not None:
+        show.table(*_agreed(agreed[agreed["step"] == step], step))
+    if edges:
+        show.table(*_heaviest(found, step, edges))
+
+
+def _curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a size, the chosen one marked; at most `SIZES` lines, the chosen one among them."""
+    marks = ["chosen" if note == "chosen" else "" for note in rows["note"]]
+    shown = rows[["edges", "heads", "value", "ci_low", "ci_high"]].assign(
+        edges=rows["edges"].astype(int), heads=rows["heads"].astype(int), point=marks
+    )
+    if len(shown) <= SIZES:
+        return shown
+    kept = {round(i * (len(shown) - 1) / (SIZES - 1)) for i in range(SIZES)} | {
+        i for i, mark in enumerate(marks) if mark
+    }
+    return shown.iloc[sorted(kept)]
 
 
 def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
@@ -188,30 +230,42 @@ def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame
 def _overlap(
     run: Run, table: pd.DataFrame, steps: str, resamples: int, settings: dict[str, Any]
 ) -> dict[str, float]:
-    """Mean overlap of the last step's circuit with those on the prompts of other seeds; nothing if all are empty."""
+    """Mean overlap of the last step's circuit with those on the prompts of other seeds, and that of matched random
+    circuits; nothing if all are empty.
+    """
+    from interp.causal.graph import edges
     from interp.causal.over_training import circuit_at
+    from interp.causal.random_circuits import chance_overlap
     from interp.causal.stability import jaccard
 
     last = run.resolve(steps)[-1]
     others = [run.circuit(steps=last, seed=seed, **settings).table for seed in range(1, resamples + 1)]
     found = [circuit_at(one, last) for one in (table, *others)]
-    value = jaccard(found)
-    return {"overlap": value} if any(one.edges for one in found) else {}
+    if not any(one.edges for one in found):
+        return {}
+    chance = chance_overlap(edges(run.twin()), [one.edges for one in found])
+    return {"overlap": jaccard(found), "overlap_by_chance": chance}
 
 
-def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:
-    """What the screen is worth: its correlation with the exact effects of a sample of edges, and what it missed."""
+def _estimated(rows: pd.DataFrame, threshold: float) -> list[str]:
+    """What the attribution estimate is worth: completeness, correlation with exact effects, and what it missed."""
     if rows.empty:
-        return f"{method}: a screen, and no exact effects to hold it against (no behaviour)"
-    known = rows[rows["exact"].notna()]
+        return []
+    known = rows[(rows["exact"].notna()) & (rows["checked"] == "random")]
     needed = known[known["exact"] > threshold]
     seen = int((needed["value"].abs() > threshold).sum())
-    r = rows["correlation"].iloc[0]
-    return (
-        f"{method} is a first-order screen: over {len(known)} edges run exactly as well, correlation "
-        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, "
-        f"of which the screen sees {seen}"
+    r, error, steps = (rows[name].iloc[0] for name in ("correlation", "completeness_error", "ig_steps"))
+    first = (
+        f"{rows['method'].iloc[0]} is an attribution estimate: completeness error {error:.2g} of the loss difference"
+        + (f" at {int(steps)} steps" if steps else "")
+        + f"; over {len(known)} random edges run exactly as well, correlation "
+        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, of "
+        f"which the estimate sees {seen}"
     )
+    top = rows[rows["checked"].isin(("largest", "random")) & rows["exact"].notna()]
+    top = top.loc[top["value"].abs().sort_values(ascending=False).index].head(TOP_SHOWN)
+    held = int((top["exact"] > threshold).sum())
+    return [first, f"of its {len(top)} largest edges {held} have an exact effect above {threshold:g}"]
 
 
 def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
@@ -226,13 +280,15 @@ def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a figure; the random circuits' range in one line."""
+    """One line a figure; the matched random circuits' range in one line."""
     own = rows[rows["control"] != "random"][["metric", "control", "edges", "value", "ci_low", "ci_high", "n"]]
     drawn = rows[rows["control"] == "random"]["value"]
+    if drawn.empty:
+        return own
     spread = {
         "metric": "faithfulness",
-        "control": f"random, {len(drawn)} drawn (range)",
+        "control": f"matched random, {len(drawn)} (range)",
         "value": drawn.median(),
     }
-    ends = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
-    return pd.concat([own, pd.DataFrame([{**spread, **ends}])], ignore_index=True)
+    limits = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
+    return pd.concat([own, pd.DataFrame([{**spread, **limits}])], ignore_index=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from interp.analysis.base import Direct
-from interp.causal.circuits import Circuit
+from interp.causal.circuit import Circuit
 from tasks import Task
 
 FOUND = {

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from interp.report.cells import Row, number
 from interp.report.model import RunReport
-from interp.report.payload import Row, number
 from probes.stats import student
 
 MOST_DIFFERENCES = 4
