@@ -25,6 +25,7 @@ from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, sende
 from interp.causal.interventions import ablation_values, cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, normalised
 from interp.causal.patching import run_patches
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.stats import DRAWS
 from tasks.base import Pair, generator
@@ -32,7 +33,11 @@ from tasks.errors import UserError
 
 
 def gradients(
-    model: Any, inputs: Tensor, hooks: Sequence[str], metric: Metric, start_at_layer: int | None = None
+    model: HookedModel,
+    inputs: Tensor,
+    hooks: Sequence[str],
+    metric: Metric,
+    start_at_layer: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the summed metric (each prompt's own, since prompts do not mix) at some hooks. One forward,
     one backward.
@@ -41,7 +46,11 @@ def gradients(
 
 
 def _held_gradients(
-    model: Any, inputs: Tensor, hooks: Sequence[str], metric: Metric, start_at_layer: int | None = None
+    model: HookedModel,
+    inputs: Tensor,
+    hooks: Sequence[str],
+    metric: Metric,
+    start_at_layer: int | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Activations at some hooks, and the gradient there."""
     check_eval(model)
@@ -62,7 +71,7 @@ def _held_gradients(
 
 
 def attribute_sites(
-    model: Any, pair: Pair, sites: Sequence[Site], metric: Metric, direction: str = "denoise"
+    model: HookedModel, pair: Pair, sites: Sequence[Site], metric: Metric, direction: str = "denoise"
 ) -> Float[Tensor, "site batch"]:
     """First-order estimate of each site's patch: (other value - base value) . gradient at the base run.
 
@@ -100,7 +109,7 @@ class EdgeScores:
 
 
 def attribute_edges(
-    model: Any,
+    model: HookedModel,
     inputs: Num[Tensor, "batch pos *token"],
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,
@@ -135,7 +144,7 @@ def attribute_edges(
     )
 
 
-def _groups(model: Any) -> Iterator[tuple[list[str], list[str]]]:
+def _groups(model: HookedModel) -> Iterator[tuple[list[str], list[str]]]:
     """Receivers that come after the same senders, as (senders, receivers), in the order of `graph.edges`."""
     writers = senders(model)
     before = {r.label: tuple(s.label for s in writers if precedes(model, s, r)) for r in receivers(model)}
@@ -156,7 +165,7 @@ def replaced(
 
 
 def _receiver_slopes(
-    model: Any, clean: Written, other: Written, metric: Metric, ig_steps: int
+    model: HookedModel, clean: Written, other: Written, metric: Metric, ig_steps: int
 ) -> dict[str, Float[Tensor, "batch pos d_model"]]:
     """Gradient of the metric at each receiver's input, at the clean run or averaged along the way to it."""
     end, start = clean.out["embed"], other.out["embed"]
@@ -168,7 +177,9 @@ def _receiver_slopes(
     return total
 
 
-def _slopes_at(model: Any, embed: Float[Tensor, "batch pos d_model"], metric: Metric) -> dict[str, Tensor]:
+def _slopes_at(
+    model: HookedModel, embed: Float[Tensor, "batch pos d_model"], metric: Metric
+) -> dict[str, Tensor]:
     """Gradient at every receiver's input for one stream entering block 0: one forward, one backward."""
     hooks, n_layers = [], model.config.n_layers
     for layer, block in enumerate(model.blocks):
@@ -191,7 +202,7 @@ def _slopes_at(model: Any, embed: Float[Tensor, "batch pos d_model"], metric: Me
     return out
 
 
-def _streams(model: Any, held: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+def _streams(model: HookedModel, held: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Each block's stream before attention and before the MLP."""
     stems = [f"blocks.{layer}." for layer in range(model.config.n_layers)]
     pre = [held[stem + "hook_resid_pre"] for stem in stems]
@@ -212,7 +223,7 @@ def _through_norm(
 
 
 def completeness(
-    model: Any, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
+    model: HookedModel, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
 ) -> dict[str, float]:
     """Integrated gradients of the stream entering block 0, and by how much they miss m(inputs) - m(other).
 
@@ -237,7 +248,7 @@ def completeness(
 
 
 def estimate_sites(
-    model: Any,
+    model: HookedModel,
     pair: Pair,
     sites: Sequence[Site],
     metric: Metric,

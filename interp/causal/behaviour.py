@@ -6,12 +6,11 @@ the two are not told apart there is nothing to share: an analysis then prints no
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.protocol import HookedModel
 from probes.stats import student
 from tasks.base import Pair, Task
 
@@ -39,7 +38,7 @@ def resampled_pair(task: Task, seed: int, prompts: int, stream: str = "circuit")
     return Pair("resample", clean, other, differ)
 
 
-def rounding(model: Any) -> float:
+def rounding(model: HookedModel) -> float:
     """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
     last place of the model's weights.
     """

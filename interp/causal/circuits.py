@@ -31,6 +31,7 @@ from interp.causal.estimate import Estimate, beside_exact, complete_scores
 from interp.causal.graph import Edge, connected, owner
 from interp.causal.metrics import metric_of
 from interp.causal.pruning import Descent, by_size, worths
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
 from tasks.errors import UserError
@@ -46,7 +47,7 @@ MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose befor
 class _Bench:
     """One model, the prompts that order its edges, and the two ends of the scale on them."""
 
-    def __init__(self, model: Any, task: Task, pair: Pair, metric: str, read: str | None):
+    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: str, read: str | None):
         self.model, self.pair = model, pair
         with torch.no_grad():
             clean_outputs = model(pair.clean.inputs)
@@ -75,7 +76,7 @@ class _Bench:
 
 
 def find_circuit(
-    model: Any,
+    model: HookedModel,
     task: Task,
     *,
     prompts: int = 64,

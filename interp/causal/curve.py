@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import pandas as pd
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, normalised
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import Pair
 
@@ -30,7 +30,7 @@ TIED = 1e-6  # of the behaviour: what rounding does to the whole model's 1
 class Judge:
     """Measures circuits of one model on one set of prompts: clean ones, and the other ones outside a circuit."""
 
-    def __init__(self, model: Any, pair: Pair, metric: Metric, draws: int = DRAWS):
+    def __init__(self, model: HookedModel, pair: Pair, metric: Metric, draws: int = DRAWS):
         self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         self.metric, self.draws = metric, draws
         self.every = frozenset(self.runs.known)

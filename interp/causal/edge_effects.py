@@ -21,12 +21,13 @@ from interp.causal.graph import Edge, Written, check_edges, edges, receivers, wr
 from interp.causal.metrics import Metric
 from interp.causal.patching import ENGINES, engine_of
 from interp.causal.pruning import worths
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS, Intervals, ratio
 
 
 def exact_edges(
-    model: Any,
+    model: HookedModel,
     inputs: Num[Tensor, "batch pos *token"],
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,
@@ -65,7 +66,7 @@ def _stream(clean: Written, receiver: Site) -> Float[Tensor, "batch pos d_model"
 
 
 @torch.no_grad()
-def _through(model: Any, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
+def _through(model: HookedModel, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
     """The metric when one receiver reads `stream`."""
     hook = receiver.hook(model.config.n_layers)
     if receiver.component == "output":

@@ -10,7 +10,6 @@ estimate's largest edges, say whether the order of the edges can be trusted. An 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pandas as pd
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from interp.causal.attribution import EdgeScores, attribute_edges, correlation
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.metrics import Metric
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import generator
 from tasks.errors import UserError
@@ -68,7 +68,12 @@ class Estimate:
 
 
 def complete_scores(
-    model: Any, inputs: Tensor, other: Tensor, metric: Metric, method: str = "EAP-IG", ig_steps: int = 8
+    model: HookedModel,
+    inputs: Tensor,
+    other: Tensor,
+    metric: Metric,
+    method: str = "EAP-IG",
+    ig_steps: int = 8,
 ) -> EdgeScores:
     """Attributions of every edge; EAP-IG with as many steps as make them complete, from `ig_steps` on.
 
@@ -87,7 +92,7 @@ def complete_scores(
 
 
 def beside_exact(
-    model: Any,
+    model: HookedModel,
     inputs: Tensor,
     other: Tensor,
     metric: Metric,

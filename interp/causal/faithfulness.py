@@ -12,7 +12,6 @@ al. (arXiv 2403.17806).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import pandas as pd
 import torch
@@ -24,6 +23,7 @@ from interp.causal.graph import Edge
 from interp.causal.metrics import metric_of, normalised
 from interp.causal.pruning import worths
 from interp.causal.random_circuits import empirical_p, matched_circuit
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 
@@ -32,7 +32,7 @@ MATCHED = "random"  # the control of matched random circuits in tables
 
 
 def judge(
-    model: Any,
+    model: HookedModel,
     task: Task,
     circuit: Circuit,
     *,

@@ -8,7 +8,7 @@ never a made-up number.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -22,6 +22,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.metrics import metric_of
 from interp.causal.patching import patch, sites_of
+from interp.hooks.protocol import HookedModel
 from tasks import Task, UserError
 from tasks.base import Pair
 
@@ -45,7 +46,7 @@ class PatchGrid(Direct):
     metric: str = "loss"
     read: str | None = None
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
         if not self._apart(model, task, pair):
             return self._missing(model, pair)
@@ -56,7 +57,7 @@ class PatchGrid(Direct):
         )  # fmt: skip
         return table.assign(pair=self.pair, control="none", note="")
 
-    def _apart(self, model: Any, task: Task, pair: Pair) -> bool:
+    def _apart(self, model: HookedModel, task: Task, pair: Pair) -> bool:
         """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
         name = "loss" if self.metric == "prediction_change" else self.metric
         with torch.no_grad():
@@ -64,7 +65,7 @@ class PatchGrid(Direct):
             clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
         return has_behaviour(clean, corrupt, name == "loss")
 
-    def _missing(self, model: Any, pair: Pair) -> pd.DataFrame:
+    def _missing(self, model: HookedModel, pair: Pair) -> pd.DataFrame:
         """A row without a value for every site."""
         sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
         nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
@@ -98,7 +99,7 @@ class CircuitSearch(Direct):
     metric: str = "loss"
     read: str | None = None
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
             model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
             method=self.method, search=self.search, threshold=self.threshold,
@@ -133,7 +134,7 @@ class EdgeEffects(Direct):
 
     name: ClassVar[str] = "edges"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = resampled_pair(task, self.seed, self.prompts)
         measure = metric_of(task, pair, "loss")
         runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)

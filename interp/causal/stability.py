@@ -15,6 +15,7 @@ from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
 from interp.causal.graph import edges
 from interp.causal.random_circuits import chance_overlap, jaccard_of
+from interp.hooks.protocol import HookedModel
 from tasks.base import Task
 from tasks.errors import UserError
 
@@ -31,7 +32,7 @@ def jaccard(circuits: Sequence[Circuit]) -> float:
 
 
 def stability(
-    model: Any, task: Task, seeds: Iterable[int], **settings: Any
+    model: HookedModel, task: Task, seeds: Iterable[int], **settings: Any
 ) -> tuple[list[Circuit], float, float]:
     """Circuits found on the prompts of several seeds, their mean Jaccard overlap, and that of matched random circuits
     of the same sizes. `settings` as in find_circuit.

@@ -9,13 +9,14 @@ many roles would agree if they had nothing to do with each other.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from pydantic import Field
 
 from interp.analysis.base import Direct
 from interp.causal.circuit import Circuit
+from interp.hooks.protocol import HookedModel
 from tasks import Task
 
 FOUND = {
@@ -34,7 +35,7 @@ class HeadRoles(Direct):
 
     prompts: int = Field(default=512, ge=2)
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         from interp.heads.roles import roles
 
         return roles(model, task, prompts=self.prompts, seed=self.seed).assign(metric="role", control="none")

@@ -20,7 +20,7 @@ from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable
 from interp.emergence.scores import Scores
-from interp.heads.heads import HeadScores, has_roles, scorable
+from interp.heads.heads import HeadScores, has_roles, scorable, unit_of
 from interp.heads.mechanism import Mechanism
 from interp.io.files import make_room
 from interp.readouts.readouts import Readouts, readable
@@ -219,8 +219,8 @@ def attention(run: Run) -> tuple[Attention, ...]:
             tokens=tuple(run.task.labels(batch)[0]),
             steps=run.steps,
             pattern=torch.stack(patterns).numpy(),
-            signed=settings.attention != "softmax",
-            causal=settings.mask == "causal",
+            signed=unit_of(settings) != "attention",
+            causal=getattr(settings, "mask", "full") == "causal",
             links=tuple(links),
         ),
     )
