@@ -33,7 +33,7 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
     assert "Accuracy on 1,024 fresh prompts" in report.verdict
     assert set(report.answers) == {"Which circuit does it", "In which order it came", "How sure we are"}
-    assert "No head pays half of its attention" in report.answers["Which circuit does it"], (
+    assert "No head attends with half of its mass" in report.answers["Which circuit does it"], (
         "nothing was learned"
     )
     assert "this one run (seed 0)" in report.answers["How sure we are"]
