@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-import pandas as pd
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli import show
-from interp.cli.analyses import Json, Released, Steps, print_json
-from interp.heads.heads import has_roles
+from interp.cli.options import Json, Released, Steps
 from interp.hooks.components import Component as SiteComponent
-from interp.run import Run, load
-from tasks.errors import UserError
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
-SIZES = 12  # lines of a curve
-TOP_SHOWN = 32  # largest edges of an estimate that were run exactly
 
 
 def patch(
@@ -62,31 +55,18 @@ def patch(
     prompts
         Number of pairs.
     """
+    from interp.cli import circuit_tables, results, show
+    from interp.run import load
+
     with show.progress("patch") as advance:
         result = load(run, released=released).patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
             replacement=replacement, metric=metric, read=read, prompts=prompts, by=by or get_args(Axis),
         )  # fmt: skip
     if json:
-        return print_json(result)
-    for step, rows in result.table.groupby("step", sort=True):
-        if rows["value"].isna().all():
-            show.note(f"step {step}: {rows['note'].iloc[0]}")
-            continue
-        show.table(_grid(rows), f"normalised effect at step {step}")
-    show.note(result.caption)
+        return results.print_json(result)
+    circuit_tables.print_grids(result)
     return 0
-
-
-def _grid(rows: pd.DataFrame) -> pd.DataFrame:
-    """Layers and heads down, positions across, in pieces that fit a line; a list where there is one axis only."""
-    rows = rows.assign(value=[f"{value:.2f}" for value in rows["value"]])
-    keys = [key for key in ("layer", "head") if key in rows and rows[key].notna().any()]
-    if "position" not in rows or rows["position"].nunique() < 2 or rows["position"].nunique() > 16:
-        names = [*keys, *(["position"] if "position" in rows and rows["position"].nunique() > 1 else [])]
-        return rows[[*names, "value", "ci_low", "ci_high"]]
-    wide = rows.pivot(index=keys, columns="position", values="value")[list(dict.fromkeys(rows["position"]))]
-    return wide.reset_index().rename_axis(columns=None)
 
 
 def circuit(
@@ -136,13 +116,15 @@ def circuit(
         Write the last circuit as JSON.
     """
     from interp.causal.over_training import circuit_at
-    from interp.io.files import make_room, write_atomically
+    from interp.cli import circuit_tables, results, show
+    from interp.heads.heads import has_roles
+    from interp.io.files import write_atomically
+    from interp.run import load
+    from tasks.errors import UserError
 
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges are numbers from 0 on")
-    if out is not None:
-        make_room(out)
-
+    results.room(out)
     opened = load(run, released=released)
     with show.progress("circuit") as advance:
         settings = {
@@ -157,14 +139,15 @@ def circuit(
         result = opened.circuit(steps=steps, progress=advance, **settings)
         roles = has_roles(opened.config.model, opened.task)
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
-        overlap = _overlap(opened, result.table, steps, resamples, settings) if resamples else {}
+        overlap = (
+            circuit_tables.overlap(opened, result.table, steps, resamples, settings) if resamples else {}
+        )
     if out is not None:
         write_atomically(out, circuit_at(result.table, opened.resolve(steps)[-1]).to_json().encode() + b"\n")
     if json:
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
-        return print_json(result, {**heads, **overlap})
-    for step, rows in result.table.groupby("step", sort=True):
-        _show(step, rows, None if agreed is None else agreed.table, edges, threshold)
+        return results.print_json(result, {**heads, **overlap})
+    circuit_tables.print_circuits(result, None if agreed is None else agreed.table, threshold, edges)
     if overlap:
         show.note(
             f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard);"
@@ -172,122 +155,3 @@ def circuit(
         )
     show.note(result.caption)
     return 0
-
-
-def _show(
-    step: object, rows: pd.DataFrame, agreed: pd.DataFrame | None, edges: int, threshold: float
-) -> None:
-    """One checkpoint's circuit: what the search did, how much it carries, its curve, heads and heaviest edges."""
-    from interp.causal.report_lines import curve_rows, heads_line, random_line, search_line, size_line
-
-    found = rows[rows["metric"] == "edge"]
-    for line in _estimated(rows[rows["metric"] == "attribution estimate"], threshold):
-        show.note(line)
-    if found["value"].isna().all():
-        show.note(f"step {step}: {found['note'].iloc[0]}")
-        return
-    if did := search_line(rows):
-        show.note(f"step {step}: {did}")
-    judged = rows[
-        rows["metric"].isin(("faithfulness", "completeness", "minimality")) & (rows["control"] != "curve")
-    ]
-    show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
-    curve = curve_rows(rows)
-    if len(curve):
-        show.table(_curve(curve), f"faithfulness against size, step {step} ({size_line(rows)})")
-    for line in (random_line(rows), heads_line(rows)):
-        if line:
-            show.note(line)
-    if agreed is not None:
-        show.table(*_agreed(agreed[agreed["step"] == step], step))
-    if edges:
-        show.table(*_heaviest(found, step, edges))
-
-
-def _curve(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a size, the chosen one marked; at most `SIZES` lines, the chosen one among them."""
-    marks = ["chosen" if note == "chosen" else "" for note in rows["note"]]
-    shown = rows[["edges", "heads", "value", "ci_low", "ci_high"]].assign(
-        edges=rows["edges"].astype(int), heads=rows["heads"].astype(int), point=marks
-    )
-    if len(shown) <= SIZES:
-        return shown
-    kept = {round(i * (len(shown) - 1) / (SIZES - 1)) for i in range(SIZES)} | {
-        i for i, mark in enumerate(marks) if mark
-    }
-    return shown.iloc[sorted(kept)]
-
-
-def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
-    """The edges of largest effect either way, and how many there are."""
-    ordered = rows.loc[rows["value"].abs().sort_values(ascending=False, kind="stable").index]
-    of = f"the {most} heaviest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
-    more = f" (--edges {len(rows)} prints all)" if len(rows) > most else ""
-    return ordered[["sender", "receiver", "value"]].head(most), f"{of} of the circuit at step {step}{more}"
-
-
-def _overlap(
-    run: Run, table: pd.DataFrame, steps: str, resamples: int, settings: dict[str, Any]
-) -> dict[str, float]:
-    """Mean overlap of the last step's circuit with those on the prompts of other seeds, and that of matched random
-    circuits; nothing if all are empty.
-    """
-    from interp.causal.graph import edges
-    from interp.causal.over_training import circuit_at
-    from interp.causal.random_circuits import chance_overlap
-    from interp.causal.stability import jaccard
-
-    last = run.resolve(steps)[-1]
-    others = [run.circuit(steps=last, seed=seed, **settings).table for seed in range(1, resamples + 1)]
-    found = [circuit_at(one, last) for one in (table, *others)]
-    if not any(one.edges for one in found):
-        return {}
-    chance = chance_overlap(edges(run.twin()), [one.edges for one in found])
-    return {"overlap": jaccard(found), "overlap_by_chance": chance}
-
-
-def _estimated(rows: pd.DataFrame, threshold: float) -> list[str]:
-    """What the attribution estimate is worth: completeness, correlation with exact effects, and what it missed."""
-    if rows.empty:
-        return []
-    known = rows[(rows["exact"].notna()) & (rows["checked"] == "random")]
-    needed = known[known["exact"] > threshold]
-    seen = int((needed["value"].abs() > threshold).sum())
-    r, error, steps = (rows[name].iloc[0] for name in ("correlation", "completeness_error", "ig_steps"))
-    first = (
-        f"{rows['method'].iloc[0]} is an attribution estimate: completeness error {error:.2g} of the loss difference"
-        + (f" at {int(steps)} steps" if steps else "")
-        + f"; over {len(known)} random edges run exactly as well, correlation "
-        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, of "
-        f"which the estimate sees {seen}"
-    )
-    top = rows[rows["checked"].isin(("largest", "random")) & rows["exact"].notna()]
-    top = top.loc[top["value"].abs().sort_values(ascending=False).index].head(TOP_SHOWN)
-    held = int((top["exact"] > threshold).sum())
-    return [first, f"of its {len(top)} largest edges {held} have an exact effect above {threshold:g}"]
-
-
-def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
-    """One line a head that is in the circuit or has a role, with its largest edge, and the count over all heads."""
-    told = rows[rows["found"] != "neither"].rename(columns={"score": "attention"})
-    told = told.assign(agrees=["yes" if value else "no" for value in told["value"]])
-    title = (
-        f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
-        f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
-    )
-    return told[["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict"]], title
-
-
-def _judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a figure; the matched random circuits' range in one line."""
-    own = rows[rows["control"] != "random"][["metric", "control", "edges", "value", "ci_low", "ci_high", "n"]]
-    drawn = rows[rows["control"] == "random"]["value"]
-    if drawn.empty:
-        return own
-    spread = {
-        "metric": "faithfulness",
-        "control": f"matched random, {len(drawn)} (range)",
-        "value": drawn.median(),
-    }
-    limits = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
-    return pd.concat([own, pd.DataFrame([{**spread, **limits}])], ignore_index=True)

@@ -8,12 +8,12 @@ from interp.causal.report_lines import curve_rows
 from interp.report.cells import Row, number, rows_of
 
 NAMES = {
-    ("faithfulness", "full"): "whole model",
+    ("faithfulness", "full"): "full model",
     ("faithfulness", "none"): "the circuit",
     ("faithfulness", "random"): "matched random circuits",
-    ("faithfulness", "empty"): "resample-ablated run",
-    ("completeness", "none"): "completeness (1: nothing left outside)",
-    ("minimality", "none"): "its least needed edge",
+    ("faithfulness", "empty"): "empty circuit (all resample-ablated)",
+    ("completeness", "none"): "completeness (1: no effect outside the circuit)",
+    ("minimality", "none"): "minimality: effect of its weakest edge",
 }
 
 

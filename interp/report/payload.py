@@ -1,7 +1,7 @@
 """The numbers of a page as JSON: every long table becomes panels (rows x steps), rounded to five digits.
 
-A panel holds one value of its keys (metric, control, target, ...), named rows (reads, heads, sites) and one array each
-for the value and the two ends of its interval; null stands for "not measured".
+A panel holds one value of its keys (metric, control, target, ...), named rows (output positions, heads, sites) and one
+array each for the value and its two confidence limits; null stands for "not measured".
 """
 
 from __future__ import annotations
