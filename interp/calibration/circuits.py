@@ -1,7 +1,7 @@
-"""Circuits of every hand-constructed net: what was planted in it, among decoys, and what the search returns.
+"""Circuits of every hand-constructed model: the planted one, among distractor heads, and the one that is found.
 
-Owns the list of hand-constructed nets. They are searched with the default settings of `find_circuit`, and with any
-others on request: single effects on the squared distance to the whole model's output, with rounding as the threshold,
+Owns the list of hand-constructed models. They are searched with the default settings of `find_circuit`, and with any
+others on request: single effects on the squared distance to the full model's output, with rounding as the threshold,
 find whatever carries anything, for nothing can cancel there.
 Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
 nothing else.
@@ -73,16 +73,16 @@ def recovered(
     names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0,
     **settings: Any,
 ) -> pd.DataFrame:  # fmt: skip
-    """One row a hand-constructed net: its planted heads and edges, all edges it has, those found, precision and recall.
+    """One row a hand-constructed model: planted heads and edges, all edges, those found, precision and recall.
 
     `right_heads`: whether the heads found are the planted ones. `weakest`: the smallest effect of an edge found, as a
-    share of the change that other prompts make. `settings`: other ones of
-    `find_circuit` than its defaults. Raises UserError for an unknown net.
+    share of the full resample-ablation effect. `settings`: other ones of
+    `find_circuit` than its defaults. Raises UserError for an unknown model.
     """
     rows = []
     for name in names:
         if name not in NETS:
-            raise UserError(f"no hand-constructed net {name!r}: there are {', '.join(NETS)}")
+            raise UserError(f"no hand-constructed model {name!r}: known are {', '.join(NETS)}")
         net = NETS[name](decoys, seed)
         found = find_circuit(net.model, net.task, prompts=prompts, seed=seed, draws=200, **settings)
         precision, recall = precision_recall(found.edges, net.circuit.edges)

@@ -91,7 +91,7 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
 def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
     """The edges of largest effect either way, and how many there are."""
     ordered = rows.loc[rows["value"].abs().sort_values(ascending=False, kind="stable").index]
-    of = f"the {most} heaviest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
+    of = f"the {most} largest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
     more = f" (--edges {len(rows)} prints all)" if len(rows) > most else ""
     return ordered[["sender", "receiver", "value"]].head(most), f"{of} of the circuit at step {step}{more}"
 

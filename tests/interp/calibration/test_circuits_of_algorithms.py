@@ -48,7 +48,7 @@ def test_single_effects_on_the_output_find_it_too(name):
 
 
 def test_a_net_that_is_not_there_is_refused():
-    with pytest.raises(UserError, match="no hand-constructed net"):
+    with pytest.raises(UserError, match="no hand-constructed model"):
         recovered(["GD, 9 steps"])
 
 
