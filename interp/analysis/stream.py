@@ -22,6 +22,7 @@ from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.hooks.protocol import HookedModel
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
+from interp.models.weights import weights_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
 
@@ -92,7 +93,9 @@ def _measure_all(
             for job, reader in zip(open_jobs, readers, strict=True):
                 if job.analysis.paired and following is not None:
                     assert isinstance(reader, PairReader)
-                    reader.follow(run.folder.weights(following), following - step)
+                    where = str(run.folder.checkpoint_path(following))
+                    after = weights_of(model, run.folder.weights(following), where)
+                    reader.follow(after, following - step)
                 job.fresh.append(_identify(run, reader.table(), step))
                 job.hashes[step] = wanted[step]
             if time.monotonic() - flushed > FLUSH_SECONDS:

@@ -26,7 +26,7 @@ from interp.causal.interventions import ablation_values, cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, normalised
 from interp.causal.patching import run_patches
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site, check
+from interp.hooks.sites import Site, check, group_size
 from probes.stats import DRAWS
 from tasks.base import Pair, generator
 from tasks.errors import UserError
@@ -185,7 +185,7 @@ def _slopes_at(
     for layer, block in enumerate(model.blocks):
         hooks += [f"blocks.{layer}.hook_resid_pre", *(f"blocks.{layer}.attn.hook_{s}" for s in SLOTS)]
         hooks += [f"blocks.{layer}.hook_attn_out"]
-        hooks += [] if block.mlp is None else [f"blocks.{layer}.mlp.hook_pre"]
+        hooks += [] if block.mlp is None else [_mlp_hook(model, layer)]
     hooks.append(Site("output").hook(n_layers))
     held, slope = _held_gradients(model, embed, hooks, metric, start_at_layer=0)
     streams = _streams(model, held)
@@ -195,11 +195,20 @@ def _slopes_at(
             weight = getattr(block.attn, f"W_{name.upper()}").detach()
             back = torch.einsum("bphk,hdk->hbpd", slope[f"blocks.{layer}.attn.hook_{name}"], weight)
             through = _through_norm(block.ln1, streams[layer][0], back)
-            out |= {Site(name, layer, head).label: row for head, row in enumerate(through)}
+            size = group_size(model) if name != "q" else 1
+            out |= {Site(name, layer, head, shared=size).label: row for head, row in enumerate(through)}
         if block.mlp is not None:
-            back = (slope[f"blocks.{layer}.mlp.hook_pre"] @ block.mlp.W_in.detach().T)[None]
+            hook = _mlp_hook(model, layer)
+            back = slope[hook] if hook.endswith("_in") else slope[hook] @ block.mlp.W_in.detach().T
+            back = back[None]
             out[Site("mlp_pre", layer).label] = _through_norm(block.ln2, streams[layer][1], back)[0]
     return out
+
+
+def _mlp_hook(model: HookedModel, layer: int) -> str:
+    """Where the gradient of what an MLP reads is taken: at its input where that has a hook, else at its neurons."""
+    inside = f"blocks.{layer}.mlp.hook_in"
+    return inside if inside in model.hook_dict else f"blocks.{layer}.mlp.hook_pre"
 
 
 def _streams(model: HookedModel, held: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -220,31 +229,6 @@ def _through_norm(
     with torch.enable_grad():
         forked = x.detach().expand(len(back), -1, -1, -1).clone().requires_grad_()
         return torch.autograd.grad(ar.norm(layer_norm, forked), forked, back)[0]
-
-
-def completeness(
-    model: HookedModel, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
-) -> dict[str, float]:
-    """Integrated gradients of the stream entering block 0, and by how much they miss m(inputs) - m(other).
-
-    `error` is the mean size of a prompt's miss over the mean size of its difference; it falls with the number
-    of steps (slowly where the way passes a stream of norm 0, at which LayerNorm jumps). The rest are means
-    over prompts, in units of the metric.
-    """
-    if ig_steps < 1:
-        raise UserError(f"integrated gradients need at least one step, got {ig_steps}")
-    hook = "blocks.0.hook_resid_pre"
-    ends = [cache_of(model, x, [Site("embed")])[hook] for x in (other, inputs)]
-    total = torch.zeros(len(inputs), dtype=torch.float64)
-    for step in range(ig_steps):
-        at = ends[0] + (step + 0.5) / ig_steps * (ends[1] - ends[0])
-        slope = gradients(model, at, [hook], metric, start_at_layer=0)[hook]
-        total += ((ends[1] - ends[0]) * slope).sum((1, 2)).double() / ig_steps
-    with torch.no_grad():
-        gap = (metric(model(inputs)) - metric(model(other))).double()
-    error = float((total - gap).abs().sum() / gap.abs().sum().clamp_min(1e-30))
-    ends_on_average = {"attributed": float(total.mean()), "difference": float(gap.mean())}
-    return {**ends_on_average, "error": error, "ig_steps": ig_steps}
 
 
 def estimate_sites(

@@ -28,7 +28,7 @@ from interp.causal.curve import Curve, Judge, curve_of
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.estimate import Estimate, beside_exact, complete_scores
-from interp.causal.graph import Edge, connected, owner
+from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
 from interp.causal.pruning import Descent, by_size, worths
 from interp.hooks.protocol import HookedModel
@@ -271,7 +271,7 @@ def _grow(bench: _Bench, value: dict[Edge, float], allowed: set[Edge], faithfuln
     kept: set[Edge] = set()
     while True:
         reached = {"output"} | {sender for sender, _ in kept}
-        open_edges = [e for e in allowed - kept if e[1] == "output" or owner(e[1]) in reached]
+        open_edges = [e for e in allowed - kept if e[1] == "output" or reached.intersection(owners(e[1]))]
         if not open_edges:
             return connected(kept)
         kept.add(max(open_edges, key=lambda e: (abs(value[e]), e)))

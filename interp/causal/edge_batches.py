@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
-from interp.causal.edge_runs import MEMORY, EdgeRuns, Senders, live_heads
+from interp.causal.edge_runs import MEMORY, EdgeRuns, Senders
 from interp.causal.graph import SLOTS, Edge, label_of, site_of
 
 STACK = 8192  # tokens run at once
@@ -47,7 +47,7 @@ class Removals:
 
     def _hold(self, layer: int, block: Any) -> None:
         """Run one block through the circuit and keep what later runs start from."""
-        for head in live_heads(layer, block.attn.heads, self.into):
+        for head in self.runs.live_heads(layer, block.attn.heads, self.into):
             label = label_of("z", layer, head)
             for slot in SLOTS:
                 receiver = f"{label}.{slot}"
@@ -161,7 +161,7 @@ class Removals:
         """Run the heads of a layer that read a change, and add what they write to it."""
         new: dict[str, Tensor] = {}
         normed: dict[Senders, Tensor | None] = {}
-        heads = live_heads(layer, block.attn.heads, self.into)
+        heads = self.runs.live_heads(layer, block.attn.heads, self.into)
         for slot in SLOTS:
             groups: dict[Senders, list[int]] = {}
             for head in heads:

@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, check_edges, edges, label_of, written
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import Site, slot_site
 from tasks.errors import UserError
 
 REMEMBERED = 3  # what each sender wrote in the last different runs
@@ -52,6 +52,7 @@ class EdgeRuns:
         self.remembered = min(REMEMBERED, MEMORY // size)
         self._memory: dict[str, dict[int, Tensor]] = {}
         self._normed: tuple[int, dict[Senders, Tensor]] = (-1, {})
+        self._slots: dict[tuple[str, int, int], Site] = {}
         self.seconds = 0.0
         self._numbers: dict[tuple[Any, ...], int] = {}
 
@@ -75,9 +76,11 @@ class EdgeRuns:
             return _Hooked(self, into, moved).outputs()
         names = {"embed": 0}
         for layer, block in enumerate(self.model.blocks):
-            for head in live_heads(layer, block.attn.heads, into):
+            for head in self.live_heads(layer, block.attn.heads, into):
                 label = label_of("z", layer, head)
-                names[label] = self._name(label, [f"{label}.{slot}" for slot in SLOTS], into, names)
+                names[label] = self._name(
+                    label, [self.slot(s, layer, head).label for s in SLOTS], into, names
+                )
                 moved[label] = self._kept(label, names, partial(self._head, layer, block, head, into, moved))
             receiver, label = label_of("mlp_pre", layer), label_of("mlp_out", layer)
             if block.mlp is not None and into.get(receiver):
@@ -134,24 +137,30 @@ class EdgeRuns:
         """A head's query, key or value in the run through the circuit; slots that read the same senders share a
         stream, which is summed and normalised once.
         """
-        receiver = f"L{layer}H{head}.{slot}"
+        site = self.slot(slot, layer, head)
         if self._normed[0] != layer:
             self._normed = (layer, {})
-        normed, senders = self._normed[1], into.get(receiver, ())
+        normed, senders = self._normed[1], into.get(site.label, ())
         if senders not in normed:
-            normed[senders] = ar.norm(block.ln1, self.read(self.other.pre[layer], receiver, into, moved))
-        return ar.head_projects(block, slot, head, normed[senders])
+            normed[senders] = ar.norm(block.ln1, self.read(self.other.pre[layer], site.label, into, moved))
+        return ar.head_projects(block, slot, site.head or 0, normed[senders])
+
+    def slot(self, slot: str, layer: int, head: int) -> Site:
+        """The query, key or value of a head."""
+        key = (slot, layer, head)
+        if key not in self._slots:
+            self._slots[key] = slot_site(self.model, slot, layer, head)
+        return self._slots[key]
+
+    def live_heads(self, layer: int, heads: int, into: Into) -> list[int]:
+        """Heads of a layer that some edge of the circuit leads to."""
+        return [h for h in range(heads) if any(into.get(self.slot(s, layer, h).label) for s in SLOTS)]
 
     def _mlp(
         self, layer: int, block: Any, into: Into, moved: dict[str, Tensor]
     ) -> Float[Tensor, "batch pos d_model"]:
         x = self.read(self.other.mid[layer], label_of("mlp_pre", layer), into, moved)
         return ar.mlp(block, x) - x - self.other.out[label_of("mlp_out", layer)]
-
-
-def live_heads(layer: int, heads: int, into: Into) -> list[int]:
-    """Heads of a layer that some edge of the circuit leads to."""
-    return [h for h in range(heads) if any(into.get(f"{label_of('z', layer, h)}.{s}") for s in SLOTS)]
 
 
 class _Hooked:
@@ -180,7 +189,7 @@ class _Hooked:
         return self.runs.read(self.runs.other.final, "output", self.into, self.moved).clone()
 
     def _heads(self, layer: int, block: Any) -> list[tuple[str, Any]]:
-        live = live_heads(layer, block.attn.heads, self.into)
+        live = self.runs.live_heads(layer, block.attn.heads, self.into)
         if not live:
             return []
         stem = f"blocks.{layer}.attn.hook_"
@@ -188,8 +197,8 @@ class _Hooked:
         def write(slot: str) -> Any:
             def hook(value: Tensor, hook: Any) -> Tensor:
                 value = value.clone()
-                for head in live:
-                    value[:, :, head] = self.runs.head_slot(layer, block, head, slot, self.into, self.moved)
+                for place, head in {self.runs.slot(slot, layer, h).head: h for h in live}.items():
+                    value[:, :, place] = self.runs.head_slot(layer, block, head, slot, self.into, self.moved)
                 return value
 
             return hook
@@ -206,9 +215,10 @@ class _Hooked:
 
         def write(pre: Tensor, hook: Any) -> Tensor:
             x = self.runs.read(self.runs.other.mid[layer], receiver, self.into, self.moved)
-            return ar.mlp_reads(block, x)
+            return ar.mlp_entry(self.runs.model, layer, x)[1]
 
         def read(out: Tensor, hook: Any) -> None:
             self.moved[label] = out - self.runs.other.out[label]
 
-        return [(f"blocks.{layer}.mlp.hook_pre", write), (f"blocks.{layer}.hook_mlp_out", read)]
+        place, _ = ar.mlp_entry(self.runs.model, layer, self.runs.other.mid[layer])
+        return [(place.hook(None), write), (f"blocks.{layer}.hook_mlp_out", read)]

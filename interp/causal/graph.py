@@ -1,7 +1,8 @@
 """The edge graph of a transformer, and what its senders write.
 
 Senders write to the residual stream: `embed`, each head, each MLP. Receivers read from it: each head's query,
-key and value apart, each MLP, and `output`. Every sender of an earlier layer has an edge to a receiver.
+key and value apart (one key and value for the heads that share them), each MLP, and `output`. Every sender of
+an earlier layer has an edge to a receiver.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.metrics import check_eval
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import Site, slot_site
 from tasks.errors import UserError
 
 Edge = tuple[str, str]
@@ -37,29 +38,27 @@ def site_of(label: str) -> Site:
 
 
 @cache
-def owner(receiver: str) -> str:
-    """The sender that a receiver belongs to.
+def owners(receiver: str) -> frozenset[str]:
+    """The senders that a receiver belongs to: an MLP, a head, or the heads that share a key or value.
 
-    >>> owner("L0H1.q"), owner("L2.mlp_pre"), owner("output")
-    ('L0H1', 'L2.mlp_out', 'output')
+    >>> sorted(owners("L0H1.q")), sorted(owners("L2.mlp_pre")), sorted(owners("output"))
+    (['L0H1'], ['L2.mlp_out'], ['output'])
     """
     site = site_of(receiver)
     if site.layer is None:
-        return receiver
-    return (
-        label_of("mlp_out", site.layer)
-        if site.component == "mlp_pre"
-        else label_of("z", site.layer, site.head)
-    )
+        return frozenset({receiver})
+    if site.component == "mlp_pre":
+        return frozenset({label_of("mlp_out", site.layer)})
+    return frozenset(label_of("z", site.layer, head) for head in site.heads)
 
 
 def connected(found: Collection[Edge]) -> set[Edge]:
     """The edges that lie on a way from `embed` to `output`."""
     kept = set(found)
     while True:
-        fed = {"embed"} | {owner(receiver) for _, receiver in kept}
+        fed = {"embed"}.union(*(owners(receiver) for _, receiver in kept))
         used = {"output"} | {sender for sender, _ in kept}
-        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or owner(r) in used)}
+        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or used & owners(r))}
         if alive == kept:
             return kept
         kept = alive
@@ -79,9 +78,11 @@ def receivers(model: HookedModel) -> list[Site]:
     """Every receiver, in the order in which they read."""
     found = []
     for layer, block in enumerate(model.blocks):
-        found += [Site(slot, layer, head) for head in range(model.config.n_heads) for slot in SLOTS]
+        found += [
+            slot_site(model, slot, layer, head) for head in range(model.config.n_heads) for slot in SLOTS
+        ]
         found += [] if block.mlp is None else [Site("mlp_pre", layer)]
-    return [*found, Site("output")]
+    return [*dict.fromkeys(found), Site("output")]
 
 
 def precedes(model: HookedModel, sender: Site, receiver: Site) -> bool:

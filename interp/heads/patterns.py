@@ -158,7 +158,7 @@ class TokenHeadReader:
         pattern = torch.stack([cache[hook] for hook in hooks], dim=1)
         unit = unit_of(self.model.config)
         tables = [head_table(name, score, unit) for name, score in repeat_scores(pattern).items()]
-        copies = copying(self.model, len(self.task.reads))
+        copies = copying(self.model)
         copied = _index(copies).assign(metric="copying", control="none", unit="eigenvalue share")
         return pd.concat([*tables, copied.assign(value=copies.flatten().numpy())], ignore_index=True)
 
@@ -195,15 +195,20 @@ def _skipped(half: int, offset: int) -> int:
     return half + offset
 
 
-def copying(model: HookedModel, reads: int) -> Float[Tensor, "layer head"]:
-    """Eigenvalue share of every head's token-to-logit map, averaged over the output positions' blocks of logits."""
+def copying(model: HookedModel) -> Float[Tensor, "layer head"]:
+    """Eigenvalue share of every head's token-to-logit map, averaged over the blocks of logits (one or several)."""
     rows = []
     with torch.no_grad():
+        tokens = model.token_embed.W_E[list(model.interface.outputs) or slice(None)]
+        blocks = max(1, model.W_U.shape[1] // len(tokens))
         for block in model.typed_blocks():
-            into = torch.einsum("vd,hdk->hvk", model.token_embed.W_E, block.attn.W_V).double()
-            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (reads, -1))
-            values = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
-            size = values.abs().sum(-1)
-            share = torch.where(size > 0, values.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
+            values = block.attn.W_V
+            values = values.repeat_interleave(block.attn.W_O.shape[0] // values.shape[0], 0)
+            into = torch.einsum("vd,hdk->hvk", tokens, values).double()
+            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (blocks, -1))
+            into = into[:, : out.shape[-1]]
+            eigen = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
+            size = eigen.abs().sum(-1)
+            share = torch.where(size > 0, eigen.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
             rows.append(share.mean(1))
     return torch.stack(rows)

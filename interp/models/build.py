@@ -28,6 +28,7 @@ _BUILDERS: dict[str, Builder | str] = {
     "tied-attention": "interp.models.tied_attention:TiedAttention",
     "index-network": "interp.models.index_network:IndexNetwork",
     "language-model": "interp.models.bridge:BridgedModel",
+    "adopted": "interp.models.adopted:AdoptedModel",
 }
 
 

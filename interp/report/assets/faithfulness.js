@@ -5,7 +5,7 @@ function faithfulnessView(run) {
   addView(part(run, "faithfulness"), (el) => drawFaithfulness(run, el));
   caption(run, "faithfulness", "Share of the behaviour left when everything outside the circuit is resample-ablated, at the last checkpoint " +
     "and on prompts other than those that chose it: 1 is the whole model, 0 the resample-ablated run; bars are 95% CIs over prompts (bootstrap). " +
-    "Matched random circuits have as many edges between the same layers and slots: a circuit says something only where they carry less.");
+    "Matched random circuits have as many edges between the same layers and slots: a circuit is informative only where they carry less.");
   if (run.faithfulness.sizes.length < 2) return;
   part(run, "sizes").hidden = false;
   addView(part(run, "sizes"), (el) => drawSizes(run, el));

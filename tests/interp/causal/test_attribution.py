@@ -8,11 +8,11 @@ import torch
 from interp.causal.attribution import (
     attribute_edges,
     attribute_sites,
-    completeness,
     estimate_sites,
     node_scores,
 )
 from interp.causal.behaviour import resampled_pair
+from interp.causal.completeness import completeness
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.estimate import COMPLETE, TRUSTED, beside_exact, complete_scores
