@@ -193,9 +193,20 @@ class Removals:
         for head in heads:
             label = label_of("z", layer, head)
             q, k, v = (new[n] if (n := f"{label}.{s}") in new else self.slots[n][None] for s in SLOTS)
-            scores = q @ k.transpose(-1, -2) / ar.score_scale(self.model.config)
+            scores = (q @ k.transpose(-1, -2) + self._relative(layer, head, q)) / ar.score_scale(
+                self.model.config
+            )
             found[label] = self.runs.mask.pattern(scores, rows) @ v @ weight[head]
         return found
+
+    def _relative(self, layer: int, head: int, q: Float[Tensor, "edge batch row k"]) -> Tensor | float:
+        """What relative positions add to the scores of some queries, before their scale."""
+        attn = self.model.blocks[layer].attn
+        if attn.W_rel is None:
+            return 0.0
+        n_pos = self.runs.inputs.shape[1]
+        rows = self.reads if layer == self.last else slice(None)
+        return attn.relative(q[:, :, None], n_pos, rows, [head])[:, :, 0]
 
     def _mlp(self, layer: int, block: Any, changed: Changed) -> None:
         read, write = label_of("mlp_pre", layer), label_of("mlp_out", layer)

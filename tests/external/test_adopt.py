@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import interp
-from interp.causal.attribution import completeness
 from interp.causal.circuits import resampled_pair
+from interp.causal.completeness import completeness
 from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges

@@ -216,7 +216,8 @@ def test_the_faithfulness_asked_for_is_met_on_prompts_that_decided_nothing(seed)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"mlp": "gelu"}, {"mask": "full", "attention": "linear"}, {"biases": True}]
+    "settings",
+    [{"mlp": "gelu"}, {"mask": "full", "attention": "linear"}, {"mask": "full", "positions": "relative"}],
 )
 def test_edges_taken_away_in_stacks_equal_runs_without_each(settings):
     task = InContextRegression(d=3, n=4)
