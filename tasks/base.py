@@ -233,6 +233,7 @@ _REGISTRY: dict[str, type[Task]] = {}
 SHIPPED = (
     "conditional",
     "induction",
+    "given",
     "khop",
     "markov",
     "program",

@@ -55,6 +55,7 @@ def adopt_folder(
     builder, settings, checkpoints = _builder(given, checkpoints)
     module = build_module(builder, settings, "keep", 0)
     named = layout_of(layout, module)
+    pad = getattr(asked, "pad", None) if pad is None else pad
     config = _config(module, named, asked, builder, settings, pad)
     config.check(asked.interface)
     weights, found = _weights(given, module, checkpoints, steps, copy)
