@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from interp.causal.report_lines import curve_rows
-from interp.report.cells import Row, number, rows_of
+from interp.report.cells import JsonRow, number, rows_of
 
 NAMES = {
     ("faithfulness", "full"): "full model",
@@ -17,9 +17,9 @@ NAMES = {
 }
 
 
-def faithfulness(table: pd.DataFrame) -> Row:
+def faithfulness(table: pd.DataFrame) -> JsonRow:
     """`judged`: named rows of points; `sizes`: the points of the curve, largest circuit first."""
-    rows: dict[tuple[str, str], list[Row]] = {}
+    rows: dict[tuple[str, str], list[JsonRow]] = {}
     for row in rows_of(table):
         rows.setdefault((str(row["metric"]), str(row["control"])), []).append(_point(row))
     judged = [{"name": name, "points": rows[key]} for key, name in NAMES.items() if key in rows]
@@ -30,7 +30,7 @@ def faithfulness(table: pd.DataFrame) -> Row:
     return {"judged": judged, "sizes": sizes}
 
 
-def _point(row: Row) -> Row:
+def _point(row: JsonRow) -> JsonRow:
     return {
         "value": number(row["value"]), "low": number(row.get("ci_low")), "high": number(row.get("ci_high")),
         "edges": number(row.get("edges")),
