@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from interp._version import __version__
+from interp.cli import asking
 from interp.cli.plain_help import UNFOLDED, PlainHelp
 from interp.cli.terminal import Output, unread
 
@@ -116,6 +117,7 @@ COMMANDS = {
         ),
     },
 }
+MEASURING = {*COMMANDS["Measure"], *COMMANDS["Intervene"], "report", "watch"}
 SEVERAL = {"emergence", "report"}  # commands that take any number of runs
 OTHER = Group("Other", sort_key=len(COMMANDS))
 
@@ -123,6 +125,8 @@ for place, (title, commands) in enumerate(COMMANDS.items()):
     chapter = Group(title, sort_key=place)
     for turn, (name, (target, text, example)) in enumerate(commands.items()):
         shown = {"help_epilogue": f"Example: interp {example}"} if example else {}
+        if name in MEASURING:
+            shown["help_epilogue"] += f" · {asking.HELP}"
         if name in SEVERAL:
             shown["usage"] = f"Usage: interp {name} [OPTIONS] RUN..."
         app.command(f"interp.cli.{target}", name=name, help=text, group=chapter, sort_key=turn, **shown)
@@ -141,7 +145,9 @@ def run(arguments: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
-            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            words, how = asking.taken(arguments) if _measures(arguments) else (arguments, {})
+            with asking.asked_so(how):
+                code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
             sys.stdout.flush()  # here, where a reader that has gone is not yet a complaint at exit
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
@@ -155,6 +161,11 @@ def run(arguments: list[str]) -> int:
         if code is None:
             raise
         return _say(str(error), code)
+
+
+def _measures(arguments: Sequence[str]) -> bool:
+    """Whether a command looks at runs, and so takes the options of `interp.cli.asking`."""
+    return bool(arguments) and arguments[0] in MEASURING
 
 
 def _suit(terminal: bool) -> None:

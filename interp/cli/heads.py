@@ -13,6 +13,7 @@ from interp.cli import head_views, show, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.emergence.choices import Of
 from interp.run import Run, load
+from interp.runs.names import distinct
 from tasks.errors import UserError
 
 View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
@@ -86,6 +87,7 @@ def emergence(
     opened = [load(run, released=released) for run in runs]
     for each in opened:
         each.resolve(steps)  # a step that one of them has not is told before the others are measured
+    opened = distinct(opened) if len(opened) > 1 else opened
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return _over_seeds(opened, of, steps, advance, out, json)

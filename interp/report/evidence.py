@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from interp.analysis.base import Analysis, Progress
+from interp.analysis.kept import opened
 from interp.causal.over_training import PatchGrid
 from interp.heads.weights import HeadWeights
-from interp.io.tables import read_table
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.readouts.filter_curves import FilterCurves
 from interp.run import Run
@@ -99,10 +99,7 @@ def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None
 
 
 def _known(run: Run, analysis: Analysis) -> set[int]:
-    found = read_table(run.folder.table_path(analysis.table_name))
-    if found is None or found[1].key != analysis.key:
-        return set()
-    return set(found[1].checkpoints) & set(run.steps)
+    return set(opened(run, analysis).hashes) & set(run.steps)
 
 
 def grids_made(run: Run) -> list[tuple[str, str, str]]:

@@ -147,6 +147,7 @@ class RunReport:
     algorithms, filters: the tables of `AlgorithmMatch` and `FilterCurves`.
     lower_is_better: the metrics that are errors, so that a strong colour always means "well read".
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
+    identity: what the run is, wherever it lies; pages of equal identity are copies of one run ("": not known).
     sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).
     """
@@ -157,6 +158,7 @@ class RunReport:
     answers: Mapping[str, str] = field(default_factory=dict)
     sketch: Sketch | None = None
     arm: str = ""
+    identity: str = ""
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     metrics: pd.DataFrame | None = None

@@ -25,6 +25,7 @@ def facts(run: Run) -> tuple[Fact, ...]:
         Fact("training", "checkpoints", str(len(run.steps))),
         Fact("seeds", "initialisation", str(config.init_seed)),
         Fact("seeds", "data", str(config.data_seed)),
+        Fact("hashes", "run", run.identity),
         Fact("hashes", "settings", run.folder.config_hash),
         Fact("hashes", f"weights at step {last}", run.folder.weights_hash(last)),
         Fact("versions", "algoscope", version("algoscope")),

@@ -21,7 +21,18 @@ from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
-from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
+from interp.io.files import (
+    TEMPORARY,
+    cannot_write,
+    canonical,
+    check_facts,
+    header_facts,
+    pack,
+    sha256,
+    sweep,
+    unpack,
+    write_atomically,
+)
 from interp.io.hf_reference import REFERENCE, Reference
 from interp.runs import header
 from interp.runs.metrics import as_table, read_metrics
@@ -88,6 +99,18 @@ class RunFolder:
         return self.head.hash
 
     @property
+    def stated_weights(self) -> dict[int, str]:
+        """The hash of the weights of every checkpoint that the metrics tell of, by step."""
+        return {record["step"]: record["weights"] for record in self.records() if "weights" in record}
+
+    @property
+    def identity(self) -> str:
+        """A hash of the settings and of the first checkpoint's weights: the same wherever the folder lies."""
+        stated = self.stated_weights
+        first = stated[min(stated)] if stated else self.weights_hash(self.steps[0]) if self.steps else ""
+        return sha256(canonical([self.config_hash, first]))
+
+    @property
     def last_step(self) -> int:
         """The step at which the run is finished."""
         return self.schedule[-1]
@@ -112,9 +135,30 @@ class RunFolder:
         """Whether training went to its last step and everything about that step is written."""
         if self._last("step") != self.last_step or self._last("event") is not None:
             return False
-        if self.recorded:
+        if self.recorded or self.lost_resume:
             return True
         return self.resume_path.exists() and header_facts(self.resume_path)["step"] == self.last_step
+
+    @property
+    def weightless(self) -> bool:
+        """Whether this is a copy without weights: the metrics tell of checkpoints, and none is here."""
+        return not self.steps and not self.resume_path.exists() and bool(self.stated_weights)
+
+    @property
+    def lost_resume(self) -> bool:
+        """Whether a state to resume from was written and is not here any more."""
+        if self.recorded or self.resume_path.exists():
+            return False
+        return self.weightless or (self._last("step") or 0) > self.config.train.save_every
+
+    def refuse_to_begin_again(self) -> None:
+        """Raises UserError where resuming would delete what is here and train from step 0."""
+        if self.lost_resume:
+            what = "weights" if self.weightless else "state to resume from"
+            raise UserError(
+                f"{self.path}: is a copy without its {what}: training on here would begin again at step 0; bring "
+                "resume/ and checkpoints/ from the original, or train in another folder"
+            )
 
     @property
     def diverged(self) -> int | None:
@@ -244,13 +288,8 @@ class RunFolder:
                 raise UserError(
                     f"{self.path}: another process is training this run; wait for it, or choose another --out"
                 ) from None
-            self._sweep()
+            sweep(self.path)
             yield
-
-    def _sweep(self) -> None:
-        """Remove what writes that were cut off have left."""
-        for stray in self.path.rglob(f"{TEMPORARY}*"):
-            stray.unlink(missing_ok=True)
 
 
 def _same_run(path: Path, head: header.Header) -> RunFolder:

@@ -26,6 +26,7 @@ from interp.io.files import cannot_write
 from interp.models import build_model
 from interp.models.components import fuse
 from interp.models.weights import load_weights
+from interp.runs.asking import check_device, threads
 from interp.runs.donors import clamps_of, settle
 from interp.runs.folder import RunFolder
 from interp.runs.metrics import MetricsLog
@@ -64,7 +65,7 @@ def train(
 
     Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
     """
-    _check_device(device)
+    check_device(device)
     config = settle(config)
     return _run(RunFolder.create(out, config, device), progress)
 
@@ -74,35 +75,20 @@ def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
     folder = RunFolder.open(out)
     if folder.recorded:
         raise UserError(f"{folder.path}: was recorded from a loop of its own; go on with that loop")
-    _check_device(folder.head.device)
+    check_device(folder.head.device)
     return _run(folder, progress)
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"device {device!r} is not available here; try cpu") from None
 
 
 def _run(folder: RunFolder, progress: Progress | None) -> RunFolder:
     config = folder.config
-    with folder.lock(), _threads(config.train.threads), _signals() as stop:
+    if not folder.finished:
+        folder.refuse_to_begin_again()
+    with folder.lock(), threads(config.train.threads), _signals() as stop:
         if folder.diverged is not None:
             raise Diverged(folder.path, folder.diverged, max(folder.steps, default=None))
         if not folder.finished:
             _Training(folder, config, progress, stop).run()
     return folder
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
