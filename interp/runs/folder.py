@@ -105,9 +105,14 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """A hash of the settings and of the first checkpoint's weights: the same wherever the folder lies."""
-        stated = self.stated_weights
-        first = stated[min(stated)] if stated else self.weights_hash(self.steps[0]) if self.steps else ""
+        """A hash of the settings and of the first checkpoint's weights: the same wherever the folder lies.
+
+        Raises UserError before there is one.
+        """
+        stated, there = self.stated_weights, self.steps
+        if not stated and not there:
+            raise UserError(f"{self.path}: has no checkpoint yet, so it is not known which run it is")
+        first = stated[min(stated)] if stated else self.weights_hash(there[0])
         return sha256(canonical([self.config_hash, first]))
 
     @property

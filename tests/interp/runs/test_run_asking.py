@@ -72,7 +72,7 @@ def test_one_warning_for_several_tables_of_a_command(read_only, capsys):
     assert cli(["scores", str(read_only), "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["rows"]
-    assert told.err.count("warning") == 1
+    assert told.err.count("interp: warning:") == 1
     assert len(told.err.strip().splitlines()) == 1
 
 

@@ -36,7 +36,7 @@ def place(trained, tmp_path) -> Path:
 
 def test_a_moved_run_keeps_its_tables_without_its_name(place):
     run = interp.load(place / "seed0")
-    before = run.scores().table
+    before, identity = run.scores().table, run.identity
     data = (place / "seed0" / "analysis" / "scores.parquet").read_bytes()
     shutil.move(place / "seed0", place / "moved")
     moved = interp.load(place / "moved")
@@ -46,7 +46,9 @@ def test_a_moved_run_keeps_its_tables_without_its_name(place):
     assert set(before["run"]) == {"seed0"}
     assert set(after["run"]) == {"moved"}
     pd.testing.assert_frame_equal(after.drop(columns="run"), before.drop(columns="run"))
-    assert moved.identity == run.identity
+    assert moved.identity == identity
+    with pytest.raises(UserError, match="has no checkpoint"):
+        interp.load(place / "moved").folder.__class__(place / "gone", moved.folder.head).identity
 
 
 def test_a_table_measured_in_two_places_holds_no_name(place):
