@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import torch
 
 from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.analysis.kept import Job, in_turn, opened, placed, rows, store
+from interp.hooks.protocol import HookedModel
 from interp.models.resized import resized
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
@@ -78,7 +78,7 @@ def _measure_all(
             progress("checkpoints", done + 1, len(wanted))
 
 
-def _read(run: Checkpoints, model: Any, jobs: Sequence[Job], step: int) -> list[Reader]:
+def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Reader]:
     """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
@@ -125,7 +125,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
             )
 
 
-def _begin(run: Checkpoints, jobs: Sequence[Job], model: Any) -> None:
+def _begin(run: Checkpoints, jobs: Sequence[Job], model: HookedModel) -> None:
     """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:

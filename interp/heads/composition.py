@@ -19,6 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import precedes, senders, written
 from interp.hooks.lens import FactoredMatrix
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from tasks.base import generator
 from tasks.errors import UserError
@@ -26,7 +27,7 @@ from tasks.errors import UserError
 KINDS = ("Q", "K", "V")
 
 
-def composition(model: Any, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
+def composition(model: HookedModel, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
     """Q-, K- and V-composition of every head with every head of a later layer.
 
     `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
@@ -80,7 +81,7 @@ def _random_scores(kind: str, d_model: int, d_head: int, draws: int, seed: int) 
     return torch.tensor(scores)
 
 
-def eigenvalues(model: Any) -> pd.DataFrame:
+def eigenvalues(model: HookedModel) -> pd.DataFrame:
     """Eigenvalues of each head's OV and QK matrix, summed up.
 
     `value` is the positive share, sum of real parts over sum of moduli, in [-1, 1]: OV near 1 copies what it
@@ -103,7 +104,7 @@ def eigenvalues(model: Any) -> pd.DataFrame:
 
 
 def qk_attribution(
-    model: Any,
+    model: HookedModel,
     inputs: Tensor,
     head: str,
     dest: Int[Tensor, "batch pair"],
@@ -113,7 +114,8 @@ def qk_attribution(
     key.
 
     LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts
-    and pairs. "bias" gathers everything that no sender writes. The terms add up to the score, or a UserError
+    and pairs. "bias" gathers everything that no sender writes; a key "relative position" is the vector of the
+    distance, where the model has such. The terms add up to the score, or a UserError
     says that they do not.
     """
     site = check(Site.parse(head), model, inputs.shape[1])
@@ -122,7 +124,13 @@ def qk_attribution(
     with torch.no_grad():
         parts = written(model, inputs)
         queries, names = _sided(model, parts, site, "Q", dest)
-        keys, _ = _sided(model, parts, site, "K", source)
+        keys, senders_of_keys = _sided(model, parts, site, "K", source)
+        distances = _by_distance(model, site, dest, source)
+        if distances is not None:
+            keys, senders_of_keys = (
+                torch.cat([keys, distances[None]]),
+                [*senders_of_keys, "relative position"],
+            )
         table = torch.einsum("abnk,cbnk->acbn", queries, keys) / ar.score_scale(model.config)
         hook = f"blocks.{site.layer}.attn.hook_attn_scores"
         scores = model.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook][
@@ -138,13 +146,24 @@ def qk_attribution(
     rows = [
         {"query": q, "key": k, "value": float(means[i, j])}
         for i, q in enumerate(names)
-        for j, k in enumerate(names)
+        for j, k in enumerate(senders_of_keys)
     ]
     return pd.DataFrame(rows).assign(site=head, unit="score")
 
 
+def _by_distance(
+    model: Any, site: Site, dest: Int[Tensor, "batch pair"], source: Int[Tensor, "batch pair"]
+) -> Float[Tensor, "batch pair k"] | None:
+    """The vector that a head dots its query with for each pair's distance; None without relative positions."""
+    table = model.blocks[site.layer].attn.W_rel
+    if table is None:
+        return None
+    zero = 0 if model.config.mask == "causal" else table.shape[1] // 2
+    return table[site.head][dest - source + zero]
+
+
 def _sided(
-    model: Any, parts: Any, site: Site, side: str, positions: Int[Tensor, "batch pair"]
+    model: HookedModel, parts: Any, site: Site, side: str, positions: Int[Tensor, "batch pair"]
 ) -> tuple[Float[Tensor, "part batch pair k"], list[str]]:
     """A head's query or key at some positions, as a sum over senders and a bias."""
     block, stream = model.blocks[site.layer], parts.pre[site.layer]

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
+from interp.hooks.protocol import HookedModel
 from interp.models.components import allowed
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
@@ -33,15 +34,15 @@ class HeadScores(Analysis):
     version: ClassVar[int] = 2
     twin: ClassVar[bool] = True
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         if not hasattr(model.config, "n_heads"):
             raise UserError(f"a {model.config.kind} model has no attention heads to score")
         return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> HeadReader:
         return HeadReader(self.hooks(model), task, unit_of(model.config))
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
         """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
         return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
@@ -57,18 +58,18 @@ def unit_of(config: Any) -> str:
     return "attention" if getattr(config, "attention", "softmax") == "softmax" else SIGNED
 
 
-def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
+def uniform_scores(model: HookedModel, task: Task) -> pd.DataFrame:
     """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
     batch = task.sample(0, "labels", 0, 64)
     uniform = allowed_uniform(model, batch)
     rows = []
     for relation in task.relations(batch):
-        value = relation_mass(uniform, relation.dest, relation.source).mean().item()
+        value = relation_mass(uniform, relation.dest, relation.source, relation.valid).nanmean().item()
         rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
     return pd.DataFrame(rows)
 
 
-def allowed_uniform(model: Any, batch: Batch) -> Float[Tensor, "batch head row column"]:
+def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch head row column"]:
     """Attention spread evenly over the keys that the mask allows, as the pattern of one head."""
     length = batch.inputs.shape[1]
     seen = allowed(length, model.config, batch.inputs.device).float()
@@ -91,14 +92,18 @@ class HeadReader:
                 f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
             )
         for relation in relations:
-            mass = [relation_mass(cache[hook], relation.dest, relation.source) for hook in self.hooks]
+            pairs = (relation.dest, relation.source, relation.valid)
+            mass = [relation_mass(cache[hook], *pairs) for hook in self.hooks]
             self.masses.setdefault(relation.name, []).append(torch.stack(mass, dim=1))
 
     def table(self) -> pd.DataFrame:
         return pd.concat([self._rows(name, torch.cat(parts)) for name, parts in self.masses.items()])
 
     def _rows(self, name: str, mass: Float[Tensor, "batch layer head"]) -> pd.DataFrame:
+        mass = mass[~mass[:, 0, 0].isnan()]  # prompts that have no pair of this relation
         n, layers, heads = mass.shape
+        if not n:
+            return pd.DataFrame()
         means = bootstrap(mass.reshape(n, -1))
         index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
         return pd.DataFrame(
@@ -120,12 +125,19 @@ def relation_mass(
     pattern: Float[Tensor, "batch head dest source"],
     dest: Int[Tensor, "batch pair"],
     source: Int[Tensor, "batch pair"],
+    valid: Bool[Tensor, "batch pair"] | None = None,
 ) -> Float[Tensor, "batch head"]:
-    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows."""
+    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows.
+
+    Pairs that are not `valid` do not count, nor do rows without a valid pair; NaN for a prompt without any.
+    """
     prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
-    picked = pattern[prompts, :, dest, source].sum(1)
-    rows = dest[0].unique().numel()
-    return picked / rows
+    picked = pattern[prompts, :, dest, source]
+    if valid is None:
+        return picked.sum(1) / dest[0].unique().numel()
+    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
+    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
+    return (picked * valid[..., None]).sum(1) / rows[:, None]
 
 
 def has_roles(config: Any, task: Task) -> bool:

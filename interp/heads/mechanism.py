@@ -35,6 +35,7 @@ from interp.heads.roles import (
     refuse_unscorable,
     run_heads,
 )
+from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
 
@@ -57,12 +58,12 @@ class Mechanism(Direct):
     prompts: int = 512
     kind: str = "mean per position"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         return mechanism(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
 
 
 def mechanism(
-    model: Any, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
+    model: HookedModel, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
 ) -> pd.DataFrame:
     """The circuit of every hop of one model; columns position, metric, value, ci_low, ci_high, n, heads, note.
 

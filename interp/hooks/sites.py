@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.hooks.components import COMPONENTS, HEAD_OUT
+from interp.hooks.protocol import HookedModel
 from tasks.base import nearest
 from tasks.errors import UserError
 
@@ -144,7 +145,7 @@ def _tail(mark: str, number: int | None) -> str:
     return "" if number is None else f"{mark}{number}"
 
 
-def check(site: Site, model: Any, n_pos: int) -> Site:
+def check(site: Site, model: HookedModel, n_pos: int) -> Site:
     """The site itself; raises UserError when the model (fed `n_pos` tokens) has no such place."""
     cfg = model.config
     if site.component in HEAD_COMPONENTS and not hasattr(cfg, "n_heads"):
@@ -162,7 +163,7 @@ def check(site: Site, model: Any, n_pos: int) -> Site:
 
 
 def grid(
-    model: Any, component: str, n_pos: int, *, by: Iterable[str] = ("layer", "head", "position")
+    model: HookedModel, component: str, n_pos: int, *, by: Iterable[str] = ("layer", "head", "position")
 ) -> list[Site]:
     """Every site of one component, one for each layer, and for each head and position as `by` says.
 

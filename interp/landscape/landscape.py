@@ -22,6 +22,7 @@ from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
 from interp.config.run import RunConfig
+from interp.hooks.protocol import HookedModel
 from interp.landscape.curvature import (  # fmt: skip
     Objective,
     conditioning,
@@ -94,7 +95,7 @@ def run_objective(run: Checkpoints, prompts: int) -> Objective:
     return _objective(run.model("last"), run.task, prompts, run.config.data_seed)
 
 
-def _objective(model: Any, task: Task, prompts: int, seed: int) -> Objective:
+def _objective(model: HookedModel, task: Task, prompts: int, seed: int) -> Objective:
     batch = task.sample(seed, "curvature", 0, prompts)
     return Objective(model, task, batch.double() if model.config.dtype == "float64" else batch)
 
@@ -132,10 +133,10 @@ class Curvature(Analysis):
         held = rows["stride"].dropna() if "stride" in rows else ()
         return [int(kept) for kept in held] == ([] if stride is None else [stride])
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> CurvatureReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> CurvatureReader:
         return CurvatureReader(self, _objective(model, task, self.prompts, self.data_seed))
 
 

@@ -28,6 +28,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.config.clamp import ClampConfig
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from tasks.base import Relation, Task, nearest
 from tasks.errors import UserError
@@ -46,7 +47,7 @@ class Clamps:
     def __init__(
         self,
         configs: Sequence[ClampConfig],
-        model: Any,
+        model: HookedModel,
         task: Task,
         donors: Mapping[tuple[str, int], Any] | None = None,
     ):
@@ -123,14 +124,18 @@ class Clamps:
         def value(own: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
             prompts = torch.arange(len(own))[:, None]
             ideal = torch.zeros_like(own)
-            ideal[prompts, relation.dest, relation.source] = 1.0
+            if relation.valid is None:
+                ideal[prompts, relation.dest, relation.source] = 1.0
+            else:
+                counts = relation.valid.to(own)
+                ideal.index_put_((prompts, relation.dest, relation.source), counts, accumulate=True)
             mass = ideal.sum(-1, keepdim=True)
             return torch.where(mass > 0, ideal / mass.clamp_min(1.0), own)
 
         return value
 
 
-def _uniform(own: Float[Tensor, "batch row column"], model: Any) -> Float[Tensor, "batch row column"]:
+def _uniform(own: Float[Tensor, "batch row column"], model: HookedModel) -> Float[Tensor, "batch row column"]:
     """Equal attention to everything that the mask allows."""
     from interp.models.components import allowed
 

@@ -11,13 +11,14 @@ to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interp.config.model_bridge import BridgeConfig
+from interp.config.model_base import ModelSettings
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import HookPoint
 from interp.models.readin import parameter
@@ -61,14 +62,12 @@ class LayerNorm(nn.Module):
         return self.hook_normalized(self._affine(x / scale))
 
 
-def allowed(
-    pos: int, config: TransformerConfig | BridgeConfig, device: torch.device
-) -> Bool[Tensor, "pos pos"]:
-    """Which key (column) each row may see."""
+def allowed(pos: int, config: ModelSettings, device: torch.device) -> Bool[Tensor, "pos pos"]:
+    """Which key (column) each row may see, by the settings' `mask` and, where they have it, `mask_query`."""
     mask = torch.ones(pos, pos, dtype=torch.bool, device=device)
-    if config.mask == "causal":
+    if getattr(config, "mask", "full") == "causal":
         mask = mask.tril()
-    if config.mask_query:
+    if getattr(config, "mask_query", False):
         if pos < 2:
             raise UserError("mask_query hides the only position of a one-token prompt")
         mask = mask & (torch.arange(pos, device=device) < pos - 1)
@@ -95,7 +94,8 @@ def attention_pattern(
 
 class Attention(nn.Module):
     """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has
-    biases.
+    biases, `W_rel` [head, distance, d_head] only if positions are relative (`distances` of them; no matrix among
+    others, so that Muon leaves it to AdamW as it does tables of positions).
     """
 
     hook_q_input: HookPoint
@@ -106,7 +106,7 @@ class Attention(nn.Module):
     hook_z: HookPoint
     hook_result: HookPoint
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         self.config = config
         self.heads, self.width = config.n_heads, config.head_width
@@ -116,6 +116,7 @@ class Attention(nn.Module):
             setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
+        self.W_rel = parameter(self.heads, distances, self.width) if distances else None
         self.use_attn_result = self.fused = False
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
@@ -182,7 +183,7 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
         fused = self.fused and self.training and self.config.attention == "softmax"
-        fused = fused and not hooked(self.hook_attn_scores, self.hook_pattern)
+        fused = fused and self.W_rel is None and not hooked(self.hook_attn_scores, self.hook_pattern)
         z = self.hook_z(self._fused_mix(q, k, v) if fused else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
@@ -192,10 +193,35 @@ class Attention(nn.Module):
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        if self.W_rel is not None:
+            scores = scores + self.relative(q.transpose(1, 2), q.shape[1])
         if self.config.scale == "sqrt_d_head":
             scores = scores / self.width**0.5
         pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
         return (pattern @ v.transpose(1, 2)).transpose(1, 2)
+
+    def relative(
+        self,
+        q: Float[Tensor, "*lead head row d_head"],
+        pos: int,
+        rows: Any = slice(None),
+        heads: Any = slice(None),
+    ) -> Float[Tensor, "*lead head row pos"]:
+        """What relative positions add to the scores, before their scale, of the queries of some heads at some rows.
+
+        Raises UserError for more positions than there are distances.
+        """
+        assert self.W_rel is not None
+        reach = self.W_rel.shape[1] if self.config.mask == "causal" else (self.W_rel.shape[1] + 1) // 2
+        if pos > reach:
+            raise UserError(
+                f"{pos} positions, but this model has vectors for distances below {reach}: shorten the prompt"
+            )
+        place = torch.arange(pos, device=q.device)
+        ahead = (place[:, None] - place)[rows]
+        index = ahead.clamp(min=0) if self.config.mask == "causal" else ahead + reach - 1
+        every = q @ self.W_rel[heads].transpose(-1, -2)
+        return every.gather(-1, index.expand(*q.shape[:-1], pos))
 
     def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
@@ -234,11 +260,11 @@ class Block(nn.Module):
     it.
     """
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         norm, affine = config.layer_norm != "none", config.layer_norm == "affine"
         self.ln1 = LayerNorm(config.d_model, affine) if norm else None
-        self.attn = Attention(config)
+        self.attn = Attention(config, distances)
         self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
         self.use_split_qkv_input = False
         self.mlp = None

@@ -18,7 +18,7 @@ from interp.analysis.base import Progress
 from interp.analysis.registry import build, entries
 from interp.causal.reach import without_dead_rows
 from interp.emergence.skills import dated
-from interp.heads.heads import has_roles, scorable
+from interp.heads.heads import has_roles, scorable, unit_of
 from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
 from interp.report import evidence
@@ -232,9 +232,9 @@ def attention(run: Run) -> tuple[Attention, ...]:
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [
-        Link(relation.name, int(dest), int(source))
+        Link(relation.name, dest, source)
         for relation in run.task.relations(batch)
-        for dest, source in zip(relation.dest[0], relation.source[0], strict=True)
+        for dest, source in relation.pairs(0)
         if relation.name.startswith("query")
     ]
     settings: Any = run.config.model
@@ -244,8 +244,8 @@ def attention(run: Run) -> tuple[Attention, ...]:
             tokens=tuple(run.task.labels(batch)[0]),
             steps=run.steps,
             pattern=torch.stack(patterns).numpy(),
-            signed=settings.attention != "softmax",
-            causal=settings.mask == "causal",
+            signed=unit_of(settings) != "attention",
+            causal=getattr(settings, "mask", "full") == "causal",
             links=tuple(links),
         ),
     )

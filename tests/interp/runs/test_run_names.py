@@ -48,7 +48,7 @@ def test_a_moved_run_keeps_its_tables_without_its_name(place):
     pd.testing.assert_frame_equal(after.drop(columns="run"), before.drop(columns="run"))
     assert moved.identity == identity
     with pytest.raises(UserError, match="has no checkpoint"):
-        interp.load(place / "moved").folder.__class__(place / "gone", moved.folder.head).identity
+        assert type(moved.folder)(place / "gone", moved.folder.head).identity
 
 
 def test_a_table_measured_in_two_places_holds_no_name(place):
