@@ -44,6 +44,11 @@ COMMANDS = {
             "sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads",
         ),
         "resume": ("training:resume", "Go on with a run that was broken off.", "resume runs/mine"),
+        "extend": (
+            "keeping:extend",
+            "Train on from a checkpoint, as a new run.",
+            "extend runs/mine --steps 400 --out runs/longer --set train.lr=1e-4",
+        ),
         "watch": (
             "watching:watch",
             "Refresh the tables of a run while it trains.",
@@ -62,6 +67,16 @@ COMMANDS = {
             "training:export",
             "Write a checkpoint as a plain state dict.",
             "export runs/demo/retrieval --step last --out exported",
+        ),
+        "thin": (
+            "keeping:thin",
+            "Remove checkpoints that are no longer needed.",
+            "thin runs/mine --every 100",
+        ),
+        "relink": (
+            "keeping:relink",
+            "Say where a language model's files lie now.",
+            "relink runs/pythia --to models/pythia-70m",
         ),
         "import": ("importing:app", "Make a run of weights that were trained elsewhere.", ""),
     },

@@ -6,6 +6,7 @@ all of them; the slider shows the nearest. What cannot be measured on a run come
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,8 +110,9 @@ def grids_made(run: Run) -> list[tuple[str, str, str]]:
     for settings in GRIDS.values():
         for pair in _pairs(run):
             by = f" --by {' '.join(settings['by'])}" if "by" in settings else ""
-            command = f"interp patch {run.path} --component {settings['component']} --pair {pair}{by} --steps {steps}"
+            what = f"--component {settings['component']} --pair {pair}{by} --steps {steps}"
+            command = f"interp patch {shlex.quote(str(run.path))} {what}"
             table = PatchGrid(pair=pair, **settings).table_name
-            if run.folder.table_path(table).exists():
+            if any(path.exists() for path in run.tables_at(table)):
                 rows.append(("patching", command, f"analysis/{table}.parquet"))
     return rows

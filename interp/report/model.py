@@ -18,6 +18,7 @@ from jaxtyping import Float
 from interp.report.sketch import Sketch
 from tasks.errors import UserError
 
+MAKES = " · "  # between a command and the table that it makes, in a section's source
 REQUIRED = {
     "metrics": ("step", "loss"),
     "scores": ("step", "position", "metric", "value"),

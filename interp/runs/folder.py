@@ -9,10 +9,9 @@ analysis/NAME.parquet            tables
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,13 @@ from interp.io.files import (
     header_facts,
     pack,
     sha256,
-    sweep,
     unpack,
     write_atomically,
 )
 from interp.io.hf_reference import REFERENCE, Reference
-from interp.runs import header
+from interp.io.lock import locked
+from interp.runs import header, thinning
+from interp.runs.links import linked
 from interp.runs.metrics import as_table, read_metrics
 from tasks.errors import UserError
 
@@ -136,6 +136,11 @@ class RunFolder:
         return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
 
     @property
+    def thinned(self) -> dict[int, str]:
+        """Steps whose checkpoints were removed on purpose, with the hashes of their weights."""
+        return thinning.read(self.path, self.config_hash)
+
+    @property
     def finished(self) -> bool:
         """Whether training went to its last step and everything about that step is written."""
         if self._last("step") != self.last_step or self._last("event") is not None:
@@ -156,15 +161,6 @@ class RunFolder:
             return False
         return self.weightless or (self._last("step") or 0) > self.config.train.save_every
 
-    def refuse_to_begin_again(self) -> None:
-        """Raises UserError where resuming would delete what is here and train from step 0."""
-        if self.lost_resume:
-            what = "weights" if self.weightless else "state to resume from"
-            raise UserError(
-                f"{self.path}: is a copy without its {what}: training on here would begin again at step 0; bring "
-                "resume/ and checkpoints/ from the original, or train in another folder"
-            )
-
     @property
     def diverged(self) -> int | None:
         """The step at which training was stopped because the loss went out of bounds; None if it was not."""
@@ -180,7 +176,7 @@ class RunFolder:
             facts = header_facts(self.resume_path)
             self._check_resume(facts)
             least = facts["size"]
-            if not self.metrics_path.exists() or self.metrics_path.stat().st_size < least:
+            if least and (not self.metrics_path.exists() or self.metrics_path.stat().st_size < least):
                 raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
         return read_metrics(self.metrics_path, self.config_hash)
 
@@ -204,10 +200,16 @@ class RunFolder:
 
         Of an imported language model it is the reference to its files, and these are what is checked.
         """
-        weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
+        weights = self.stored(step)
         if REFERENCE in weights:
-            Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+            reference = linked(self.path, Reference.unpack(weights, str(self.checkpoint_path(step))))
+            reference.check()
+            return reference.pack()
         return weights
+
+    def stored(self, step: int) -> dict[str, Tensor]:
+        """What a checkpoint file holds, every byte checked; a reference as it was written at the import."""
+        return unpack(self.checkpoint_path(step), self._facts(step))[0]
 
     def weights_hash(self, step: int) -> str:
         """The hash a checkpoint states (cheap: only its header is read)."""
@@ -279,22 +281,9 @@ class RunFolder:
             raise cannot_write(self.resume_path, error) from None
         write_atomically(self.resume_path, pack(tensors, facts))
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Sole right to train this run until the block or the process ends; UserError if another has it."""
-        try:
-            file = open(self.path / ".lock", "ab")  # noqa: SIM115
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"{self.path}: another process is training this run; wait for it, or choose another --out"
-                ) from None
-            sweep(self.path)
-            yield
+        return locked(self.path, "another process is training this run; wait for it, or choose another --out")
 
 
 def _same_run(path: Path, head: header.Header) -> RunFolder:

@@ -44,7 +44,8 @@ def _refuse_gaps(folder: RunFolder) -> None:
     if folder.weightless:
         return
     reached = folder.last_step if folder.finished else folder.steps[-1]
-    missing = [step for step in folder.schedule if step <= reached and step not in folder.steps]
+    gone = folder.thinned
+    missing = [s for s in folder.schedule if s <= reached and s not in folder.steps and s not in gone]
     if missing:
         raise UserError(
             f"{folder.path}: the checkpoint of step {missing[0]} is missing; see interp verify {folder.path}"

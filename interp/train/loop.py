@@ -82,13 +82,23 @@ def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
 def _run(folder: RunFolder, progress: Progress | None) -> RunFolder:
     config = folder.config
     if not folder.finished:
-        folder.refuse_to_begin_again()
+        _refuse_to_begin_again(folder)
     with folder.lock(), threads(config.train.threads), _signals() as stop:
         if folder.diverged is not None:
             raise Diverged(folder.path, folder.diverged, max(folder.steps, default=None))
         if not folder.finished:
             _Training(folder, config, progress, stop).run()
     return folder
+
+
+def _refuse_to_begin_again(folder: RunFolder) -> None:
+    """Raises UserError where resuming would delete what is here and train from step 0."""
+    if folder.lost_resume:
+        what = "weights" if folder.weightless else "state to resume from"
+        raise UserError(
+            f"{folder.path}: is a copy without its {what}: training on here would begin again at step 0; bring "
+            "resume/ and checkpoints/ from the original, or train in another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -130,6 +140,7 @@ class _Training:
         warn_of_unstable_rate(config)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
         self.clamps = clamps_of(config, self.model)
+        self.seen = config.parent.batches if config.parent else 0
         self.held_out = self._batch(EVAL, 0, config.train.eval_batch)
         self.start, self.first_loss = self._restore()
 
@@ -141,7 +152,7 @@ class _Training:
             value = float(loss.detach())
             if step == 0:
                 self.first_loss = value
-            resumed = step == self.start and self.folder.resume_path.exists()
+            resumed = step == self.start and self.log.size > 0
             if not resumed:
                 self._write(step, value)
             if self.stop.is_set() and step < self.settings.steps:
@@ -158,7 +169,7 @@ class _Training:
         return batch.double() if self.double else batch
 
     def _loss(self, step: int) -> Tensor:
-        batch = self._batch(TRAIN, step, self.settings.batch)
+        batch = self._batch(TRAIN, step + self.seen, self.settings.batch)
         return self.config.task.loss(self._outputs(batch, step), batch).mean()
 
     def _outputs(self, batch: Batch, step: int) -> Tensor:
