@@ -7,14 +7,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli import show
-from interp.config.run import parse_override
-from interp.io.hf_reference import REFERENCE, Reference
-from interp.runs import fewer, links
-from interp.runs.folder import RunFolder
-from interp.runs.steps import resolve
-from tasks.errors import UserError
-
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
 
@@ -45,10 +37,17 @@ def extend(
     device
         Where to train; not part of the settings' hash.
     """
+    from interp.cli import show
+    from interp.config.run import parse_override
+    from interp.runs.folder import RunFolder
+    from interp.runs.steps import resolve
     from interp.train.onward import train_on
+    from tasks.errors import UserError
 
     parent = RunFolder.open(run)
-    (step,) = _one(parent, start)
+    step, *more = resolve(parent, start)
+    if more:
+        raise UserError(f"--start {start!r}: say 'last' or one step number")
     changes = dict(map(parse_override, settings or []))
     with show.progress(out.name) as advance:
         child = train_on(
@@ -57,13 +56,6 @@ def extend(
         )  # fmt: skip
     show.note(f"{child.path}: trained on from step {step} of {run}, {len(child.steps)} checkpoints")
     return 0
-
-
-def _one(run: RunFolder, step: str) -> tuple[int, ...]:
-    found = resolve(run, step)
-    if len(found) != 1:
-        raise UserError(f"--start {step!r}: say 'last' or one step number")
-    return found
 
 
 def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
@@ -78,6 +70,11 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
     every
         Keep the multiples of this as well.
     """
+    from interp.cli import show
+    from interp.runs import fewer
+    from interp.runs.folder import RunFolder
+    from interp.runs.steps import resolve
+
     folder = RunFolder.open(run)
     kept = resolve(folder, keep) if keep else ()
     removed = fewer.thin(folder, kept, every)
@@ -95,6 +92,12 @@ def relink(run: Path, /, *, to: str) -> int:
     to
         The folder that holds the model, or its name on the hub.
     """
+    from interp.cli import show
+    from interp.io.hf_reference import REFERENCE, Reference
+    from interp.runs import links
+    from interp.runs.folder import RunFolder
+    from tasks.errors import UserError
+
     folder = RunFolder.open(run)
     stored = [folder.stored(step) for step in folder.steps]
     references = [Reference.unpack(weights, str(run)) for weights in stored if REFERENCE in weights]

@@ -123,6 +123,8 @@ class _Walk:
         for name, value in sorted(vars(cls).items()):
             if name in _MACHINERY or name.startswith(("__pydantic", "_abc_")):
                 continue
+            if isinstance(value, list | dict | set):
+                continue  # what a class collects while it works; how it begins stands in the file
             if name.startswith("__") and (
                 name not in _DUNDERS or not _written(getattr(value, "__code__", None))
             ):
