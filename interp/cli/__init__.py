@@ -145,8 +145,6 @@ for place, (title, commands) in enumerate(COMMANDS.items()):
     chapter = Group(title, sort_key=place)
     for turn, (name, (target, text, example)) in enumerate(commands.items()):
         shown = {"help_epilogue": f"Example: interp {example}"} if example else {}
-        if name in MEASURING:
-            shown["help_epilogue"] += f" · {asking.HELP}"
         if name in SEVERAL:
             shown["usage"] = f"Usage: interp {name} [OPTIONS] RUN..."
         app.command(f"interp.cli.{target}", name=name, help=text, group=chapter, sort_key=turn, **shown)
@@ -168,6 +166,8 @@ def run(arguments: list[str]) -> int:
             words, how = asking.taken(arguments) if _measures(arguments) else (arguments, {})
             with asking.asked_so(how):
                 code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            if _measures(arguments) and not {"--help", "-h"}.isdisjoint(arguments):
+                print(asking.folded())
             sys.stdout.flush()  # here, where a reader that has gone is not yet a complaint at exit
         return code if isinstance(code, int) else 0
     except CycloptsError as error:

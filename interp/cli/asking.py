@@ -6,16 +6,24 @@ of them.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from interp.cli.terminal import columns
 
 HELP = (
     "Also: --fresh measures again what is kept; --tables DIR keeps tables there (for a folder that cannot be written); "
     "--threads N and --device NAME say what the models run on."
 )
 _VALUED = ("--tables", "--threads", "--device")
+
+
+def folded() -> str:
+    """The options in words, as wide as the output."""
+    return "\n" + textwrap.fill(HELP, columns(), break_on_hyphens=False)
 
 
 def taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

@@ -10,7 +10,9 @@ import interp
 from interp.cli import run as cli
 from interp.importers.hf import import_hf
 from interp.runs.verify import verify
-from interp.studies.retrieval_prompts.small_models import SmallModel, build_small, save, tokenizer_of
+from interp.studies.retrieval_prompts.runs import save
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
+from interp.studies.retrieval_prompts.runs_weights import build_small, tokenizer_of
 from tasks import UserError
 
 
