@@ -1,7 +1,7 @@
-"""The least expected loss of regression prompts: the posterior variance of the query's label, read by read.
+"""Bayes risk of regression prompts: the posterior variance of the query's label at each output position.
 
-Owns the closed cases and the average over drawn designs elsewhere (the query is averaged out exactly). Kept for the
-length of a process.
+Owns the closed-form cases and the average over drawn designs elsewhere (the query is averaged out exactly). Cached for
+the lifetime of a process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOOR_WORK = 2**33
 
 
 def least_loss(task: Any) -> Level:
-    """The floor of a regression task whose posterior is known: `_floor` of its settings."""
+    """The Bayes risk of a regression task whose posterior is known: `_floor` of its settings."""
     return _floor(json.dumps(settings_of(task), sort_keys=True))
 
 
@@ -59,7 +59,7 @@ def _design_mean(task: Any) -> tuple[Float[Tensor, "read"], Float[Tensor, "read"
     prompts = max(16, min(FLOOR_PROMPTS, FLOOR_ELEMENTS // (task.d * (task.d + task.n))))
     if prompts * task.n * task.d**2 > FLOOR_WORK:
         raise UserError(
-            f"the floor at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
+            f"the Bayes risk at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
         )
     identity = torch.eye(task.d)[None].expand(prompts, -1, -1)
     x = plain.draw_x(generator(0, "floor", 0), identity, task.n)

@@ -1,11 +1,11 @@
 """Streams analyses over a run's checkpoints: one forward pass a checkpoint and chunk, shared by every analysis.
 
-Every analysis reads the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
-paired. An analysis asks for some chunks and some hooks; its rows are kept in `RUN/analysis/NAME.parquet`, stamped with
-the hash of each checkpoint's weights and of the settings. That table is the cache: a later call measures only the
-checkpoints whose hash it does not hold. Memory does not grow with the number of checkpoints beyond the table itself.
+Every analysis uses the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
+paired. An analysis requests chunks and hooks; its rows are cached in `RUN/analysis/NAME.parquet`, stamped with
+the hash of each checkpoint's weights and of the settings: a later call measures only the checkpoints whose hash is not
+in the cache. Memory does not grow with the number of checkpoints beyond the table itself.
 
-A table's `step` is missing in rows that belong to no checkpoint (the untrained twin, uniform attention).
+A table's `step` is missing in rows that belong to no checkpoint (the untrained model, uniform attention).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.analysis.kept import Job, in_turn, opened, placed, rows, store
 from interp.hooks.protocol import HookedModel
 from interp.models.resized import resized
+from interp.models.weights import weights_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
 
@@ -67,7 +68,9 @@ def _measure_all(
             for job, reader in zip(open_jobs, readers, strict=True):
                 if job.analysis.paired and following is not None:
                     assert isinstance(reader, PairReader)
-                    reader.follow(run.folder.weights(following), following - step)
+                    where = str(run.folder.checkpoint_path(following))
+                    after = weights_of(model, run.folder.weights(following), where)
+                    reader.follow(after, following - step)
                 job.fresh.append(placed(run, reader.table(), step))
                 job.hashes[step] = wanted[step]
             if time.monotonic() - flushed > FLUSH_SECONDS:
@@ -79,13 +82,15 @@ def _measure_all(
 
 
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Reader]:
-    """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
+    """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
         for task, asking in _by_task(run, jobs, readers, chunk):
             batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
+            if not len(batch):  # prompts that are given may run out
+                continue
             batch = batch.double() if run.config.model.dtype == "float64" else batch
             fitting = model if task is run.task else resized(model, task.interface)
             with torch.no_grad(), run.held(model, batch, step):
@@ -98,7 +103,7 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) 
 def _by_task(
     run: Checkpoints, jobs: Sequence[Job], readers: Sequence[Reader], chunk: int
 ) -> list[tuple[Task, list[Reader]]]:
-    """The readers that want a chunk, by the task whose prompts they want it from."""
+    """The accumulators that request a chunk, by the task from whose prompts it is drawn."""
     found: list[tuple[Task, list[Reader]]] = []
     for job, reader in zip(jobs, readers, strict=True):
         if chunk < job.analysis.chunks:
@@ -118,7 +123,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
     for job in jobs:
         own = all(job.analysis.law(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
         if job.analysis.runs_model or not own:
-            what = "runs weights alone" if own else "asks for prompts of another law"
+            what = "runs weights alone" if own else "uses prompts of another distribution"
             raise UserError(
                 f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
                 " ask for the released run (--released)"
@@ -126,7 +131,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
 
 
 def _begin(run: Checkpoints, jobs: Sequence[Job], model: HookedModel) -> None:
-    """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
+    """Measure the untrained model once, and add the rows that belong to no checkpoint to a new table."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:
         for job, reader in zip(twins, _read(run, run.twin(), twins, 0), strict=True):

@@ -1,8 +1,9 @@
-"""The confusion table of the filter verdict: which algorithm is planted, and which the instrument names.
+"""The confusion table of the filter verdict: which algorithm is planted, and which is identified.
 
-Owns the planted truths (one member a family, its filter between .2 and .8 at the median eigenvalue) and the counts. The
-setting is hard on purpose: condition number 100, twice as many examples as dimensions, noise of a tenth of the
-iterate's prediction variance. What the counts do not show: how a readout that applies no family's filter is judged.
+Owns the planted ground truths (one member a family, its filter between .2 and .8 at the median eigenvalue) and the
+counts. The setting is hard on purpose: condition number 100, twice as many examples as dimensions, noise of a tenth of
+the iterate's prediction variance. What the counts do not show: the verdict on a readout that applies no family's
+filter.
 
     python -m interp.calibration.planted [--replicates 100] [--prompts 2000] [--queries 20]
 """
@@ -29,8 +30,8 @@ D, KAPPA, NOISE = 10, 100.0, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """Replicates a truth, prompts a replicate, probe queries a prompt."""
+class PlantedSetting:
+    """Replicates per planted family, prompts per replicate, probe queries per prompt."""
 
     replicates: int = 100
     prompts: int = 2000
@@ -58,22 +59,22 @@ def truths(top: float) -> dict[str, Algorithm]:
     }
 
 
-def draw(seed: int, setting: Setting) -> tuple[planted.Prompts, Problems, torch.Generator]:
+def draw(seed: int, setting: PlantedSetting) -> tuple[planted.Prompts, Problems, torch.Generator]:
     gen = torch.Generator().manual_seed(seed)
     prompts = planted.prompts(spectrum(), 2 * D, setting.prompts, setting.queries, 0.0, gen)
     return prompts, Problems.of(prompts.x, prompts.y, (2 * D,)), gen
 
 
-def confusion(setting: Setting) -> pd.DataFrame:
-    """One row a truth: how often each family was named, and the rival against which it failed most often.
+def confusion(setting: PlantedSetting) -> pd.DataFrame:
+    """One row per planted family: how often each family was identified, and the rival with which it failed most often.
 
-    A pair fails where the truth is not named over the rival (the rival named, or "indistinguishable").
+    A pair fails where the planted family is not identified over the rival (the rival is, or "indistinguishable").
     """
     found = truths(typical_top(setting))
     return pd.DataFrame([_row(name, found, setting) for name in found])
 
 
-def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[str, object]:
+def _row(name: str, found: Mapping[str, Algorithm], setting: PlantedSetting) -> dict[str, object]:
     named, failed, config = Counter(), Counter({rival: 0 for rival in found if rival != name}), FilterConfig()
     for seed in range(setting.replicates):
         prompts, problems, gen = draw(1000 + seed, setting)
@@ -86,22 +87,22 @@ def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[st
     return {"truth": name, **columns, "worst pair": f"{worst} {times}", "replicates": setting.replicates}
 
 
-def typical_top(setting: Setting) -> float:
+def typical_top(setting: PlantedSetting) -> float:
     """The typical largest eigenvalue of S."""
     return float(draw(0, setting)[1].eigenvalues[:, 0, -1].mean())
 
 
-def asked(what: str) -> Setting:
-    """The setting that the command line asks for; torch is told to keep to one thread."""
+def asked(what: str) -> PlantedSetting:
+    """The setting given at the command line; torch is set to one thread."""
     parser = argparse.ArgumentParser(description=what)
-    for field in dataclasses.fields(Setting):
+    for field in dataclasses.fields(PlantedSetting):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
     torch.set_num_threads(1)
-    return Setting(**vars(parser.parse_args()))
+    return PlantedSetting(**vars(parser.parse_args()))
 
 
 def main() -> None:
-    setting = asked("Confusion table of the filter verdict on planted truth.")
+    setting = asked("Confusion table of the filter verdict on planted ground truth.")
     print(setting)
     print(confusion(setting).to_string(index=False))
 

@@ -38,7 +38,7 @@ class AffineCache(ActivationCache):
                           pos_slice: Any = None, mlp_input: bool = False,
                           return_labels: bool = False) -> Any:  # fmt: skip
         """As TransformerLens'; with `apply_ln` every row is normalised as a whole stream, bias included."""
-        found = super().accumulated_resid(layer, incl_mid, apply_ln, pos_slice, mlp_input, return_labels)
+        found: Any = super().accumulated_resid(layer, incl_mid, apply_ln, pos_slice, mlp_input, return_labels)
         through_module = self._is_final(layer)  # the final norm is run on each stream, bias and all
         bias = self._affine(layer, mlp_input)[1] if apply_ln and not through_module else None
         if bias is None:
@@ -49,7 +49,7 @@ class AffineCache(ActivationCache):
                         pos_slice: Any = None, incl_embeds: bool = True,
                         return_labels: bool = False) -> Any:  # fmt: skip
         """As TransformerLens'; with `apply_ln` the bias of the norm is the last row, so that rows add up."""
-        found = super().decompose_resid(
+        found: Any = super().decompose_resid(
             layer, mlp_input, mode, apply_ln, pos_slice, incl_embeds, return_labels
         )
         whole = apply_ln and mode == "all" and incl_embeds

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from interp.config.run import RunConfig
-from interp.importers.mapping import Shape
+from interp.importers.mapping import TensorShape
 from interp.io.files import tensor_hash
 from interp.models import build_model
 from interp.runs.folder import RunFolder
@@ -19,7 +19,7 @@ from tasks.errors import UserError
 Weights = Callable[[int], dict[str, Tensor]]
 
 
-def weight_shapes(config: RunConfig) -> dict[str, Shape]:
+def weight_shapes(config: RunConfig) -> dict[str, TensorShape]:
     """The name and shape of every weight of a run's model."""
     model = build_model(config.model, config.task.interface, config.init_seed)
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -28,7 +28,7 @@ def weight_shapes(config: RunConfig) -> dict[str, Shape]:
 def record(out: Path, config: RunConfig, steps: tuple[int, ...], weights: Weights) -> RunFolder:
     """Write the weights of each step into a run folder, reading all of them once before anything is written.
 
-    The same import again changes nothing, and one that was broken off is finished. Raises UserError for a folder that
+    Repeating the import changes nothing, and an interrupted one is completed. Raises UserError for a folder that
     holds anything else, and what `weights` raises.
     """
     hashes = {step: tensor_hash(weights(step)) for step in steps}

@@ -1,5 +1,5 @@
-"""Describing a transformer whose circuit is known: named slots of the residual stream, heads that match and copy
-slots, and the circuit that follows from them.
+"""Description of a hand-constructed transformer: named slots of the residual stream, heads that match and copy slots,
+and the circuit that follows from them.
 
 The circuit is derived from the description alone, backwards from the outputs that count. A sender has an edge to a
 receiver when it writes a slot that the receiver reads, at a place where the receiver reads it and where what comes of
@@ -19,7 +19,7 @@ Held = tuple[str, str]  # a slot, at a place
 
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class PlantedMatch:
     """A term of a head's scores: query slot of the row, times `matrix`, times key slot of the column."""
 
     query: str
@@ -40,24 +40,24 @@ class Copy:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A head by its role; `planted` heads belong to the circuit, others are decoys."""
+    """A head by its role; `planted` heads belong to the circuit, others are distractor heads."""
 
     layer: int
     role: str
-    match: tuple[Match, ...]
+    match: tuple[PlantedMatch, ...]
     copy: tuple[Copy, ...]
     planted: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Circuit:
-    """The planted truth. Heads are "L0H3"; edges are (sender, receiver), a sender "embed" or a head, a
+class PlantedCircuit:
+    """The planted ground truth. Heads are "L0H3"; edges are (sender, receiver), a sender "embed" or a head, a
     receiver "L1H2.q", ".k", ".v" or "output". "embed" is the residual stream before the first block,
     positions included.
 
     `edges` carry what differs between prompts; `positional` edges carry positions only, so that resampling
-    from a prompt of equal length cannot see them. `roles` names every planted head; `decoys` are the other
-    heads that write.
+    from a prompt of equal length cannot see them. `roles` names every planted head; `decoys` are the
+    distractor heads.
     """
 
     heads: frozenset[str]
@@ -97,7 +97,7 @@ class Wiring:
         return slice(start, start + self.slots[slot])
 
 
-def circuit_of(wiring: Wiring, places: Mapping[int, str]) -> Circuit:
+def planted_circuit(wiring: Wiring, places: Mapping[int, str]) -> PlantedCircuit:
     """Planted heads and edges; `places` seats every head of the description (by its index)."""
     planted = [(places[i], head) for i, head in enumerate(wiring.heads) if head.planted]
     reads = _reads(wiring, planted)
@@ -113,7 +113,7 @@ def circuit_of(wiring: Wiring, places: Mapping[int, str]) -> Circuit:
         if written_at < read_at and written & read
     }
     positional = {("embed", receiver) for receiver, _, read in reads if positions & read} - edges
-    return Circuit(
+    return PlantedCircuit(
         heads=frozenset(seat for seat, _ in planted),
         edges=frozenset(edges),
         positional=frozenset(positional),

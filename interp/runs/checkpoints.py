@@ -1,7 +1,7 @@
-"""A run's checkpoints: which there are, which a question means, and the model of each.
+"""A run's checkpoints: which exist, which steps a request means, and the model of each.
 
-Steps are given as "all", "last", one step, or several. A run that was trained with clamps keeps them in force unless
-it is released. Nothing is asked of the models here: that is `interp.run`.
+Steps are given as "all", "last", one step, or several. In a run that was trained with clamps the interventions stay
+active unless it is released. Analyses of the models are in `interp.run`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Checkpoints:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints that are there, increasing; of a copy without weights those it was made with."""
+        """Steps of the existing checkpoints, increasing; of a copy without weights those it was made with."""
         return readable(self.folder)
 
     def resolve(self, steps: Steps) -> tuple[int, ...]:
@@ -131,14 +131,14 @@ class Checkpoints:
         first, *more = self.resolve(step)
         if more:
             raise UserError(
-                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+                f"step {step!r}: that is {1 + len(more)} checkpoints; give 'last' or one step number"
             )
         return first
 
     def model(self, step: Steps = "last", into: Any = None) -> Any:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
 
-        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+        Raises UserError where interventions are active: weights alone are not the function that was trained.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -179,13 +179,13 @@ class Checkpoints:
 
     @property
     def clamped(self) -> bool:
-        """Whether clamps of the training are in force here (`interp.models.clamps`)."""
+        """Whether interventions of the training are active here (`interp.models.clamps`)."""
         return not self._let_go and bool(self.config.train.clamps)
 
     def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
-        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
+        """Within it, `model` runs with the interventions that are active at `step`, for this batch.
 
-        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
+        `model` is `run.released().model(step)`. Does nothing where no intervention is active.
         """
         return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
 
@@ -207,5 +207,5 @@ class Checkpoints:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of trained numbers."""
+        """Number of trained parameters."""
         return sum(p.numel() for p in self.twin().parameters())

@@ -1,7 +1,7 @@
-"""The run folder: where it keeps what, and reading it back so that damage is an error and never a number.
+"""The run folder: its layout, and reading it back so that damage is an error and never a number.
 
 config.json                      settings, their hash, schema and package version, device, checksum of it all
-metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are for people and not checked
+metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are informative and not checked
 checkpoints/00000000.safetensors weights; facts: format, step, config hash, weights hash
 resume/state.safetensors         weights and optimiser state of the latest point to resume from
 analysis/NAME.parquet            tables
@@ -20,8 +20,7 @@ from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
-from interp.io.files import (
-    TEMPORARY,
+from interp.io.files import (  # fmt: skip
     cannot_write,
     canonical,
     check_facts,
@@ -33,9 +32,11 @@ from interp.io.files import (
 )
 from interp.io.hf_reference import REFERENCE, Reference
 from interp.io.lock import locked
+from interp.io.weight_files import WeightFiles
 from interp.runs import header, thinning
 from interp.runs.links import linked
 from interp.runs.metrics import as_table, read_metrics
+from interp.runs.same import ours_to_ignore, refuse_other
 from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"
@@ -45,7 +46,7 @@ _CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
 
 
 class RunFolder:
-    """One run on disk. Opening reads config.json only; the rest is read, and checked, when asked for."""
+    """One run on disk. Opening reads config.json only; the rest is read, and checked, when needed."""
 
     def __init__(self, path: Path, head: header.Header):
         self.path = path
@@ -66,8 +67,10 @@ class RunFolder:
         path = Path(path)
         head = header.Header.of(config, device)
         if (path / header.NAME).exists():
-            return _same_run(path, head)
-        if path.is_dir() and any(not _ours_to_ignore(entry) for entry in path.iterdir()):
+            there = cls.open(path)
+            refuse_other(path, there.head, head)
+            return there
+        if path.is_dir() and any(not ours_to_ignore(entry) for entry in path.iterdir()):
             raise UserError(f"{path}: holds other files and no run; choose another --out")
         try:
             for folder in (path, path / "checkpoints"):
@@ -79,7 +82,7 @@ class RunFolder:
 
     @property
     def recorded(self) -> bool:
-        """Whether the training loop was someone else's (`Recorder`)."""
+        """Whether the run was recorded from an external training loop (`Recorder`)."""
         return isinstance(self.head.content, header.Recording)
 
     @property
@@ -91,7 +94,9 @@ class RunFolder:
         try:
             return parse_config(dict(content.recorded))
         except UserError as error:
-            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
+            raise UserError(
+                f"{self.path}: a recording whose settings are not those of a run ({error})"
+            ) from None
 
     @property
     def config_hash(self) -> str:
@@ -122,7 +127,7 @@ class RunFolder:
 
     @property
     def schedule(self) -> tuple[int, ...]:
-        """Steps whose weights the run means to keep, increasing."""
+        """Steps whose weights the run is to save, increasing."""
         content = self.head.content
         if isinstance(content, RunConfig):
             return checkpoint_steps(content.train.schedule, content.train.steps)
@@ -130,7 +135,7 @@ class RunFolder:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints that are there, increasing."""
+        """Steps of the existing checkpoints, increasing."""
         folder = self.path / "checkpoints"
         names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
         return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
@@ -195,13 +200,18 @@ class RunFolder:
             return as_table(self.records(), (), "score")
         return as_table(self.records(), task.reads, task.score_name)
 
-    def weights(self, step: int) -> dict[str, Tensor]:
+    def weights(self, step: int, again: bool = False) -> dict[str, Tensor]:
         """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.
 
-        Of an imported language model it is the reference to its files, and these are what is checked.
+        Of weights that lie elsewhere it is the reference to their files, and these are what is checked: those of an
+        adopted model by size and time of change, once their bytes were hashed (`again`: by their bytes anew).
         """
         weights = self.stored(step)
         if REFERENCE in weights:
+            files = WeightFiles.behind(weights)
+            if files is not None:
+                files.check(self.path, again)
+                return weights
             reference = linked(self.path, Reference.unpack(weights, str(self.checkpoint_path(step))))
             reference.check()
             return reference.pack()
@@ -247,7 +257,7 @@ class RunFolder:
         return self.path / "analysis"
 
     def table_path(self, name: str) -> Path:
-        """Where the table of an analysis is kept."""
+        """Path of the cached table of an analysis."""
         return self.analysis_path / f"{name}.parquet"
 
     def resume_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -282,20 +292,5 @@ class RunFolder:
         write_atomically(self.resume_path, pack(tensors, facts))
 
     def lock(self) -> AbstractContextManager[None]:
-        """Sole right to train this run until the block or the process ends; UserError if another has it."""
+        """Exclusive lock on training this run until the block or the process ends; UserError if another has it."""
         return locked(self.path, "another process is training this run; wait for it, or choose another --out")
-
-
-def _same_run(path: Path, head: header.Header) -> RunFolder:
-    there = RunFolder.open(path)
-    if there.config_hash != head.hash:
-        raise UserError(f"{path}: holds another run (settings differ); choose another --out")
-    return there
-
-
-def _ours_to_ignore(entry: Path) -> bool:
-    return (
-        entry.name == ".lock"
-        or entry.name.startswith(TEMPORARY)
-        or (entry.name == "checkpoints" and not any(entry.iterdir()))
-    )

@@ -17,7 +17,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.models.build import build_model
 from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
-from interp.train.loop import Progress, train
+from interp.train.loop import TrainingProgress, train
 from tasks.errors import UserError
 
 _CARRIED = ("optimiser",)
@@ -31,7 +31,7 @@ def train_on(
     steps: int,
     changes: Mapping[str, Any] | None = None,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> RunFolder:
     """A run of `steps` further steps from the parent's checkpoint of `step`, under its settings and `changes`.
 

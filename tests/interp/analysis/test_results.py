@@ -184,7 +184,9 @@ def test_the_circuit_is_drawn_with_its_strongest_edges_and_what_it_carries() -> 
     svg = ElementTree.fromstring(CHARTS["circuit"](pd.DataFrame(edges + judged).assign(step=8)).svg)
     said = [e.text for e in svg.iter() if e.tag.endswith("title")]
     assert "embed to L0H1: 0.6" in said
-    assert said[0] == "circuit at step 8: 3 edges, carry 0.90 (random ones of their size at most 0.25)"
+    assert (
+        said[0] == "circuit at step 8: 3 edges, faithfulness 0.90 (random circuits of its size: at most 0.25)"
+    )
     assert {"embed", "L0H1", "output"} <= set(_words(svg))
 
 
@@ -210,13 +212,13 @@ def test_attention_is_that_of_the_model(run) -> None:
 def test_a_layer_or_step_that_is_not_there_is_one_line(run) -> None:
     with pytest.raises(UserError, match="layer 7: this model has attention patterns in 1 layers"):
         run.show_attention(layer=7)
-    with pytest.raises(UserError, match="'all': that is 3 checkpoints; say 'last' or one step number"):
+    with pytest.raises(UserError, match="'all': that is 3 checkpoints; give 'last' or one step number"):
         run.model("all")
 
 
 @pytest.mark.parametrize("steps", [None, 1.5, [0.5], ["x"], object(), "0,x", ""])
 def test_steps_that_are_none_are_one_line(steps) -> None:
-    with pytest.raises(UserError, match="say 'all', 'last', a step number, or several"):
+    with pytest.raises(UserError, match="give 'all', 'last', a step number, or several"):
         step_numbers(steps)
 
 
