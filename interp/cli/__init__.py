@@ -1,6 +1,6 @@
 """The command line. This module loads nothing heavy: each command's module is imported when the command runs.
 
-Exit codes: 0 done; 1 the thing asked about does not hold (damage found, a strict study not reproduced, training
+Exit codes: 0 done; 1 the thing asked about does not hold (damage found, a strict study contradicted, training
 diverged); 2 bad input, one line on standard error; 130 Ctrl-C; 141 the reader of the output has gone (`| head`).
 """
 

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from interp.cli import show
 from interp.studies import STUDIES, run_study
-from interp.studies.ledger import Ledger
+from interp.studies.criteria import VERDICTS
+from interp.studies.ledger import Ledger, by_kind
 from tasks.errors import UserError
 
 LANGUAGE = "retrieval-prompts"
@@ -45,7 +46,7 @@ def study(
     out
         Where its runs stay (OUT/NAME); finished ones are reused, broken-off ones resumed.
     strict
-        Exit with 1 when a testable claim was not reproduced.
+        Exit with 1 when a claim is contradicted.
     model
         For retrieval-prompts: a Hugging Face language model, by its name on the hub or a folder.
     revisions
@@ -65,7 +66,7 @@ def study(
     else:
         for ledger in ledgers:
             _print(ledger)
-    return 1 if strict and not all(ledger.all_reproduced for ledger in ledgers) else 0
+    return 1 if strict and any(ledger.contradicted for ledger in ledgers) else 0
 
 
 def _document(ledger: Ledger) -> dict:
@@ -81,7 +82,11 @@ def _print(ledger: Ledger) -> None:
         show.note(f"{row.id}: {row.verdict}")
         show.indented(f"{row.statement} ({row.source})")
         show.indented(f"here {row.shown}, n {row.n}; paper {row.paper_value}; counts if {row.criterion}")
+        chances = f"; met if true / if false: {row.power.shown}" if row.power else ""
+        show.indented(f"{row.kind}{chances}")
         if row.note:
             show.indented(row.note)
-    count = Counter(row.verdict for row in ledger.claims)
-    show.note("\n" + ", ".join(f"{number} {verdict}" for verdict, number in count.most_common()))
+    for kind, rows in by_kind(ledger.claims).items():
+        count = Counter(row.verdict for row in rows)
+        said = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
+        show.note(f"\n{kind}: {said or 'none'}")

@@ -40,7 +40,6 @@ WORLDS = {
     "interp/studies/retrieval_prompts/rows_facts.py": COPIED,
     "interp/studies/retrieval_prompts/measure.py": COPIED,
     "interp/studies/stacked_heads/rows.py": COPIED,
-    "interp/studies/single_index/measure_pace.py": NONE,
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference, ceiling",

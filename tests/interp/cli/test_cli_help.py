@@ -210,7 +210,11 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
     assert max(map(len, lines)) <= 100
     assert "first: reproduced" in lines
     assert any(line.strip().startswith("here 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines)
-    assert lines[-1] == "1 reproduced, 1 not testable at this scale"
+    assert lines[-3:] == [
+        "confirmatory: 1 reproduced, 1 not testable at this scale",
+        "identity: none",
+        "exploratory: none",
+    ]
 
 
 def test_completion_can_be_had(tmp_path, monkeypatch) -> None:
