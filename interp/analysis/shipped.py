@@ -8,7 +8,9 @@ INTERVAL = ("value", "unit", "ci_low", "ci_high", "n")
 HERE = "interp.analysis.applies:"
 ABLATED = "effect: share of all heads' effect lost with the head alone ablated; 95% CI over prompts."
 PATTERNS = "A score is a correlation with a pattern, not proof that the head is needed."
-HELD_OUT = "Held-out R2 of linear readouts; that a quantity can be read does not say that the net uses it."
+HELD_OUT = (
+    "Held-out R2 of linear readouts; that a quantity can be decoded does not show that the model uses it."
+)
 
 SHIPPED = (
     Entry(
@@ -38,7 +40,7 @@ SHIPPED = (
     Entry(
         "heads",
         "interp.heads.heads:HeadScores",
-        "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause.",
+        "Attention mass of each head on the positions that the task defines; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN",
@@ -95,7 +97,7 @@ SHIPPED = (
     Entry(
         "composition",
         "interp.heads.weights:Compositions",
-        "excess: over random weights of the same shapes; a large score says could read, not does.",
+        "excess: over random weights of the same shapes; a large score shows a possible connection, not its use.",
         ("sender", "receiver", "metric", "value", "unit", "random_mean", "random_high", "excess", "control"),
         applies=HERE + "matrices",
         command="heads RUN --view composition",
@@ -104,7 +106,7 @@ SHIPPED = (
         "weights",
         "interp.heads.weights:HeadWeights",
         "Positive eigenvalue shares of OV and QK, and the earlier head that each head composes with most.",
-        ("layer", "head", "metric", "value", "sender", "random", "control"),
+        ("layer", "head", "metric", "value", "largest", "sender", "random", "control"),
         applies=HERE + "matrices",
         section="weights",
     ),
@@ -112,7 +114,7 @@ SHIPPED = (
         "probe",
         "interp.readouts.readouts:Readouts",
         "Held-out {score} of a linear readout at each site; 'untrained' is the same of an untrained model.",
-        ("site", "position", "readout", "metric", "control", "note", *INTERVAL),
+        ("site", "position", "readout", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "layers",
         command="probe RUN",
         section="probes",
@@ -121,15 +123,15 @@ SHIPPED = (
         "targets",
         "interp.readouts.target_readouts:TargetReadouts",
         HELD_OUT,
-        ("site", "position", "readout", "target", "member", "metric", "control", "note", *INTERVAL),
+        ("site", "position", "readout", "target", "member", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --targets label w xy spectrum",
     ),
     Entry(
         "algorithms",
         "interp.readouts.algorithms:AlgorithmMatch",
-        "A match is the nearest of the steps offered; only the filter verdict identifies an algorithm.",
-        ("site", "position", "metric", "algorithm", "k", "control", "note", *INTERVAL),
+        "A match is the nearest of the steps compared; only the filter verdict identifies an algorithm.",
+        ("site", "position", "metric", "algorithm", "k", "member", "control", "split", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --algorithms",
         section="algorithms",
@@ -145,15 +147,15 @@ SHIPPED = (
     Entry(
         "causal-probe",
         "interp.readouts.probe_swaps:ProbeSwaps",
-        "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say.",
-        ("site", "metric", "algorithm", "k", "control", "r2", "note", *INTERVAL),
+        "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts.",
+        ("site", "layer", "head", "position", "metric", "algorithm", "k", "control", "draw", "r2", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --causal",
     ),
     Entry(
         "preconditioners",
         "interp.readouts.preconditioners:Preconditioners",
-        "What each layer of a linear transformer does to the gradient, read from its weights.",
+        "Preconditioner that each layer of a linear transformer applies to the gradient, computed from its weights.",
         ("layer", "metric", "control", "value", "unit"),
         applies=HERE + "linear_regression",
     ),
@@ -161,7 +163,8 @@ SHIPPED = (
         "patch",
         "interp.causal.over_training:PatchGrid",
         "Patching {component}, pair {pair}: corrupt run 0, clean run 1; 95% CI over prompts.",
-        ("component", "layer", "head", "position", "metric", *INTERVAL, "pair", "control"),
+        ("site", "layer", "head", "position", "norm_before", "norm_after", "norm_change", "metric", "target", *INTERVAL,
+         "raw", "raw_unit", "direction", "replacement", "pair", "control"),
         applies=HERE + "pairs",
         command="patch RUN",
         section="patching",
@@ -195,7 +198,7 @@ SHIPPED = (
     Entry(
         "llc",
         "interp.landscape.llc:LearningCoefficient",
-        "Local learning coefficient, in effective parameters; bad chains are refused, with the reason in `note`.",
+        "Local learning coefficient, in effective parameters; bad chains are rejected, with the reason in `note`.",
         ("metric", "control", "note", *INTERVAL),
         applies=HERE + "weights_at_hand",
         command="curvature RUN --llc",

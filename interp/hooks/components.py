@@ -1,4 +1,4 @@
-"""Names of the places in a model that can be read and written; imports nothing, so that help is quick."""
+"""Names of the sites in a model that can be read and written; imports nothing, so that help is fast."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ Component = Literal[
     "resid_post",
     "attn_out",
     "mlp_out",
+    "mlp_in",
     "mlp_pre",
     "q",
     "k",
@@ -21,4 +22,4 @@ Component = Literal[
     "output",
 ]
 COMPONENTS: tuple[str, ...] = get_args(Component)
-HEAD_OUT = "head_out"  # another word for z in a grid
+HEAD_OUT = "head_out"  # synonym of z in a grid

@@ -1,4 +1,4 @@
-"""Where a page's numbers come from: settings, seeds, hashes, versions; the command and table behind each figure."""
+"""Provenance of a page's numbers: settings, seeds, hashes, versions; the command and table behind each figure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from interp.analysis.registry import entries, entry
 from interp.io.hf_reference import Reference
+from interp.io.weight_files import WeightFiles
 from interp.report import evidence
 from interp.report.model import Fact
 from interp.run import Run
@@ -43,9 +44,18 @@ def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(k, v) for k, v in told if not (isinstance(v, dict) and len(v) > 3)]
 
 
+def _adopted(run: Run) -> list[Fact]:
+    """Where an adopted model's weights lie, and that their training is not known here."""
+    files = WeightFiles.behind(run.folder.weights(run.steps[-1]))
+    places = ["this run"] if files is None else list(files.weight_files)
+    return [Fact("training", "took place elsewhere; last weights in", place) for place in places]
+
+
 def _training(run: Run) -> list[Fact]:
     """How the weights were trained, where that is known."""
     config, train = run.config, run.config.train
+    if config.model.kind == "adopted":
+        return _adopted(run)
     if config.model.kind == "language-model":
         where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
         return [
@@ -67,16 +77,16 @@ def _training(run: Run) -> list[Fact]:
 
 
 def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[str, str, str], ...]:
-    """For every figure: its section, the command that makes its numbers again, and the table they stand in.
+    """For every figure: its section, the command that reproduces its numbers, and the table that holds them.
 
-    `measured` are the registered analyses that the page took of the run, by name.
+    `measured` are the names of the registered analyses that the page ran.
     """
     path = run.path
     rows = [
         (each.section or each.name, each.words(path), f"analysis/{each.name}.parquet")
         for each in map(entry, measured)
     ]
-    if run.config.model.kind != "language-model":  # trained elsewhere
+    if not run.config.model.elsewhere:
         rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
     if has_attention:
         rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-from interp.analysis.base import Analysis
+from interp.analysis.registry import entry
 from interp.studies import STUDIES
 from interp.studies.ledger import Ledger, Scale
 from interp.train.version import BITS
@@ -72,24 +72,10 @@ def normalised(path: Path) -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, int]:
-    """The version of each analysis by its name. Raises KeyError for one that does not exist."""
-    import interp.run  # noqa: F401  (loads every analysis of the package)
-
-    known = {
-        cls.name: cls.version for cls in _subclasses(Analysis) if isinstance(getattr(cls, "name", None), str)
-    }
-    return {name: known[name] for name in names}
-
-
-def _subclasses(cls: type) -> set[type]:
-    return {found for one in cls.__subclasses__() for found in (one, *_subclasses(one))}
+    """The version of each analysis by its name. Raises UserError for one that does not exist."""
+    return {name: entry(name).load().version for name in names}
 
 
 def digest(parts: Iterable[str]) -> str:
     """A short hash of texts in their order."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def config_hashes(configs: Mapping[str, object]) -> dict[str, str]:
-    """The settings hash of every run's configuration, by name."""
-    return {name: config.hash for name, config in configs.items()}  # type: ignore[attr-defined]
