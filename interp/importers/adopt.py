@@ -109,7 +109,7 @@ def _weights(
     if isinstance(checkpoints, Mapping):
         return (lambda step: checkpoints[step]), tuple(sorted(checkpoints))
     if not steps:
-        raise UserError("checkpoints is a function: say for which steps (steps=[0, 100, ...])")
+        raise UserError("checkpoints is a function: give the steps (steps=[0, 100, ...])")
     return checkpoints, tuple(sorted(steps))
 
 
