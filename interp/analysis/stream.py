@@ -120,6 +120,8 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int)
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
         for task, asking in _by_task(run, jobs, readers, chunk):
             batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
+            if not len(batch):  # prompts that are given may run out
+                continue
             batch = batch.double() if run.config.model.dtype == "float64" else batch
             fitting = model if task is run.task else resized(model, task.interface)
             with torch.no_grad(), run.held(model, batch, step):

@@ -41,7 +41,7 @@ def register(kind: str, settings: type[ModelSettings]) -> Callable[[B], B]:
     """
     if kind_of(settings) != kind:
         raise UserError(
-            f"model kind {kind!r}: its settings {settings.__name__} say kind {kind_of(settings)!r}"
+            f"model kind {kind!r}: its settings {settings.__name__} have kind {kind_of(settings)!r}"
         )
 
     def add(builder: B) -> B:

@@ -81,7 +81,9 @@ class RunFolder:
         try:
             return parse_config(dict(content.recorded))
         except UserError as error:
-            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
+            raise UserError(
+                f"{self.path}: a recording whose settings are not those of a run ({error})"
+            ) from None
 
     @property
     def config_hash(self) -> str:
