@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.emergence.curves import rising
 from interp.emergence.onset import onset
+from interp.emergence.rises import rising
 from interp.heads.heads import HEAD_SHARE, SIGNED
 from tasks import UserError
 

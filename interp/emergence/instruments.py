@@ -16,7 +16,8 @@ import pandas as pd
 from interp.analysis.base import Progress
 from interp.analysis.stream import analyse
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
-from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
+from interp.emergence.dating import EDGE_MATTERS, FIGURES, date_curves, date_edges
+from interp.emergence.rises import FEWEST
 from interp.landscape.landscape import kept_curvature
 from interp.landscape.llc import LearningCoefficient
 from interp.pictures.labels import short_site
