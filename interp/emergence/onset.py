@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -144,16 +144,20 @@ def _dated(
         )
     course = _Course(steps, y, threshold, noise_of(y, draws), exact=draws is None)
     fit = course.rise
-    shape = {"half": fit.at_share(0.5), "width": fit.width}
+    shape: dict[str, Any] = {"half": fit.at_share(0.5), "width": fit.width}
     if fit.crossed is None:
         return Onset(None, last, last, course.level, **shape)
     low, high = _interval(steps, course, draws, threshold)
     at, before = steps[fit.crossed], steps[fit.crossed - 1] if fit.crossed else None
     rose, fell = course.first_lost or (fit.crossed, None)
-    said = {"rose": steps[rose], "fell": None if fell is None else steps[fell], "lost": len(course.lost)}
+    history: dict[str, Any] = {
+        "rose": steps[rose],
+        "fell": None if fell is None else steps[fell],
+        "lost": len(course.lost),
+    }
     if course.gone:
-        return Onset(None, last, last, course.level, low, high, **shape, state="transient", **said)
-    return Onset(at, before, last, course.level, low, high, **shape, state="emerged", **said)
+        return Onset(None, last, last, course.level, low, high, **shape, state="transient", **history)
+    return Onset(at, before, last, course.level, low, high, **shape, state="emerged", **history)
 
 
 class _Course:

@@ -4,7 +4,7 @@
 alone. Checkpoints of one training depend on each other, so its null is a stationary first-order autoregression
 (normal innovations) of any strength: the likelihood ratio of the best of many shapes of a rise, with mean, variance and
 autocorrelation fitted on both sides, against its largest quantile over the strengths in `NULLS`. Innovations with
-tails far heavier than normal are not covered (see the trust table). Invariant under values -> a + b values, b > 0.
+heavier tails are not covered (the trust table says what they cost). Invariant under values -> a + b values, b > 0.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def saturating(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [jump, logistic, saturating])
-@pytest.mark.parametrize("checkpoints", (20, 40))
+@pytest.mark.parametrize("checkpoints", [20, 40])
 def test_rises_of_16_standard_deviations_are_seen(shape, checkpoints, record_property):
     """One curve alone (5%) and one of 100 (0.05%): the share that is seen, by height and strength of the noise."""
     curves = 400 if FULL else 10
@@ -94,6 +94,6 @@ def test_heavy_tails_cost_what_the_table_says(record_property):
         said.append(f"AR {strength:g}: {positives:.1%}")
         assert positives <= 0.25
     record_property("trust", {
-        "section": "limits", "what": "onsets of one readout, innovations of t with 3 degrees of freedom, 30 checkpoints",
+        "section": "limits", "what": "onsets of one readout, innovations of Student's t (3 df), 30 checkpoints",
         "tried": 2 * curves, "result": "; ".join(said), "remark": "outside of the null; the docstring says so",
     })  # fmt: skip
