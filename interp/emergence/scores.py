@@ -85,8 +85,8 @@ class ScoreReader:
 
 
 def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
-    """Clopper-Pearson for a share of prompts, a t without skew for a loss, which the few prompts gone wrong decide."""
+    """Clopper-Pearson for a share of prompts, a skewness-corrected t for a loss, which is heavy-tailed."""
     if metric == "accuracy":
         return [share(int(count), len(values)) for count in values.sum(0).tolist()]
-    means = mean(values)
+    means = mean(values, least=0.0)
     return [means[read] for read in range(values.shape[1])]

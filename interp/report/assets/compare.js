@@ -17,11 +17,11 @@ function compareViews(groups) {
     if (group.runs.some((r) => page.runs[r].emergence)) addView(at("emergence"), (el) => drawOnsets(all, el), move);
     else at("emergence").remove();
     compareCircuits(all, place);
-    place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of an arm (alike in everything " +
-      "but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more (over two runs it is wide, and of shares only what lies between 0 and 1 is drawn). " +
-      "Training losses are over the reads that an arm is asked for: between arms, compare accuracies. Of heads the strongest one's score on the relation is shown, whichever head it is. Last: the step at which each read and each relation " +
+    place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of a condition (alike in everything " +
+      "but their seeds), its band the range of two or three runs, and of four or more a 95% interval of Student's t. " +
+      "Training losses are over the reads that a condition is asked for: between conditions, compare accuracies. Of heads the strongest one's score on the relation is shown, whichever head it is. Last: the step at which each read and each relation " +
       "(its earliest head) appeared, one mark a run with its 95% interval over prompts; a triangle at the end of the run has not appeared by then. " +
-      "Colour, dash and the shape of the mark tell the arms apart.";
+      "Colour, dash and the shape of the mark tell the conditions apart.";
   });
 }
 
