@@ -31,6 +31,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+LANES = 16  # columns below which torch's attention kernel on a CPU leaves its fast path
+
+
 class LayerNorm(nn.Module):
     """LayerNorm with the scale hooked; the affine part is there if asked for.
 
@@ -54,7 +57,7 @@ class LayerNorm(nn.Module):
         return self._affine(x / (x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        if self.fused and self.training and not hooked(self.hook_scale, self.hook_normalized):
+        if fused(self) and not hooked(self.hook_scale, self.hook_normalized):
             return F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS)
         x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
@@ -117,6 +120,7 @@ class Attention(nn.Module):
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
         self.use_attn_result = self.fused = False
+        self._mask: Tensor | None = None
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -181,9 +185,8 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
-        fused = self.fused and self.training and self.config.attention == "softmax"
-        fused = fused and not hooked(self.hook_attn_scores, self.hook_pattern)
-        z = self.hook_z(self._fused_mix(q, k, v) if fused else self._mix(q, k, v))
+        plain = self.config.attention != "softmax" or hooked(self.hook_attn_scores, self.hook_pattern)
+        z = self.hook_z(self._fused_mix(q, k, v) if fused(self) and not plain else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
         else:
@@ -201,7 +204,18 @@ class Attention(nn.Module):
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         causal = self.config.mask == "causal" and not self.config.mask_query
         mask = allowed(q.shape[2], self.config, q.device) if self.config.mask_query else None
+        if self.fused == "always" and (short := LANES - q.shape[2]) > 0:
+            k, v = (F.pad(x, (0, 0, 0, short)) for x in (k, v))
+            mask, causal = self._padded_mask(q), False
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2)
+
+    def _padded_mask(self, q: Float[Tensor, "batch head pos d_head"]) -> Float[Tensor, "pos lane"]:
+        """What is added to the scores of keys padded to `LANES`; made once a length."""
+        pos = q.shape[2]
+        if self._mask is None or self._mask.shape[0] != pos or self._mask.dtype != q.dtype:
+            seen = F.pad(allowed(pos, self.config, q.device), (0, LANES - pos))
+            self._mask = q.new_zeros(seen.shape).masked_fill(~seen, float("-inf"))
+        return self._mask
 
 
 class MLP(nn.Module):
@@ -271,8 +285,15 @@ def hooked(*points: HookPoint) -> bool:
     return any(point.fwd_hooks or point.bwd_hooks for point in points)
 
 
-def fuse(model: nn.Module) -> None:
-    """Let the parts of a model that have fused kernels use them in training (no second derivatives there)."""
+def fuse(model: nn.Module, always: bool = False) -> None:
+    """Let the parts of a model that have fused kernels use them in training (no second derivatives there), or
+    `always`.
+    """
     for module in model.modules():
         if isinstance(module, (LayerNorm, Attention)):
-            module.fused = True
+            module.fused = "always" if always else "in training"
+
+
+def fused(module: LayerNorm | Attention) -> bool:
+    """Whether a part is to use its fused kernel now."""
+    return module.fused == "always" or (module.fused == "in training" and module.training)
