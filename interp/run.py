@@ -7,7 +7,7 @@ made of (checkpoints, models, clamps) is in `interp.runs.checkpoints`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -208,7 +208,8 @@ class Run(Checkpoints):
         """How the loss bends at each checkpoint on one fixed batch, and along the line to the next checkpoint asked.
 
         Without `hessian`, loss, gradient norm and directional smoothness alone. With `llc`, its settings, the
-        local learning coefficient as well, seconds a checkpoint; with `noise`, the tail of the gradient's noise.
+        local learning coefficient at its gamma and step as well, seconds a checkpoint; with `noise`, the tail of
+        the gradient's noise.
         Where 3 true steps of positive curvature are among the checkpoints, the caption says how curvature goes with
         the gradient. Raises UserError for fewer than 1 prompt or 2 probes.
         """
@@ -225,10 +226,26 @@ class Run(Checkpoints):
             caption += f" Noise: {noise.draws} batches of {noise.prompts} prompts."
         if llc is not None:
             table = pd.concat([table, self.tables([llc], asked, progress)[llc.name]])
-            caption += (
-                " Chains of the learning coefficient that are bad are refused, with the reason in `note`."
-            )
+            caption += f" {llc.caption}"
         return Result("curvature", table.reset_index(drop=True), caption)
+
+    def llc_sweep(
+        self,
+        gammas: Sequence[float],
+        step_sizes: Sequence[float],
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        llc: LearningCoefficient | None = None,
+    ) -> Result:
+        """The local learning coefficient at every combination of gamma and step size, as a heat map: how far it is a
+        figure of its settings. `llc`: the other settings. Raises UserError for an empty axis.
+        """
+        from interp.landscape.llc_sweep import CAPTION, NAME, llc_sweep
+
+        torch.set_num_threads(self.config.train.threads)
+        with told(progress, NAME) as tell:
+            table = llc_sweep(self, gammas, step_sizes, steps, llc, tell)
+        return Result(NAME, table, CAPTION)
 
     def patch(
         self,

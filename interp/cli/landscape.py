@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +11,22 @@ from cyclopts import Parameter
 
 from interp.cli import show
 from interp.cli.analyses import Json, Steps, print_json
-from interp.run import load
+from interp.run import Run, load
+from tasks.errors import UserError
 
 
 def curvature(
     run: Path,
     /,
     *,
-    steps: Steps = "all",
+    steps: Steps | None = None,
     prompts: int = 1000,
     probes: int = 32,
     path_only: Annotated[bool, Parameter(negative="")] = False,
     llc: Annotated[bool, Parameter(negative="")] = False,
+    gamma: str = "",
+    step_size: str = "",
+    picture: Path | None = None,
     noise: int = 0,
     json: Json = False,
 ) -> int:
@@ -31,6 +36,8 @@ def curvature(
     ----------
     run
         Folder of the run.
+    steps
+        Checkpoints; all of them unless given, and the last for a sweep over gamma and step size.
     prompts
         Prompts of the one fixed batch on which everything is taken.
     probes
@@ -38,17 +45,32 @@ def curvature(
     path_only
         Nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
     llc
-        The local learning coefficient as well (840 gradients a checkpoint).
+        The local learning coefficient as well (840 gradients a checkpoint): effective parameters at gamma and step.
+    gamma
+        How strongly its chains are held to the checkpoint (1 / variance of a weight; 1000 unless given). Several,
+        separated by commas, are swept over with every step size, and nothing else is measured.
+    step_size
+        The chains' step (1e-4 unless given); several, separated by commas, are swept over.
+    picture
+        Where to write a sweep's heat map (.svg).
     noise
         The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
     """
     from interp.landscape.llc import LearningCoefficient
     from interp.landscape.noise import noise_of
 
-    opened, chains = load(run), LearningCoefficient() if llc else None
+    opened, usual = load(run), LearningCoefficient()
+    gammas = numbers("--gamma", gamma) or [usual.gamma]
+    sizes = numbers("--step-size", step_size) or [usual.step]
+    if len(gammas) * len(sizes) > 1:
+        return _sweep(opened, gammas, sizes, steps or "last", picture, json)
+    if picture is not None:
+        raise UserError("--picture is of a sweep: give several values of --gamma or --step-size")
+    asked = llc or bool(gamma or step_size)
+    chains = LearningCoefficient(gamma=gammas[0], step=sizes[0]) if asked else None
     with show.progress("curvature") as advance:
         result = opened.curvature(
-            steps, advance, prompts=prompts, probes=probes, hessian=not path_only, llc=chains,
+            steps or "all", advance, prompts=prompts, probes=probes, hessian=not path_only, llc=chains,
             noise=noise_of(opened, noise) if noise else None,
         )  # fmt: skip
     if json:
@@ -56,6 +78,41 @@ def curvature(
     show.table(by_step(result.table), "the loss landscape, by checkpoint")
     for step, reason in refused(result.table):
         show.note(f"step {step}: no learning coefficient, {reason}")
+    show.note(result.caption)
+    return 0
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Positive numbers separated by commas, each once, none for an empty text. Raises UserError for anything else."""
+    try:
+        found = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        found = [math.nan]
+    if not all(0 < value < math.inf for value in found):
+        raise UserError(f"{option} {text}: give positive numbers separated by commas, as in 1e2,1e3")
+    return list(dict.fromkeys(found))
+
+
+def _sweep(
+    run: Run, gammas: list[float], sizes: list[float], steps: str, picture: Path | None, json: bool
+) -> int:
+    """The learning coefficient at every combination of gamma and step size."""
+    from interp.landscape.llc_sweep import by_setting
+
+    with show.progress("llc sweep") as advance:
+        result = run.llc_sweep(gammas, sizes, steps, advance)
+    drawn = result.plot()
+    if picture is not None and drawn is not None:
+        drawn.save(picture)
+    if json:
+        return print_json(result)
+    last = int(result.table["step"].max())
+    show.table(by_setting(result.table), f"effective parameters by gamma and step size, checkpoint {last}")
+    rows = result.table[result.table["note"] != ""]
+    for row in rows.itertuples():
+        show.note(f"step {row.step}, gamma {row.gamma:g}, step size {row.step_size:g}: none, {row.note}")
+    if picture is not None:
+        show.note(f"picture: {picture}" if drawn is not None else "no picture: all chains were refused")
     show.note(result.caption)
     return 0
 

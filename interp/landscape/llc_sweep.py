@@ -15,6 +15,7 @@ from interp.analysis.base import Progress
 from interp.analysis.stream import analyse
 from interp.landscape.llc import LearningCoefficient
 from interp.runs.checkpoints import Checkpoints
+from interp.runs.steps import Steps
 from probes.tables import frame
 from tasks import UserError
 
@@ -29,7 +30,7 @@ def llc_sweep(
     run: Checkpoints,
     gammas: Sequence[float],
     step_sizes: Sequence[float],
-    steps: Sequence[int] | str = "last",
+    steps: Steps = "last",
     settings: LearningCoefficient | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:

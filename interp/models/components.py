@@ -11,6 +11,7 @@ to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -31,6 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+Fused = Literal["never", "in training", "always"]
 LANES = 16  # columns below which torch's attention kernel on a CPU leaves its fast path
 
 
@@ -42,7 +44,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, affine: bool):
         super().__init__()
-        self.fused = False
+        self.fused: Fused = "never"
         self.w = parameter(d_model) if affine else None
         self.b = parameter(d_model) if affine else None
         self.hook_scale = HookPoint()
@@ -117,7 +119,8 @@ class Attention(nn.Module):
             setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
-        self.use_attn_result = self.fused = False
+        self.use_attn_result = False
+        self.fused: Fused = "never"
         self._mask: Tensor | None = None
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
