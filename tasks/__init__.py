@@ -16,6 +16,10 @@ from tasks.base import (
 )
 from tasks.conditional import ConditionalBatch, ConditionalRetrieval
 from tasks.errors import UserError
+from tasks.induction import Induction, InductionBatch
+from tasks.khop import KHop, KHopBatch
+from tasks.markov import MarkovBatch, MarkovChains
+from tasks.program import Program, ProgramBatch
 from tasks.prompts import PromptBatch, TextRetrieval
 from tasks.regression import InContextRegression, RegressionBatch
 from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
@@ -26,10 +30,18 @@ __all__ = [
     "ConditionalBatch",
     "ConditionalRetrieval",
     "InContextRegression",
+    "Induction",
+    "InductionBatch",
     "Interface",
+    "KHop",
+    "KHopBatch",
     "Level",
+    "MarkovBatch",
+    "MarkovChains",
     "MultiHopRetrieval",
     "Pair",
+    "Program",
+    "ProgramBatch",
     "PromptBatch",
     "RegressionBatch",
     "Relation",

@@ -72,11 +72,20 @@ class Relation:
     """Pairs of positions whose attention has a meaning: row `dest[b, i]` should look at column `source[b, i]`.
 
     A head's score on the relation is the attention mass summed over the sources of a row, averaged over rows.
+    Prompts may have different pairs: those that `valid` marks False do not count (None: every pair does).
     """
 
     name: str
     dest: Shaped[Tensor, "batch pair"]
     source: Shaped[Tensor, "batch pair"]
+    valid: Bool[Tensor, "batch pair"] | None = None
+
+    def pairs(self, prompt: int) -> list[tuple[int, int]]:
+        """The (row, column) pairs of one prompt that count."""
+        found = zip(self.dest[prompt].tolist(), self.source[prompt].tolist(), strict=True)
+        if self.valid is None:
+            return list(found)
+        return [pair for pair, counts in zip(found, self.valid[prompt].tolist(), strict=True) if counts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +168,24 @@ class Task(BaseModel):
     def chance(self) -> Level:
         """Expected `score` at each read of the best guess that ignores the prompt's examples."""
         raise UserError(f"task {self.kind!r} has no stated chance level")
+
+    def strategies(self, batch: Any) -> dict[str, Float[Tensor, "batch pos d_out"]]:
+        """What simpler or rival predictors than `answer` would output, by name; none unless the task knows some."""
+        return {}
+
+    def distance(
+        self,
+        outputs: Float[Tensor, "batch pos d_out"],
+        strategy: Float[Tensor, "batch pos d_out"],
+        batch: Any,
+    ) -> Float[Tensor, "batch read"]:
+        """How far outputs are from those of a strategy at each read: 0 where they agree, never negative."""
+        raise UserError(f"task {self.kind!r} has no distance between predictors")
+
+    @property
+    def distributions(self) -> dict[str, Task]:
+        """The tasks with this one's interface on which a model of this task is worth evaluating, by name."""
+        return {}
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
         """Clean and corrupt prompts of one of `pair_kinds`."""

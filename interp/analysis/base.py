@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
-from tasks import Batch, Task
+from tasks import Batch, Task, UserError
+from tasks.base import first_problem
 
 CHUNK = 256
 Progress = Callable[[str, int, int], None]
@@ -36,13 +38,23 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class PairReader(Reader, Protocol):
+    """The reader of an analysis that looks on to the next checkpoint (`Analysis.paired`)."""
+
+    def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
+        """Take in the weights of the next checkpoint asked for, which is `stride` steps on."""
+        ...
+
+
 class Analysis(BaseModel):
     """Settings of a measurement that is taken at every checkpoint.
 
     `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
     of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
     `runs_model` says that the reader runs the model, or reads its weights, itself: clamps of a training are in force in
-    the shared forward passes only, so such an analysis is refused where one holds.
+    the shared forward passes only, so such an analysis is refused where one holds. With `paired`, rows of a checkpoint
+    may depend on the next one asked for as well: its readers are `PairReader`s, and `serves` says which kept rows do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,8 +62,17 @@ class Analysis(BaseModel):
     version: ClassVar[int] = 1
     twin: ClassVar[bool] = False
     runs_model: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
 
     chunks: int = 4
+
+    def of(self, config: RunConfig) -> Analysis:
+        """The analysis as it is taken of one run: itself, unless it needs what only the run's settings say."""
+        return self
+
+    def serves(self, rows: pd.DataFrame, stride: int | None) -> bool:
+        """Whether kept rows of a checkpoint hold when the next one asked for is `stride` steps on (None: none is)."""
+        return True
 
     def law(self, task: Task, chunk: int) -> Task:
         """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
@@ -74,7 +95,7 @@ class Analysis(BaseModel):
         """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""
         fields = type(self).model_fields
         required = any(field.is_required() for field in fields.values())
-        usual = not required and self == type(self)()
+        usual = not required and self.model_dump() == type(self)().model_dump()
         return self.name if usual else f"{self.name}-{self.key[:8]}"
 
     @property
@@ -115,3 +136,14 @@ class Once:
 
     def table(self) -> pd.DataFrame:
         return self.analysis.measure(self.model, self.task)
+
+
+A = TypeVar("A", bound=Analysis)
+
+
+def validated(kind: type[A], /, **settings: Any) -> A:
+    """An analysis with these settings. Raises UserError, on one line, for settings that will not do."""
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise UserError(f"{kind.name}: {first_problem(error, kind.model_fields)}") from None

@@ -11,14 +11,14 @@ A table's `step` is missing in rows that belong to no checkpoint (the untrained 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from interp.analysis.base import CHUNK, Analysis, Progress, Reader
+from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.hooks.protocol import HookedModel
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
@@ -39,8 +39,19 @@ class _Job:
     twin: Reader | None = None
     begun: bool = False
 
-    def lacks(self, step: int, weights_hash: str) -> bool:
-        return self.hashes.get(step) != weights_hash
+    def lacking(self, wanted: Mapping[int, str]) -> set[int]:
+        """The steps to be measured: those whose weights are not what the kept rows come from, and of a paired analysis
+        those before one that changed, or whose next checkpoint is another one now."""
+        changed = {step for step, weights_hash in wanted.items() if self.hashes.get(step) != weights_hash}
+        if not self.analysis.paired or self.known is None:
+            return changed
+        found = set(changed)
+        for step, following in _in_turn(wanted):
+            kept = self.known[self.known["step"] == step]
+            stride = None if following is None else following - step
+            if following in changed or not self.analysis.serves(kept, stride):
+                found.add(step)
+        return found
 
 
 def analyse(
@@ -50,7 +61,7 @@ def analyse(
 
     Rows without a step come along. Raises UserError when a step has no checkpoint or a checkpoint is damaged.
     """
-    jobs = [_open(run, analysis) for analysis in analyses]
+    jobs = [_open(run, analysis.of(run.config)) for analysis in analyses]
     wanted = {step: _checked(run, step) for step in steps}
     try:
         _measure_all(run, jobs, wanted, progress)
@@ -71,21 +82,31 @@ def _measure_all(
 ) -> None:
     model = None
     flushed = time.monotonic()
-    for done, (step, weights_hash) in enumerate(wanted.items()):
-        open_jobs = [job for job in jobs if job.lacks(step, weights_hash)]
+    lacking = [job.lacking(wanted) for job in jobs]
+    for done, (step, following) in enumerate(_in_turn(wanted)):
+        open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
             model = run.released().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
             readers = _read(run, model, open_jobs, step)
             for job, reader in zip(open_jobs, readers, strict=True):
+                if job.analysis.paired and following is not None:
+                    assert isinstance(reader, PairReader)
+                    reader.follow(run.folder.weights(following), following - step)
                 job.fresh.append(_identify(run, reader.table(), step))
-                job.hashes[step] = weights_hash
+                job.hashes[step] = wanted[step]
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     _store(run, job)
                 flushed = time.monotonic()
         if progress:
             progress("checkpoints", done + 1, len(wanted))
+
+
+def _in_turn(wanted: Mapping[int, str]) -> list[tuple[int, int | None]]:
+    """Every step with the next one asked for."""
+    steps = list(wanted)
+    return list(zip(steps, [*steps[1:], None], strict=True))
 
 
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int) -> list[Reader]:

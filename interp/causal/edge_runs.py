@@ -109,7 +109,10 @@ class EdgeRuns:
     ) -> Float[Tensor, "batch pos d_model"]:
         assert self.mask is not None
         slots = [self.head_slot(layer, block, head, slot, into, moved) for slot in SLOTS]
-        scores = slots[0] @ slots[1].transpose(-1, -2) / ar.score_scale(self.model.config)
+        scores = slots[0] @ slots[1].transpose(-1, -2)
+        if block.attn.W_rel is not None:
+            scores = scores + block.attn.relative(slots[0][:, None], scores.shape[-1], heads=[head])[:, 0]
+        scores = scores / ar.score_scale(self.model.config)
         pattern = self.mask.pattern(scores, slice(None))
         return pattern @ slots[2] @ block.attn.W_O[head] - self.other.out[f"L{layer}H{head}"]
 

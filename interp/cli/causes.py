@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 from cyclopts import Parameter
 
-from interp.causal.interventions import Ablation
-from interp.causal.metrics import MetricName
+from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
 from interp.cli import show
 from interp.cli.analyses import Json, Released, Steps, print_json
 from interp.heads.heads import has_roles
-from interp.hooks.sites import Component as SiteComponent
+from interp.hooks.components import Component as SiteComponent
 from interp.run import Run, load
 from tasks.errors import UserError
 
-Replacement = Annotated[Literal["pair"] | Ablation, Parameter(metavar="CHOICE")]
+Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
@@ -28,11 +27,11 @@ def patch(
     *,
     component: Component = "resid_pre",
     pair: Choice = None,
-    direction: Literal["denoise", "noise"] = "denoise",
-    replacement: Replacement = "pair",
+    direction: Direction = "denoise",
+    replacement: Substitute = "pair",
     metric: MetricName = "loss",
     read: Choice = None,
-    by: Annotated[list[Literal["layer", "head", "position"]] | None, Parameter(consume_multiple=True)] = None,
+    by: Annotated[list[Axis] | None, Parameter(consume_multiple=True)] = None,
     prompts: int = 64,
     steps: Steps = "last",
     released: Released = False,
@@ -61,11 +60,10 @@ def patch(
     prompts
         Number of pairs.
     """
-    axes = {"by": tuple(by)} if by else {}
     with show.progress("patch") as advance:
         result = load(run, released=released).patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
-            replacement=replacement, metric=metric, read=read, prompts=prompts, **axes,
+            replacement=replacement, metric=metric, read=read, prompts=prompts, by=by or get_args(Axis),
         )  # fmt: skip
     if json:
         return print_json(result)
@@ -90,8 +88,8 @@ def circuit(
     run: Path,
     /,
     *,
-    method: Literal["exact", "EAP", "EAP-IG"] = "exact",
-    search: Literal["prune", "threshold", "greedy"] = "prune",
+    method: Method = "exact",
+    search: Search = "prune",
     threshold: float = 0.02,
     metric: MetricName = "loss",
     read: Choice = None,

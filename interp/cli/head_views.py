@@ -11,39 +11,21 @@ import pandas as pd
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
+from interp.emergence.choices import Of
 from interp.run import Run
 from tasks.errors import UserError
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
-CAPTIONS = {
-    "chain": "Rows attend to columns, along the queried chain; look-ahead j: from a link to the j-th after it.",
-    "patterns": "A score is a correlation with a pattern, not proof that the head is needed.",
-    "roles": "effect: share of all heads' effect lost with the head alone ablated; intervals over prompts.",
-    "circuits": "stacked: a head reads the hop's own link; look-ahead: an earlier link already carries it.",
-    "composition": "excess: over random weights of the same shapes; a large score says could read, not does.",
-}
 
 
 def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Result:
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
-    if view == "relations":
-        return run.heads(steps, advance)
-    analysis = _analysis(run, view)
-    table = run.tables([analysis], steps, advance)[analysis.name]
-    return Result(analysis.name, table, CAPTIONS[view])
-
-
-def _analysis(run: Run, view: str) -> Any:
-    from interp.heads.chain import ChainMatrix
-    from interp.heads.mechanism import Mechanism
-    from interp.heads.patterns import RegressionHeads, TokenHeads
-    from interp.heads.roles import Roles
-    from interp.heads.weights import Compositions
-
-    if view == "patterns":
-        return RegressionHeads() if run.task.kind == "regression" else TokenHeads()
-    return {"chain": ChainMatrix, "roles": Roles, "circuits": Mechanism, "composition": Compositions}[view]()
+    asked = {
+        "relations": run.heads, "chain": run.chain, "patterns": run.patterns, "roles": run.roles,
+        "circuits": run.mechanism, "composition": run.composition,
+    }  # fmt: skip
+    return asked[view](steps, advance)
 
 
 def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
@@ -120,15 +102,6 @@ def _composition(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     return [("largest excess of any pair, by checkpoint", by_step), (f"{at}: pairs of largest excess", pairs)]
 
 
-def onsets(run: Run, of: str, steps: str, advance: Progress | None) -> Result:
-    """Onsets of one run's skills, or of what another instrument says."""
-    if of == "skills":
-        return run.emergence(steps, advance)
-    from interp.emergence.instruments import CAPTIONS, instrument_onsets
-
-    return Result(of, instrument_onsets(run, of, steps, advance), CAPTIONS[of])  # type: ignore[arg-type]
-
-
 def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
     """One line an edge: when it first mattered, or that it alone never did."""
     late = "not by " + table["last"].astype(str)
@@ -139,14 +112,14 @@ def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
     return table[["subject"]].rename(columns={"subject": "edge"}).assign(step=step, between=between)
 
 
-def seeds(runs: Sequence[Run], of: str, steps: str, advance: Progress | None) -> dict[str, pd.DataFrame]:
+def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> dict[str, pd.DataFrame]:
     """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
     checkpoints differ where both were watched.
     """
     from interp.emergence import curriculum
 
     _refuse_other_schedules(runs)
-    found = curriculum.events({run.name: onsets(run, of, steps, advance).table for run in runs})
+    found = curriculum.events({run.name: run.emergence(steps, advance, of=of).table for run in runs})
     hops = [name for name in dict.fromkeys(found["event"]) if re.fullmatch(r"hop \d+", str(name))]
     medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(short_relation))
     tables = {"events": found, "onset of each event, median over runs": medians.drop(columns=["method"])}

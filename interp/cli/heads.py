@@ -11,11 +11,11 @@ from cyclopts import Parameter
 from interp.analysis.result import Result
 from interp.cli import head_views, show, wide
 from interp.cli.analyses import Json, Released, Steps, print_json
+from interp.emergence.choices import Of
 from interp.run import Run, load
 from tasks.errors import UserError
 
 View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
-Of = Literal["skills", "readouts", "landscape", "edges"]
 Out = Annotated[
     Path | None, Parameter(name=["--out", "-o"], help="Write the rows as a Parquet table as well.")
 ]
@@ -89,7 +89,7 @@ def emergence(
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return _over_seeds(opened, of, steps, advance, out, json)
-        result = head_views.onsets(opened[0], of, steps, advance)
+        result = opened[0].emergence(steps, advance, of=of)
     _keep(result, out)
     if json:
         return print_json(result)

@@ -47,7 +47,7 @@ def sweep(
     settings
         key=value for all runs.
     analyses
-        What to measure at every checkpoint: scores, heads, probe.
+        What to measure at every checkpoint, by name: scores, heads, probe, ... (interp measure RUN lists them).
     out
         Folder of the sweep; runs/sweeps/NAME unless given.
     workers

@@ -114,7 +114,8 @@ def qk_attribution(
     key.
 
     LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts
-    and pairs. "bias" gathers everything that no sender writes. The terms add up to the score, or a UserError
+    and pairs. "bias" gathers everything that no sender writes; a key "relative position" is the vector of the
+    distance, where the model has such. The terms add up to the score, or a UserError
     says that they do not.
     """
     site = check(Site.parse(head), model, inputs.shape[1])
@@ -123,7 +124,13 @@ def qk_attribution(
     with torch.no_grad():
         parts = written(model, inputs)
         queries, names = _sided(model, parts, site, "Q", dest)
-        keys, _ = _sided(model, parts, site, "K", source)
+        keys, senders_of_keys = _sided(model, parts, site, "K", source)
+        distances = _by_distance(model, site, dest, source)
+        if distances is not None:
+            keys, senders_of_keys = (
+                torch.cat([keys, distances[None]]),
+                [*senders_of_keys, "relative position"],
+            )
         table = torch.einsum("abnk,cbnk->acbn", queries, keys) / ar.score_scale(model.config)
         hook = f"blocks.{site.layer}.attn.hook_attn_scores"
         scores = model.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook][
@@ -139,9 +146,20 @@ def qk_attribution(
     rows = [
         {"query": q, "key": k, "value": float(means[i, j])}
         for i, q in enumerate(names)
-        for j, k in enumerate(names)
+        for j, k in enumerate(senders_of_keys)
     ]
     return pd.DataFrame(rows).assign(site=head, unit="score")
+
+
+def _by_distance(
+    model: Any, site: Site, dest: Int[Tensor, "batch pair"], source: Int[Tensor, "batch pair"]
+) -> Float[Tensor, "batch pair k"] | None:
+    """The vector that a head dots its query with for each pair's distance; None without relative positions."""
+    table = model.blocks[site.layer].attn.W_rel
+    if table is None:
+        return None
+    zero = 0 if model.config.mask == "causal" else table.shape[1] // 2
+    return table[site.head][dest - source + zero]
 
 
 def _sided(

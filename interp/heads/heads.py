@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
@@ -64,7 +64,7 @@ def uniform_scores(model: HookedModel, task: Task) -> pd.DataFrame:
     uniform = allowed_uniform(model, batch)
     rows = []
     for relation in task.relations(batch):
-        value = relation_mass(uniform, relation.dest, relation.source).mean().item()
+        value = relation_mass(uniform, relation.dest, relation.source, relation.valid).nanmean().item()
         rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
     return pd.DataFrame(rows)
 
@@ -92,14 +92,18 @@ class HeadReader:
                 f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
             )
         for relation in relations:
-            mass = [relation_mass(cache[hook], relation.dest, relation.source) for hook in self.hooks]
+            pairs = (relation.dest, relation.source, relation.valid)
+            mass = [relation_mass(cache[hook], *pairs) for hook in self.hooks]
             self.masses.setdefault(relation.name, []).append(torch.stack(mass, dim=1))
 
     def table(self) -> pd.DataFrame:
         return pd.concat([self._rows(name, torch.cat(parts)) for name, parts in self.masses.items()])
 
     def _rows(self, name: str, mass: Float[Tensor, "batch layer head"]) -> pd.DataFrame:
+        mass = mass[~mass[:, 0, 0].isnan()]  # prompts that have no pair of this relation
         n, layers, heads = mass.shape
+        if not n:
+            return pd.DataFrame()
         means = bootstrap(mass.reshape(n, -1))
         index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
         return pd.DataFrame(
@@ -121,12 +125,19 @@ def relation_mass(
     pattern: Float[Tensor, "batch head dest source"],
     dest: Int[Tensor, "batch pair"],
     source: Int[Tensor, "batch pair"],
+    valid: Bool[Tensor, "batch pair"] | None = None,
 ) -> Float[Tensor, "batch head"]:
-    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows."""
+    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows.
+
+    Pairs that are not `valid` do not count, nor do rows without a valid pair; NaN for a prompt without any.
+    """
     prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
-    picked = pattern[prompts, :, dest, source].sum(1)
-    rows = dest[0].unique().numel()
-    return picked / rows
+    picked = pattern[prompts, :, dest, source]
+    if valid is None:
+        return picked.sum(1) / dest[0].unique().numel()
+    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
+    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
+    return (picked * valid[..., None]).sum(1) / rows[:, None]
 
 
 def has_roles(config: Any, task: Task) -> bool:

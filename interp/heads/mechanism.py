@@ -25,12 +25,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.base import Direct
-from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.heads.heads import has_roles
+from interp.heads.roles import (
+    HeadName,
+    ablated,
+    all_heads,
+    counts,
+    held_roles,
+    refuse_unscorable,
+    run_heads,
+)
 from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
 
-LEAST = 0.05
 Kind = Literal["stacked", "look-ahead", "both", "other", "not solved"]
 _AHEAD = re.compile(r"link_k -> link_k\+\d+")
 _HOP = re.compile(r"hop (\d+)")
@@ -111,7 +119,7 @@ def circuit_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> Kin
     """
     if not solved:
         return "not solved"
-    needs_direct, needs_ahead = _counts(direct), _counts(ahead) and hop > 1
+    needs_direct, needs_ahead = counts(direct), counts(ahead) and hop > 1
     if needs_direct and needs_ahead:
         return "both"
     return "stacked" if needs_direct else "look-ahead" if needs_ahead else "other"
@@ -130,6 +138,12 @@ def named_circuit(table: pd.DataFrame) -> pd.DataFrame:
         at = {key: group[key].iloc[0] for key in ("run", "seed", "step") if key in group}
         found.append({**at, **notes, "circuit": solved[-1] if solved else "not solved"})
     return pd.DataFrame(found)
+
+
+def has_hops(settings: Any, task: Task) -> bool:
+    """Whether heads of such a model can hold roles, and the task is read hop by hop."""
+    hops = task.kind == "retrieval" and all(_HOP.fullmatch(read) for read in task.reads)
+    return hops and has_roles(settings, task)
 
 
 def _hops(task: Task) -> dict[str, int]:
@@ -156,10 +170,6 @@ def _effects(
         for i, team in enumerate(teams)
         for read in range(losses.shape[2])
     }
-
-
-def _counts(effect: Interval) -> bool:
-    return effect.value >= LEAST and effect.low > 0
 
 
 def _solved(task: Any, read: int, right: float) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.base import CHUNK, Analysis, Direct, Reader
@@ -119,7 +120,7 @@ class Roles(Direct):
     name: ClassVar[str] = "roles"
     version: ClassVar[int] = 2
 
-    prompts: int = 512
+    prompts: int = Field(default=512, ge=2)
     kind: str = "mean per position"
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
@@ -250,7 +251,10 @@ def _score_all(
     known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
-        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
+        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
+        if not len(masses):
+            continue
         means = bootstrap(masses)
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)
@@ -275,7 +279,8 @@ class _Worth:
         return ratio(gap, self.losses[self.everything] - intact, level=self.level).one()
 
 
-def _counts(effect: Interval) -> bool:
+def counts(effect: Interval) -> bool:
+    """Whether the effect of an ablation counts: at least `LEAST`, and its lower confidence limit above 0."""
     return effect.value >= LEAST and effect.low > 0
 
 
@@ -284,9 +289,9 @@ def _row(head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], wor
     team = peers.get(best.role, []) if best.holds else []
     last = worth.of(team, _without(team, head)) if len(team) > 1 else own
     if not best.holds:
-        verdict = "other" if _counts(own) else "none"
+        verdict = "other" if counts(own) else "none"
     else:
-        verdict = "needed" if _counts(own) else "redundant" if _counts(last) else "idle"
+        verdict = "needed" if counts(own) else "redundant" if counts(last) else "idle"
     return {
         "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
         "score": best.score.value, "threshold": best.threshold,

@@ -13,34 +13,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.components import COMPONENTS, HEAD_OUT
 from interp.hooks.protocol import HookedModel
 from tasks.base import nearest
 from tasks.errors import UserError
 
-Component = Literal[
-    "embed",
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "mlp_pre",
-    "q",
-    "k",
-    "v",
-    "z",
-    "pattern",
-    "attn_scores",
-    "output",
-]
-COMPONENTS: tuple[str, ...] = get_args(Component)
 HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")
-HEAD_OUT = "head_out"  # another word for z in a grid
 ROW_COMPONENTS = ("pattern", "attn_scores")
 _UNLAYERED = ("embed", "output")
 _TAIL = r"(?:@(?P<position>\d+|all))?"

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.landscape.curvature import Objective
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from tasks import Batch, Task, UserError
 
 WORST_RHAT = 1.1
@@ -50,7 +50,7 @@ def model_slopes(
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         parameter.data = part.view(parameter.shape)
         parameter.requires_grad_(True)
-    fuse(own, always=True)
+    fuse(own, "always")
 
     def slope(batch: Batch) -> Slope:
         def at(weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,10 +30,6 @@ from tasks import Task, UserError
 from tasks.base import generator
 
 NAME = "local learning coefficient"
-CAPTION = (
-    "Learning coefficient: effective parameters at gamma {gamma:g} and step {step:g}, and they depend on both; the "
-    "interval over {chains} chains is Monte Carlo error alone. Bad chains are refused, with the reason in `note`."
-)
 Loss = Callable[[Tensor], Tensor]
 
 
@@ -58,11 +54,6 @@ class LearningCoefficient(Direct):
     burn_in: int = Field(default=60, ge=0)
     step: float = Field(default=1e-4, gt=0)
     gamma: float = Field(default=1e3, ge=0)
-
-    @property
-    def caption(self) -> str:
-        """What the figure is, in one sentence."""
-        return CAPTION.format(**dict(self))
 
     def measure(self, model: Any, task: Task) -> pd.DataFrame:
         count = max(1, self.prompts // self.minibatch)

@@ -44,7 +44,7 @@ def llc_sweep(
     parts = []
     for done, (gamma, size) in enumerate(grid, start=1):
         asked = base.model_validate({**base.model_dump(), "gamma": gamma, "step": size})
-        parts.append(analyse(run, [asked], steps)[asked.name])
+        parts.append(analyse(run, [asked], run.resolve(steps))[asked.name])
         if progress:
             progress("settings", done, len(grid))
     return frame(pd.concat(parts, ignore_index=True).to_dict("records"))

@@ -124,7 +124,11 @@ class Clamps:
         def value(own: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
             prompts = torch.arange(len(own))[:, None]
             ideal = torch.zeros_like(own)
-            ideal[prompts, relation.dest, relation.source] = 1.0
+            if relation.valid is None:
+                ideal[prompts, relation.dest, relation.source] = 1.0
+            else:
+                counts = relation.valid.to(own)
+                ideal.index_put_((prompts, relation.dest, relation.source), counts, accumulate=True)
             mass = ideal.sum(-1, keepdim=True)
             return torch.where(mass > 0, ideal / mass.clamp_min(1.0), own)
 

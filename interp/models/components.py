@@ -11,7 +11,7 @@ to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from interp.config.model_base import ModelSettings
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import HookPoint
+from interp.models.fused import LANES, When, fused, padded_attention
 from interp.models.readin import parameter
 from tasks.errors import UserError
 
@@ -32,10 +33,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-Fused = Literal["never", "in training", "always"]
-LANES = 16  # columns below which torch's attention kernel on a CPU leaves its fast path
-
-
 class LayerNorm(nn.Module):
     """LayerNorm with the scale hooked; the affine part is there if asked for.
 
@@ -44,7 +41,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, affine: bool):
         super().__init__()
-        self.fused: Fused = "never"
+        self.fused: When = "never"
         self.w = parameter(d_model) if affine else None
         self.b = parameter(d_model) if affine else None
         self.hook_scale = HookPoint()
@@ -59,7 +56,7 @@ class LayerNorm(nn.Module):
         return self._affine(x / (x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        if fused(self) and not hooked(self.hook_scale, self.hook_normalized):
+        if fused(self, self.hook_scale, self.hook_normalized):
             return F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS)
         x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
@@ -98,7 +95,8 @@ def attention_pattern(
 
 class Attention(nn.Module):
     """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has
-    biases.
+    biases, `W_rel` [head, distance, d_head] only if positions are relative (`distances` of them; no matrix among
+    others, so that Muon leaves it to AdamW as it does tables of positions).
     """
 
     hook_q_input: HookPoint
@@ -109,7 +107,7 @@ class Attention(nn.Module):
     hook_z: HookPoint
     hook_result: HookPoint
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         self.config = config
         self.heads, self.width = config.n_heads, config.head_width
@@ -119,9 +117,9 @@ class Attention(nn.Module):
             setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
+        self.W_rel = parameter(self.heads, distances, self.width) if distances else None
         self.use_attn_result = False
-        self.fused: Fused = "never"
-        self._mask: Tensor | None = None
+        self.fused: When = "never"
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -186,8 +184,9 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
-        plain = self.config.attention != "softmax" or hooked(self.hook_attn_scores, self.hook_pattern)
-        z = self.hook_z(self._fused_mix(q, k, v) if fused(self) and not plain else self._mix(q, k, v))
+        usual = self.config.attention == "softmax" and self.W_rel is None
+        quick = usual and fused(self, self.hook_attn_scores, self.hook_pattern)
+        z = self.hook_z(self._fused_mix(q, k, v) if quick else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
         else:
@@ -196,27 +195,43 @@ class Attention(nn.Module):
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        if self.W_rel is not None:
+            scores = scores + self.relative(q.transpose(1, 2), q.shape[1])
         if self.config.scale == "sqrt_d_head":
             scores = scores / self.width**0.5
         pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
         return (pattern @ v.transpose(1, 2)).transpose(1, 2)
 
+    def relative(
+        self,
+        q: Float[Tensor, "*lead head row d_head"],
+        pos: int,
+        rows: Any = slice(None),
+        heads: Any = slice(None),
+    ) -> Float[Tensor, "*lead head row pos"]:
+        """What relative positions add to the scores, before their scale, of the queries of some heads at some rows.
+
+        Raises UserError for more positions than there are distances.
+        """
+        assert self.W_rel is not None
+        reach = self.W_rel.shape[1] if self.config.mask == "causal" else (self.W_rel.shape[1] + 1) // 2
+        if pos > reach:
+            raise UserError(
+                f"{pos} positions, but this model has vectors for distances below {reach}: shorten the prompt"
+            )
+        place = torch.arange(pos, device=q.device)
+        ahead = (place[:, None] - place)[rows]
+        index = ahead.clamp(min=0) if self.config.mask == "causal" else ahead + reach - 1
+        every = q @ self.W_rel[heads].transpose(-1, -2)
+        return every.gather(-1, index.expand(*q.shape[:-1], pos))
+
     def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        if self.fused == "always" and q.shape[2] < LANES:
+            return padded_attention(q, k, v, allowed(q.shape[2], self.config, q.device)).transpose(1, 2)
         causal = self.config.mask == "causal" and not self.config.mask_query
         mask = allowed(q.shape[2], self.config, q.device) if self.config.mask_query else None
-        if self.fused == "always" and (short := LANES - q.shape[2]) > 0:
-            k, v = (F.pad(x, (0, 0, 0, short)) for x in (k, v))
-            mask, causal = self._padded_mask(q), False
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2)
-
-    def _padded_mask(self, q: Float[Tensor, "batch head pos d_head"]) -> Float[Tensor, "pos lane"]:
-        """What is added to the scores of keys padded to `LANES`; made once a length."""
-        pos = q.shape[2]
-        if self._mask is None or self._mask.shape[0] != pos or self._mask.dtype != q.dtype:
-            seen = F.pad(allowed(pos, self.config, q.device), (0, LANES - pos))
-            self._mask = q.new_zeros(seen.shape).masked_fill(~seen, float("-inf"))
-        return self._mask
 
 
 class MLP(nn.Module):
@@ -249,11 +264,11 @@ class Block(nn.Module):
     it.
     """
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         norm, affine = config.layer_norm != "none", config.layer_norm == "affine"
         self.ln1 = LayerNorm(config.d_model, affine) if norm else None
-        self.attn = Attention(config)
+        self.attn = Attention(config, distances)
         self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
         self.use_split_qkv_input = False
         self.mlp = None
@@ -279,22 +294,3 @@ class Block(nn.Module):
             x = resid if self.ln2 is None else self.ln2(resid)
             resid = resid + self.hook_mlp_out(self.mlp(x))
         return self.hook_resid_post(resid)
-
-
-def hooked(*points: HookPoint) -> bool:
-    """Whether somebody listens at any of these hook points."""
-    return any(point.fwd_hooks or point.bwd_hooks for point in points)
-
-
-def fuse(model: nn.Module, always: bool = False) -> None:
-    """Let the parts of a model that have fused kernels use them in training (no second derivatives there), or
-    `always`.
-    """
-    for module in model.modules():
-        if isinstance(module, (LayerNorm, Attention)):
-            module.fused = "always" if always else "in training"
-
-
-def fused(module: LayerNorm | Attention) -> bool:
-    """Whether a part is to use its fused kernel now."""
-    return module.fused == "always" or (module.fused == "in training" and module.training)

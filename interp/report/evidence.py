@@ -105,18 +105,15 @@ def _known(run: Run, analysis: Analysis) -> set[int]:
     return set(found[1].checkpoints) & set(run.steps)
 
 
-def made_by(run: Run) -> list[tuple[str, str, str]]:
-    """For every kind of evidence here: its section, the command that makes it again, and its table."""
+def grids_made(run: Run) -> list[tuple[str, str, str]]:
+    """For every patching grid that was kept: its section, the command that makes it again, and its table."""
     steps = ",".join(map(str, spread(run.steps)))
     rows = []
     for settings in GRIDS.values():
         for pair in _pairs(run):
             by = f" --by {' '.join(settings['by'])}" if "by" in settings else ""
             command = f"interp patch {run.path} --component {settings['component']} --pair {pair}{by} --steps {steps}"
-            rows.append(("patching", command, PatchGrid(pair=pair, **settings).table_name))
-    rows.append(("weights", f"interp report {run.path}", HeadWeights().table_name))
-    rows.append(
-        ("algorithms", f"interp probe {run.path} --algorithms --steps last", AlgorithmMatch().table_name)
-    )
-    rows.append(("algorithms", f"interp report {run.path}", FilterCurves().table_name))
+            table = PatchGrid(pair=pair, **settings).table_name
+            if run.folder.table_path(table).exists():
+                rows.append(("patching", command, f"analysis/{table}.parquet"))
     return rows

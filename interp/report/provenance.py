@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import pandas as pd
-
+from interp.analysis.registry import entries, entry
 from interp.io.hf_reference import Reference
-from interp.readouts.readouts import readable
 from interp.report import evidence
 from interp.report.model import Fact
 from interp.run import Run
@@ -67,43 +66,27 @@ def _training(run: Run) -> list[Fact]:
     ]
 
 
-def made(
-    run: Run, found: dict[str, pd.DataFrame | None], has_heads: bool, has_circuit: bool
-) -> tuple[tuple[str, str, str], ...]:
-    """For every figure: its section, the command that makes its numbers again, and the table they stand in."""
+def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[str, str, str], ...]:
+    """For every figure: its section, the command that makes its numbers again, and the table they stand in.
+
+    `measured` are the registered analyses that the page took of the run, by name.
+    """
     path = run.path
     rows = [
-        ("scores", f"interp scores {path}", "analysis/scores.parquet"),
-        ("emergence", f"interp emergence {path}", "analysis/draws.parquet"),
+        (each.section or each.name, each.words(path), f"analysis/{each.name}.parquet")
+        for each in map(entry, measured)
     ]
     if run.config.model.kind != "language-model":  # trained elsewhere
         rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
-    if readable(run.config.model):
-        rows.append(("probes", f"interp probe {path}", "analysis/probe.parquet"))
-    if has_heads:
-        rows.append(("heads", f"interp heads {path}", "analysis/heads.parquet"))
+    if has_attention:
         rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))
-    if has_circuit:
-        rows.append(("circuit", f"interp circuit {path}", "analysis/circuit.parquet"))
-        rows.append(("circuit", f"interp report {path}", "analysis/edges.parquet"))
-    kept = [(name, command, f"analysis/{table}.parquet") for name, command, table in evidence.made_by(run)]
-    return (*rows, *(row for row in kept if found.get(row[0]) is not None))
+    return (*rows, *evidence.grids_made(run))
 
 
 def sources(run: Run) -> dict[str, str]:
-    """The command and the table under each figure, in one line."""
-    commands = {
-        "circuit": ("circuit", "edges"),
-        "scores": ("scores", "scores"),
-        "heads": ("heads", "heads"),
-        "probes": ("probe", "probe"),
-        "emergence": ("emergence", "draws"),
-        "algorithms": ("probe --algorithms", "algorithms"),
-        "faithfulness": ("circuit", "circuit"),
-        "patching": ("patch", "patch-*"),
-    }
-    return {
-        section: f"interp {command.split()[0]} {run.path} {' '.join(command.split()[1:])}".strip()
-        + f"  ->  analysis/{table}.parquet"
-        for section, (command, table) in commands.items()
-    } | {"metrics": f"{run.path}/metrics.jsonl"}
+    """The command and the table under each section's figure, in one line; of several the first that is registered."""
+    found = {"metrics": f"{run.path}/metrics.jsonl"}
+    for each in entries():
+        if each.section:
+            found.setdefault(each.section, f"{each.words(run.path)}  ->  analysis/{each.file}.parquet")
+    return found

@@ -125,7 +125,7 @@ def _looks(
 
 def _pair(relation: Relation, share: float, taken: set[tuple[int, int]]) -> tuple[int, int]:
     """One of a relation's pairs; relations with many fan out, and no two show the same one if they need not."""
-    pairs = list(zip(relation.dest[0].tolist(), relation.source[0].tolist(), strict=True))
+    pairs = relation.pairs(0) or [(int(relation.dest[0, 0]), int(relation.source[0, 0]))]
     first = int(share * len(pairs))
     turned = pairs[first:] + pairs[:first]
     return next((pair for pair in turned if pair not in taken and pair[::-1] not in taken), turned[0])

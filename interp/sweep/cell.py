@@ -12,7 +12,6 @@ from typing import Any
 
 from interp._version import __version__
 
-ANALYSES = ("scores", "heads", "probe")
 LOCK_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 
@@ -67,16 +66,10 @@ def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
 
 
 def analysis(name: str) -> Any:
-    """The analysis of a name. Raises UserError for an unknown one."""
-    from interp.emergence.scores import Scores
-    from interp.heads.heads import HeadScores
-    from interp.readouts.readouts import Readouts
-    from tasks.errors import UserError
+    """The registered analysis of a name. Raises UserError for an unknown one, and for one that needs settings."""
+    from interp.analysis.registry import build
 
-    known = dict(zip(ANALYSES, (Scores, HeadScores, Readouts), strict=True))
-    if name not in known:
-        raise UserError(f"unknown analysis {name!r}: known are {', '.join(ANALYSES)}")
-    return known[name]()
+    return build(name)
 
 
 def about() -> dict[str, str]:

@@ -34,7 +34,7 @@ class SweepPlan(BaseModel):
     `config`: a preset, or a run's settings (`read_plan` puts them in the place of a run's TOML file, so that a sweep
     does not change when the file does). `set`: settings that all runs share. `grid`: every combination of its lists;
     `zip`: lists of one length that move together. `seeds`: numbers, or "0:8" for 0 to 7. `analyses`: what is measured
-    at every checkpoint of every run ("scores", "heads", "probe").
+    at every checkpoint of every run: names of registered analyses ("scores", "heads", "probe", ...).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.landscape.curvature import Conditioning, conditioning, hessian
-from interp.landscape.landscape import SmoothnessFit, curvature_table, run_objective, smoothness_fit
+from interp.landscape.landscape import SmoothnessFit, run_objective, smoothness_fit
 from interp.landscape.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
 from interp.run import Run, load
@@ -30,7 +30,7 @@ def path(run: Run) -> pd.DataFrame:
 @functools.cache
 def _steps(folder: Path) -> pd.DataFrame:
     run = load(folder)
-    table = curvature_table(run, sharp=False)
+    table = run.curvature(hessian=False).table
     steps = table[table["metric"] == "directional smoothness"]
     true = steps.loc[steps["stride"] == 1, "step"]
     wide = table[table["step"].isin(true)].pivot(index="step", columns="metric", values="value")

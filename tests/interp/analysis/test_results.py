@@ -31,6 +31,11 @@ SMALL = {
 }
 EXAMPLES = (
     "interp.run",
+    "interp.run.measuring",
+    "interp.run.emergence",
+    "interp.run.heads",
+    "interp.run.readouts",
+    "interp.run.causes",
     "interp.runs.checkpoints",
     "interp.analysis.result",
     "interp.pictures.svg",
@@ -70,6 +75,8 @@ def test_every_question_put_to_a_run_has_an_example() -> None:
         "emergence",
         "patch",
         "circuit",
+        "measure",
+        "analyses",
         "show_attention",
         "metrics",
         "model",
