@@ -75,10 +75,10 @@ def percentile(
 ) -> Intervals:
     """Expanded percentile interval of a statistic from its bootstrap replicates (Hesterberg 2015, arXiv 1411.5279).
 
-    Plain percentiles are too narrow for few prompts by the factor sqrt((n - 1) / n) and by the normal law's
+    Plain percentiles are too narrow for few prompts by the factor sqrt((n - 1) / n) and by the normal distribution's
     tails in place of Student's; the tails are moved out to make up for both. The kth of B replicates stands for
     the share k / (B + 1), so that few draws do not narrow it either. A statistic that is not finite in
-    some resamples, or comes from fewer than `FEWEST_PROMPTS`, has no interval (nan ends).
+    some resamples, or comes from fewer than `FEWEST_PROMPTS`, has no interval (nan limits).
     """
     if prompts < FEWEST_PROMPTS:
         none = torch.full_like(value, math.nan)
@@ -160,10 +160,10 @@ def _unskewed(t: float, skew: Float[Tensor, "*cell"]) -> Float[Tensor, "*cell"]:
 
 
 def shares(hits: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Intervals:
-    """Clopper-Pearson intervals of many shares at once: 1 for a prompt of which the thing holds, 0 for another.
+    """Clopper-Pearson intervals of many shares at once: 1 for a prompt that has the property, 0 for another.
 
-    A prompt of which a part holds may give a number in between; its interval is then wider than it need be. The
-    bootstrap holds a share of 98% of 256 prompts 90 times in 100, and one of 0 hits has no width. Raises UserError for
+    A prompt that has it in part may give a number in between; its interval is then wider than it need be. The
+    bootstrap covers a share of 98% of 256 prompts 90 times in 100, and one of 0 hits has no width. Raises UserError for
     values outside [0, 1], or without prompts.
     """
     if len(hits) == 0 or not bool(((hits >= 0) & (hits <= 1)).all()):
@@ -204,8 +204,8 @@ def ratio(
 ) -> Intervals:
     """Bootstrap of sum(top) / sum(bottom) over prompts, both terms resampled together.
 
-    The bootstrap alone holds a ratio that 2% of prompts carry (an ablation that breaks few of them) 90 times in 100 at
-    1,024 prompts and 82 at 256. Where the skew of the prompts' influence says that few carry it, each end is the
+    The bootstrap alone covers a ratio that 2% of prompts carry (an ablation that breaks few of them) 90 times in 100 at
+    1,024 prompts and 82 at 256. Where the skew of the prompts' influence shows a heavy tail, each limit is the
     farther of the bootstrap's and of `mean`'s on the influences: at least 89 times in 100 where the data hold a prompt
     that carries it. Of a kind of prompt that none of the n is, nothing is known, so what fewer than 3 in n prompts
     carry may lie outside.
@@ -226,5 +226,5 @@ def ratio(
         found,
         low=torch.where(few, torch.minimum(low, found.low), found.low),
         high=torch.where(few, torch.maximum(high, found.high), found.high),
-        method=f"{found.method}, widened where few carry the ratio",
+        method=f"{found.method}, widened where the ratio is heavy-tailed",
     )

@@ -68,7 +68,7 @@ def emergence(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """When each read's score and each head's attention rose for good; of several runs, in which order.
+    """First sustained crossing of each output position's score and each head's attention; of several runs, their order.
 
     Intervals of one run are over prompts, of several over seeds; what never came is censored, not dropped.
 

@@ -50,7 +50,7 @@ def curvature(
         How strongly its chains are held to the checkpoint (1 / variance of a weight; 1000 unless given). Several,
         separated by commas, are swept over with every step size, and nothing else is measured.
     step_size
-        The chains' step (1e-4 unless given); several, separated by commas, are swept over.
+        Step of the chains (1e-4 unless given); several, separated by commas, are swept over.
     picture
         Where to write a sweep's heat map (.svg).
     noise
@@ -126,7 +126,7 @@ def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
 
 
 def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, one column a metric; `stride`: steps to the checkpoint that smoothness looks ahead to."""
+    """One line a checkpoint, one column a metric; `stride`: steps to the other end of the smoothness."""
     wide = table.pivot(index="step", columns="metric", values="value")
     wide = wide[list(dict.fromkeys(table["metric"]))]
     strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None

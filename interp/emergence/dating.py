@@ -1,7 +1,7 @@
 """Onsets of any measured curve over checkpoints: edges of a circuit, readouts, curvature, learning coefficients.
 
-Takes long tables with a `step`, dates every curve in them by `interp.emergence.onset`, and says of each what
-the onset estimator says: when it emerged, that it came and went, or that it had not emerged by the last step.
+Takes long tables with a `step`, dates every curve in them by `interp.emergence.onset`, and gives of each what
+the onset estimator gives: when it emerged, that it was transient, or that it had not emerged by the last step.
 No replicates go in: the interval is the gap between two checkpoints, and without a threshold a rise is tested
 against autocorrelated noise (`interp.emergence.rises`), all curves of a table together (5% shared evenly between
 them). Sign: a curve grows with what it measures; `falls` turns it round.
@@ -64,8 +64,8 @@ def date_curves(
             found = onset(steps, values, level, rises=rises)
         except UserError as error:
             raise UserError(f"{', '.join(map(str, key))}: {error}") from None
-        said = {name: getattr(found, name) for name in FIGURES}
-        rows.append({**dict(zip(by, key, strict=True)), **said, "threshold": sign * found.threshold})
+        figures = {name: getattr(found, name) for name in FIGURES}
+        rows.append({**dict(zip(by, key, strict=True)), **figures, "threshold": sign * found.threshold})
     whole = dict.fromkeys(("step", "before", "rose", "fell", "last"), "Int64")
     return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(whole)
 
@@ -78,7 +78,7 @@ def _rises(values: list[float], among: int) -> bool:
 def date_edges(
     effects: pd.DataFrame, kept: Collection[tuple[str, str]], threshold: float = EDGE_MATTERS
 ) -> pd.DataFrame:
-    """When each edge of a circuit first carried `threshold` of the behaviour and kept it, earliest first.
+    """When each edge of a circuit first carried `threshold` of the behaviour, sustained; earliest first.
 
     `effects` is the table of `interp.causal.over_training.EdgeEffects`; `kept` the circuit's edges. A
     checkpoint without a behaviour has no edge that matters: its value is 0. Raises UserError for an edge that

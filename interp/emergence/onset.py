@@ -6,13 +6,13 @@ with the skill. A curve is fitted by least squares with one that rises to a mode
 between checkpoints is interpolated in log(1 + step). A curve that never rises, or never reaches its
 threshold, is "not emerged by step N" (censored), never dropped; one that rises and falls back below the
 threshold is "transient". One that rises again after that has emerged at the last crossing, the one that is sustained,
-and its earlier rises are reported as lost; what is a loss and what a dip is said in `interp.emergence.phases`.
+and its earlier rises are reported as lost; `interp.emergence.phases` tells a loss from a dip.
 
 Intervals within a run: bootstrap of whole prompts. The prompts are the same at every checkpoint, so one
 resample makes one replicate of a whole curve, with the noise's correlation across checkpoints kept
 (`CurveDraws` stores these replicates). An interval reaches from the checkpoint before the crossing to the one
 after it, at the 2.5% and the 97.5% point of the replicates, so that it also covers what happened unseen
-between two checkpoints. It says nothing about other seeds.
+between two checkpoints. It is no interval over seeds.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ limit is reached on real nets: gamma pulls it down where n beta times the curvat
 half the step gives 7% less). Figures compare between checkpoints measured alike, and are no count of parameters;
 `interp.landscape.llc_sweep` shows how far they move, `interp.landscape.closed_forms` what they should be where that is
 proven. The interval is Monte Carlo error alone: another draw of the chains at the same weights, minibatches, gamma and
-step. It holds neither the bias of these settings nor other training seeds.
+step. It covers neither the bias of these settings nor other training seeds.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class LearningCoefficient(Direct):
 
     `prompts` are cut into minibatches of `minibatch`; `n`: sample size that beta and the unit refer to. `gamma`
     (1 / variance of a weight about w*) and `step` were chosen on the preset `retrieval`, where chains mix in 2 /
-    (step gamma) = 20 draws; another model may want others, and says so by being refused. A refused checkpoint
+    (step gamma) = 20 draws; another model may want others, and its chains are then refused. A refused checkpoint
     keeps its row, without a value and with the reason in `note`: it is never filled in. Columns `gamma` and
-    `step_size` say what the value was measured at.
+    `step_size` are what the value was measured at.
     """
 
     name: ClassVar[str] = "llc"

@@ -21,7 +21,7 @@ MOST_LINES, MOST_COLUMNS, MOST_BARS = 8, 24, 40
 
 
 def scores(table: pd.DataFrame) -> Picture | None:
-    """One panel a metric: every read over the checkpoints, floor and chance dashed."""
+    """One panel a metric: every read over the checkpoints, minimum achievable loss and chance dashed."""
     panels = {}
     for metric, rows in table.groupby("metric", sort=False):
         reads = _spread(list(dict.fromkeys(rows["position"])), MOST_LINES)
@@ -96,7 +96,10 @@ def emergence(table: pd.DataFrame) -> Picture | None:
     ]
     shown = f" (first {MOST_BARS} of {len(bars)})" if len(bars) > MOST_BARS else ""
     return spans(
-        f"when each skill and head rose for good{shown}", bars[:MOST_BARS], float(table["last"].max()), "step"
+        f"first sustained crossing of each skill and head{shown}",
+        bars[:MOST_BARS],
+        float(table["last"].max()),
+        "step",
     )
 
 
