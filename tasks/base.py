@@ -230,6 +230,17 @@ def check_batch(batch: int, per_prompt: int) -> None:
 
 
 _REGISTRY: dict[str, type[Task]] = {}
+SHIPPED = (
+    "conditional",
+    "induction",
+    "khop",
+    "markov",
+    "program",
+    "prompts",
+    "regression",
+    "retrieval",
+    "single_index",
+)  # modules of this package that register a task; imported when a kind is first asked for
 MODULES = "ALGOSCOPE_TASKS"  # the variable of modules that register tasks
 T = TypeVar("T", bound=type[Task])
 
@@ -254,6 +265,8 @@ def kinds() -> list[str]:
     Included are those of installed plug-ins (entry points `algoscope.tasks`) and of the modules that the
     environment variable ALGOSCOPE_TASKS names, comma between them. Raises UserError for a module that is not there.
     """
+    for module in SHIPPED:
+        importlib.import_module(f"tasks.{module}")
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
         try:
             importlib.import_module(module.strip())

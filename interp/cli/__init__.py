@@ -85,6 +85,11 @@ COMMANDS = {
             "When each skill and head appeared; several runs: in which order.",
             "emergence runs/demo/retrieval",
         ),
+        "measure": (
+            "measuring:measure",
+            "Take any registered analysis, of this package or of another one.",
+            "measure runs/demo/retrieval ablation --steps last",
+        ),
         "curvature": (
             "landscape:curvature",
             "How the loss bends along the run.",

@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from interp.cli import show
 from interp.cli.training import PresetOrFile
-from interp.runs.folder import RunFolder
 
 app = App(
     name="import", help_epilogue="interp import garg --help, plain --help and hf --help give an example each."
@@ -29,9 +27,10 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     n_heads
         Number of attention heads, where no config.yaml beside the file says it.
     """
+    from interp.cli import training_notes
     from interp.importers.garg import import_garg
 
-    return _imported(import_garg(file, out, n_heads))
+    return training_notes.imported(import_garg(file, out, n_heads))
 
 
 @app.command(
@@ -53,10 +52,11 @@ def plain(
     out
         Folder of the run.
     """
+    from interp.cli import training_notes
     from interp.config.run import configure
     from interp.importers.plain import import_plain
 
-    return _imported(import_plain(file, mapping, configure(config), out))
+    return training_notes.imported(import_plain(file, mapping, configure(config), out))
 
 
 @app.command(
@@ -98,6 +98,7 @@ def hf(
     dtype
         Floating type that the weights are loaded in.
     """
+    from interp.cli import training_notes
     from interp.importers.hf import import_hf
 
     run = import_hf(
@@ -111,12 +112,4 @@ def hf(
         shots=shots,
         order=order,
     )
-    return _imported(run)
-
-
-def _imported(run: RunFolder) -> int:
-    steps = ", ".join(map(str, run.steps[:8])) + (", ..." if len(run.steps) > 8 else "")
-    show.note(
-        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; look at it with: interp probe"
-    )
-    return 0
+    return training_notes.imported(run)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 from cyclopts import Parameter
 
-from interp.cli import show
-from interp.cli.analyses import Json, Steps, print_json
-from interp.run import Run, load
+from interp.cli.options import Json, Steps
 from tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from interp.run import Run
 
 
 def curvature(
@@ -56,8 +56,10 @@ def curvature(
     noise
         The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
     """
+    from interp.cli import landscape_tables, results, show
     from interp.landscape.llc import LearningCoefficient
     from interp.landscape.noise import noise_of
+    from interp.run import load
 
     opened, usual = load(run), LearningCoefficient()
     gammas = numbers("--gamma", gamma) or [usual.gamma]
@@ -74,9 +76,9 @@ def curvature(
             noise=noise_of(opened, noise) if noise else None,
         )  # fmt: skip
     if json:
-        return print_json(result)
-    show.table(by_step(result.table), "the loss landscape, by checkpoint")
-    for step, reason in refused(result.table):
+        return results.print_json(result)
+    show.table(landscape_tables.by_step(result.table), "the loss landscape, by checkpoint")
+    for step, reason in landscape_tables.refused(result.table):
         show.note(f"step {step}: no learning coefficient, {reason}")
     show.note(result.caption)
     return 0
@@ -97,6 +99,7 @@ def _sweep(
     run: Run, gammas: list[float], sizes: list[float], steps: str, picture: Path | None, json: bool
 ) -> int:
     """The learning coefficient at every combination of gamma and step size."""
+    from interp.cli import results, show
     from interp.landscape.llc_sweep import by_setting
 
     with show.progress("llc sweep") as advance:
@@ -105,7 +108,7 @@ def _sweep(
     if picture is not None and drawn is not None:
         drawn.save(picture)
     if json:
-        return print_json(result)
+        return results.print_json(result)
     last = int(result.table["step"].max())
     show.table(by_setting(result.table), f"effective parameters by gamma and step size, checkpoint {last}")
     rows = result.table[result.table["note"] != ""]
@@ -115,21 +118,3 @@ def _sweep(
         show.note(f"picture: {picture}" if drawn is not None else "no picture: all chains were refused")
     show.note(result.caption)
     return 0
-
-
-def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """Checkpoints whose chains were refused, and why."""
-    if "note" not in table:
-        return []
-    rows = table[table["note"].fillna("") != ""]
-    return [(int(step), str(why)) for step, why in zip(rows["step"], rows["note"], strict=True)]
-
-
-def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, one column a metric; `stride`: steps to the other end of the smoothness."""
-    wide = table.pivot(index="step", columns="metric", values="value")
-    wide = wide[list(dict.fromkeys(table["metric"]))]
-    strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None
-    if strides is not None:
-        wide["stride"] = strides.astype("Int64")
-    return wide.reset_index().rename_axis(columns=None)

@@ -7,12 +7,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli import show
-from interp.report.collect import write_report
-from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
-from interp.run import load
-from tasks.errors import UserError
-
 STUDIES = Path("runs/studies")
 
 
@@ -33,6 +27,12 @@ def report(
         Ledgers of studies to print beneath; those in runs/studies unless given, and where none is there those that
         come with the project, of the tasks of these runs.
     """
+    from interp.cli import show
+    from interp.report.collect import write_report
+    from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
+    from interp.run import load
+    from tasks.errors import UserError
+
     if not runs:
         raise UserError("a report needs at least one run: name a run folder")
     opened = [load(run) for run in runs]

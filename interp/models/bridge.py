@@ -25,7 +25,6 @@ from torch import Tensor
 
 from interp.config.model_bridge import BridgeConfig
 from interp.hooks.lens import HookPoint, transformer_bridge
-from interp.hooks.protocol import HookedModel
 from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
@@ -214,7 +213,7 @@ def classic_points(bridge: Any) -> dict[str, HookPoint]:
     return found
 
 
-def bridged(model: HookedModel, name: str) -> Any:
+def bridged(model: Any, name: str) -> Any:
     """A bridge around a model. Raises UserError for an architecture that it does not know."""
     own = list(model.parameters())  # before the bridge puts split copies beside joint ones
     with quiet():

@@ -1,4 +1,4 @@
-"""From a run to its page: measures what is missing, gathers tables, attention and provenance, and draws nothing.
+"""From a run to the data of its page: measures what is missing and gathers tables, attention and provenance.
 
 With `circuit_view`, `evidence`, `provenance` and `words` the part of the report that knows a `Run`; all behind
 `RunReport` sees plain data only.
@@ -55,16 +55,16 @@ def write_report(
     progress: Progress | None = None,
     ledgers: Sequence[Ledger | Measured] = (),
 ) -> Path:
-    """Write the page of one or several runs, with the ledgers of studies beneath.
+    """Write the page of one or several runs, followed by the ledgers of studies.
 
-    Raises UserError when a run has no checkpoint, or a damaged one, and at once when the place cannot be written.
+    Raises UserError when a run has no checkpoint, or a damaged one, and at once when the path cannot be written.
     """
     make_room(out)
     return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
-    """Everything a page says about a run, measured at every checkpoint from shared forward passes."""
+    """Everything a page reports about a run, measured at every checkpoint from shared forward passes."""
     has_heads = scorable(run.config.model, run.task)
     asked = {section: _asked(run, section) for section in EVERYWHERE}
     analyses = [build(name) for names in asked.values() for name in names]
@@ -143,14 +143,14 @@ def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFra
 
 
 def _nameable(run: Run, heads: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Scores of heads that words and sketch may name: of rows from which an output can be reached."""
+    """Scores of the heads that text and sketch may name: at positions that can affect an output."""
     if heads is None:
         return None
     return without_dead_rows(heads, run.config.model, run.task, run.task.relations(_prompt(run)))
 
 
 def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
-    """How each hop is answered; None for tasks without hops and for attention whose weights are no shares."""
+    """How each hop is answered; None for tasks without hops and for attention without a softmax."""
     if not has_hops(run.config.model, run.task):
         return None
     try:
@@ -192,7 +192,7 @@ def _loss_label(run: Run) -> str:
 
 
 def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
-    """One row a logged step: the training loss, and the held-out loss averaged over reads where it was taken.
+    """One row a logged step: the training loss, and the held-out loss averaged over output positions where logged.
 
     None for weights that were imported: nothing was logged here.
     """
@@ -204,14 +204,14 @@ def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _everywhere(table: pd.DataFrame, steps: Sequence[int]) -> pd.DataFrame:
-    """Rows that belong to no checkpoint stand at the first and the last, so that they can be drawn as levels."""
+    """Rows that belong to no checkpoint are repeated at the first and the last, so that they draw as levels."""
     level = table[table["step"].isna() & table["layer"].notna()]
     ends = [level.assign(step=step) for step in sorted({steps[0], steps[-1]})]
     return pd.concat([table[table["step"].notna()], *ends], ignore_index=True).astype({"step": int})
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:
-    """Readouts shared over the reads, as a page shows them: error for real targets, accuracy for symbols."""
+    """Readouts pooled over output positions, as a page shows them: error for real targets, accuracy for symbols."""
     if "readout" not in table:
         return table
     chosen = table[(table["readout"] == "all") & (table["metric"] == "mse") & (table["position"] == "all")]
@@ -256,6 +256,6 @@ def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:
         )
     if run.task.score_name != "accuracy":
         said["emergence"] = (
-            "no read has an accuracy whose rise could be dated, and no head passed its threshold"
+            "no output position has an accuracy whose onset could be dated, and no head passed its threshold"
         )
     return said

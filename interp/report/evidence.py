@@ -1,7 +1,7 @@
-"""Causal and algorithmic evidence for a page: patching grids, what weights say, which algorithm a readout resembles.
+"""Causal and algorithmic evidence for a page: patching grids, weight summaries, which algorithm a readout resembles.
 
-These run the model many times over, so they are taken at a few checkpoints spread over the training (`FEW`), not at
-all of them; the slider shows the nearest. What cannot be measured on a run comes back as the reason why.
+These run the model many times over, so they are measured at a few checkpoints spread over training (`FEW`), not at
+all of them; the slider shows the nearest. What cannot be measured on a run is returned as the reason why.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def spread(steps: Sequence[int], count: int = FEW) -> tuple[int, ...]:
 
 
 def patching(run: Run, progress: Progress | None) -> Found:
-    """Effect of every head and every place of the residual stream on every kind of pair; columns `grid` and `column`.
+    """Effect of patching every head and every residual-stream site, for every kind of pair; columns `grid`, `column`.
 
-    Where a site has no head, `column` is its position. The second part says why there is no table.
+    Where a site has no head, `column` is its position. The second value gives the reason where there is no table.
     """
     model: Any = run.config.model
     if model.kind != "transformer":
@@ -84,7 +84,7 @@ def weights(run: Run, progress: Progress | None) -> Found:
 def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
     """Matches and verdicts, and measured filters with those of the fitted families, at the last checkpoint.
 
-    Checkpoints that were matched before come along. The third part says why there is no table.
+    Checkpoints that were matched before are included. The third value gives the reason where there is no table.
     """
     if run.task.kind != "regression":
         return None, None, "rival algorithms are known for regression only"
@@ -106,7 +106,7 @@ def _known(run: Run, analysis: Analysis) -> set[int]:
 
 
 def grids_made(run: Run) -> list[tuple[str, str, str]]:
-    """For every patching grid that was kept: its section, the command that makes it again, and its table."""
+    """For every cached patching grid: its section, the command that reproduces it, and its table."""
     steps = ",".join(map(str, spread(run.steps)))
     rows = []
     for settings in GRIDS.values():

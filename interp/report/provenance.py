@@ -1,4 +1,4 @@
-"""Where a page's numbers come from: settings, seeds, hashes, versions; the command and table behind each figure."""
+"""Provenance of a page's numbers: settings, seeds, hashes, versions; the command and table behind each figure."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def _training(run: Run) -> list[Fact]:
 
 
 def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[str, str, str], ...]:
-    """For every figure: its section, the command that makes its numbers again, and the table they stand in.
+    """For every figure: its section, the command that reproduces its numbers, and the table that holds them.
 
-    `measured` are the registered analyses that the page took of the run, by name.
+    `measured` are the names of the registered analyses that the page ran.
     """
     path = run.path
     rows = [

@@ -26,7 +26,7 @@ from interp.sweep.plan import Cell, SweepPlan, cells
 from interp.sweep.results import PLAN, Sweep, gather, read_sweep_file
 from tasks.errors import UserError
 
-Progress = Callable[[int, dict[str, tuple[int, int]], dict[str, str]], None]
+SweepProgress = Callable[[int, dict[str, tuple[int, int]], dict[str, str]], None]
 
 
 def run_sweep(
@@ -35,7 +35,7 @@ def run_sweep(
     *,
     workers: int = 2,
     scheduler: str | None = None,
-    progress: Progress | None = None,
+    progress: SweepProgress | None = None,
 ) -> Sweep:
     """Run every cell of a plan under `out` and gather the tables; failures are collected, the rest goes on.
 
@@ -60,8 +60,8 @@ def run_sweep(
     return gather(plan, out, todo, failures)
 
 
-def _counted(progress: Progress | None, before: int) -> Progress:
-    """Progress that counts the cells that were done before this call, too."""
+def _counted(progress: SweepProgress | None, before: int) -> SweepProgress:
+    """SweepProgress that counts the cells that were done before this call, too."""
     return lambda done, steps, failures: progress(before + done, steps, failures) if progress else None
 
 
@@ -102,7 +102,7 @@ def _write_plan(plan: SweepPlan, out: Path) -> None:
 
 
 def _run_all(
-    client: Any, plan: SweepPlan, out: Path, todo: Sequence[Cell], progress: Progress
+    client: Any, plan: SweepPlan, out: Path, todo: Sequence[Cell], progress: SweepProgress
 ) -> dict[str, str]:
     """Submit every cell and wait; the reasons of those that failed."""
     call = uuid.uuid4().hex  # a shared scheduler remembers keys: another sweep's "seed=0" is not ours

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from interp.causal.over_training import CircuitSearch
+from interp.cli import COMMANDS
 from interp.cli import run as cli
 
 SMALL = [
@@ -258,6 +259,17 @@ def test_import_and_help_load_nothing_heavy() -> None:
     heavy = {"torch", "transformer_lens", "pandas", "plotly", "transformers", "pydantic", "scipy"}
     assert not heavy & _modules("import interp")
     assert not heavy & _modules("from interp.cli import run; run(['--help'])")
+
+
+def test_help_of_every_command_loads_nothing_heavy() -> None:
+    heavy = {"torch", "transformer_lens", "pandas", "pyarrow", "plotly", "transformers", "pydantic", "scipy"}
+    commands = [name for group in COMMANDS.values() for name in group] + [
+        "import garg",
+        "import plain",
+        "import hf",
+    ]
+    asked = f"from interp.cli import run; [run([*words.split(), '--help']) for words in {commands}]"
+    assert not heavy & _modules(asked)
 
 
 def test_siblings_are_ours() -> None:

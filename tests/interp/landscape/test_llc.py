@@ -10,7 +10,7 @@ import torch
 from scipy.integrate import quad
 
 from interp.cli import run as main
-from interp.cli.landscape import refused
+from interp.cli.landscape_tables import refused
 from interp.emergence.instruments import instrument_onsets
 from interp.landscape.closed_forms import deep_linear, reduced_rank_regression
 from interp.landscape.curvature import Objective

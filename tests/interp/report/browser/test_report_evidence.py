@@ -159,7 +159,7 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     assert page.see("compare-circuit-0", within=within).locator('[data-node="L1H3"]').count() == 1
     assert (
         page.page.locator("#compare [data-part='circuits'] .absent").all_inner_texts()
-        == ["Left out: it does nothing."] * 2
+        == ["Not shown: it does nothing."] * 2
     )
     page.see("compare-circuit-2", within=within).locator('[data-node="L1H3"]').click()
     page.until("() => !document.getElementById('run-2').hidden")
@@ -171,7 +171,7 @@ def ledger(text: str = "") -> Ledger:
     claim = Claim(f"depth{text}", f"Depth decides{text}", "a paper, Thm 1", "1", Criterion.above(0.5))
     rows = [
         claim.measured(
-            value, value - 0.1, value + 0.1, 3, arm="adam", budget="1 step", command="interp study x"
+            value, value - 0.1, value + 0.1, 3, condition="adam", budget="1 step", command="interp study x"
         )
         for value in (0.9, 0.55, 0.1)
     ]
