@@ -3,7 +3,8 @@
 Runs of one task that share an output position form one group (all hops in the target, or the last alone: both answer
 the last); within it, runs of one condition (the same settings but for the seeds) are averaged at the steps they share.
 Limits over runs are a range up to three, from there Student's t inside of what is possible (`probes.stats.over_seeds`);
-none for a single run. Heads are matched over seeds by their function, not by their number: the ribbon of a relation is the strongest head's score.
+none for a single run. Heads are matched over seeds by their function, not by their number: the ribbon of a relation is
+the strongest head's score.
 """
 
 from __future__ import annotations
