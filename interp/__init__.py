@@ -1,4 +1,4 @@
-"""Algoscope: which algorithm does a small transformer run, which heads carry it, and in what order did they appear?
+"""Algoscope: which algorithm does a small transformer run, which heads carry it, and in what order did they emerge?
 
 Importing this package loads neither torch nor TransformerLens; each name is loaded when it is first used.
 """

@@ -1,4 +1,4 @@
-"""Ground floor: what a model is trained on, and the answers known in closed form. Knows no model.
+"""Tasks: what a model is trained on, and the answers known in closed form. Independent of models.
 
 Each name is loaded when it is first used, so that what needs no torch (errors, help at a terminal) loads none.
 """

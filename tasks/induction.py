@@ -1,7 +1,7 @@
 """Induction for language models: random tokens, and the same tokens again.
 
 A prompt is what the model's tokenizer puts before a text, then `copies` showings of one random word of `length` tokens.
-Nothing foretells the first showing; in the later ones every token but the first follows an earlier occurrence of the
+The first showing is unpredictable; in the later ones every token but the first follows an earlier occurrence of the
 token before it. Losses are cross entropies in nats, showing by showing, over the tokens behind the first of each.
 Source: Olsson et al. 2209.11895 (repeated random tokens); the pairs are this project's.
 """
@@ -36,8 +36,8 @@ class Induction(Task):
 
     Tokens are drawn from `first` up to, but not including, `last` (0: the end of the vocabulary), without `excluded`
     ones, and without repeats in a word if `distinct`. With `candidates` M, words are made of M of those tokens, drawn
-    once from `candidates_seed`, and the model is judged among them only; 0 takes all, and judges by the whole
-    vocabulary, whose outputs are then held at every position.
+    once from `candidates_seed`, and the model is scored among them only; 0 takes all, and scores over the whole
+    vocabulary, whose outputs are then stored at every position.
     """
 
     vocabulary: int = Field(ge=4, le=2**22)
@@ -89,7 +89,7 @@ class Induction(Task):
 
     @cached_property
     def _rows(self) -> list[int]:
-        """Positions whose next token is to be foretold, showing by showing."""
+        """Positions whose next token is to be predicted, showing by showing."""
         return [start + i for start in self.starts for i in range(self.length - 1)]
 
     @property

@@ -1,4 +1,4 @@
-"""k-hop induction: letters, and a first token that says how many look-ups are asked for at every position at once.
+"""k-hop induction: letters, and a first token that gives the number of hops to follow at every position.
 
 Token 0 is the hop count asked, the others are letters, no two neighbours alike. find(i) is the position after the last
 earlier occurrence of the letter at i, find^k its k-th iterate; the target at i is the letter at find^k(i), "~" where
@@ -158,8 +158,8 @@ class KHop(Task):
         return Level(torch.zeros(1), torch.zeros(1), "the prompt determines every answer")
 
     def chance(self) -> Level:
-        """Error of naming any letter: 1 - 1/letters. (Whoever sees that the answer of hop 0 is the letter itself, and
-        of hop 1 is not, does a little better without any look-up.)"""
+        """Error of naming any letter: 1 - 1/letters. (A predictor that uses that the answer of hop 0 is the letter
+        itself, and of hop 1 is not, scores slightly better without any look-up.)"""
         return Level(torch.tensor([1 - 1 / self.letters]), torch.zeros(1), "a guess among the letters")
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:

@@ -1,4 +1,4 @@
-"""Letters of k-hop prompts, where each hop leads, and the corrupt twins of a prompt.
+"""Letters of k-hop prompts, where each hop leads, and the corrupt versions of a prompt.
 
 Letters are 0..n-1 and no two neighbours are alike. `find(i)` is the place after the last earlier occurrence of the
 letter at i; where the letter is new there is none (-1).

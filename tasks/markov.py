@@ -1,9 +1,9 @@
-"""In-context Markov chains: every prompt draws its own transition matrix, and each next symbol is to be foretold.
+"""In-context Markov chains: every prompt draws its own transition matrix, and each next symbol is to be predicted.
 
 A prompt is T symbols of a chain of order 1 or 2; the target at every position is the symbol that comes next, the
-loss its cross entropy in nats, averaged over the first and over the second half of the positions. What simple
-predictors would say is known in closed form (`tasks.markov_answers`): uniform, unigram, bigram, trigram. Source:
-Edelman et al., arXiv 2402.11004; the pairs, and doubly stochastic matrices by scaling, are this project's.
+loss its cross entropy in nats, averaged over the first and over the second half of the positions. The
+outputs of simple predictors are known in closed form (`tasks.markov_answers`): uniform, unigram, bigram, trigram.
+Source: Edelman et al., arXiv 2402.11004; the pairs, and doubly stochastic matrices by scaling, are this project's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MarkovChains(Task):
     `symbols` is the alphabet, `length` the number of tokens of a prompt, `order` how many symbols the next one depends
     on. Rows of the transition matrix are drawn from Dirichlet(concentration, ...); with chains "doubly stochastic"
     such a matrix is scaled until its columns sum to 1 too, so that every symbol is equally frequent in the long run
-    and counting symbols tells nothing. `start`: the first state is drawn from the chain's stationary distribution, or
+    and symbol counts are uninformative. `start`: the first state is drawn from the chain's stationary distribution, or
     uniformly.
     """
 
@@ -133,9 +133,9 @@ class MarkovChains(Task):
     def answer(self, batch: MarkovBatch) -> Float[Tensor, "batch pos d_out"]:
         """Log probabilities of the bigram (order 1) or trigram (order 2) predictor, in float64.
 
-        They are Bayes' answer given the first state. Where that is drawn from the stationary distribution it tells a
-        little of the matrix besides, which no closed form knows. Raises UserError for doubly stochastic chains, whose
-        rows are not independent.
+        They are Bayes-optimal given the first state. Where that is drawn from the stationary distribution it is
+        slightly informative about the matrix, for which there is no closed form. Raises UserError for doubly stochastic
+        chains, whose rows are not independent.
         """
         self._require_posterior()
         return log_posterior(batch.inputs, self.order, self.symbols, self.concentration)

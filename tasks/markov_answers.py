@@ -1,4 +1,4 @@
-"""What a Markov chain's prompt tells of its next symbol, in closed form (float64).
+"""Posterior of the next symbol of a Markov chain given its prompt, in closed form (float64).
 
 For a context of c symbols and rows ~ Dirichlet(a, ..., a): P(j | prompt) = (n_j + a) / (n + k a), where n_j counts the
 earlier places at which j followed the last c symbols (for c = 0: how often j occurred), n their sum. Where the prompt
@@ -30,7 +30,7 @@ def log_posterior(
 
 
 def _successors(inputs: Int[Tensor, "batch pos"], context: int) -> Bool[Tensor, "batch row column"]:
-    """Whether a column stands behind an earlier occurrence of the row's last `context` symbols."""
+    """Whether a column directly follows an earlier occurrence of the row's last `context` symbols."""
     length = inputs.shape[1]
     found = torch.ones(len(inputs), length, length, dtype=torch.bool, device=inputs.device).tril()
     found[:, : context - 1] = False

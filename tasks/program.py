@@ -35,7 +35,7 @@ class ProgramBatch(Batch):
 
 @register("program")
 class Program(Task):
-    """Settings of a program's task: everything its file says of prompts and answers.
+    """Settings of a program's task: everything its file states about prompts and answers.
 
     `tokens` are the meanings of the ids, `outputs` those of the outputs. `targets` and `defined` have an entry for
     every token of a prompt but the first.
@@ -169,7 +169,7 @@ class Program(Task):
         return Level(torch.zeros(1), torch.zeros(1), "the program determines every answer")
 
     def chance(self) -> Level:
-        """Score of the best answer that looks at the position only: the commonest value (numbers: the median)."""
+        """Score of the best answer that depends on the position only: the most frequent value (numbers: the median)."""
         table = self._table
         best = torch.zeros(self.n_ctx, len(self.outputs))
         for place in range(self.n_ctx - 1):

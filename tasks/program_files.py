@@ -81,8 +81,8 @@ def _edges(found: Any, part: str, where: str) -> tuple[Edge, ...]:
 def of_lengths(task: Program, lengths: Iterable[int], run: Run) -> Program:
     """The same program with its prompts cut to several lengths (tokens behind the start token), beside the longest.
 
-    What a shorter prompt's answers are, the compiled net itself says: `run` maps tokens to its outputs, and is asked
-    for prompts of that very length, without padding. A position counts as defined where it did in the whole prompt
+    The answers of a shorter prompt are computed by the compiled net: `run` maps tokens to its outputs, for prompts of
+    that length, without padding. A position counts as defined where it did in the whole prompt
     and, for values, the net writes 1 on one output. Raises UserError for a length that no prompt has, and for a net
     that answers otherwise once padding stands behind a prompt (its prompts cannot share a batch).
     """

@@ -1,8 +1,8 @@
 """In-context regression: labelled examples of a function drawn per prompt, then a query.
 
 A prompt has n labelled examples and n + 1 inputs x; the query's label is the target and never input. Two
-layouts: "interleaved" tokens x_1, y_1, ..., x_{n+1} (every x is read, so read "x t+1" has t examples before
-it) and "merged" tokens [x; y] (one read, at the last token, whose label slot is 0). Losses are in units of
+layouts: "interleaved" tokens x_1, y_1, ..., x_{n+1} (every x is an output position: "x t+1" has t examples before
+it) and "merged" tokens [x; y] (one output position, the last token, whose label slot is 0). Losses are in units of
 the label variance: the zero predictor scores 1. Labels include the noise, the query's too.
 """
 
@@ -33,7 +33,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclasses.dataclass(frozen=True)
 class RegressionBatch(Batch):
-    """Prompts with what the task knows of them.
+    """Prompts with their ground truth.
 
     `y` holds every label, noise included; `clean` the same without noise. `w` is the weight vector of a
     linear target, the cubed one of a cubic target, NaN for a net. `basis` holds the eigenvectors of the
@@ -54,11 +54,12 @@ class InContextRegression(Task):
     `n`: labelled examples before the query. Spectrum: `eigenvalues` (as many as d), else two levels `kappa`
     apart, always scaled to sum to d; `basis` of the covariance: the coordinates, one Haar draw of
     `basis_seed`, or one per prompt. `noise`: standard deviation of the label noise. `prior`: w ~ N(0,
-    weight_scale² I), or N(0, weight_scale² Σ^-1) with Σ the trace-normalised covariance. `law`: see
-    `tasks.covariates`; `gamma` is (shape, scale) of |x|². `x_scale` multiplies x. `target`: non-linear ones
-    need isotropic normal x; `hidden` is the width of their net; `basis_seed` draws what prompts share (the fixed
-    eigenbasis, the frozen net of target "features"). `pool`: 0 for a fresh function in every prompt; M for one of M
-    that `pool_seed` draws (`tasks.regression_pool`). Losses stay in units of the label variance without a pool.
+    weight_scale² I), or N(0, weight_scale² Σ^-1) with Σ the trace-normalised covariance. `law`: distribution of
+    the radius of x, see `tasks.covariates`; `gamma` is (shape, scale) of |x|². `x_scale` multiplies x. `target`:
+    non-linear ones need isotropic normal x; `hidden` is the width of their net; `basis_seed` draws what prompts share
+    (the fixed eigenbasis, the frozen net of target "features"). `pool`: 0 for a fresh function in every prompt; M for
+    one of M that `pool_seed` draws (`tasks.regression_pool`). Losses stay in units of the label variance without a
+    pool.
     """
 
     d: int = Field(default=5, ge=1, le=1024)
@@ -115,7 +116,7 @@ class InContextRegression(Task):
 
     @property
     def covariance_eigenvalues(self) -> tuple[float, ...]:
-        """Eigenvalues of E[xx'], with the law's radius and x_scale counted in."""
+        """Eigenvalues of E[xx'], radius and x_scale included."""
         scale = self.x_scale**2 * squared_radius(self.d, self.law, self.gamma) / self.d
         return tuple(scale * value for value in self.spectrum)
 
@@ -152,7 +153,7 @@ class InContextRegression(Task):
 
     @property
     def contexts(self) -> tuple[int, ...]:
-        """Number of labelled examples before each read."""
+        """Number of labelled examples before each output position."""
         return (self.n,) if self.layout == "merged" else tuple(range(self.n + 1))
 
     @property
@@ -232,7 +233,7 @@ class InContextRegression(Task):
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RegressionBatch
     ) -> Float[Tensor, "batch read"]:
-        """Squared error of each read over the label variance."""
+        """Squared error at each output position over the label variance."""
         read = outputs[:, list(self.interface.read_positions), 0]
         return (read - batch.targets) ** 2 / self.label_variance
 
@@ -254,7 +255,7 @@ class InContextRegression(Task):
             )
 
     def answer(self, batch: RegressionBatch) -> Float[Tensor, "batch pos 1"]:
-        """Posterior-mean prediction at each read in float64: ridge, or minimum-norm least squares without
+        """Posterior-mean prediction at each output position in float64: ridge, or minimum-norm least squares without
         noise; with a pool, dMMSE.
 
         Raises UserError where the posterior mean has no closed form.
@@ -268,8 +269,8 @@ class InContextRegression(Task):
             raise UserError("a pool without label noise has no closed-form Bayes answer: set noise above 0")
 
     def strategies(self, batch: RegressionBatch) -> dict[str, Float[Tensor, "batch pos 1"]]:
-        """Predictions at each read in float64: "ridge" (Bayes' answer for infinitely many tasks) and, with a pool,
-        "dMMSE" (Bayes' answer for the pool; only with label noise). None where there is no closed form."""
+        """Predictions at each output position in float64: "ridge" (Bayes-optimal for infinitely many tasks) and, with a
+        pool, "dMMSE" (Bayes-optimal for the pool; only with label noise). None where there is no closed form."""
         if not self._has_posterior:
             return {}
         a = self.whiten(batch.x.double(), batch.basis)
@@ -285,8 +286,8 @@ class InContextRegression(Task):
         strategy: Float[Tensor, "batch pos d_out"],
         batch: RegressionBatch,
     ) -> Float[Tensor, "batch read"]:
-        """Squared difference at each read over the variance of a label without its noise (d for isotropic normal x and
-        w)."""
+        """Squared difference at each output position over the variance of a label without its noise (d for isotropic
+        normal x and w)."""
         reads = list(self.interface.read_positions)
         return (outputs[:, reads, 0] - strategy[:, reads, 0]) ** 2 / (self.label_variance - self.noise**2)
 
@@ -319,7 +320,7 @@ class InContextRegression(Task):
         return Level(one, torch.zeros_like(one), "the zero predictor: E y² over the label variance")
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
-        """Clean and corrupt prompts; `tasks.regression_pairs` says what each kind changes."""
+        """Clean and corrupt prompts; `tasks.regression_pairs` lists what each kind changes."""
         if kind not in PAIR_KINDS:
             return super().pair(kind, seed, stream, step, batch)
         draws = self._draws(generator(seed, stream, step), batch)

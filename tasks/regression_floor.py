@@ -1,7 +1,7 @@
-"""The least expected loss of regression prompts: the posterior variance of the query's label, read by read.
+"""Bayes risk of regression prompts: the posterior variance of the query's label at each output position.
 
-Owns the closed cases and the average over drawn designs elsewhere (the query is averaged out exactly). Kept for the
-length of a process.
+Owns the closed-form cases and the average over drawn designs elsewhere (the query is averaged out exactly). Cached for
+the lifetime of a process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOOR_WORK = 2**33
 
 
 def least_loss(task: Any) -> Level:
-    """The floor of a regression task whose posterior is known: `_floor` of its settings."""
+    """The Bayes risk of a regression task whose posterior is known: `_floor` of its settings."""
     return _floor(json.dumps(settings_of(task), sort_keys=True))
 
 

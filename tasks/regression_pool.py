@@ -1,4 +1,4 @@
-"""A finite pool of regression functions: who is in it, and what a pool changes in the closed forms.
+"""A finite pool of regression functions: its members, and the closed forms that a pool changes.
 
 A pool of M tasks holds M weight vectors of the task's own prior, drawn once from the pool's seed; every prompt takes
 one of them, all equally likely. Inputs and noise of a prompt are those of the same prompt without a pool.
@@ -36,7 +36,7 @@ def drawn(gen: torch.Generator, batch: int, size: int, d: int, seed: int) -> Flo
 
 
 def complaint(size: int, d: int, target: str, own_basis: bool) -> str:
-    """Why a pool does not go with these settings; empty where it does."""
+    """Why a pool is incompatible with these settings; empty where it is compatible."""
     if target != "linear":
         return f"a pool holds linear functions, not target {target!r}: use target 'linear', or pool=0"
     if own_basis:

@@ -1,4 +1,4 @@
-"""Regression prompts for people and for head scores: which position should look where, and what each token is."""
+"""Token labels of regression prompts, and the relations that head scores use (which position attends where)."""
 
 from __future__ import annotations
 

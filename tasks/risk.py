@@ -1,7 +1,7 @@
-"""What a predictor known in closed form is expected to lose: Monte Carlo over prompts of a task's distribution.
+"""Risk of predictors known in closed form: Monte Carlo over prompts of a task's distribution.
 
-For every strategy of a task, on its own prompts or on those of another of its `distributions`: the level beside which
-a model's loss is to be read ("the risk of always counting symbols"). Kept for the length of a process.
+For every strategy of a task, on its own prompts or on those of another of its `distributions`: a reference level for
+a model's loss ("the risk of always counting symbols"). Cached for the lifetime of a process.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STREAM = "risk"
 
 
 def risk(task: Task, strategy: str, on: str = "", prompts: int = PROMPTS) -> Level:
-    """Expected loss at each read of one of the task's `strategies`, on one of its `distributions` (its own prompts,
-    unless named), with its standard error over drawn prompts.
+    """Expected loss at each output position of one of the task's `strategies`, on one of its `distributions` (its own
+    prompts, unless named), with its standard error over drawn prompts.
 
     Raises UserError for a name that the task does not have.
     """

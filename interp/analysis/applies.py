@@ -1,7 +1,7 @@
 """On which runs an analysis can be taken, where the settings of the model and the task decide it.
 
-What only the analysis itself can know (a context that the task never shows, interventions that are active) it says when
-it is taken. Imports no analysis and no model.
+Conditions that only the analysis itself can check (a context length outside the task's, active interventions) are
+reported when it runs. Imports no analysis and no model.
 """
 
 from __future__ import annotations

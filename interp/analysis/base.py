@@ -1,6 +1,6 @@
-"""What an analysis is: settings of a measurement, the reader that takes it at one checkpoint, and its cache key.
+"""The interface of an analysis: its settings, the accumulator that computes it at one checkpoint, and its cache key.
 
-`Analysis` reads chunks of shared forward passes; `Direct` runs the model itself. `interp.analysis.stream` streams both
+`Analysis` uses chunks of shared forward passes; `Direct` runs the model itself. `interp.analysis.stream` streams both
 over the checkpoints of a run.
 """
 
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 @runtime_checkable
 class Reader(Protocol):
-    """What an analysis makes of one model: it is shown chunk after chunk, then asked for its table."""
+    """The accumulator of an analysis for one model: it receives chunk after chunk, then returns its table."""
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         """Take in one chunk; `cache` maps the hook names asked for to activations."""
@@ -48,13 +48,14 @@ class PairReader(Reader, Protocol):
 
 
 class Analysis(BaseModel):
-    """Settings of a measurement that is taken at every checkpoint.
+    """Settings of a measurement that is made at every checkpoint.
 
-    `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
-    of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
-    `runs_model` says that the reader runs the model, or reads its weights, itself: clamps of a training are in force in
-    the shared forward passes only, so such an analysis is refused where one holds. With `paired`, rows of a checkpoint
-    may depend on the next one asked for as well: its readers are `PairReader`s, and `serves` says which kept rows do.
+    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `twin`, an untrained
+    model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others as the
+    control. `runs_model`: the accumulator runs the model, or uses its weights, itself; interventions during training
+    are active in the shared forward passes only, so such an analysis is refused where one is active. With `paired`,
+    rows of a checkpoint may depend on the next requested one: accumulators are `PairReader`s, and `serves` decides
+    which cached rows are valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,23 +72,23 @@ class Analysis(BaseModel):
         return self
 
     def serves(self, rows: pd.DataFrame, stride: int | None) -> bool:
-        """Whether kept rows of a checkpoint hold when the next one asked for is `stride` steps on (None: none is)."""
+        """Whether cached rows of a checkpoint are valid when the next one is `stride` steps on (None: none)."""
         return True
 
     def law(self, task: Task, chunk: int) -> Task:
-        """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
+        """The task from whose prompts a chunk is drawn: the run's own, unless an analysis uses another distribution."""
         return task
 
     def hooks(self, model: HookedModel) -> list[str]:
-        """Names of the activations the reader wants to see."""
+        """Names of the activations that the accumulator needs."""
         raise NotImplementedError
 
     def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Reader:
-        """A fresh reader; `twin` has read the untrained model already (None for the twin's own reader)."""
+        """A new accumulator; `twin` is that of the untrained model, already complete (None for that one itself)."""
         raise NotImplementedError
 
     def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        """Rows that belong to no checkpoint (chance levels, the twin's scores); none by default."""
+        """Rows that belong to no checkpoint (chance levels, the untrained model's scores); none by default."""
         return None
 
     @property
@@ -126,7 +127,7 @@ class Direct(Analysis):
 
 
 class Once:
-    """The reader of a direct analysis: it is shown no chunk."""
+    """The accumulator of a direct analysis, which receives no chunks."""
 
     def __init__(self, analysis: Direct, model: HookedModel, task: Task):
         self.analysis, self.model, self.task = analysis, model, task

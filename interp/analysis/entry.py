@@ -1,6 +1,6 @@
-"""What the registry holds of one analysis, and how its class, its settings and its command come out of that.
+"""The registry's entry of one analysis, and how its class, its settings and its command follow from it.
 
-Nothing here imports an analysis before it is asked for: classes and conditions may be named as "module:name".
+No analysis is imported before it is needed: classes and conditions may be named as "module:name".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Entry:
     """One analysis as the rest of the package sees it.
 
     `home`: its class, or "module:Class". `caption`: how its table reads, one sentence or two, in which {setting} stands
-    for a setting of the analysis and {score} for what the task scores by. `columns`: of its table, beside `IDENTITY`;
+    for a setting of the analysis and {score} for what the task scores by. `columns`: of its table, besides `IDENTITY`;
     those of some tasks or settings only are counted in. `applies`: whether it can be taken of a run, from the model's
     settings and the task, or "module:function" of these; of every run unless given. `command`: what shows it at the
     terminal, RUN for the folder; `interp measure RUN NAME` unless given. `section`: where the report's page shows it;

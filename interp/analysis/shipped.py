@@ -8,7 +8,9 @@ INTERVAL = ("value", "unit", "ci_low", "ci_high", "n")
 HERE = "interp.analysis.applies:"
 ABLATED = "effect: share of all heads' effect lost with the head alone ablated; 95% CI over prompts."
 PATTERNS = "A score is a correlation with a pattern, not proof that the head is needed."
-HELD_OUT = "Held-out R2 of linear readouts; that a quantity can be read does not say that the net uses it."
+HELD_OUT = (
+    "Held-out R2 of linear readouts; that a quantity can be decoded does not show that the model uses it."
+)
 
 SHIPPED = (
     Entry(
@@ -38,7 +40,7 @@ SHIPPED = (
     Entry(
         "heads",
         "interp.heads.heads:HeadScores",
-        "Attention of each head on the positions that the task gives a meaning; a score is not yet a cause.",
+        "Attention mass of each head on the positions that the task defines; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN",
@@ -95,7 +97,7 @@ SHIPPED = (
     Entry(
         "composition",
         "interp.heads.weights:Compositions",
-        "excess: over random weights of the same shapes; a large score says could read, not does.",
+        "excess: over random weights of the same shapes; a large score shows a possible connection, not its use.",
         ("sender", "receiver", "metric", "value", "unit", "random_mean", "random_high", "excess", "control"),
         applies=HERE + "matrices",
         command="heads RUN --view composition",
@@ -128,7 +130,7 @@ SHIPPED = (
     Entry(
         "algorithms",
         "interp.readouts.algorithms:AlgorithmMatch",
-        "A match is the nearest of the steps offered; only the filter verdict identifies an algorithm.",
+        "A match is the nearest of the steps compared; only the filter verdict identifies an algorithm.",
         ("site", "position", "metric", "algorithm", "k", "member", "control", "split", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --algorithms",
@@ -145,7 +147,7 @@ SHIPPED = (
     Entry(
         "causal-probe",
         "interp.readouts.probe_swaps:ProbeSwaps",
-        "A probe's component moved from clean to corrupt: slope 1 where the net uses it as iterates say.",
+        "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts.",
         ("site", "layer", "head", "position", "metric", "algorithm", "k", "control", "draw", "r2", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --causal",
@@ -153,7 +155,7 @@ SHIPPED = (
     Entry(
         "preconditioners",
         "interp.readouts.preconditioners:Preconditioners",
-        "What each layer of a linear transformer does to the gradient, read from its weights.",
+        "Preconditioner that each layer of a linear transformer applies to the gradient, computed from its weights.",
         ("layer", "metric", "control", "value", "unit"),
         applies=HERE + "linear_regression",
     ),
@@ -197,7 +199,7 @@ SHIPPED = (
         "llc",
         "interp.landscape.llc:LearningCoefficient",
         "Local learning coefficient: effective parameters at gamma {gamma} and step {step}, and they depend on both; "
-        "intervals over chains are Monte Carlo error alone. Bad chains are refused, with the reason in `note`.",
+        "intervals over chains are Monte Carlo error alone. Bad chains are rejected, with the reason in `note`.",
         ("metric", "control", "note", "gamma", "step_size", *INTERVAL),
         applies=HERE + "weights_at_hand",
         command="curvature RUN --llc",

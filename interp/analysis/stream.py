@@ -1,11 +1,11 @@
 """Streams analyses over a run's checkpoints: one forward pass a checkpoint and chunk, shared by every analysis.
 
-Every analysis reads the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
-paired. An analysis asks for some chunks and some hooks; its rows are kept in `RUN/analysis/NAME.parquet`, stamped with
-the hash of each checkpoint's weights and of the settings. That table is the cache: a later call measures only the
-checkpoints whose hash it does not hold. Memory does not grow with the number of checkpoints beyond the table itself.
+Every analysis uses the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
+paired. An analysis requests chunks and hooks; its rows are cached in `RUN/analysis/NAME.parquet`, stamped with
+the hash of each checkpoint's weights and of the settings: a later call measures only the checkpoints whose hash is not
+in the cache. Memory does not grow with the number of checkpoints beyond the table itself.
 
-A table's `step` is missing in rows that belong to no checkpoint (the untrained twin, uniform attention).
+A table's `step` is missing in rows that belong to no checkpoint (the untrained model, uniform attention).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _in_turn(wanted: Mapping[int, str]) -> list[tuple[int, int | None]]:
 
 
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int) -> list[Reader]:
-    """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
+    """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
@@ -129,7 +129,7 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int)
 def _by_task(
     run: Checkpoints, jobs: Sequence[_Job], readers: Sequence[Reader], chunk: int
 ) -> list[tuple[Task, list[Reader]]]:
-    """The readers that want a chunk, by the task whose prompts they want it from."""
+    """The accumulators that request a chunk, by the task from whose prompts it is drawn."""
     found: list[tuple[Task, list[Reader]]] = []
     for job, reader in zip(jobs, readers, strict=True):
         if chunk < job.analysis.chunks:
@@ -149,7 +149,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
     for job in jobs:
         own = all(job.analysis.law(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
         if job.analysis.runs_model or not own:
-            what = "runs weights alone" if own else "asks for prompts of another law"
+            what = "runs weights alone" if own else "uses prompts of another distribution"
             raise UserError(
                 f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
                 " ask for the released run (--released)"
@@ -157,7 +157,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
 
 
 def _begin(run: Checkpoints, jobs: Sequence[_Job], model: HookedModel) -> None:
-    """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
+    """Measure the untrained model once, and add the rows that belong to no checkpoint to a new table."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:
         for job, reader in zip(twins, _read(run, run.twin(), twins, 0), strict=True):
@@ -178,7 +178,7 @@ def _identify(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.Dat
 
 
 def _table_path(run: Checkpoints, analysis: Analysis) -> Path:
-    """Where a table is kept: what is measured on a run let go of its clamps lies beside what is measured with them."""
+    """Path of a cached table: measurements without interventions have a file next to those with them."""
     apart = "" if run.clamped or not run.config.train.clamps else "-released"
     return run.folder.table_path(analysis.table_name + apart)
 

@@ -1,8 +1,9 @@
-"""The confusion table of the filter verdict: which algorithm is planted, and which the instrument names.
+"""The confusion table of the filter verdict: which algorithm is planted, and which is identified.
 
-Owns the planted truths (one member a family, its filter between .2 and .8 at the median eigenvalue) and the counts. The
-setting is hard on purpose: condition number 100, twice as many examples as dimensions, noise of a tenth of the
-iterate's prediction variance. What the counts do not show: how a readout that applies no family's filter is judged.
+Owns the planted ground truths (one member a family, its filter between .2 and .8 at the median eigenvalue) and the
+counts. The setting is hard on purpose: condition number 100, twice as many examples as dimensions, noise of a tenth of
+the iterate's prediction variance. What the counts do not show: the verdict on a readout that applies no family's
+filter.
 
     python -m interp.calibration.planted [--replicates 100] [--prompts 2000] [--queries 20]
 """
@@ -30,7 +31,7 @@ D, KAPPA, NOISE = 10, 100.0, 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Replicates a truth, prompts a replicate, probe queries a prompt."""
+    """Replicates per planted family, prompts per replicate, probe queries per prompt."""
 
     replicates: int = 100
     prompts: int = 2000
@@ -65,9 +66,9 @@ def draw(seed: int, setting: Setting) -> tuple[planted.Prompts, Problems, torch.
 
 
 def confusion(setting: Setting) -> pd.DataFrame:
-    """One row a truth: how often each family was named, and the rival against which it failed most often.
+    """One row per planted family: how often each family was identified, and the rival with which it failed most often.
 
-    A pair fails where the truth is not named over the rival (the rival named, or "indistinguishable").
+    A pair fails where the planted family is not identified over the rival (the rival is, or "indistinguishable").
     """
     found = truths(typical_top(setting))
     return pd.DataFrame([_row(name, found, setting) for name in found])
@@ -92,7 +93,7 @@ def typical_top(setting: Setting) -> float:
 
 
 def asked(what: str) -> Setting:
-    """The setting that the command line asks for; torch is told to keep to one thread."""
+    """The setting given at the command line; torch is set to one thread."""
     parser = argparse.ArgumentParser(description=what)
     for field in dataclasses.fields(Setting):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
@@ -101,7 +102,7 @@ def asked(what: str) -> Setting:
 
 
 def main() -> None:
-    setting = asked("Confusion table of the filter verdict on planted truth.")
+    setting = asked("Confusion table of the filter verdict on planted ground truth.")
     print(setting)
     print(confusion(setting).to_string(index=False))
 

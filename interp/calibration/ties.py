@@ -1,7 +1,7 @@
-"""Where the filter verdict must name nothing: identical iterates, neighbouring steps, prompts whose S has one
-eigenvalue.
+"""Cases in which the filter verdict must be "indistinguishable": identical iterates, neighbouring steps, prompts whose
+S has one eigenvalue.
 
-Owns the cases and how often "indistinguishable" is the answer to each; setting and noise are those of the confusion
+Owns the cases and how often "indistinguishable" is the verdict on each; setting and noise are those of the confusion
 table (`interp.calibration.planted`).
 
     python -m interp.calibration.ties [--replicates 100] [--prompts 2000] [--queries 20]
@@ -27,7 +27,7 @@ MANY, FEW_D = 10_000, 5
 
 @dataclasses.dataclass(frozen=True)
 class Tie:
-    """Two members at stated steps, sizes free, that the data of `truth` cannot tell apart."""
+    """Two members at stated steps, sizes free, that the data of `truth` cannot distinguish."""
 
     first: tuple[str, int]
     second: tuple[str, int]
@@ -41,7 +41,7 @@ def ties(top: float) -> tuple[Tie, ...]:
     """Identical iterates (Newton from aI at k is gradient descent at 2^k) and neighbouring steps.
 
     A neighbour needs another size to agree: half the steps, twice the alpha. Where twice the alpha would diverge on
-    some prompt, neighbours can be told apart, so the planted step leaves room.
+    some prompt, neighbours can be distinguished, so the planted step leaves room.
     """
     identity = Algorithm("newton-identity", 5, "fixed", {"alpha": 0.3 / top})
     newton = Algorithm("newton", 12, "fixed", {"alpha": 0.05 / top**2})
@@ -74,7 +74,7 @@ def isotropic_truths(n: int = MANY) -> dict[str, Algorithm]:
 
 
 def isotropic(name: str, seed: int, setting: Setting) -> str:
-    """The verdict on a planted family where X'X has the law of `MANY` standard normal examples.
+    """The verdict on a planted family where X'X is distributed as that of `MANY` standard normal examples.
 
     Prompts of d rows stand for them: Bartlett's factor of a Wishart matrix has the same X'X.
     """
@@ -93,7 +93,7 @@ def isotropic(name: str, seed: int, setting: Setting) -> str:
 
 
 def undecided(setting: Setting) -> pd.DataFrame:
-    """One row a case in which nothing can be told: how often "indistinguishable" was the answer."""
+    """One row per case without a distinguishable family: how often "indistinguishable" was the verdict."""
     seeds = range(setting.replicates)
     found = {
         str(tie): sum(tied(tie, 2000 + seed, setting) for seed in seeds) for tie in ties(typical_top(setting))

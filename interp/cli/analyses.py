@@ -1,4 +1,4 @@
-"""The command that asks a run how well it does: one line a checkpoint, the whole table under RUN/analysis."""
+"""The command on losses and scores of a run: one line a checkpoint, the full table under RUN/analysis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from interp.cli.options import Json, Released, Steps
 
 
 def scores(run: Path, /, *, steps: Steps = "all", released: Released = False, json: Json = False) -> int:
-    """Loss and score of every read at every checkpoint, with the closed-form floor and the chance level.
+    """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
 
     Parameters
     ----------

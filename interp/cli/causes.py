@@ -32,24 +32,24 @@ def patch(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Patch every site of a grid and print how much of the clean run each brings back (corrupt 0, clean 1).
+    """Patch every site of a grid and print the normalised effect of each (corrupt run 0, clean run 1).
 
     Parameters
     ----------
     run
         Folder of the run.
     component
-        What is patched; head_out is another word for z.
+        What is patched; head_out is a synonym of z.
     pair
-        Which pair of the task; its first unless given.
+        Pair kind of the task; the first by default.
     direction
-        denoise: a clean value into the corrupt run; noise: the clean run loses one site.
+        denoise: clean values are patched into the corrupt run; noise: one site of the clean run is replaced.
     replacement
-        The pair's other prompt; with noise also an ablation.
+        The value patched in: the pair's other prompt; with noise also an ablation.
     metric
-        What is measured of the answer; prediction_change is a squared distance and cannot cancel.
+        Metric of the output; prediction_change is the squared output distance, which cannot cancel.
     read
-        One read of the task ("hop 2"); all unless given.
+        One output position of the task ("hop 2"); all by default.
     by
         Axes of the grid; others are patched as a whole.
     prompts
@@ -86,29 +86,29 @@ def circuit(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Search the edges that carry the behaviour and judge them beside random circuits of the same size.
+    """Find the edges that carry the behaviour, and compare their faithfulness with random circuits of the same size.
 
     Parameters
     ----------
     run
         Folder of the run.
     method
-        exact: every edge run by itself; EAP, EAP-IG: gradient screens, quicker and approximate.
+        exact: every edge is ablated by itself; EAP, EAP-IG: attribution estimates by gradients, faster, approximate.
     search
-        prune: edges are taken away while the behaviour stays; threshold: each edge needed by itself; greedy: edges
-        are grown from the output.
+        prune: edges are pruned as long as the behaviour remains; threshold: edges with a single ablation effect above
+        the threshold; greedy: edges are added from the output backwards.
     threshold
-        Least effect of an edge, as a share of the whole behaviour.
+        Smallest effect of an edge, as a share of the behaviour.
     metric
-        What is measured; prediction_change is the squared distance to the whole model's output and cannot cancel.
+        Metric of the output; prediction_change is the squared distance to the full model's output, which cannot cancel.
     read
-        One read of the task; all unless given.
+        One output position of the task; all by default.
     prompts
-        Prompts to score edges on.
+        Number of prompts on which edges are scored.
     resamples
-        Search again at the last step on the prompts of so many other seeds, and say how much the circuits overlap.
+        Repeat the search at the last step on the prompts of this many other seeds, and report the overlap of circuits.
     edges
-        Edges to print of each circuit, the heaviest; --json and --out have all.
+        Number of edges to print of each circuit, by effect size; --json and --out have all.
     out
         Write the last circuit as JSON.
     """
@@ -120,7 +120,7 @@ def circuit(
     from tasks.errors import UserError
 
     if resamples < 0 or edges < 0:
-        raise UserError("--resamples and --edges are numbers from 0 on")
+        raise UserError("--resamples and --edges must not be negative")
     results.room(out)
     opened = load(run, released=released)
     with show.progress("circuit") as advance:

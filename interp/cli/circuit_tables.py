@@ -34,7 +34,7 @@ def _grid(rows: pd.DataFrame) -> pd.DataFrame:
 def print_circuits(
     result: Result, agreed: pd.DataFrame | None, method: str, threshold: float, edges: int
 ) -> None:
-    """For every checkpoint how much of the behaviour its circuit carries, its heads' roles, and its heaviest edges."""
+    """For every checkpoint the faithfulness of its circuit, its heads' roles, and its edges of largest effect."""
     for step, rows in result.table.groupby("step", sort=True):
         found = rows[rows["metric"] == "edge"]
         judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
@@ -43,7 +43,7 @@ def print_circuits(
         if judged.empty:
             show.note(f"step {step}: {found['note'].iloc[0]}")
             continue
-        show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
+        show.table(_judged(judged), f"faithfulness of the circuit, step {step}")
         if agreed is not None:
             show.table(*_agreed(agreed[agreed["step"] == step], step))
         if edges:
@@ -53,7 +53,7 @@ def print_circuits(
 def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
     """The edges of largest effect either way, and how many there are."""
     ordered = rows.loc[rows["value"].abs().sort_values(ascending=False, kind="stable").index]
-    of = f"the {most} heaviest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
+    of = f"the {most} largest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
     more = f" (--edges {len(rows)} prints all)" if len(rows) > most else ""
     return ordered[["sender", "receiver", "value"]].head(most), f"{of} of the circuit at step {step}{more}"
 
@@ -70,17 +70,17 @@ def overlap(
 
 
 def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:
-    """What the screen is worth: its correlation with the exact effects of a sample of edges, and what it missed."""
+    """Accuracy of the attribution estimate: correlation with exact effects of a sample of edges, and missed edges."""
     if rows.empty:
-        return f"{method}: a screen, and no exact effects to hold it against (no behaviour)"
+        return f"{method}: an attribution estimate, without exact effects to compare it with (no behaviour)"
     known = rows[rows["exact"].notna()]
     needed = known[known["exact"] > threshold]
     seen = int((needed["value"].abs() > threshold).sum())
     r = rows["correlation"].iloc[0]
     return (
-        f"{method} is a first-order screen: over {len(known)} edges run exactly as well, correlation "
+        f"{method} is a first-order attribution estimate: over {len(known)} edges also ablated exactly, correlation "
         f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, "
-        f"of which the screen sees {seen}"
+        f"of which the estimate finds {seen}"
     )
 
 
@@ -96,7 +96,7 @@ def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a figure; the random circuits' range in one line."""
+    """One line a figure; the range over random circuits in one line."""
     own = rows[rows["control"] != "random"][["metric", "control", "edges", "value", "ci_low", "ci_high", "n"]]
     drawn = rows[rows["control"] == "random"]["value"]
     spread = {

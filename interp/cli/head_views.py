@@ -28,11 +28,11 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
     """Titles and tables of a view."""
     if view == "relations":
         first = (
-            ("attention of every head at the last of the steps", every_head(table))
+            ("attention of every head at the last step", every_head(table))
             if layers
             else ("highest-scoring head on each relation, by checkpoint", best_heads(table))
         )
-        return [first, ("what to compare with", head_levels(table))]
+        return [first, ("controls", head_levels(table))]
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]}"
     return {"chain": _chain, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
@@ -40,7 +40,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
 
 
 def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
-    """Where the query looks, by mass and by argmax, and how links look at each other."""
+    """Where the query attends, by mass and by argmax, and how links attend to each other."""
     own = last[last["control"] == "none"]
     cells = own[(own["chain"] == "queried") & (own["row"] == "query") & (own["column"] != "query")]
     found = []
@@ -62,7 +62,7 @@ def _patterns(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     own = last[last["control"] == "none"]
     twin = table[table["control"] == "untrained"]
     best = twin.groupby("metric", sort=False)["value"].agg(["min", "max"]).reset_index()
-    return [(f"{at}: every head", _by_head(own, "metric")), ("heads of the untrained twin", best)]
+    return [(f"{at}: every head", _by_head(own, "metric")), ("heads of the untrained model", best)]
 
 
 def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
@@ -70,7 +70,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     names = {"value": "effect", "ci_low": "low", "ci_high": "high"}
     columns = ["layer", "head", "role", "score", "value", "ci_low", "ci_high", "without_peers", "verdict"]
     every = last[columns].rename(columns=names).assign(role=last["role"].map(short_relation))
-    found: Tables = [(f"{at}: roles by score, worth by ablation", every)]
+    found: Tables = [(f"{at}: roles by score, ablation effect", every)]
     if table["step"].nunique() > 1:
         counts = table.pivot_table(
             index="step", columns="verdict", values="head", aggfunc="count", fill_value=0
@@ -84,7 +84,7 @@ def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
     named = named_circuit(table).drop(columns=["run", "seed"], errors="ignore")
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "heads"]]
-    title = f"{at}: effect of ablating the heads on the hop's link, and those that read ahead"
+    title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]
 
 

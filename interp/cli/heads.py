@@ -1,4 +1,4 @@
-"""Commands on heads and on when things appear: one table a view, 100 columns, JSON and Parquet alike."""
+"""Commands on heads and on emergence: one table a view, 100 columns, as JSON or Parquet on request."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def heads(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """What every head looks at, does, and is worth, at every checkpoint.
+    """What every head attends to, which role it plays, and its ablation effect, at every checkpoint.
 
     Parameters
     ----------
     run
         Folder of the run.
     view
-        relations: attention on positions that the task gives a meaning; chain: from link to link of a chain;
+        relations: attention on the positions that the task defines; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
         circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
     layers
-        Print every head of the last of the steps instead of the best head of each (relations).
+        Print every head at the last of the steps instead of the best head at each (relations).
     """
     from interp.cli import head_views, results, show
     from interp.run import load
@@ -64,28 +64,30 @@ def emergence(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """First sustained crossing of each output position's score and each head's attention; of several runs, their order.
+    """When each output's score and each head's attention emerged (rose and stayed); for several runs, in which order.
 
-    Intervals of one run are over prompts, of several over seeds; what never came is censored, not dropped.
+    Intervals of one run are over prompts, of several runs over seeds; what has not emerged is kept as right-censored.
 
     Parameters
     ----------
     runs
         Folders of runs that differ in their seeds.
     of
-        skills: accuracies and heads; readouts: what each site's stream holds; landscape: curvature and learning
-        coefficient (seconds a checkpoint); edges: those of the final circuit (one run).
+        skills: accuracies and heads; readouts: what can be decoded at each site; landscape: curvature and learning
+        coefficient (seconds a checkpoint); edges: those of the final circuit (one run only).
     """
     from interp.cli import onset_tables, results, show, wide
     from interp.run import load
     from tasks.errors import UserError
 
     if not runs or (of == "edges" and len(runs) > 1):
-        raise UserError("emergence needs a run folder" + (": one alone for edges" if of == "edges" else ""))
+        raise UserError(
+            "emergence needs a run folder" + (": exactly one with --of edges" if of == "edges" else "")
+        )
     results.room(out)
     opened = [load(run, released=released) for run in runs]
     for each in opened:
-        each.resolve(steps)  # a step that one of them has not is told before the others are measured
+        each.resolve(steps)  # a step that one of them lacks is reported before the others are measured
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return onset_tables.over_seeds(opened, of, steps, advance, out, json)

@@ -1,4 +1,4 @@
-"""Commands that make a run out of weights trained elsewhere: import garg, import plain, import hf."""
+"""Commands that make a run from weights trained elsewhere: import garg, import plain, import hf."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     out
         Folder of the run.
     n_heads
-        Number of attention heads, where no config.yaml beside the file says it.
+        Number of attention heads, where no config.yaml next to the file gives it.
     """
     from interp.cli import training_notes
     from interp.importers.garg import import_garg
@@ -39,7 +39,7 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
 def plain(
     file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: PresetOrFile, out: Path
 ) -> int:
-    """Read a plain state dict into a run, by a TOML file that says where each of our weights lies in it.
+    """Read a plain state dict into a run, by a TOML file that maps this package's weight names to its keys.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def hf(
     order: Literal["value_first", "query_first", "random"] = "value_first",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> int:
-    """Make a run of a Hugging Face causal language model and prompts to ask it; its weights stay where they are.
+    """Make a run from a Hugging Face causal language model and a prompt task; its weights stay where they are.
 
     Parameters
     ----------
@@ -84,19 +84,19 @@ def hf(
     out
         Folder of the run.
     revision
-        A revision that becomes a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
+        A revision to use as a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
     form
         The wording of the prompts.
     hops
-        Look-ups that a question asks for.
+        Hops (look-ups) that a question requires.
     chains
-        Chains of facts in a prompt, the asked one among them.
+        Chains of facts in a prompt, including the queried one.
     shots
         Examples with their answers before the question.
     order
         Order of a chain's facts.
     dtype
-        Floating type that the weights are loaded in.
+        Floating-point type in which the weights are loaded.
     """
     from interp.cli import training_notes
     from interp.importers.hf import import_hf

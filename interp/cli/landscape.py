@@ -1,4 +1,4 @@
-"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path, noise."""
+"""The command on the loss landscape: sharpness, condition numbers, smoothness along the path, gradient noise."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def curvature(
     steps
         Checkpoints; all of them unless given, and the last for a sweep over gamma and step size.
     prompts
-        Prompts of the one fixed batch on which everything is taken.
+        Number of prompts in the fixed batch on which everything is measured.
     probes
-        Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
+        Random directions for estimating the Hessian diagonal, where the model is too large for the full Hessian.
     path_only
-        Nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+        Only loss, gradient norm and smoothness, which cost one or two gradients each.
     llc
-        The local learning coefficient as well (840 gradients a checkpoint): effective parameters at gamma and step.
+        Also the local learning coefficient (840 gradients a checkpoint): effective parameters at gamma and step.
     gamma
         How strongly its chains are held to the checkpoint (1 / variance of a weight; 1000 unless given). Several,
         separated by commas, are swept over with every step size, and nothing else is measured.
@@ -54,7 +54,7 @@ def curvature(
     picture
         Where to write a sweep's heat map (.svg).
     noise
-        The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
+        Also the tail of the gradient noise, from this many batches of the training batch size (at least 100).
     """
     from interp.cli import landscape_tables, results, show
     from interp.landscape.llc import LearningCoefficient

@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """Checkpoints whose chains were refused, and why."""
+    """Checkpoints whose chains were rejected, and why."""
     if "note" not in table:
         return []
     rows = table[table["note"].fillna("") != ""]
@@ -14,7 +14,7 @@ def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
 
 
 def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, one column a metric; `stride`: steps to the other end of the smoothness."""
+    """One line a checkpoint, one column a metric; `stride`: steps to the next checkpoint, used by smoothness."""
     wide = table.pivot(index="step", columns="metric", values="value")
     wide = wide[list(dict.fromkeys(table["metric"]))]
     strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None

@@ -15,12 +15,12 @@ def document(ledger: Ledger) -> dict:
 
 
 def print_ledger(ledger: Ledger) -> None:
-    """A ledger as people read it: a claim's name and verdict, then its words, figures and criterion."""
+    """A ledger as text: each claim's name and verdict, then its statement, figures and criterion."""
     show.note(f"{ledger.study} at scale {ledger.scale}, seeds {list(ledger.seeds)}\n")
     for row in ledger.claims:
         show.note(f"{row.id}: {row.verdict}")
         show.indented(f"{row.statement} ({row.source})")
-        show.indented(f"here {row.shown}, n {row.n}; paper {row.paper_value}; counts if {row.criterion}")
+        show.indented(f"measured {row.shown}, n {row.n}; paper {row.paper_value}; criterion: {row.criterion}")
         if row.note:
             show.indented(row.note)
     count = Counter(row.verdict for row in ledger.claims)

@@ -30,10 +30,10 @@ def follow(run: Run, every: float, once: bool) -> None:
 
 
 def _look(run: Run, every: float, once: bool, put: Callable[[Group], object]) -> None:
-    """Put a view whenever there is something new to see, until there will be no more."""
+    """Show a view whenever something is new, until the run has ended."""
     seen = None
     while True:
-        ended = _ended(run)  # asked before the look, so that the last look sees the end
+        ended = _ended(run)  # asked before the tables, so that the last ones include the end
         now = (run.steps, ended)
         if now != seen:
             put(_view(run, ended))
@@ -51,15 +51,15 @@ def _ended(run: Run) -> str:
 
 
 def _view(run: Run, ended: str) -> Group:
-    """The last checkpoints: score by read, and the best head on each relation."""
-    state = ended or ("training or broken off" if run.steps else "no checkpoint yet")
+    """The last checkpoints: score by output position, and the best head on each relation."""
+    state = ended or ("training or interrupted" if run.steps else "no checkpoint yet")
     title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
     if not run.steps:
         return Group(Text(title))
     parts: list[Any] = [Text(title), *show.fitted(_scores_and_heads(run).tail(LINES))]
     if len(readouts := _readouts(run)):
         parts += [
-            Text("\nwhat a linear readout of each site knows, at the last checkpoint"),
+            Text("\nlinear readout of each site, at the last checkpoint"),
             *show.fitted(readouts),
         ]
     return Group(*parts)
@@ -76,7 +76,7 @@ def _scores_and_heads(run: Run) -> pd.DataFrame:
 
 
 def _readouts(run: Run) -> pd.DataFrame:
-    """One line a read, one column a site; nothing for a model whose layers no readout is taken of."""
+    """One line an output position, one column a site; nothing for a model without readouts."""
     try:
         rows = run.probe(steps="last").table
     except UserError:

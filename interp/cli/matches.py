@@ -1,4 +1,4 @@
-"""The algorithms table for people: a line a site, or a line a checkpoint."""
+"""The algorithms table as printed: a line a site, or a line a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pandas as pd
 from interp.pictures.labels import short_site
 
 LEGEND = (
-    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a "
-    "control. Ridge counts places on a path from strong to weak. Filter: share of outputs unexplained."
+    "Best-matching step [steps within one standard error], pooled over output positions; * last step compared; - no "
+    "better than a control. Ridge: index on a path from strong to weak regularisation. Filter verdict: share of output "
+    "variance unexplained."
 )
 
 ALL_BLOCKS = "all blocks"
-MOST_FAMILIES = 5  # columns that fit beside error and verdict; further families have a table of their own
+MOST_FAMILIES = 5  # columns that fit next to error and verdict; further families have a table of their own
 CONTRAST_CONTROLS = ("none", "shuffled", "random w")
 
 
@@ -44,7 +45,7 @@ def families_of(rows: pd.DataFrame) -> list[str]:
 
 
 def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """When each layer takes its place: one line a checkpoint and one column a site, of verdicts and of best steps."""
+    """Verdicts and best-matching steps over training: one line a checkpoint and one column a site."""
     measured = table[table["step"].notna()]
     counted = [family for family in ("newton", "gd") if family in families_of(measured)]
     lines: dict[str, list[dict[str, object]]] = {
@@ -63,7 +64,7 @@ def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def untrained(table: pd.DataFrame) -> pd.DataFrame:
-    """One line: the last site of the untrained twin."""
+    """One line: the last site of the untrained model."""
     measured = table[table["step"].notna()]
     first = measured[measured["step"] == measured["step"].min()]
     error = first[(first["metric"] == "readout error") & (first["control"] == "untrained")]
@@ -73,7 +74,7 @@ def untrained(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def swaps(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, site and algorithm of a causal probe; the range of the random directions beside it."""
+    """One line a checkpoint, site and algorithm of a causal probe, with the range over random directions."""
     whole = table.reindex(columns=table.columns.union(["value", "ci_low", "ci_high"], sort=False))
     named = whole.assign(step=table["step"].astype(object).where(table["step"].notna(), "untrained"))
     lines = [
@@ -105,7 +106,7 @@ def slopes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a site that beats its controls: both partial R2 and their difference, or why there is none."""
+    """One line a site better than its controls: both partial R2 and their difference, or the reason for none."""
     found = rows[rows["metric"].str.startswith("partial r2") & (rows["control"] == "none")]
     lines = []
     for site, group in found.groupby("site", sort=False):
@@ -137,7 +138,7 @@ def contrast_controls(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def filters(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a site with a filter: its slope at small eigenvalues, and what is linear in neither query nor labels."""
+    """One line a site with a filter: its slope at small eigenvalues, and the shares non-linear in query and labels."""
     shown = {
         "small-eigenvalue slope": "slope at small eigenvalues",
         "non-linear share in the query": "non-linear in query",
@@ -172,7 +173,7 @@ def _match(rows: pd.DataFrame, family: str) -> str:
     note = str(own.loc["best step", "note"])
     if "no better than control" in note:
         return "-"
-    if steps["k"].nunique() == 1:  # a rung that stands alone: how like it is, for it has no steps
+    if steps["k"].nunique() == 1:  # a family without steps: its similarity instead
         return f"{steps['metric'].iloc[0]} {steps['value'].iloc[0]:.2f}"
     best, low, high = (int(own.loc[name, "value"]) for name in ("best step", "band low", "band high"))
     return f"{best}{'*' if 'end of the ladder' in note else ''} [{low}-{high}]"
@@ -184,7 +185,7 @@ def _verdict(rows: pd.DataFrame) -> str:
         return f"none ({row['note']})"
     left = rows[rows["metric"] == "filter unexplained"]["value"].min()
     among = f"{row['note']}; " if row["algorithm"] == "indistinguishable" else ""
-    return f"{row['algorithm']} ({among}{left:.1%} left)"
+    return f"{row['algorithm']} ({among}{left:.1%} unexplained)"
 
 
 def _interval(row: object) -> str:

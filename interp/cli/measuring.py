@@ -1,4 +1,4 @@
-"""The command that takes any registered analysis of a run, of this package or of another one."""
+"""The command that runs any registered analysis, of this package or of a plug-in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def measure(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Take any registered analysis of a run; without a name, list those that can be taken of it.
+    """Run any registered analysis; without a name, list those that apply to the run.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def measure(
     name
         Name of the analysis, and of its table under RUN/analysis.
     settings
-        key=value, settings of the analysis.
+        Settings of the analysis, as key=value.
     rows
         Rows to print, from the last checkpoint backwards; --json and --out have all.
     """

@@ -20,17 +20,17 @@ from tasks.errors import UserError
 
 
 def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
-    """One line an edge: when it first mattered, or that it alone never did."""
-    late = "not by " + table["last"].astype(str)
+    """One line an edge: the step at which it emerged, or that it did not (its ablation alone has no effect)."""
+    late = "not emerged by " + table["last"].astype(str)
     step = table["step"].astype(object).where(table["step"].notna(), late)
-    step = step.where(table["state"] != "transient", "came and went")
+    step = step.where(table["state"] != "transient", "transient")
     ends = zip(table["ci_low"], table["ci_high"], strict=True)
     between = [f"({low:.0f}, {high:.0f}]" if pd.notna(low) else "" for low, high in ends]
     return table[["subject"]].rename(columns={"subject": "edge"}).assign(step=step, between=between)
 
 
 def over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | None, json: bool) -> int:
-    """Onsets of several runs: medians over seeds, order, and which precedes which."""
+    """Onsets of several runs: medians over seeds, their order, and pairwise precedence."""
     tables = seeds(runs, of, steps, advance)
     result = Result("emergence", tables.pop("events"), "Onsets by run; medians and shares are over runs.")
     results.keep(result, out)
@@ -52,8 +52,8 @@ def over_seeds(runs: list[Run], of: Of, steps: str, advance: Any, out: Path | No
 
 
 def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> dict[str, pd.DataFrame]:
-    """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
-    checkpoints differ where both were watched.
+    """Events of several runs, their medians, and pairwise precedence. Raises UserError for runs whose checkpoints
+    differ where both have some.
     """
     _refuse_other_schedules(runs)
     found = curriculum.events({run.name: run.emergence(steps, advance, of=of).table for run in runs})
@@ -63,9 +63,9 @@ def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> 
     if len(hops) > 1:
         hops = sorted(hops, key=lambda name: int(str(name).split()[1]))
         tables["order of the hops"] = curriculum.order(found, hops)
-        tables["which precedes which"] = curriculum.precedence(found, hops)
+        tables["pairwise precedence"] = curriculum.precedence(found, hops)
     if of == "landscape":
-        tables["which precedes which"] = curriculum.precedence(found)
+        tables["pairwise precedence"] = curriculum.precedence(found)
     return tables
 
 
@@ -73,7 +73,7 @@ def _refuse_other_schedules(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise UserError(
-            f"two runs are called {max(names, key=names.count)!r}: runs are told apart by their folder's name"
+            f"two runs are called {max(names, key=names.count)!r}: runs are identified by their folder's name"
         )
     for run in runs[1:]:
         both = min(runs[0].steps[-1], run.steps[-1])

@@ -1,4 +1,4 @@
-"""Options that several commands share, as types; imports nothing heavy, so that help is quick."""
+"""Options that several commands share, as types; imports nothing heavy, so that help is fast."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ Released = Annotated[
         help="Measure without the interventions that the run was trained with; they are active otherwise."
     ),
 ]
-Steps = Annotated[str, Parameter(help="'all', 'last', or steps with commas between.")]
-Out = Annotated[
-    Path | None, Parameter(name=["--out", "-o"], help="Write the rows as a Parquet table as well.")
-]
+Steps = Annotated[str, Parameter(help="'all', 'last', or comma-separated steps.")]
+Out = Annotated[Path | None, Parameter(name=["--out", "-o"], help="Also write the rows as a Parquet table.")]
 Several = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True, show_default=False)]

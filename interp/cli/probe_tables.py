@@ -18,9 +18,9 @@ from tasks.errors import UserError
 def refuse_absent(
     run: Run, layers: list[str] | None, read: str, shift: dict[str, Any], several: bool
 ) -> None:
-    """Raises UserError for layers and reads that this run has not, before anything is measured.
+    """Raises UserError for layers and output positions that this run lacks, before anything is measured.
 
-    `several` reads are pooled where targets are read: up to d examples, and more.
+    Positions are pooled where `several` targets are decoded: up to d examples, and more.
     """
     if layers and layers != ["all"]:
         there = ["embed", *(str(layer) for layer in range(getattr(run.config.model, "n_layers", 0)))]
@@ -37,16 +37,16 @@ def _asked(layers: list[str]) -> list[str]:
 
 
 def _no_layer(name: str, there: Sequence[str]) -> UserError:
-    return UserError(f"layer {name!r} is not there: known are {', '.join(there)}")
+    return UserError(f"no layer {name!r}: known are {', '.join(there)}")
 
 
 def _no_read(read: str, known: Sequence[str]) -> UserError:
     shown = ", ".join(known) if len(known) < 6 else f"{', '.join(known[:4])} .. {known[-1]}"
-    return UserError(f"read {read!r} is not there: known are {shown}")
+    return UserError(f"no output position {read!r}: known are {shown}")
 
 
 def only(table: pd.DataFrame, layers: list[str] | None) -> pd.DataFrame:
-    """Rows of some layers, and those that belong to none. Raises UserError for a layer that is not there."""
+    """Rows of some layers, and those that belong to none. Raises UserError for an unknown layer."""
     if layers is None or layers == ["all"]:
         return table
     sites = [site for site in table["site"].dropna().unique() if site != matches.ALL_BLOCKS]
@@ -75,7 +75,7 @@ def print_readouts(result: Result, read: str, law: str) -> None:
 
 
 def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
-    """Rows of one read, by the readout fitted there where there is one. Raises UserError for one that is not there."""
+    """Rows of one output position, of the readout fitted there if any. Raises UserError for an unknown position."""
     found = rows[rows["position"] == read]
     if found.empty:
         raise _no_read(read, list(dict.fromkeys(rows["position"])))
@@ -100,7 +100,7 @@ def print_targets(result: Result, read: str, law: str) -> None:
 
 
 def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
-    """Tables of each checkpoint; of all checkpoints one line each, for the last layer or `each`."""
+    """Tables of each checkpoint; for all checkpoints one line each, for the last layer or `each`."""
     if steps == "all":
         sites = matches.sites(result.table)
         for site in sites if each else sites[-1:]:
@@ -111,27 +111,27 @@ def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
     else:
         for step in result.table["step"].dropna().unique():
             print_checkpoint(result.table[result.table["step"] == step], step, law)
-    _tables(matches.untrained(result.table), "the untrained twin")
+    _tables(matches.untrained(result.table), "the untrained model")
     show.note(matches.LEGEND)
 
 
 def _tables(lines: pd.DataFrame, title: str) -> None:
-    """Matches under their title, and the families that did not fit beside the verdict."""
+    """Matches under their title, and the families that did not fit next to the verdict."""
     whole, *rest = matches.parts(lines)
     show.table(whole, title)
     for frame in rest:
-        show.table(frame, "further rivals")
+        show.table(frame, "further algorithms")
 
 
 def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
-    """Everything that is said of the layers of one checkpoint."""
-    _tables(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict{law}")
-    controls = "partial R2 of the nearest beside its controls, and both ceilings"
+    """All tables on the layers of one checkpoint."""
+    _tables(matches.by_site(rows), f"step {step}: readout error, best step [range], filter verdict{law}")
+    controls = "partial R2 of the nearest algorithm and its controls, and both ceilings"
     below = {
-        "best step against layer, 95% intervals over prompts": matches.slopes(rows),
+        "best step against layer, 95% CIs over prompts": matches.slopes(rows),
         "partial R2 beyond label, OLS and each other": matches.contrasts(rows),
         controls: matches.contrast_controls(rows),
-        "filters, 95% intervals over prompts": matches.filters(rows),
+        "filters, 95% CIs over prompts": matches.filters(rows),
     }
     for title, frame in below.items():
         if len(frame):

@@ -1,4 +1,4 @@
-"""The command that reads layers: the label, other targets, the algorithms they match, and whether the net uses them."""
+"""The command that probes layers: the label, other targets, matching algorithms, and causal use of the readouts."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ def probe(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Held-out error (or accuracy) of a linear readout of the target at every layer, beside an untrained twin.
+    """Held-out error (or accuracy) of a linear readout of the target at every layer, and of the untrained model.
 
     Parameters
     ----------
     run
         Folder of the run.
     targets
-        Read these instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
+        What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
         algorithms by name.
     algorithms
-        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
-        With --steps all, one line a checkpoint.
+        Match each layer of a regression run to candidate algorithms: best-matching steps, slopes over layers, contrast,
+        filter verdict. With --steps all, one line a checkpoint.
     families
-        The rivals: gd, newton, ridge, gd++, cg, bfgs, lbfgs unless given; also newton-identity, momentum, chebyshev,
-        preconditioned-gd, ols, ogd, bayes.
+        The candidate algorithms: gd, newton, ridge, gd++, cg, bfgs, lbfgs by default; also newton-identity, momentum,
+        chebyshev, preconditioned-gd, ols, ogd, bayes.
     context
-        Number of examples at which filter and contrast are read.
+        Number of in-context examples at which filter and contrast are evaluated.
     causal
-        Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
-        compare the change of the prediction with the iterate's.
+        Interchange intervention on the probe direction of an iterate, from clean to corrupt prompts, at each layer of a
+        regression run; the change of the prediction is compared with the change of the iterate.
     shift
-        Score on prompts of another law: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
+        Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
-        Show these layers only: numbers, embed, or all (with --algorithms and all steps, a table each).
+        Show only these layers: numbers, embed, or all (with --algorithms and all steps, a table each).
     read
-        Which reads to show of a regression run: all, t<=d or t>d (with --targets), or one by name (x 7).
+        Output positions of a regression run to show: all, t<=d or t>d (with --targets), or one by name (x 7).
     normalised
-        Read the stream after a LayerNorm as well.
+        Also probe the residual stream after a LayerNorm.
     per_position
-        Fit every read apart as well; --read then shows such a readout.
+        Also fit a readout at each output position; --read then shows that one.
     ridge
-        Ridge strengths to choose from, as multiples of the mean eigenvalue of a layer's second moments.
+        Candidate ridge strengths, as multiples of the mean eigenvalue of a layer's second moments.
     """
     from interp.analysis.result import Result
     from interp.cli import matches, probe_tables, results, show
@@ -80,7 +80,7 @@ def probe(
         "strengths": ridge,
     }
     if read != "all" and (algorithms or causal):
-        raise UserError("--read shows readouts: leave it out with --algorithms and --causal")
+        raise UserError("--read selects readouts: leave it out with --algorithms and --causal")
     opened = load(run, released=released)
     probe_tables.refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
@@ -94,7 +94,9 @@ def probe(
     if algorithms:
         probe_tables.print_algorithms(shown, steps, law, each=layers is not None)
     elif causal:
-        show.table(matches.swaps(shown.table), "probe directions moved, 95% intervals over prompts")
+        show.table(
+            matches.swaps(shown.table), "interchange interventions on probe directions, 95% CIs over prompts"
+        )
     elif targets:
         probe_tables.print_targets(shown, read, law)
     else:

@@ -1,4 +1,4 @@
-"""How a result leaves a command: as JSON, as a Parquet table, as a list of what could be asked."""
+"""Output of a result: as JSON, as a Parquet table; and the list of available analyses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from interp.io.files import make_room, write_atomically
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
-    """The rows of a result as one JSON document, with what else is to stand in it."""
+    """The rows of a result as one JSON document, with further entries."""
     rows = show.records(result.table)
     show.document({"analysis": result.name, "caption": result.caption, "rows": rows, **(besides or {})})
     return 0
 
 
 def room(out: Path | None) -> None:
-    """Raises UserError at once where the table could not be written later."""
+    """Raises UserError at once if the table could not be written later."""
     if out is not None:
         make_room(out)
 
@@ -36,7 +36,7 @@ def keep(result: Result, out: Path | None) -> None:
 
 
 def listed(analyses: pd.DataFrame, json: bool) -> int:
-    """The analyses that can be taken of a run."""
+    """The analyses that apply to a run."""
     if json:
         show.document({"analyses": show.records(analyses)})
         return 0

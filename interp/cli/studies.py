@@ -1,4 +1,4 @@
-"""The command that sets a paper's claims against what is measured here."""
+"""The command that tests a paper's claims against measurements made here."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def study(
     shots: int = 0,
     json: Json = False,
 ) -> int:
-    """Run a paper's study and print its ledger: every claim, the criterion fixed beforehand, the verdict.
+    """Run a paper's study and print its ledger: every claim, its criterion, the measurement, the verdict.
 
     Parameters
     ----------
     name
-        A study, or 'all'. For a grid of learning rates of your own: interp sweep --grid train.lr=[...].
+        A study, or 'all'. For your own grid of learning rates: interp sweep --grid train.lr=[...].
     scale
         quick: minutes on two cores; cpu: hours; paper: the paper's own size, for a GPU.
     out
-        Where its runs stay (OUT/NAME); finished ones are reused, broken-off ones resumed.
+        Where its runs are stored (OUT/NAME); finished ones are reused, interrupted ones resumed.
     strict
         Exit with 1 when a testable claim was not reproduced.
     model

@@ -10,7 +10,7 @@ from interp.sweep.results import Sweep
 
 
 def tell_all(advance: Any, total: int) -> SweepProgress:
-    """One bar for the whole, one for each run under way; a run's bar goes when the run is through."""
+    """One bar for the whole, one for each run in progress; a run's bar disappears when the run is finished."""
     shown: dict[str, int] = {}
 
     def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The command for many runs at once."""
+"""The command that trains and measures many runs."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def sweep(
     scheduler: str | None = None,
     json: Json = False,
 ) -> int:
-    """Train and measure many runs on parallel workers; finished ones are skipped, broken-off ones resume.
+    """Train and measure many runs on parallel workers; finished ones are skipped, interrupted ones resumed.
 
     Parameters
     ----------
     config
         A preset, a run's TOML file, or a sweep's with config, set, grid, zip, seeds and analyses.
     seeds
-        0:8 for 0 to 7, or numbers with commas between.
+        0:8 for 0 to 7, or comma-separated numbers.
     grid
         key=[values]: every combination is run; train.lr=[1e-3,2e-3] searches learning rates.
     zip
-        key=[values], several of one length: they move together.
+        key=[values], several of equal length, varied together.
     settings
         key=value for all runs.
     analyses
         What to measure at every checkpoint, by name: scores, heads, probe, ... (interp measure RUN lists them).
     out
-        Folder of the sweep; runs/sweeps/NAME unless given.
+        Folder of the sweep; runs/sweeps/NAME by default.
     workers
         Processes on this machine, one thread each.
     scheduler
-        Address of a dask scheduler, or its scheduler file, instead of processes of our own.
+        Address of a dask scheduler, or its scheduler file, instead of local processes.
     """
     from interp.cli import show, sweep_notes
     from interp.config.run import parse_override
@@ -74,7 +74,7 @@ def sweep(
                 progress=sweep_notes.tell_all(advance, plan.size),
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; go on with the same command ({folder})") from None
+        raise KeyboardInterrupt(f"stopped; resume with the same command ({folder})") from None
     return sweep_notes.summary(found, json)
 
 

@@ -1,4 +1,4 @@
-"""Commands that make and keep runs: train, resume, demo, runs, verify, export."""
+"""Commands that make and manage runs: train, resume, demo, runs, verify, export."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def train(
     return training_notes.trained(run, ended)
 
 
-train.__doc__ = f"""Train a model and keep its checkpoints.
+train.__doc__ = f"""Train a model and save its checkpoints.
 
     Parameters
     ----------
     config
         A TOML file, or a preset: {", ".join(preset_names())}.
     out
-        Folder of the run; runs/NAME-seedN unless given.
+        Folder of the run; runs/NAME-seedN by default.
     seed
-        Seeds initialisation and data, unless they have seeds of their own.
+        Seed of initialisation and data, unless init_seed or data_seed is given.
     init_seed
         Seed of the initial weights.
     data_seed
@@ -62,12 +62,12 @@ train.__doc__ = f"""Train a model and keep its checkpoints.
     settings
         Settings to change, as section.key=value in TOML's notation.
     device
-        Where to train; not part of the settings' hash.
+        Device to train on; not part of the settings' hash.
     """
 
 
 def resume(run: Path, /) -> int:
-    """Go on with a run that was broken off; does nothing when it is finished.
+    """Resume an interrupted run; does nothing when it is finished.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     Parameters
     ----------
     folder
-        Where to look.
+        Folder to search.
     """
     from interp.cli import show
     from interp.runs.listing import list_runs
@@ -174,7 +174,7 @@ def export(run: Path, /, *, out: Path, step: str = "last") -> int:
     if not folder.steps:
         raise UserError(f"{run}: has no checkpoint yet")
     if step != "last" and not step.isdecimal():
-        raise UserError(f"--step {step!r}: say 'last' or one step number")
+        raise UserError(f"--step {step!r}: give 'last' or one step number")
     weights, settings = export_checkpoint(folder, folder.steps[-1] if step == "last" else int(step), out)
     show.note(f"wrote {weights} and {settings}")
     return 0

@@ -16,7 +16,7 @@ ENORMOUS = 1e6
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether there is nothing to train; what is wrong with a folder is for the training to say."""
+    """Whether there is nothing left to train; problems of the folder are reported by the training."""
     try:
         return RunFolder.open(folder).finished
     except UserError:
@@ -45,7 +45,7 @@ def trained(run: RunFolder, ended: bool) -> int:
 
 
 def _shortened(steps: tuple[int, ...]) -> str:
-    """The realised schedule, the middle of a list of more than a hundred left out."""
+    """The realised schedule; of more than a hundred steps the middle is elided."""
     text = [str(step) for step in steps]
     return ", ".join(text if len(text) <= 100 else [*text[:50], "...", *text[-10:]])
 
@@ -54,6 +54,6 @@ def imported(run: RunFolder) -> int:
     """Say what was imported."""
     steps = ", ".join(map(str, run.steps[:8])) + (", ..." if len(run.steps) > 8 else "")
     show.note(
-        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; look at it with: interp probe"
+        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; analyse it with: interp probe"
     )
     return 0

@@ -1,6 +1,4 @@
-"""What every model configuration shares: frozen settings, a bound on size, and the check against a task's
-interface.
-"""
+"""Base of model configurations: frozen settings, a bound on size, and the check against a task's interface."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ Init = Literal["gpt2", "fan_in"]
 class ModelSettings(BaseModel):
     """Base of every model configuration; a subclass adds a literal `kind`.
 
-    Settings are data: how the model is built from them is registered beside the model (`interp.models.build`).
+    Settings are data: the builder of the model is registered separately (`interp.models.build`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +28,7 @@ class ModelSettings(BaseModel):
     dtype: Any = "float32"
 
     def check(self, interface: Interface) -> None:
-        """Refuse a task that these settings cannot serve. Raises UserError; serves any unless a subclass says."""
+        """Raise UserError for a task that these settings do not support; a subclass overrides this."""
 
     def refuse(self, complaint: str) -> NoReturn:
         """Raise the UserError of a setting that does not fit the task."""

@@ -1,6 +1,4 @@
-"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading a run's settings
-is cheap.
-"""
+"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading settings is cheap."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the weights say: composition of heads, eigenvalues of OV and QK, and why a head looks where it does.
+"""Weight-based analyses: composition of heads, eigenvalues of OV and QK, and attribution of attention scores.
 
 Composition (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"): |B A| / (|B| |A|) in
 Frobenius norms, A the earlier head's OV, B the later head's QK (by its query or key side) or OV; range [0,
-1]. Chance is not 0: random matrices of the same shapes have a score of their own, given beside it, and
-`excess` is the difference. Weights are taken as they are: a LayerNorm's gain is not folded in. A large score
-says that a head could read another, not that it does.
+1]. Chance is not 0: the score of random matrices of the same shapes is reported too, and
+`excess` is the difference. Weights are used as they are: a LayerNorm's gain is not folded in. A large score
+shows that a head could read another, not that it does.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def qk_attribution(
 
     LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts
     and pairs. "bias" gathers everything that no sender writes; a key "relative position" is the vector of the
-    distance, where the model has such. The terms add up to the score, or a UserError
-    says that they do not.
+    distance, where the model has such. Raises UserError if the terms do not add up to the
+    score.
     """
     site = check(Site.parse(head), model, inputs.shape[1])
     if site.head is None or site.layer is None or site.component != "z":

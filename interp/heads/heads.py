@@ -1,10 +1,10 @@
-"""Scores of attention heads at one checkpoint: how much of a head's attention falls where the task says it may matter.
+"""Scores of attention heads at one checkpoint: attention mass on the positions that matter for the task.
 
-A task names relations between positions (`Task.relations`); a head's score on a relation is the attention it pays from
+A task defines relations between positions (`Task.relations`); a head's score on a relation is its attention mass from
 a row of the relation to that row's sources, summed over the sources and averaged over rows and prompts. Sign: higher is
 more attention. Range: [0, 1] for softmax attention, where the chance level is uniform attention over the keys the mask
-allows (kept as `control` "uniform"); for linear and ReLU attention it is a signed sum without a bound, and a score
-says how strongly, not with which share, a head reads. A score is a correlation with a role, not proof that the head
+allows (rows with `control` "uniform"); for linear and ReLU attention it is an unbounded signed sum, and a score
+gives the strength, not the share, of attention. A score is a correlation with a role, not proof that the head
 is needed. Source: retrieval score of Musat (arXiv 2411.12118); attention-pattern scores of Olsson et al. (2209.11895).
 """
 
@@ -43,13 +43,13 @@ class HeadScores(Analysis):
         return HeadReader(self.hooks(model), task, unit_of(model.config))
 
     def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
-        """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
+        """Scores of the untrained model, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
         return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
 
 
 def scorable(config: Any, task: Task) -> bool:
-    """Whether a model of these settings has heads and the task names relations to score them on."""
+    """Whether a model of these settings has heads and the task defines relations to score them on."""
     return hasattr(config, "n_heads") and bool(task.relations(task.sample(0, "labels", 0, 1)))
 
 
@@ -77,7 +77,7 @@ def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch he
 
 
 class HeadReader:
-    """Collects the mass of each head on each relation, prompt by prompt."""
+    """Accumulates the mass of each head on each relation, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task, unit: str):
         self.hooks = hooks
@@ -141,5 +141,5 @@ def relation_mass(
 
 
 def has_roles(config: Any, task: Task) -> bool:
-    """Whether heads of such a model can hold roles: softmax attention, and a task that names relations."""
+    """Whether heads of such a model can have roles: softmax attention, and a task that defines relations."""
     return scorable(config, task) and unit_of(config) == "attention"

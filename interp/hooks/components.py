@@ -1,4 +1,4 @@
-"""Names of the places in a model that can be read and written; imports nothing, so that help is quick."""
+"""Names of the sites in a model that can be read and written; imports nothing, so that help is fast."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ Component = Literal[
     "output",
 ]
 COMPONENTS: tuple[str, ...] = get_args(Component)
-HEAD_OUT = "head_out"  # another word for z in a grid
+HEAD_OUT = "head_out"  # synonym of z in a grid

@@ -1,4 +1,4 @@
-"""Sites: the one address of every place in a model that causal analysis reads or writes.
+"""Sites: addresses of the activations that causal analysis reads or writes.
 
 A site is a component, its layer, its head and a position. Printed, it is the hook's name, then `.head`, then
 `@position`; both tails are left out where they mean "all": `blocks.2.hook_resid_pre@7`,
@@ -167,7 +167,7 @@ def grid(
 ) -> list[Site]:
     """Every site of one component, one for each layer, and for each head and position as `by` says.
 
-    `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when
+    `head_out` is a synonym of `z`. Axes that the component lacks are passed over. Raises UserError when
     the model has no such component.
     """
     component = "z" if component == HEAD_OUT else component

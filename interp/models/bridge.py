@@ -1,4 +1,4 @@
-"""A language model of Hugging Face under the surface of our own transformer.
+"""A Hugging Face language model with the interface of this package's transformer.
 
 TransformerLens' bridge wraps the model as it is (no folding, no centring) with attention spelled out, and it has the
 classic hook points under other names: `blocks.{l}.hook_in` is our `hook_resid_pre` [batch, pos, d_model],
@@ -44,7 +44,7 @@ _IN_BLOCK = (
 class BridgedModel(LensSurface):
     """A bridged model with our hook names, weights per head, and `start_at_layer` / `stop_at_layer`.
 
-    It is for looking at, not for training: its weights take no gradient, activations do.
+    It is for analysis, not for training: its weights take no gradient, activations do.
     """
 
     def __init__(self, config: BridgeConfig, interface: Interface, seed: int):
@@ -65,7 +65,7 @@ class BridgedModel(LensSurface):
         self.hold(bridged(load_model(reference.folder(), self.config.dtype).model, self.config.name))
 
     def hold(self, bridge: Any) -> None:
-        """Take a bridge that has its weights. Raises UserError for one of other sizes."""
+        """Use a bridge with loaded weights. Raises UserError for one of other sizes."""
         if (bridge.cfg.n_layers, bridge.cfg.d_model) != (self.config.n_layers, self.config.d_model):
             raise UserError(f"{self.config.name}: the revision's sizes are not those of the first one")
         self.__dict__["_held"] = bridge
@@ -135,7 +135,7 @@ class BridgedModel(LensSurface):
         start_at_layer: int | None = None,
         stop_at_layer: int | None = None,
     ) -> Float[Tensor, "batch pos width"]:
-        """Outputs [batch, pos, d_out], zero where nothing is read; layers as in `HookedTransformer.forward`.
+        """Outputs [batch, pos, d_out], zero except at output positions; layers as in `HookedTransformer.forward`.
 
         Raises UserError for layers outside the model and for prompts that are no token numbers.
         """

@@ -4,8 +4,8 @@ Every hook point receives a fresh tensor, never a parameter or an expanded view,
 place. Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they
 are finite and an intervention on them cannot let a row see what the mask hides. Weights are stored in two
 dimensions, heads side by side, and shown per head as views in TransformerLens orientation. After `fuse` a
-part takes torch's fused kernel while it trains and nobody hooks what that kernel hides: the same function up
-to rounding.
+part uses torch's fused kernel in training where no hook needs what that kernel hides: the same function up to
+rounding.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def allowed(pos: int, config: ModelSettings, device: torch.device) -> Bool[Tenso
 def attention_pattern(
     scores: Float[Tensor, "batch head pos pos"], config: TransformerConfig
 ) -> Float[Tensor, "batch head pos pos"]:
-    """Scores to weights: the one place that knows mask, nonlinearity and the 1/n scale.
+    """Scores to weights: the one place that applies mask, nonlinearity and the 1/n scale.
 
     Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may
     see (n examples when the query is hidden), "position" each row by its own number of keys.

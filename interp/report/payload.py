@@ -62,7 +62,7 @@ def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
         if cell in cells:
             raise UserError(
                 f"table {name}: two values for {cell[0]} at step {cell[1]}; keep one, or name a column that"
-                " tells them apart"
+                " distinguishes them"
             )
         cells[cell] = row
     labels, steps = list(dict.fromkeys(where for where, _ in cells)), sorted({step for _, step in cells})

@@ -1,9 +1,9 @@
-"""The front door: a run and everything that can be asked of it.
+"""The main Python interface: a run and all its analyses.
 
-`load` reads the configuration and the list of checkpoints; nothing else happens until a model, a table or a picture is
-asked for. Every analysis returns a `Result` whose `table` is a long DataFrame, kept under RUN/analysis. What a run is
-made of (checkpoints, models, clamps) is in `interp.runs.checkpoints`; the questions stand in this room, a module for
-each room that answers them.
+`load` reads the configuration and the list of checkpoints; nothing else is loaded until a model, a table or a picture
+is requested. Every analysis returns a `Result` whose `table` is a long DataFrame, cached under RUN/analysis. The
+contents of a run (checkpoints, models, interventions) are in `interp.runs.checkpoints`; the analyses as methods are in
+this package, one module for each package that implements them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ __all__ = ["Run", "load"]
 
 
 def load(path: str | Path, *, released: bool = False) -> Run:
-    """The run kept in a folder. Raises UserError when the folder holds none, or a damaged one.
+    """The run in a folder. Raises UserError when the folder holds none, or a damaged one.
 
-    A run that was trained with clamps is measured with them in force; `released` lets go of them.
+    A run that was trained with clamps is measured with these interventions active; with `released`, without them.
     """
     return Run(RunFolder.open(Path(path)), released=released)
 
@@ -54,7 +54,7 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
         changes: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> Run:
-        """Train a run into a folder (or go on with it there) and open it.
+        """Train a run into a folder (or resume it there) and open it.
 
         `config` is a preset's name, a TOML file, settings as nested dictionaries, or a RunConfig, which takes no
         further changes. `changes` are dotted settings such as {"train.lr": 2e-3}. Raises UserError for settings or a

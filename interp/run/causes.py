@@ -1,4 +1,4 @@
-"""Questions to a run that intervene: patched sites, circuits, and whether circuits agree with roles."""
+"""Causal analyses of a run: activation patching, circuits, and whether circuits agree with roles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from interp.runs.steps import Steps
 
 
 class CausalQuestions(Measuring):
-    """A run that can be intervened on."""
+    """Causal analyses as methods of a run."""
 
     def patch(
         self,
@@ -36,7 +36,7 @@ class CausalQuestions(Measuring):
     ) -> Result:
         """Effect of patching every site of a grid: 0 as the corrupt run, 1 as the clean one, unbounded either way.
 
-        `component`: what is patched ("head_out" is another word for "z"); `by`: the axes of the grid, others are
+        `component`: what is patched ("head_out" is a synonym of "z"); `by`: the axes of the grid, others are
         patched as a whole. `pair`: one of the task's pair kinds, the first unless given; `prompts` of them (at least
         2), drawn with `seed`. `direction`: "denoise" patches clean values into the corrupt run, "noise" takes one
         site from the clean run, whose `replacement` may then be an ablation. `metric` is taken at the output position
@@ -67,7 +67,7 @@ class CausalQuestions(Measuring):
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
-        """The edges that carry the behaviour, and how faithful they are beside random circuits of their size.
+        """The edges that carry the behaviour, and their faithfulness compared with random circuits of their size.
 
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" estimate by gradients, quicker. `search`:
         "prune" removes edges while the behaviour stays, "threshold" keeps those whose own effect passes `threshold`
@@ -87,7 +87,7 @@ class CausalQuestions(Measuring):
     def edges(
         self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int = 64, seed: int = 0
     ) -> Result:
-        """Ablation effect of every single edge, a share of the behaviour; 0 where other edges stand in for it.
+        """Ablation effect of every single edge, a share of the behaviour; 0 where other edges compensate for it.
 
         Raises UserError for a model whose edges are not known.
         """

@@ -1,4 +1,4 @@
-"""Questions to a run about what it can do and when that appeared."""
+"""Scores of a run and emergence over training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from interp.runs.steps import Steps
 
 
 class EmergenceQuestions(Measuring):
-    """A run that can be asked what appeared when."""
+    """Scores and emergence as methods of a run."""
 
     def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Loss and score at every output position, with the minimum achievable loss and the chance level.
@@ -33,11 +33,11 @@ class EmergenceQuestions(Measuring):
     def emergence(
         self, steps: Steps = "all", progress: Progress | None = None, *, of: Of = "skills"
     ) -> Result:
-        """When each output position's score, each head's attention and each overlap rose, with intervals over prompts.
+        """First sustained crossing of each score, head and overlap over its threshold, with intervals over prompts.
 
-        `of` asks other instruments: "readouts" what each site carries, "landscape" curvature and learning coefficient
-        (seconds a checkpoint), "edges" those of the final circuit; their intervals are gaps between checkpoints.
-        Raises UserError for another `of`, and for checkpoints too few to date anything.
+        `of` selects other curves: "readouts" what can be decoded at each site, "landscape" curvature and learning
+        coefficient (seconds a checkpoint), "edges" those of the final circuit; their intervals are gaps between
+        checkpoints. Raises UserError for another `of`, and for too few checkpoints.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")

@@ -1,4 +1,4 @@
-"""Questions to a run about its heads: what they attend to, which role they have, what their weights compose."""
+"""Head analyses of a run: what heads attend to, their roles and ablation effects, composition of their weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks import UserError
 
 
 class HeadQuestions(Measuring):
-    """A run whose heads can be asked about."""
+    """Head analyses as methods of a run."""
 
     def heads(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Attention mass of every head on every relation of the task.
@@ -37,7 +37,7 @@ class HeadQuestions(Measuring):
     def patterns(
         self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int | None = None
     ) -> Result:
-        """Scores of every head on known patterns (`interp.heads.patterns`), beside those of an untrained model.
+        """Scores of every head on known patterns (`interp.heads.patterns`), and of the untrained model's heads.
 
         On a regression run rank correlations with the query, recency and label gain; on tasks of single tokens
         previous-token, duplicate-token, prefix-matching and copying scores, on `prompts` sequences of repeated tokens
@@ -81,7 +81,7 @@ class HeadQuestions(Measuring):
         kind: Ablation = "mean per position",
         seed: int = 0,
     ) -> Result:
-        """Which circuit answers each hop of a retrieval run: stacked heads, or a link read ahead.
+        """Which circuit answers each hop of a retrieval run: stacked heads, or look-ahead heads.
 
         Definitions in `interp.heads.mechanism`. Raises UserError for other tasks and for signed attention.
         """
@@ -90,14 +90,14 @@ class HeadQuestions(Measuring):
     def composition(
         self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0
     ) -> Result:
-        """Q-, K- and V-composition of every pair of heads, beside `random` draws of random weights (at least 2).
+        """Q-, K- and V-composition of every pair of heads, compared with `random` draws of random weights (at least 2).
 
         Source: Elhage et al. 2021, "composition scores"; the chance level is that of weights of the same shapes.
         """
         return self._measured("composition", steps, progress, random=random, seed=seed)
 
     def weights(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """Positive eigenvalue shares of OV and QK of every head, in [0, 1], and whom it composes with most."""
+        """Positive eigenvalue shares of OV and QK of every head, in [0, 1], and the head it composes with most."""
         return self._measured("weights", steps, progress)
 
     def show_attention(self, layer: int = 0, *, step: Steps = "last", prompt: int = 0) -> AttentionView:

@@ -1,4 +1,4 @@
-"""Questions to a run about its loss landscape: curvature, local learning coefficient, noise of the gradient."""
+"""Loss landscape of a run: curvature, local learning coefficient, gradient noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LandscapeQuestions(Measuring):
-    """A run whose loss can be asked how it bends."""
+    """Landscape analyses as methods of a run."""
 
     def curvature(
         self,
@@ -32,13 +32,12 @@ class LandscapeQuestions(Measuring):
         llc: LearningCoefficient | None = None,
         noise: GradientNoise | None = None,
     ) -> Result:
-        """How the loss bends at each checkpoint on one fixed batch, and along the line to the next checkpoint asked.
+        """Curvature of the loss at each checkpoint on one fixed batch, and along the line to the next checkpoint.
 
-        Without `hessian`, loss, gradient norm and directional smoothness alone. With `llc`, its settings, the
-        local learning coefficient at its gamma and step too, seconds a checkpoint; with `noise`, the tail of the
-        gradient's noise.
-        Where 3 true steps of positive curvature are among the checkpoints, the caption says how curvature goes with
-        the gradient. Raises UserError for fewer than 1 prompt or 2 probes.
+        Without `hessian`, loss, gradient norm and directional smoothness only. With `llc`, its settings, also the
+        local learning coefficient at its gamma and step (seconds a checkpoint); with `noise`, also the tail of the gradient noise.
+        Where 3 true steps of positive curvature are among the checkpoints, the caption gives the correlation of
+        curvature and gradient norm. Raises UserError for fewer than 1 prompt or 2 probes.
         """
         from interp.landscape.landscape import fit_in_words
 
@@ -100,9 +99,9 @@ class LandscapeQuestions(Measuring):
         prompts: int | None = None,
         seed: int = 0,
     ) -> Result:
-        """How heavy the tail of the gradient's noise is, over `draws` batches (at least 100).
+        """Tail of the gradient noise over `draws` batches (at least 100).
 
-        Batches are of `prompts` prompts, as many as in the training unless given. Source: Ahn et al. 2310.01082.
+        Batches are of `prompts` prompts, as many as in training by default. Source: Ahn et al. 2310.01082.
         """
         size = self.config.train.batch if prompts is None else prompts
         return self._measured("noise", steps, progress, draws=draws, prompts=size, seed=seed)

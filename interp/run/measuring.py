@@ -1,7 +1,7 @@
-"""What every question to a run comes down to: analyses measured at checkpoints, their tables with a caption.
+"""Running analyses at the checkpoints of a run: tables with a caption.
 
-`measure` serves whatever is registered (`interp.analysis.registry`), in this package or in somebody else's; the other
-modules of this room write the shipped analyses out as methods, with their settings by name.
+`measure` runs any registered analysis (`interp.analysis.registry`), of this package or a plug-in; the other modules of
+this package provide the shipped analyses as methods, with their settings by name.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tasks import UserError
 
 
 class Measuring(Checkpoints):
-    """Checkpoints that analyses can be taken of."""
+    """Checkpoints on which analyses can be run."""
 
     def tables(
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
     ) -> dict[str, pd.DataFrame]:
-        """Several analyses at once, sharing the forward passes; tables by the analyses' names."""
+        """Several analyses in shared forward passes; tables by the analyses' names."""
         torch.set_num_threads(self.config.train.threads)
         asked = list(analyses)
         with told(progress, ", ".join(analysis.name for analysis in asked)) as tell:
@@ -39,7 +39,7 @@ class Measuring(Checkpoints):
     ) -> Result:
         """Any registered analysis, with its settings or by its name alone; `analyses` lists them.
 
-        Raises UserError for a name that is not registered, and where the analysis cannot be taken of this run.
+        Raises UserError for a name that is not registered, and where the analysis does not apply to this run.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -52,7 +52,7 @@ class Measuring(Checkpoints):
         return Result(asked.name, table, found.caption_of(asked, self.task))
 
     def analyses(self) -> pd.DataFrame:
-        """The registered analyses that can be taken of this run: name, command, how the table reads, its columns.
+        """The registered analyses that apply to this run: name, command, caption and columns of the table.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")

@@ -1,6 +1,6 @@
-"""Questions to a run about what its layers carry: linear readouts, the algorithms they match, directions that are used.
+"""Readouts of a run's layers: linear readouts, the algorithms they match, interventions on probe directions.
 
-`probe` has what `interp probe` has; the rarer settings stand in `targets`, `algorithms` and `probe_swaps`.
+`probe` has the options of `interp probe`; the rarer settings are in `targets`, `algorithms` and `probe_swaps`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tasks import UserError
 
 
 class ReadoutQuestions(Measuring):
-    """A run whose layers can be read."""
+    """Readout analyses as methods of a run."""
 
     def probe(
         self,
@@ -33,17 +33,17 @@ class ReadoutQuestions(Measuring):
         per_position: bool | None = None,
         strengths: Sequence[float] | None = None,
     ) -> Result:
-        """How well a linear readout of each layer gives the target, on held-out prompts, beside an untrained model.
+        """Held-out score of a linear readout of the target at each layer, and of the untrained model.
 
-        With `targets` (regression runs only) how well it gives those instead: the question of `targets`. With
-        `algorithms` (seconds a checkpoint) which rival iterates the readouts match: that of `algorithms`. With
-        `causal` whether the net uses the directions: that of `probe_swaps`.
+        With `targets` (regression runs only) the score of readouts of those instead, see `targets`. With `algorithms`
+        (seconds a checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal`
+        whether the model uses the directions, see `probe_swaps`.
 
-        `normalised` reads the stream after a LayerNorm as well; `per_position` fits each output position apart as
-        well; `shift` scores on prompts of another distribution, such as {"x_scale": 2.0}; `strengths` are the ridge
-        strengths to choose from, multiples of a layer's mean eigenvalue. `families` and `context` go with
-        `algorithms`, `context` with `causal` too. Raises UserError for these of another task, for two questions at
-        once, and for a setting that the question has not.
+        `normalised` also probes the residual stream after a LayerNorm; `per_position` also fits a readout at each
+        output position; `shift` scores under distribution shift, such as {"x_scale": 2.0}; `strengths` are the
+        candidate ridge strengths, multiples of a layer's mean eigenvalue. `families` and `context` apply to
+        `algorithms`, `context` to `causal` too. Raises UserError for these on another task, for two of the three at
+        once, and for a setting that does not apply.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -51,7 +51,7 @@ class ReadoutQuestions(Measuring):
         ['none', 'shuffled', 'untrained']
         """
         if algorithms + causal + bool(targets) > 1:
-            raise UserError("targets, algorithms and causal are questions apart: ask one at a time")
+            raise UserError("targets, algorithms and causal exclude each other: give one at a time")
         name = "algorithms" if algorithms else "causal-probe" if causal else "targets" if targets else "probe"
         return self._measured(
             name, steps, progress, targets=tuple(targets) or None, families=_tuple(families), context=context,
@@ -106,10 +106,10 @@ class ReadoutQuestions(Measuring):
         choose_chunks: int = 2,
         test_chunks: int = 2,
     ) -> Result:
-        """Best steps, slopes, contrast and filter verdict of every layer against rival algorithms, seconds each.
+        """Best-matching steps, slopes, contrast and filter verdict of every layer, seconds each.
 
-        Settings are described in `interp.readouts.algorithms.AlgorithmMatch`; `families` are the usual rivals, and
-        `context` and `queries` what the task's dimension asks for, unless given. Raises UserError for a task other
+        Settings are described in `interp.readouts.algorithms.AlgorithmMatch`; `families`, `context` and `queries`
+        have defaults, the last two from the task's dimension. Raises UserError for a task other
         than regression, unknown families, and a context that the task never shows.
         """
         return self._measured(
@@ -135,10 +135,10 @@ class ReadoutQuestions(Measuring):
         draws: int = 300,
         seed: int = 0,
     ) -> Result:
-        """Interchange interventions on probe directions: does the net use what a probe reads of an iterate?
+        """Interchange interventions on probe directions: does the model use what a probe decodes of an iterate?
 
-        Slope 1: as the iterate says; 0: not at all; beside `random` directions and an untrained model. Settings are
-        described in `interp.readouts.probe_swaps`. Raises UserError for a task other than regression.
+        Slope 1: as the iterate predicts; 0: not at all; controls: `random` directions and the untrained model. Settings
+        are described in `interp.readouts.probe_swaps`. Raises UserError for a task other than regression.
         """
         return self._measured(
             "causal-probe", steps, progress, rivals=tuple(rivals), pair=pair, context=context, prompts=prompts,
@@ -157,7 +157,7 @@ class ReadoutQuestions(Measuring):
         return self._measured("filters", steps, progress, families=_tuple(families), context=context)
 
     def preconditioners(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """What each layer of a linear transformer does to the gradient, read from its weights.
+        """Preconditioner that each layer of a linear transformer applies to the gradient, computed from its weights.
 
         Raises UserError for models that are not linear attention on a regression task.
         """

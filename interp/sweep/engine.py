@@ -1,9 +1,9 @@
 """Runs a sweep's cells on dask.distributed workers: a local cluster, or any scheduler that is already there.
 
-Cells are idempotent: a finished run is skipped by its config hash, a broken-off one resumes, so a worker that dies
-costs the time since its last saved state and nothing else; the scheduler hands its cell to another worker. Results are
-read from the run folders, in the order of the plan, never from the order of arrival. One thread of BLAS and torch per
-worker. With a scheduler elsewhere the folder must be on a disk that its workers share.
+Cells are idempotent: a finished run is skipped by its config hash, an interrupted one resumed, so that a worker that
+dies costs only the time since its last saved state; the scheduler passes its cell to another worker. Results are read
+from the run folders, in the order of the plan, not of arrival. One thread of BLAS and torch per worker. With a
+scheduler elsewhere the folder must be on a disk that its workers share.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def run_sweep(
     scheduler: str | None = None,
     progress: SweepProgress | None = None,
 ) -> Sweep:
-    """Run every cell of a plan under `out` and gather the tables; failures are collected, the rest goes on.
+    """Run every cell of a plan under `out` and gather the tables; failures are collected, the other cells continue.
 
-    A folder that holds a part of this plan already (fewer seeds, say) is gone on with; when nothing is left to do, no
-    worker is started. `scheduler` is an address ("tcp://host:8786") or a scheduler file (.json). `progress` is told how
-    many cells are done, the step and last step of every run under way, and the failures so far. Raises UserError before
-    any run is touched for a plan, folder, scheduler or worker that will not do.
+    A folder that already holds a part of this plan (for example fewer seeds) is extended; when nothing is left to do,
+    no worker is started. `scheduler` is an address ("tcp://host:8786") or a scheduler file (.json). `progress` receives
+    the number of finished cells, the step and last step of every running one, and the failures so far. Raises UserError
+    before any run is touched for an unsuitable plan, folder, scheduler or worker.
     """
     todo = cells(plan)
     for name in plan.analyses:

@@ -1,9 +1,9 @@
-"""Bayes' answer when the function behind a prompt is one of a finite pool (dMMSE), in float64.
+"""Bayes-optimal prediction when the function behind a prompt is one of a finite pool (dMMSE), in float64.
 
 The prior is uniform over the pool's weight vectors w_1..w_M, labels are y_i = a_i.w + N(0, noise^2). After t examples
 w_m has weight p_m proportional to exp(-sum_{i<=t} (y_i - a_i.w_m)^2 / (2 noise^2)); the answer at the next input is
 a.sum_m p_m w_m, before the first example the pool's mean. Sums over the pool are carried as (largest exponent,
-normaliser, numerator), so that nothing overflows and no more than a chunk of the pool is held at once.
+normaliser, numerator), so that nothing overflows and no more than a chunk of the pool is in memory at once.
 Source: Raventos et al., arXiv 2306.15063, equation 3.
 """
 

@@ -11,7 +11,7 @@ function patchingViews(run) {
   });
   addView(place, (el) => drawPatching(chosen, el), (el) => movePatching(run, chosen, el));
   caption(run, "patching", "An activation of the run on the clean prompt is patched into the run on the corrupt prompt, whose tokens differ as the " +
-    "pair's name says. Normalised patching metric: 0 is the corrupt output, 1 the clean one. Blank cells have a 95% CI that includes 0. " +
+    "pair's name states. Normalised patching metric: 0 is the corrupt output, 1 the clean one. Blank cells have a 95% CI that includes 0. " +
     `Measured at ${whole(chosen.steps.length)} checkpoints (steps ${chosen.steps.map(whole).join(", ")}); the nearest to the slider is shown. ` +
     "Before the behaviour has emerged there is nothing to restore, and the effects are noise.");
 }

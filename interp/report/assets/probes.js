@@ -14,7 +14,7 @@ function probeViews(run) {
   const tell = () => caption(run, "probes", "Each row on the left is a site of the residual stream, the embedding at the bottom and " +
     "later layers above; each column is a checkpoint, the selected one framed. A strong colour means that a linear probe, scored on " +
     `held-out prompts, decodes the quantity well (${run.lower.includes(chosen.keys.metric) ? "low error" : "high score"}). ` +
-    "Right: the selected checkpoint in numbers, beside the same probe on its controls. What can be decoded as well from the untrained model was not learned.");
+    "Right: the selected checkpoint in numbers, with the same probe on its controls. What can be decoded as well from the untrained model was not learned.");
   tell();
   addView(places[0], (el) => drawProbeMap(run, chosen, el), (el) => point(el, nearest(chosen.steps, page.step), 0.5));
   addView(places[1], (el) => drawProbeControls(run, chosen, el), (el) => moveProbeControls(run, chosen, el));

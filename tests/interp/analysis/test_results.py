@@ -184,7 +184,9 @@ def test_the_circuit_is_drawn_with_its_strongest_edges_and_what_it_carries() -> 
     svg = ElementTree.fromstring(CHARTS["circuit"](pd.DataFrame(edges + judged).assign(step=8)).svg)
     said = [e.text for e in svg.iter() if e.tag.endswith("title")]
     assert "embed to L0H1: 0.6" in said
-    assert said[0] == "circuit at step 8: 3 edges, carry 0.90 (random ones of their size at most 0.25)"
+    assert (
+        said[0] == "circuit at step 8: 3 edges, faithfulness 0.90 (random circuits of its size: at most 0.25)"
+    )
     assert {"embed", "L0H1", "output"} <= set(_words(svg))
 
 

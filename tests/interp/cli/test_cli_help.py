@@ -141,7 +141,7 @@ def test_columns_are_left_out_before_a_name_is_folded(capsys) -> None:
     assert "n" * 60 in shown
     assert "two" not in shown.splitlines()[0]
     assert "one" in shown.splitlines()[0]
-    assert "left out for room: two" in shown
+    assert "columns not shown: two" in shown
     show.table(frame.drop(columns=["two"]), spare=("one",))
     assert "left out" not in capsys.readouterr().out
 
@@ -209,7 +209,9 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     assert "first: reproduced" in lines
-    assert any(line.strip().startswith("here 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines)
+    assert any(
+        line.strip().startswith("measured 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines
+    )
     assert lines[-1] == "1 reproduced, 1 not testable at this scale"
 
 

@@ -50,7 +50,12 @@ def test_further_rivals_and_when_layers_take_their_place(folder, capsys) -> None
     rivals = ["gd", "newton", "momentum", "chebyshev", "preconditioned-gd", "newton-identity", "ogd", "bayes"]
     assert cli(["probe", folder, "--algorithms", "--families", *rivals, "--layers", "0"]) == 0
     shown = capsys.readouterr().out
-    for word in (*rivals, "further rivals", "L0, by checkpoint", "filter verdict, by checkpoint and layer"):
+    for word in (
+        *rivals,
+        "further algorithms",
+        "L0, by checkpoint",
+        "filter verdict, by checkpoint and layer",
+    ):
         assert word in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
 
@@ -72,9 +77,9 @@ def test_prompts_of_another_law(folder, capsys) -> None:
         (["--targets", "w", "--algorithms"], "ask one at a time"),
         (["--algorithms", "--families", "adam"], "no algorithm 'adam'"),
         (["--families", "gd"], "unknown setting 'families'"),
-        (["--layers", "9"], "layer '9' is not there"),
+        (["--layers", "9"], "no layer '9'"),
         (["--algorithms", "--context", "99"], "context 99 is not read"),
-        (["--read", "x 99"], "read 'x 99' is not there"),
+        (["--read", "x 99"], "no output position 'x 99'"),
         (["--algorithms", "--read", "x 2"], "leave it out"),
         (["--shift", "d=9"], "'d' cannot change"),
         (["--shift", "x_scale"], "key=value"),
