@@ -23,7 +23,7 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def tell(advance: Any, config: RunConfig) -> Callable[[int, float], object]:
+def tell(advance: Any, config: RunConfig) -> Callable[[int, float], None]:
     """A training's progress as that of a bar."""
     return lambda step, loss: advance("training", step, config.train.steps)
 

@@ -35,7 +35,8 @@ class LandscapeQuestions(Measuring):
         """Curvature of the loss at each checkpoint on one fixed batch, and along the line to the next checkpoint.
 
         Without `hessian`, loss, gradient norm and directional smoothness only. With `llc`, its settings, also the
-        local learning coefficient at its gamma and step (seconds a checkpoint); with `noise`, also the tail of the gradient noise.
+        local learning coefficient at its gamma and step (seconds a checkpoint); with `noise`, also the tail of the
+        gradient noise.
         Where 3 true steps of positive curvature are among the checkpoints, the caption gives the correlation of
         curvature and gradient norm. Raises UserError for fewer than 1 prompt or 2 probes.
         """
