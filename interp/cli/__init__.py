@@ -1,7 +1,7 @@
 """The command line. This module loads nothing heavy: each command's module is imported when the command runs.
 
-Exit codes: 0 done; 1 a check failed (damage found, a strict study not reproduced, training diverged); 2 bad input, one
-line on standard error; 130 Ctrl-C; 141 the output pipe was closed (`| head`).
+Exit codes: 0 done; 1 a check failed (damage found, a claim contradicted under --strict, training diverged); 2 bad
+input, one line on standard error; 130 Ctrl-C; 141 the output pipe was closed (`| head`).
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
-from interp.studies.ledger import Ledger
-from interp.studies.summary import Measured
+from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
