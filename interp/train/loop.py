@@ -24,7 +24,7 @@ from interp.config.run import RunConfig
 from interp.config.schedule import is_evaluated, is_logged, rate
 from interp.io.files import cannot_write
 from interp.models import build_model
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from interp.models.weights import load_weights
 from interp.runs.asking import check_device, threads
 from interp.runs.donors import clamps_of, settle
