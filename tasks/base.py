@@ -163,7 +163,7 @@ class Task(BaseModel):
 
     def floor(self) -> Level:
         """Bayes risk: expected loss of the Bayes-optimal answer at each output position."""
-        raise UserError(f"task {self.kind!r} has no closed-form floor")
+        raise UserError(f"task {self.kind!r} has no closed-form minimum loss")
 
     def chance(self) -> Level:
         """Expected `score` at each output position of the best guess that ignores the prompt's examples."""
@@ -233,6 +233,7 @@ _REGISTRY: dict[str, type[Task]] = {}
 SHIPPED = (
     "conditional",
     "induction",
+    "given",
     "khop",
     "markov",
     "program",

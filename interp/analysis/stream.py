@@ -22,6 +22,7 @@ from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.hooks.protocol import HookedModel
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
+from interp.models.weights import weights_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
 
@@ -92,7 +93,9 @@ def _measure_all(
             for job, reader in zip(open_jobs, readers, strict=True):
                 if job.analysis.paired and following is not None:
                     assert isinstance(reader, PairReader)
-                    reader.follow(run.folder.weights(following), following - step)
+                    where = str(run.folder.checkpoint_path(following))
+                    after = weights_of(model, run.folder.weights(following), where)
+                    reader.follow(after, following - step)
                 job.fresh.append(_identify(run, reader.table(), step))
                 job.hashes[step] = wanted[step]
             if time.monotonic() - flushed > FLUSH_SECONDS:
@@ -117,6 +120,8 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int)
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
         for task, asking in _by_task(run, jobs, readers, chunk):
             batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
+            if not len(batch):  # prompts that are given may run out
+                continue
             batch = batch.double() if run.config.model.dtype == "float64" else batch
             fitting = model if task is run.task else resized(model, task.interface)
             with torch.no_grad(), run.held(model, batch, step):

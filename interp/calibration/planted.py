@@ -30,7 +30,7 @@ D, KAPPA, NOISE = 10, 100.0, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class PlantedSetting:
     """Replicates per planted family, prompts per replicate, probe queries per prompt."""
 
     replicates: int = 100
@@ -59,13 +59,13 @@ def truths(top: float) -> dict[str, Algorithm]:
     }
 
 
-def draw(seed: int, setting: Setting) -> tuple[planted.Prompts, Problems, torch.Generator]:
+def draw(seed: int, setting: PlantedSetting) -> tuple[planted.Prompts, Problems, torch.Generator]:
     gen = torch.Generator().manual_seed(seed)
     prompts = planted.prompts(spectrum(), 2 * D, setting.prompts, setting.queries, 0.0, gen)
     return prompts, Problems.of(prompts.x, prompts.y, (2 * D,)), gen
 
 
-def confusion(setting: Setting) -> pd.DataFrame:
+def confusion(setting: PlantedSetting) -> pd.DataFrame:
     """One row per planted family: how often each family was identified, and the rival with which it failed most often.
 
     A pair fails where the planted family is not identified over the rival (the rival is, or "indistinguishable").
@@ -74,7 +74,7 @@ def confusion(setting: Setting) -> pd.DataFrame:
     return pd.DataFrame([_row(name, found, setting) for name in found])
 
 
-def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[str, object]:
+def _row(name: str, found: Mapping[str, Algorithm], setting: PlantedSetting) -> dict[str, object]:
     named, failed, config = Counter(), Counter({rival: 0 for rival in found if rival != name}), FilterConfig()
     for seed in range(setting.replicates):
         prompts, problems, gen = draw(1000 + seed, setting)
@@ -87,18 +87,18 @@ def _row(name: str, found: Mapping[str, Algorithm], setting: Setting) -> dict[st
     return {"truth": name, **columns, "worst pair": f"{worst} {times}", "replicates": setting.replicates}
 
 
-def typical_top(setting: Setting) -> float:
+def typical_top(setting: PlantedSetting) -> float:
     """The typical largest eigenvalue of S."""
     return float(draw(0, setting)[1].eigenvalues[:, 0, -1].mean())
 
 
-def asked(what: str) -> Setting:
+def asked(what: str) -> PlantedSetting:
     """The setting given at the command line; torch is set to one thread."""
     parser = argparse.ArgumentParser(description=what)
-    for field in dataclasses.fields(Setting):
+    for field in dataclasses.fields(PlantedSetting):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
     torch.set_num_threads(1)
-    return Setting(**vars(parser.parse_args()))
+    return PlantedSetting(**vars(parser.parse_args()))
 
 
 def main() -> None:

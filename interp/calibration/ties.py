@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from interp.calibration import planted_model as planted
-from interp.calibration.planted import NOISE, Setting, asked, draw, truths, typical_top
+from interp.calibration.planted import NOISE, PlantedSetting, asked, draw, truths, typical_top
 from probes import filters
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import Observations, candidates
@@ -54,7 +54,7 @@ def ties(top: float) -> tuple[Tie, ...]:
     )
 
 
-def tied(tie: Tie, seed: int, setting: Setting) -> bool:
+def tied(tie: Tie, seed: int, setting: PlantedSetting) -> bool:
     """Whether a replicate of a tie is called "indistinguishable"."""
     prompts, problems, gen = draw(seed, setting)
     seen = Observations.of(
@@ -73,7 +73,7 @@ def isotropic_truths(n: int = MANY) -> dict[str, Algorithm]:
     }
 
 
-def isotropic(name: str, seed: int, setting: Setting) -> str:
+def isotropic(name: str, seed: int, setting: PlantedSetting) -> str:
     """The verdict on a planted family where X'X is distributed as that of `MANY` standard normal examples.
 
     Prompts of d rows stand for them: Bartlett's factor of a Wishart matrix has the same X'X.
@@ -92,7 +92,7 @@ def isotropic(name: str, seed: int, setting: Setting) -> str:
     return filters.judge(Observations.of(problems, queries, outputs), FilterConfig()).verdict
 
 
-def undecided(setting: Setting) -> pd.DataFrame:
+def undecided(setting: PlantedSetting) -> pd.DataFrame:
     """One row per case without a distinguishable family: how often "indistinguishable" was the verdict."""
     seeds = range(setting.replicates)
     found = {

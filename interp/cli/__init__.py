@@ -62,6 +62,16 @@ COMMANDS = {
             "Write a checkpoint as a plain state dict.",
             "export runs/demo/retrieval --step last --out exported",
         ),
+        "adopt": (
+            "adopting:adopt",
+            "Make a run of a module that was trained elsewhere, as it is.",
+            "adopt mine.model:build --checkpoints 'out/ckpt_*.pt' --task task.toml --out runs/theirs",
+        ),
+        "check": (
+            "adopting:check",
+            "Prove again that an adopted model is the module.",
+            "check runs/theirs",
+        ),
         "import": ("importing:app", "Make a run from weights that were trained elsewhere.", ""),
     },
     "Measure": {

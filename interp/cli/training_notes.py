@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from interp.cli import show
 from interp.config.run import RunConfig
 from interp.runs.folder import RunFolder
+from interp.train.loop import TrainingProgress
 from tasks.errors import UserError
 
 ENORMOUS = 1e6
@@ -23,9 +23,13 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def tell(advance: Any, config: RunConfig) -> Callable[[int, float], None]:
+def tell(advance: Any, config: RunConfig) -> TrainingProgress:
     """A training's progress as that of a bar."""
-    return lambda step, loss: advance("training", step, config.train.steps)
+
+    def progress(step: int, loss: float) -> None:
+        advance("training", step, config.train.steps)
+
+    return progress
 
 
 def trained(run: RunFolder, ended: bool) -> int:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import PydanticCustomError
 
+from interp.config.model_adopted import AdoptedConfig
 from interp.config.model_base import ModelSettings
 from interp.config.model_bridge import BridgeConfig
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
@@ -26,7 +27,7 @@ MODULES = "ALGOSCOPE_MODELS"  # the variable of modules that register model kind
 GROUP = "algoscope.models"  # the entry points that do
 SHIPPED = (
     TransformerConfig, LSTMConfig, LinearConfig, FeatureLinearConfig, TiedAttentionConfig, IndexNetworkConfig,
-    BridgeConfig,
+    BridgeConfig, AdoptedConfig,
 )  # fmt: skip
 _SETTINGS: dict[str, type[ModelSettings]] = {}
 

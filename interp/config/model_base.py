@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ class ModelSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    elsewhere: ClassVar[bool] = False  # trained by somebody else: checkpoints may refer to files
 
     kind: Any
     dtype: Any = "float32"

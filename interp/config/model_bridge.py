@@ -6,7 +6,7 @@ which an untrained model is built.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -20,6 +20,8 @@ class BridgeConfig(ModelSettings):
     `parallel`: attention and MLP of a block read the same stream (GPT-NeoX). `gated`: the MLP has a gate.
     `n_kv_heads` is under `n_heads` where heads share keys and values.
     """
+
+    elsewhere: ClassVar[bool] = True
 
     kind: Literal["language-model"] = "language-model"
     name: str

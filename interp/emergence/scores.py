@@ -86,7 +86,7 @@ class ScoreReader:
 
 def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
     """Clopper-Pearson for a share of prompts, a skewness-corrected t for a loss, which is heavy-tailed."""
-    if metric == "accuracy":
+    if metric == "accuracy" and bool(((values == 0) | (values == 1)).all()):  # else it is no count of prompts
         return [share(int(count), len(values)) for count in values.sum(0).tolist()]
     means = mean(values, least=0.0)
     return [means[read] for read in range(values.shape[1])]

@@ -33,7 +33,7 @@ def composition(model: HookedModel, *, random: int = 32, seed: int = 0) -> pd.Da
     `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
     `random_high` their largest (a range, not an interval), `excess` value minus mean.
     """
-    ar.require_transformer(model)
+    ar.require_edges(model)
     cfg = model.cfg
     with torch.no_grad():
         ov, qk = _per_head(model.OV), _per_head(model.QK)
@@ -88,7 +88,7 @@ def eigenvalues(model: HookedModel) -> pd.DataFrame:
     reads, QK near 1 attends to what resembles the row. `largest` is the largest modulus; chance of the share
     is 0 for random weights.
     """
-    ar.require_transformer(model)
+    ar.require_edges(model)
     rows = []
     with torch.no_grad():
         for name, matrix in (("OV", model.OV), ("QK", model.QK)):

@@ -30,7 +30,7 @@ from probes.stats import bootstrap
 from tasks import Task, UserError
 from tasks.base import generator
 
-Scores = Float[Tensor, "batch layer head"]
+HeadValues = Float[Tensor, "batch layer head"]
 
 
 class RegressionHeads(Analysis):
@@ -57,7 +57,7 @@ class RegressionHeadReader:
     def __init__(self, model: HookedModel, task: Any, hooks: list[str]):
         self.task, self.hooks = task, hooks
         self.gain = label_gain(model, task)
-        self.scores: dict[str, list[Scores]] = {}
+        self.scores: dict[str, list[HeadValues]] = {}
 
     def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         rows = torch.stack([cache[hook][:, :, -1] for hook in self.hooks], dim=1)
@@ -111,7 +111,7 @@ def _index(scores: Float[Tensor, "*lead layer head"]) -> pd.DataFrame:
     return product.to_frame(index=False).astype("Int64")
 
 
-def head_table(metric: str, scores: Scores, unit: str) -> pd.DataFrame:
+def head_table(metric: str, scores: HeadValues, unit: str) -> pd.DataFrame:
     """Mean over prompts of a score of every head, with its interval."""
     means = bootstrap(scores.flatten(1))
     found = {"value": means.value.numpy(), "ci_low": means.low.numpy(), "ci_high": means.high.numpy()}
@@ -158,7 +158,7 @@ class TokenHeadReader:
         pattern = torch.stack([cache[hook] for hook in hooks], dim=1)
         unit = unit_of(self.model.config)
         tables = [head_table(name, score, unit) for name, score in repeat_scores(pattern).items()]
-        copies = copying(self.model, len(self.task.reads))
+        copies = copying(self.model)
         copied = _index(copies).assign(metric="copying", control="none", unit="eigenvalue share")
         return pd.concat([*tables, copied.assign(value=copies.flatten().numpy())], ignore_index=True)
 
@@ -176,7 +176,7 @@ def repeated_tokens(task: Task, prompts: int) -> Int[Tensor, "batch pos"]:
     return torch.cat([once, once], dim=1)
 
 
-def repeat_scores(pattern: Float[Tensor, "batch layer head row column"]) -> dict[str, Scores]:
+def repeat_scores(pattern: Float[Tensor, "batch layer head row column"]) -> dict[str, HeadValues]:
     """Mean attention on the three sources, over the rows of the second showing (previous token: over all rows
     but the first).
     """
@@ -195,15 +195,20 @@ def _skipped(half: int, offset: int) -> int:
     return half + offset
 
 
-def copying(model: HookedModel, reads: int) -> Float[Tensor, "layer head"]:
-    """Eigenvalue share of every head's token-to-logit map, averaged over the output positions' blocks of logits."""
+def copying(model: HookedModel) -> Float[Tensor, "layer head"]:
+    """Eigenvalue share of every head's token-to-logit map, averaged over the blocks of logits (one or several)."""
     rows = []
     with torch.no_grad():
+        tokens = model.token_embed.W_E[list(model.interface.outputs) or slice(None)]
+        blocks = max(1, model.W_U.shape[1] // len(tokens))
         for block in model.typed_blocks():
-            into = torch.einsum("vd,hdk->hvk", model.token_embed.W_E, block.attn.W_V).double()
-            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (reads, -1))
-            values = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
-            size = values.abs().sum(-1)
-            share = torch.where(size > 0, values.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
+            values = block.attn.W_V
+            values = values.repeat_interleave(block.attn.W_O.shape[0] // values.shape[0], 0)
+            into = torch.einsum("vd,hdk->hvk", tokens, values).double()
+            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (blocks, -1))
+            into = into[:, : out.shape[-1]]
+            eigen = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
+            size = eigen.abs().sum(-1)
+            share = torch.where(size > 0, eigen.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
             rows.append(share.mean(1))
     return torch.stack(rows)

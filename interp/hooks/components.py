@@ -11,6 +11,7 @@ Component = Literal[
     "resid_post",
     "attn_out",
     "mlp_out",
+    "mlp_in",
     "mlp_pre",
     "q",
     "k",

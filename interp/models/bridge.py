@@ -58,8 +58,12 @@ class BridgedModel(LensSurface):
         self.__dict__["_held"] = None  # past nn.Module: the wrapped model names its own parts
         self.__dict__["_points"] = {}
 
-    def refer(self, reference: Reference) -> None:
-        """Take the weights of a revision in place of those held. Raises UserError when they do not fit."""
+    def take_weights(self, weights: dict[str, Tensor], where: str) -> None:
+        """Take the weights of the revision that a checkpoint refers to in place of those held.
+
+        Raises UserError when they do not fit.
+        """
+        reference = Reference.unpack(weights, where)
         self._forget()
         gc.collect()
         self.hold(bridged(load_model(reference.folder(), self.config.dtype).model, self.config.name))
@@ -103,6 +107,11 @@ class BridgedModel(LensSurface):
     def W_U(self) -> Float[Tensor, "d_model d_out"]:  # type: ignore[override]
         """Columns of the unembedding that the outputs are read with."""
         return self.bridge.W_U[:, self._outputs()]
+
+    @property
+    def token_embed(self) -> Any:
+        """Where analyses look for `W_E` [d_vocab, d_model]."""
+        return self.bridge
 
     def _outputs(self) -> Any:
         return list(self.interface.outputs) or slice(None)

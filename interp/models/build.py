@@ -28,6 +28,7 @@ _BUILDERS: dict[str, Builder | str] = {
     "tied-attention": "interp.models.tied_attention:TiedAttention",
     "index-network": "interp.models.index_network:IndexNetwork",
     "language-model": "interp.models.bridge:BridgedModel",
+    "adopted": "interp.models.adopted:AdoptedModel",
 }
 
 
@@ -40,7 +41,7 @@ def register(kind: str, settings: type[ModelSettings]) -> Callable[[B], B]:
     """
     if kind_of(settings) != kind:
         raise UserError(
-            f"model kind {kind!r}: its settings {settings.__name__} say kind {kind_of(settings)!r}"
+            f"model kind {kind!r}: its settings {settings.__name__} have kind {kind_of(settings)!r}"
         )
 
     def add(builder: B) -> B:

@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 
 from interp.report.model import RunReport
-from interp.report.payload import Row, number
+from interp.report.payload import JsonRow, number
 from probes.stats import Interval, over_seeds
 
 MOST_DIFFERENCES = 4
 
 
-def groups(pages: Sequence[RunReport]) -> list[Row]:
+def groups(pages: Sequence[RunReport]) -> list[JsonRow]:
     """Groups of two or more comparable runs."""
     together: list[list[int]] = []
     for index, page in enumerate(pages):
@@ -38,7 +38,7 @@ def _comparable(page: RunReport, other: RunReport) -> bool:
     return page.reads[:1] == other.reads[:1] and bool(set(page.reads[1:]) & set(other.reads[1:]))
 
 
-def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
+def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
     arms: dict[str, list[int]] = {}
     for index in members:
         arms.setdefault(pages[index].arm, []).append(index)
@@ -88,7 +88,7 @@ def _flat(value: Any, above: str = "") -> dict[str, Any]:
     }
 
 
-def _averages(pages: list[RunReport]) -> Row:
+def _averages(pages: list[RunReport]) -> JsonRow:
     """Means of the scores per output position, and of the strongest head's score per relation."""
     scores = [_keyed(page.scores, "position") for page in pages]
     heads = [_keyed(page.heads, None) for page in pages]
@@ -113,10 +113,10 @@ def _keyed(table: pd.DataFrame | None, row: str | None) -> Curves:
     return found
 
 
-def _panels(runs: list[Curves]) -> list[Row]:
+def _panels(runs: list[Curves]) -> list[JsonRow]:
     """Means over runs at the steps all have, as the panels of `interp.report.payload`; `each` holds every run."""
     keys = [key for key in runs[0] if all(key in run for run in runs)]
-    panels: dict[str, Row] = {}
+    panels: dict[str, JsonRow] = {}
     for metric, name in keys:
         curves = [run[metric, name] for run in runs]
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))

@@ -43,7 +43,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Link:
+class DrawnLink:
     """One pair of positions whose attention has a known meaning: row `dest` should attend to column `source`."""
 
     relation: str
@@ -52,7 +52,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Attention:
+class DrawnAttention:
     """Attention of every head over one prompt at several checkpoints.
 
     `signed` marks attention without a softmax, whose weights may be negative and need not sum to 1; otherwise every
@@ -66,7 +66,7 @@ class Attention:
     pattern: Float[np.ndarray, "step layer head dest src"]
     signed: bool = False
     causal: bool = True
-    links: tuple[Link, ...] = ()
+    links: tuple[DrawnLink, ...] = ()
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Circuit:
+class DrawnCircuit:
     """Which nodes act on which, and how strongly, at each checkpoint.
 
     `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
@@ -166,8 +166,8 @@ class RunReport:
     heads: pd.DataFrame | None = None
     probes: pd.DataFrame | None = None
     emergence: pd.DataFrame | None = None
-    attention: tuple[Attention, ...] = ()
-    circuit: Circuit | None = None
+    attention: tuple[DrawnAttention, ...] = ()
+    circuit: DrawnCircuit | None = None
     patching: pd.DataFrame | None = None
     faithfulness: pd.DataFrame | None = None
     weights: pd.DataFrame | None = None

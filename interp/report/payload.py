@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from interp.report.model import REQUIRED, Circuit, RunReport
+from interp.report.model import REQUIRED, DrawnCircuit, RunReport
 from tasks.errors import UserError
 
 MOST_POINTS = 1200
 PROBE_KEYS = ("metric", "target", "algorithm", "k", "position", "control")
 
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 
 
 def number(value: Any) -> float | None:
@@ -32,17 +32,19 @@ def given(value: Any) -> bool:
     return value is not None and bool(pd.notna(value))
 
 
-def rows_of(table: pd.DataFrame) -> list[Row]:
+def rows_of(table: pd.DataFrame) -> list[JsonRow]:
     """A table's rows as dictionaries."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def panels(rows: list[Row], label: Callable[[Row], str], keys: tuple[str, ...], name: str) -> list[Row]:
+def panels(
+    rows: list[JsonRow], label: Callable[[JsonRow], str], keys: tuple[str, ...], name: str
+) -> list[JsonRow]:
     """Split rows by `keys`, then spread each part over labels and steps; labels and parts in order of first sight.
 
     Raises UserError when a label has two values at one step.
     """
-    parts: dict[tuple[str, ...], list[Row]] = {}
+    parts: dict[tuple[str, ...], list[JsonRow]] = {}
     for row in rows:
         parts.setdefault(tuple(_key(row, key) for key in keys), []).append(row)
     return [
@@ -51,12 +53,12 @@ def panels(rows: list[Row], label: Callable[[Row], str], keys: tuple[str, ...], 
     ]
 
 
-def _key(row: Row, key: str) -> str:
+def _key(row: JsonRow, key: str) -> str:
     return str(row[key]) if given(row.get(key)) else ("none" if key == "control" else "")
 
 
-def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
-    cells: dict[tuple[str, int], Row] = {}
+def _spread(part: list[JsonRow], label: Callable[[JsonRow], str], name: str) -> JsonRow:
+    cells: dict[tuple[str, int], JsonRow] = {}
     for row in part:
         cell = (label(row), int(row["step"]))
         if cell in cells:
@@ -74,7 +76,7 @@ def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
     return {"rows": labels, "steps": steps, **grids}
 
 
-def curves(metrics: pd.DataFrame) -> Row:
+def curves(metrics: pd.DataFrame) -> JsonRow:
     """The loss columns over steps; runs of logged steps are averaged when there are more than a plot can show."""
     rows = sorted(rows_of(metrics), key=lambda row: row["step"])
     names = [str(c) for c in metrics.columns if "loss" in str(c)]
@@ -87,12 +89,12 @@ def curves(metrics: pd.DataFrame) -> Row:
     }
 
 
-def _mean(block: list[Row], name: str) -> float | None:
+def _mean(block: list[JsonRow], name: str) -> float | None:
     values = [float(row[name]) for row in block if given(row[name])]
     return number(sum(values) / len(values)) if values else None
 
 
-def _levels(table: pd.DataFrame | None) -> list[Row]:
+def _levels(table: pd.DataFrame | None) -> list[JsonRow]:
     return [
         {**{key: str(row[key]) for key in ("level", "metric", "position")}, "value": value}
         for row in ([] if table is None else rows_of(table))
@@ -100,16 +102,16 @@ def _levels(table: pd.DataFrame | None) -> list[Row]:
     ]
 
 
-def _head(row: Row) -> str:
+def _head(row: JsonRow) -> str:
     return f"L{int(row['layer'])}H{int(row['head'])}"
 
 
-def _heads(table: pd.DataFrame) -> list[Row]:
+def _heads(table: pd.DataFrame) -> list[JsonRow]:
     rows = sorted(rows_of(table), key=lambda row: (int(row["layer"]), int(row["head"])))
     return panels(rows, _head, ("metric", "control"), "heads")
 
 
-def _emergence(table: pd.DataFrame) -> list[Row]:
+def _emergence(table: pd.DataFrame) -> list[JsonRow]:
     known = "ci_low" in table.columns
     low, high = ("ci_low", "ci_high") if known else ("before", "step")
     return [
@@ -125,7 +127,7 @@ def _emergence(table: pd.DataFrame) -> list[Row]:
     ]
 
 
-def _circuit(circuit: Circuit) -> Row:
+def _circuit(circuit: DrawnCircuit) -> JsonRow:
     rows = rows_of(circuit.edges)
     ends = {_edge(row): [str(row["source"]), str(row["target"])] for row in rows}
     return {
@@ -138,11 +140,11 @@ def _circuit(circuit: Circuit) -> Row:
     }
 
 
-def _edge(row: Row) -> str:
+def _edge(row: JsonRow) -> str:
     return f"{row['source']} → {row['target']}"
 
 
-def _patching(table: pd.DataFrame) -> list[Row]:
+def _patching(table: pd.DataFrame) -> list[JsonRow]:
     """One panel a grid and kind of pair; its rows are cells, `layer/column`, layers first."""
     found = panels(
         rows_of(table), lambda row: f"{int(row['layer'])}/{row['column']}", ("grid", "pair"), "patching"
@@ -154,7 +156,7 @@ def _patching(table: pd.DataFrame) -> list[Row]:
     return found
 
 
-def _faithfulness(table: pd.DataFrame) -> list[Row]:
+def _faithfulness(table: pd.DataFrame) -> list[JsonRow]:
     names = {
         ("faithfulness", "full"): "full model",
         ("faithfulness", "none"): "the circuit",
@@ -174,7 +176,7 @@ def _faithfulness(table: pd.DataFrame) -> list[Row]:
     return [{"name": name, "points": rows[key]} for key, name in names.items() if key in rows]
 
 
-def _weights(table: pd.DataFrame) -> Row:
+def _weights(table: pd.DataFrame) -> JsonRow:
     """Shares of every head over steps, and the head it composes with most at each."""
     rows = rows_of(table)
     shares = [row for row in rows if "share" in str(row["metric"])]
@@ -199,13 +201,13 @@ MATCHED = ("SimE", "SimW", "relative L2")
 BANDS = {"best": "best step", "low": "band low", "high": "band high"}
 
 
-def _algorithms(table: pd.DataFrame) -> list[Row]:
+def _algorithms(table: pd.DataFrame) -> list[JsonRow]:
     """One entry a checkpoint: match maps (site x k) with their bands, slopes, and the verdict of every site."""
     own = table[(table["control"] == "none") & table["step"].notna()]
     return [{"step": int(step), **_matched(rows)} for step, rows in own.groupby("step")]  # type: ignore[call-overload]
 
 
-def _matched(rows: pd.DataFrame) -> Row:
+def _matched(rows: pd.DataFrame) -> JsonRow:
     pooled = rows[rows["position"] == "all"] if "position" in rows else rows
     sites = list(dict.fromkeys(rows[rows["metric"] == "filter verdict"]["site"]))
     maps = [
@@ -229,7 +231,9 @@ def _matched(rows: pd.DataFrame) -> Row:
     return {"sites": sites, "maps": maps, "slopes": slopes, "verdicts": verdicts}
 
 
-def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str) -> Row:
+def _match_map(
+    group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str
+) -> JsonRow:
     wide = group.pivot_table(index="site", columns="k", values="value").reindex(sites)
     own = pooled[pooled["algorithm"] == family]
     bands = {
@@ -246,14 +250,14 @@ def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metr
     }
 
 
-def _span(row: Row) -> Row:
+def _span(row: JsonRow) -> JsonRow:
     return {
         key: number(row.get(name))
         for key, name in {"value": "value", "low": "ci_low", "high": "ci_high"}.items()
     }
 
 
-def _filters(table: pd.DataFrame) -> list[Row]:
+def _filters(table: pd.DataFrame) -> list[JsonRow]:
     """One curve a site and algorithm over the eigenvalues of S."""
     rows = table[table["value"].notna()]
     return [
@@ -271,7 +275,7 @@ def _filters(table: pd.DataFrame) -> list[Row]:
 FILTER = {"x": "eigenvalue", "value": "value", "low": "ci_low", "high": "ci_high"}
 
 
-def payload(run: RunReport) -> Row:
+def payload(run: RunReport) -> JsonRow:
     """Everything the page's script needs to know about a run, except the attention bytes."""
     tables = {name: run.table(name) for name in REQUIRED}
     made = {

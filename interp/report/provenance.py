@@ -9,6 +9,7 @@ from typing import Any
 
 from interp.analysis.registry import entries, entry
 from interp.io.hf_reference import Reference
+from interp.io.weight_files import WeightFiles
 from interp.report import evidence
 from interp.report.model import Fact
 from interp.run import Run
@@ -43,9 +44,18 @@ def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(k, v) for k, v in told if not (isinstance(v, dict) and len(v) > 3)]
 
 
+def _adopted(run: Run) -> list[Fact]:
+    """Where an adopted model's weights lie, and that their training is not known here."""
+    files = WeightFiles.behind(run.folder.weights(run.steps[-1]))
+    places = ["this run"] if files is None else list(files.weight_files)
+    return [Fact("training", "took place elsewhere; last weights in", place) for place in places]
+
+
 def _training(run: Run) -> list[Fact]:
     """How the weights were trained, where that is known."""
     config, train = run.config, run.config.train
+    if config.model.kind == "adopted":
+        return _adopted(run)
     if config.model.kind == "language-model":
         where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
         return [
@@ -76,7 +86,7 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
         (each.section or each.name, each.words(path), f"analysis/{each.name}.parquet")
         for each in map(entry, measured)
     ]
-    if run.config.model.kind != "language-model":  # trained elsewhere
+    if not run.config.model.elsewhere:
         rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
     if has_attention:
         rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))

@@ -59,6 +59,11 @@ def _have(tables: Tables, name: str) -> pd.DataFrame:
 
 def _trained(run: Run) -> str:
     model: Any = run.config.model
+    if model.kind == "adopted":
+        return (
+            f"A {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} parameters) was "
+            f"trained elsewhere and adopted as it is, with {len(run.steps)} checkpoints."
+        )
     if model.kind == "language-model":
         return (
             f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "

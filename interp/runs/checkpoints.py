@@ -91,7 +91,7 @@ class Checkpoints:
         first, *more = self.resolve(step)
         if more:
             raise UserError(
-                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+                f"step {step!r}: that is {1 + len(more)} checkpoints; give 'last' or one step number"
             )
         return first
 

@@ -23,6 +23,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
 from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
 from interp.io.hf_reference import REFERENCE, Reference
+from interp.io.weight_files import WeightFiles
 from interp.runs import header
 from interp.runs.metrics import as_table, read_metrics
 from tasks.errors import UserError
@@ -80,7 +81,9 @@ class RunFolder:
         try:
             return parse_config(dict(content.recorded))
         except UserError as error:
-            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
+            raise UserError(
+                f"{self.path}: a recording whose settings are not those of a run ({error})"
+            ) from None
 
     @property
     def config_hash(self) -> str:
@@ -150,14 +153,19 @@ class RunFolder:
             return as_table(self.records(), (), "score")
         return as_table(self.records(), task.reads, task.score_name)
 
-    def weights(self, step: int) -> dict[str, Tensor]:
+    def weights(self, step: int, again: bool = False) -> dict[str, Tensor]:
         """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.
 
-        Of an imported language model it is the reference to its files, and these are what is checked.
+        Of weights that lie elsewhere it is the reference to their files, and these are what is checked: those of an
+        adopted model by size and time of change, once their bytes were hashed (`again`: by their bytes anew).
         """
         weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
         if REFERENCE in weights:
-            Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+            files = WeightFiles.behind(weights)
+            if files is not None:
+                files.check(self.path, again)
+            else:
+                Reference.unpack(weights, str(self.checkpoint_path(step))).check()
         return weights
 
     def weights_hash(self, step: int) -> str:

@@ -19,7 +19,6 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig
 from interp.config.schedule import checkpoint_steps
 from interp.models.build import build_model
@@ -138,7 +137,7 @@ def _blank(folder: RunFolder) -> nn.Module | None:
         config = folder.config
     except UserError:
         return None
-    if isinstance(config.model, BridgeConfig):  # a reference to files, which were looked at before
+    if config.model.elsewhere:  # its own names, or a reference to files: both were looked at before
         return None
     return build_model(config.model, config.task.interface, config.init_seed)
 

@@ -57,7 +57,7 @@ def step_numbers(steps: object) -> tuple[int, ...]:
     try:
         found = {int(part) if isinstance(part, str) else index(part) for part in parts}
     except (TypeError, ValueError):
-        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
+        raise UserError(f"steps {steps!r}: give 'all', 'last', a step number, or several") from None
     if not found:
         raise UserError("no step was asked for: give 'all', 'last' or some steps")
     return tuple(sorted(found))

@@ -131,7 +131,7 @@ class _Checks:
                 self._checkpoint(path, step, stated, complete)
 
     def _checkpoint(self, path: Path, step: int, stated: dict[int, str], complete: int) -> None:
-        weights = self.folder.weights(step)
+        weights = self.folder.weights(step, again=True)
         if self.model is not None:
             load_weights(self.model, weights, str(path))
         found = self.folder.weights_hash(step)

@@ -34,7 +34,7 @@ from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError
 
-Progress = Callable[[int, float], None]
+TrainingProgress = Callable[[int, float], None]
 TRAIN, EVAL = "train", "eval"
 
 
@@ -58,7 +58,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    config: RunConfig, out: str | Path, *, device: str = "cpu", progress: Progress | None = None
+    config: RunConfig, out: str | Path, *, device: str = "cpu", progress: TrainingProgress | None = None
 ) -> RunFolder:
     """Train a run into a folder, resuming an interrupted earlier call with the same settings.
 
@@ -69,7 +69,7 @@ def train(
     return _run(RunFolder.create(out, config, device), progress)
 
 
-def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
+def resume(out: str | Path, *, progress: TrainingProgress | None = None) -> RunFolder:
     """Resume the run in a folder; returns at once when it is finished. Raises as `train` does."""
     folder = RunFolder.open(out)
     if folder.recorded:
@@ -87,7 +87,7 @@ def _check_device(device: str) -> None:
         raise UserError(f"device {device!r} is not available here; try cpu") from None
 
 
-def _run(folder: RunFolder, progress: Progress | None) -> RunFolder:
+def _run(folder: RunFolder, progress: TrainingProgress | None) -> RunFolder:
     config = folder.config
     with folder.lock(), _threads(config.train.threads), _signals() as stop:
         if folder.diverged is not None:
@@ -133,7 +133,7 @@ class _Training:
     """The state of one training while it runs."""
 
     def __init__(
-        self, folder: RunFolder, config: RunConfig, progress: Progress | None, stop: threading.Event
+        self, folder: RunFolder, config: RunConfig, progress: TrainingProgress | None, stop: threading.Event
     ):
         self.folder, self.config, self.progress, self.stop = folder, config, progress, stop
         self.settings = config.train

@@ -84,7 +84,7 @@ def test_steps_normalised_by_each_prompt_are_recognised(family):
     assert best.step == NORMALISED[family].step
 
 
-SETTING = planted_bench.Setting(replicates=REPLICATES, prompts=PROMPTS, queries=QUERIES)
+SETTING = planted_bench.PlantedSetting(replicates=REPLICATES, prompts=PROMPTS, queries=QUERIES)
 
 
 @pytest.mark.parametrize("tie", ties.ties(TOP), ids=str)

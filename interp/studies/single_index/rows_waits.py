@@ -27,13 +27,13 @@ from interp.studies.single_index.measure_pace import pace
 from interp.studies.single_index.runs import Study
 from interp.studies.single_index.theory_direct import simulate_net_direct
 from probes.stats import LEVEL, Interval, share
-from tasks.theory.reduced import Setting
+from tasks.theory.reduced import EscapeSetting
 
 
 def waits(study: Study) -> list[Row]:
     """Escape times against the dimension, and reduced against direct."""
     square = SQUARE.but(length=3)
-    setting = Setting(64, 0.1, 0.5, 1 / 8)
+    setting = EscapeSetting(64, 0.1, 0.5, 1 / 8)
     direct = simulate_net_direct(square.net(), setting, 64, 30_000, study.seeds[0] + 1).times[:, 0]
     reduced = square.escape(64, 0.1, 400, 30_000, study.seeds[0]).times[:, 0]
     ratio = resampled(lambda m: m[0] / m[1], [reduced, direct])

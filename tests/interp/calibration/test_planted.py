@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from interp.calibration.planted import Setting, confusion, spectrum
+from interp.calibration.planted import PlantedSetting, confusion, spectrum
 from tasks.errors import UserError
 
 
 def test_the_planted_family_is_the_only_one_named():
-    table = confusion(Setting(replicates=1, prompts=800)).set_index("truth")
+    table = confusion(PlantedSetting(replicates=1, prompts=800)).set_index("truth")
     families = list(table.index)
     assert families == ["gd", "newton", "ridge", "gd++", "cg"]
     assert (table[[*families, "indistinguishable"]].sum(axis=1) == 1).all()
@@ -17,7 +17,7 @@ def test_the_planted_family_is_the_only_one_named():
 
 
 def test_three_prompts_decide_nothing():
-    table = confusion(Setting(replicates=1, prompts=3, queries=1))
+    table = confusion(PlantedSetting(replicates=1, prompts=3, queries=1))
     assert table["indistinguishable"].sum() >= 4
     assert not table["worst pair"].str.endswith(" 0").all()
 
@@ -27,4 +27,4 @@ def test_the_spectrum_and_bad_settings():
     assert sum(values) == pytest.approx(4)
     assert values[0] / values[-1] == pytest.approx(1000)
     with pytest.raises(UserError, match="prompts 2 or more"):
-        Setting(prompts=1)
+        PlantedSetting(prompts=1)

@@ -66,7 +66,7 @@ def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(open
     page.until("e => e.querySelector('.drawn') && e.querySelector('table')", card)
     said = card.inner_text()
     assert "OV positive share" in said
-    assert "K-composition, most with L0H1" in said
+    assert "K-composition, largest with L0H1" in said
     pattern = page.page.locator("#run-0 [data-part='head-pattern']")
     page.until("e => e.dataset.head === 'L1H3' && e.querySelector('canvas')", pattern)
     page.page.keyboard.press("Home")
@@ -85,7 +85,7 @@ def test_matches_carry_bands_and_slopes_and_the_filter_its_families(opened, regr
     assert match.evaluate("e => e.data.at(-1).x") == ["1", "2", "3", "4"]
     assert "slope of best step: 1 [0.95, 1.05] a layer" in match.evaluate("e => e.layout.title.text")
     names = page.see("filter").evaluate("e => e.data.map(t => t.name)")
-    assert names == ["gd (4.0% left)", "ridge (4.0% left)", "measured"]
+    assert names == ["gd (4.0% unexplained)", "ridge (4.0% unexplained)", "measured"]
     assert "indistinguishable" in page.see("verdicts").inner_text()
     page.quiet()
 
@@ -139,11 +139,12 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     within = "#compare"
     words = page.page.locator("#compare .verdict li").all_inner_texts()
     assert (
-        page.page.locator("#compare h2").inner_text() == "4 runs in 2 arms: task.target ic; task.target final"
+        page.page.locator("#compare h2").inner_text()
+        == "4 runs in 2 conditions: task.target ic; task.target final"
     )
     assert "hop 1 at step 500 to 600, hop 2 at step 1,000 to 1,100" in words[0]
     assert words[0].endswith("Order: hop 1 < hop 2 < hop 3 in 2 of 2.")
-    assert "hop 3 5.5% [0.0%, 11.9%]. Appeared: hop 3 in no run." in words[1]
+    assert "hop 3 5.5% [0.0%, 11.9%]. Emerged: hop 3 in no run." in words[1]
     lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
     single = "e => e.data.filter(t => t.opacity === 0.45).length"
     arms = ["task.target ic", "task.target final"]
