@@ -195,7 +195,7 @@ def from_tensors(
     *,
     corrupt: Tensor | None = None,
     corrupt_targets: Tensor | None = None,
-    relations: Mapping[str, tuple[Tensor, ...]] | None = None,
+    relations: Mapping[str, Sequence[Tensor]] | None = None,
     groups: Mapping[str, Sequence[int] | Tensor] | None = None,
     tokenizer: Any = None,
     vocabulary: int = 0,

@@ -60,7 +60,7 @@ def adopt_folder(
     config.check(asked.interface)
     weights, found = _weights(given, module, checkpoints, steps, copy)
     model = AdoptedModel(config, asked.interface, 0, module)
-    model.take_weights(dict(weights(found[0])), str(checkpoints or builder))
+    model.take_weights(weights(found[0]), str(checkpoints or builder))
     train = {"steps": max(1, *found), "batch": 1, "lr": 1.0}  # theirs, and not known
     run: RunConfig = parse_config(
         {"task": settings_of(asked), "model": config.model_dump(mode="json"), "train": train}

@@ -311,8 +311,7 @@ def test_modules_that_do_not_fit_are_refused_in_one_line():
         interp.adopt(theirs.NanoGPT, checkpoints="nowhere/ckpt.pt", task=TASK, quiet=True)
 
 
-@pytest.mark.parametrize("name", ["GPT-2", "Llama"])
-@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("name", "side"), [("GPT-2", "left"), ("Llama", "right")])
 @torch.no_grad()
 def test_padding_moves_no_logit(name, side):
     short = torch.randint(1, 13, (3, 5), generator=torch.Generator().manual_seed(2))
