@@ -46,7 +46,7 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
         [json.loads(arm or "{}") for arm in arms], [[pages[i].title for i in own] for own in arms.values()]
     )
     shown = [
-        {"name": name, "runs": own, **_averages([pages[i] for i in own])}
+        {"name": name, "runs": own, **_averages(_once([pages[i] for i in own]))}
         for name, own in zip(names, arms.values(), strict=True)
     ]
     arms_named = (
@@ -60,9 +60,30 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
         "arms": shown,
         "no_circuit": {i: why for i in members if (why := pages[i].missing.get("circuit"))},
         "words": [
-            _words(name, [pages[i] for i in own]) for name, own in zip(names, arms.values(), strict=True)
-        ],
+            _words(name, _once([pages[i] for i in own]))
+            for name, own in zip(names, arms.values(), strict=True)
+        ]
+        + _copies([pages[i] for i in members]),
     }
+
+
+def _once(pages: list[RunReport]) -> list[RunReport]:
+    """The pages without those of a run that is there already: an average over runs counts each once."""
+    return [page for i, page in enumerate(pages) if not _again(page, pages[:i])]
+
+
+def _again(page: RunReport, before: list[RunReport]) -> bool:
+    return bool(page.identity) and page.identity in [other.identity for other in before]
+
+
+def _copies(pages: list[RunReport]) -> list[str]:
+    """One line for each run that is there more than once."""
+    again = [page.identity for i, page in enumerate(pages) if _again(page, pages[:i])]
+    same = [[page.title for page in pages if page.identity == which] for which in dict.fromkeys(again)]
+    return [
+        f"{' and '.join(titles)} are copies of one run (same settings, same first weights): counted once"
+        for titles in same
+    ]
 
 
 def _names(settings: list[dict[str, Any]], titles: list[list[str]]) -> list[str]:

@@ -23,8 +23,7 @@ from interp.report.ledgers import shown
 from interp.report.model import DrawnAttention, Fact, RunReport
 from interp.report.payload import given, payload, rows_of
 from interp.report.quantise import Packed, pack
-from interp.studies.ledger import Ledger
-from interp.studies.summary import Measured
+from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 SCRIPTS = (

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
+from interp.analysis.kept import nameless
 from interp.io.files import canonical, sha256, write_atomically
 from interp.io.tables import Stamp, read_table, write_table
 from interp.run import Run, load
@@ -127,7 +128,9 @@ def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> 
     for cell in done:
         found = read_table(load(out / cell.name).folder.table_path(name))
         if found is not None:
-            parts.append(found[0].assign(**{key: plain(value) for key, value in cell.varied.items()}))
+            rows = nameless(found[0]).assign(**{key: plain(value) for key, value in cell.varied.items()})
+            rows.insert(0, "run", cell.name)  # out of what varies, not where the folder lies
+            parts.append(rows)
             stamps[cell.name] = sha256(found[1].model_dump_json())
     if parts:
         plan_hash = sha256(plan.model_dump_json())

@@ -20,7 +20,6 @@ from interp.causal.metrics import normalised
 from interp.emergence import curriculum
 from interp.emergence.onset import onset
 from interp.landscape import llc, tails
-from interp.studies.linear_attention import measure_paths as linear_attention_paths
 from interp.studies.single_index import measure as single_index_chains
 from interp.studies.single_index import rows_emergence as single_index_bridge
 from probes import filter_shape, matching, stats
@@ -173,10 +172,6 @@ def taus(rng: np.random.Generator) -> stats.Interval:
     return curriculum.mean_tau([curriculum.kendall(rng.permutation(3).tolist()) for _ in range(8)])
 
 
-def tail_ratio(rng: np.random.Generator) -> stats.Interval:
-    return linear_attention_paths.tail_ratio(tail_index(rng), tail_index(rng))
-
-
 CARRIED = 0.02 * 4 / 3
 TAIL = math.log(100) / math.log(2)
 WORLDS = {
@@ -283,7 +278,6 @@ WORLDS = {
     "order statistics, tail index": World(
         TAIL, lambda g: tail_index(g).q99_over_median, exception="combined"
     ),
-    "order statistics, ratio of tail indices": World(1.0, tail_ratio, exception="combined"),
     "order statistics, asymmetry": World(
         1.0, lambda g: tails.asymmetry(tensor(g.normal(size=500))), exception="combined"
     ),

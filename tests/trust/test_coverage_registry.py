@@ -25,9 +25,6 @@ WORLDS = {
     "interp/heads/roles.py": "bootstrap, ratio of sums",
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
-    "interp/studies/linear_attention/measure_paths.py": "order statistics, ratio of tail indices",
-    "interp/studies/newton/rows.py": "matching: similarity at the best step",
-    "interp/studies/newton/rows_conditions.py": COMBINED,
     "interp/studies/newton/measure.py": "matching: order of convergence; matching: best step",
     "interp/studies/newton/rows_common.py": COMBINED,
     "interp/studies/newton/measure_two_layer.py": "matching: similarity at the best step",
@@ -40,7 +37,7 @@ WORLDS = {
     "interp/studies/retrieval_prompts/rows_facts.py": COPIED,
     "interp/studies/retrieval_prompts/measure.py": COPIED,
     "interp/studies/stacked_heads/rows.py": COPIED,
-    "interp/studies/single_index/measure_pace.py": NONE,
+    "interp/studies/stacked_heads/measure.py": f"order statistics, median with censored runs; {COMBINED}",
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference, ceiling",
