@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tasks.base import Batch, Interface, Level, Pair, Relation, Task, build, kinds, register, settings_of
     from tasks.conditional import ConditionalBatch, ConditionalRetrieval
     from tasks.errors import UserError
+    from tasks.given import GivenPrompts, from_tensors
     from tasks.induction import Induction, InductionBatch
     from tasks.khop import KHop, KHopBatch
     from tasks.markov import MarkovBatch, MarkovChains
@@ -32,6 +33,7 @@ _HOMES = {
     ),
     "conditional": ("ConditionalBatch", "ConditionalRetrieval"),
     "errors": ("UserError",),
+    "given": ("GivenPrompts", "from_tensors"),
     "induction": ("Induction", "InductionBatch"),
     "khop": ("KHop", "KHopBatch"),
     "markov": ("MarkovBatch", "MarkovChains"),
@@ -50,6 +52,7 @@ __all__ = [
     "Batch",
     "ConditionalBatch",
     "ConditionalRetrieval",
+    "GivenPrompts",
     "InContextRegression",
     "Induction",
     "InductionBatch",
@@ -74,6 +77,7 @@ __all__ = [
     "UserError",
     "build",
     "check_batch",
+    "from_tensors",
     "generator",
     "kinds",
     "register",

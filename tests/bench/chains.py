@@ -4,7 +4,7 @@ Peer: `interp.studies.single_index.theory_direct` at d = 1000, the same problem 
 tokens, exponent 2. Microseconds of processor time a step of all replicas; both draw their own tokens. `ratio` is
 the peer's time over the reduced chain's.
 
-    python -m interp.studies.single_index.measure_pace
+    python -m tests.bench.chains
 """
 
 from __future__ import annotations
