@@ -151,10 +151,9 @@ class Run(Checkpoints):
         if algorithms:
             from interp.readouts.algorithms import AlgorithmMatch
 
-            caption = (
-                "A match is the nearest of the steps offered; only the filter verdict names an algorithm."
-            )
-            return self._result(_settled(AlgorithmMatch, **settings), caption, steps, progress)
+            caption = "A match is the nearest of the steps offered; only the filter verdict identifies an algorithm."
+            asked = _settled(AlgorithmMatch, **settings).for_checkpoints(len(self.steps))
+            return self._result(asked, caption, steps, progress)
         if targets:
             from interp.readouts.target_readouts import TargetReadouts
 

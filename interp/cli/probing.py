@@ -30,6 +30,7 @@ def probe(
     families: Several = None,
     context: Annotated[int | None, Parameter(show_default=False)] = None,
     causal: bool = False,
+    quick: Annotated[bool, Parameter(negative="")] = False,
     shift: Several = None,
     layers: Several = None,
     read: str = "all",
@@ -51,7 +52,8 @@ def probe(
         Read these instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
         algorithms by name.
     algorithms
-        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict.
+        Match each layer of a regression run to rival algorithms: best steps, slopes, contrast, filter verdict with the
+        misfit of the best family beyond query noise and that of a free filter.
         With --steps all, one line a checkpoint.
     families
         The rivals: gd, newton, ridge, gd++, cg, bfgs, lbfgs unless given; also newton-identity, momentum, chebyshev,
@@ -61,6 +63,8 @@ def probe(
     causal
         Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
         compare the change of the prediction with the iterate's.
+    quick
+        With --algorithms: tune sizes on the prompts that they are scored on (misfits are then a little too small).
     shift
         Score on prompts of another law: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
@@ -80,11 +84,14 @@ def probe(
         "context": context,
         "shift": dict(parse_override(text, "--shift", "x_scale=2") for text in shift or ()),
         "normalised": normalised,
+        "quick": quick,
         "per_position": per_position,
         "strengths": ridge,
     }
     if read != "all" and (algorithms or causal):
         raise UserError("--read shows readouts: leave it out with --algorithms and --causal")
+    if quick and not algorithms:
+        raise UserError("--quick is for filter verdicts: give it with --algorithms")
     opened = load(run, released=released)
     _refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
@@ -96,6 +103,7 @@ def probe(
         return print_json(shown)
     law = f", prompts with {', '.join(shift)}" if shift else ""
     if algorithms:
+        law += ", quick: sizes tuned on the prompts scored" if quick else ""
         print_algorithms(shown, steps, law, each=layers is not None)
     elif causal:
         show.table(matches.swaps(shown.table), "probe directions moved, 95% intervals over prompts")
@@ -202,25 +210,33 @@ def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
             _tables(matches.by_step(result.table, site), f"{name}, by checkpoint{law}")
         for title, frame in matches.over_training(result.table).items():
             show.table(frame, f"{title}, by checkpoint and layer{law}")
+        _growth(result.table, law)
     else:
         for step in result.table["step"].dropna().unique():
             print_checkpoint(result.table[result.table["step"] == step], step, law)
+        _growth(result.table, law)
     _tables(matches.untrained(result.table), "the untrained twin")
     show.note(matches.LEGEND)
 
 
+def _growth(table: pd.DataFrame, law: str) -> None:
+    found = matches.growth(table)
+    if len(found):
+        show.table(found, f"filters from layer to layer: doubling (Newton) or adding (gradient descent){law}")
+
+
 def _tables(lines: pd.DataFrame, title: str) -> None:
-    """Matches under their title, and the families that did not fit beside the verdict."""
+    """Verdicts under their title, then matches."""
     whole, *rest = matches.parts(lines)
     show.table(whole, title)
     for frame in rest:
-        show.table(frame, "further rivals")
+        show.table(frame, "best step [band] of each rival")
 
 
 def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
-    """Everything that is said of the layers of one checkpoint."""
-    _tables(matches.by_site(rows), f"step {step}: readout error, best step [band], filter verdict{law}")
-    controls = "partial R2 of the nearest beside its controls, and both ceilings"
+    """Everything that is reported of the layers of one checkpoint."""
+    _tables(matches.by_site(rows), f"step {step}: readout error, filter verdict{law}")
+    controls = "partial R2 of the nearest beside its controls"
     below = {
         "best step against layer, 95% intervals over prompts": matches.slopes(rows),
         "partial R2 beyond label, OLS and each other": matches.contrasts(rows),

@@ -26,7 +26,7 @@ from interp.readouts.iterates import RIVALS, Posed, check_families
 from interp.readouts.readouts import ReadoutReader, Readouts
 from probes import induced
 from probes.contrast import Rows
-from probes.filters import VERDICT_FAMILIES, FilterConfig
+from probes.filters import FilterConfig
 from probes.readout import Readout
 from probes.rivals import Ladder
 from tasks import Batch, Task, UserError
@@ -41,23 +41,26 @@ class AlgorithmMatch(Readouts):
 
     `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
-    prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
-    filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
-    resamples of prompts an interval. `families` are any of `interp.readouts.iterates`; a filter verdict chooses among
-    those of `probes.filters` that are named, or among all of them where none is. With `shift` everything but the
-    readouts and the sizes of the steps is taken on prompts of the other law.
+    prompts; induced weights are taken at every read of `weight_prompts` of them. A family fits where its misfit is
+    shown to be below `tau`, at a level corrected for all sites at `checkpoints` checkpoints (`for_checkpoints` raises
+    that for longer runs). With `quick` sizes are tuned on the prompts that they are scored on. `draws` resamples of
+    prompts an interval. `families`, any of `interp.readouts.iterates`, are what layers are matched with; a filter
+    verdict always knows those of `probes.filters`. With `shift` everything but the readouts and the sizes of the steps
+    is taken on prompts of the other law.
     """
 
     name: ClassVar[str] = "algorithms"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     runs_model: ClassVar[bool] = True
 
     families: tuple[str, ...] = RIVALS
     context: int | None = Field(default=None, ge=1)
     queries: int | None = Field(default=None, ge=2)
-    filter_prompts: int = Field(default=256, ge=2)
+    filter_prompts: int = Field(default=512, ge=2)
     weight_prompts: int = Field(default=32, ge=2)
-    most_unexplained: float = Field(default=0.5, gt=0, le=1)
+    tau: float = Field(default=0.01, gt=0, lt=1)
+    checkpoints: int = Field(default=32, ge=1)
+    quick: bool = False
     draws: int = Field(default=300, ge=2)
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> AlgorithmReader:
@@ -96,9 +99,19 @@ class AlgorithmMatch(Readouts):
         """Probe queries a prompt."""
         return 2 * task.d + 2 if self.queries is None else self.queries
 
-    def filters(self) -> FilterConfig:
-        named = tuple(family for family in self.families if family in VERDICT_FAMILIES)
-        return FilterConfig(families=named or VERDICT_FAMILIES, draws=self.draws)
+    def filters(self, sites: int) -> FilterConfig:
+        """How verdicts on so many sites are reached."""
+        folds = 1 if self.quick else 2
+        return FilterConfig(tau=self.tau, tests=sites * self.checkpoints, folds=folds, draws=self.draws)
+
+    def for_checkpoints(self, count: int) -> AlgorithmMatch:
+        """Settings corrected for a run of so many checkpoints: doubled until they suffice, so that a run that grows by
+        one keeps its tables.
+        """
+        checkpoints = self.checkpoints
+        while checkpoints < count:
+            checkpoints *= 2
+        return self.model_copy(update={"checkpoints": checkpoints})
 
 
 def _spread(task: InContextRegression) -> str:
@@ -128,6 +141,7 @@ class Asked:
 
     x: Float[Tensor, "prompt point d"]
     y: Float[Tensor, "prompt label"]
+    basis: Float[Tensor, "prompt d d"]
     queries: Float[Tensor, "prompt query d"]
     outputs: Float[Tensor, "layer prompt query"]
 
@@ -220,7 +234,7 @@ class AlgorithmReader(ReadoutReader):
         """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
         inputs, y = batch.inputs[:count], batch.y[:count]
         queries, outputs = self._answers(chunk, batch, count, self.context)
-        self.asked.append(Asked(batch.x[:count], y, queries, outputs))
+        self.asked.append(Asked(batch.x[:count], y, batch.basis[:count], queries, outputs))
         other = y.roll(1, 0)
         sets = [
             self._run(self._relabelled(inputs, labels), self.position) for labels in (y, other, y + other)
@@ -258,9 +272,9 @@ class AlgorithmReader(ReadoutReader):
 
     def questions(self) -> Asked:
         """All probe queries of this model in one."""
-        parts = [(a.x, a.y, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
-        x, y, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Asked(x, y, queries, outputs.transpose(0, 1))
+        parts = [(a.x, a.y, a.basis, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
+        x, y, basis, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Asked(x, y, basis, queries, outputs.transpose(0, 1))
 
     @cached_property
     def rivals(self) -> Rivals:

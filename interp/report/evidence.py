@@ -88,7 +88,7 @@ def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None
     """
     if run.task.kind != "regression":
         return None, None, "rival algorithms are known for regression only"
-    matching = AlgorithmMatch()
+    matching = AlgorithmMatch().for_checkpoints(len(run.steps))
     steps = sorted({run.steps[-1], *_known(run, matching)})
     try:
         found = run.tables([matching], steps, progress)[matching.name]
@@ -116,7 +116,11 @@ def made_by(run: Run) -> list[tuple[str, str, str]]:
             rows.append(("patching", command, PatchGrid(pair=pair, **settings).table_name))
     rows.append(("weights", f"interp report {run.path}", HeadWeights().table_name))
     rows.append(
-        ("algorithms", f"interp probe {run.path} --algorithms --steps last", AlgorithmMatch().table_name)
+        (
+            "algorithms",
+            f"interp probe {run.path} --algorithms --steps last",
+            AlgorithmMatch().for_checkpoints(len(run.steps)).table_name,
+        )
     )
     rows.append(("algorithms", f"interp report {run.path}", FilterCurves().table_name))
     return rows

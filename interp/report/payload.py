@@ -224,9 +224,18 @@ def _matched(rows: pd.DataFrame) -> Row:
         for r in rows_of(pooled[pooled["metric"].str.startswith("slope of")])
     ]
     told = rows[rows["metric"] == "filter verdict"]
-    verdicts = [{key: str(row[key]) if given(row.get(key)) else "" for key in ("site", "algorithm", "member", "note")}
-                for row in rows_of(told)]  # fmt: skip
+    verdicts = [_verdict(row) for row in rows_of(told)]
     return {"sites": sites, "maps": maps, "slopes": slopes, "verdicts": verdicts}
+
+
+WORDS = ("site", "verdict", "families", "member", "note")
+FREE = {"free": "free_misfit", "free_low": "free_low", "free_high": "free_high"}
+
+
+def _verdict(row: Row) -> Row:
+    """A verdict in words, and the misfits of the best family and of the free filter with their intervals."""
+    words = {key: str(row[key]) if given(row.get(key)) else "" for key in WORDS}
+    return {**words, **_span(row), **{key: number(row.get(name)) for key, name in FREE.items()}}
 
 
 def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str) -> Row:
@@ -261,7 +270,7 @@ def _filters(table: pd.DataFrame) -> list[Row]:
             "site": str(site),
             "algorithm": str(family),
             "member": str(curve["member"].iloc[0]) if given(curve["member"].iloc[0]) else "",
-            "unexplained": number(curve["unexplained"].iloc[0]),
+            "misfit": number(curve["misfit"].iloc[0]),
             **{key: [number(v) for v in curve[name]] for key, name in FILTER.items()},
         }
         for (site, family), curve in rows.groupby(["site", "algorithm"], sort=False)

@@ -50,7 +50,13 @@ def test_further_rivals_and_when_layers_take_their_place(folder, capsys) -> None
     rivals = ["gd", "newton", "momentum", "chebyshev", "preconditioned-gd", "newton-identity", "ogd", "bayes"]
     assert cli(["probe", folder, "--algorithms", "--families", *rivals, "--layers", "0"]) == 0
     shown = capsys.readouterr().out
-    for word in (*rivals, "further rivals", "L0, by checkpoint", "filter verdict, by checkpoint and layer"):
+    for word in (
+        *rivals,
+        "best step [band] of each rival",
+        "free filter",
+        "L0, by checkpoint",
+        "filter verdict, by checkpoint and layer",
+    ):
         assert word in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
 
