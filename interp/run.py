@@ -79,6 +79,10 @@ class Run(Checkpoints):
             settled = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(settled, out, device=device))
 
+    def released(self) -> Run:
+        """The same run without interventions: its weights alone."""
+        return Run(self.folder, released=True)
+
     def tables(
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
     ) -> dict[str, pd.DataFrame]:

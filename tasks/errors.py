@@ -41,6 +41,16 @@ class Faults(UserError):
         super().__init__(several + "; ".join(self.faults))
 
 
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Some names in quotes, the rest of a long list counted.
+
+    >>> listed(["a", "b"]), listed("abcdef")
+    ("'a', 'b'", "'a', 'b', 'c' and 3 more")
+    """
+    text = ", ".join(repr(name) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
 def plain(text: str) -> str:
     """Text that a terminal shows as it stands: line ends, escapes and the like as their codes.
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
@@ -21,7 +23,56 @@ settings.register_profile("fresh", print_blob=True)
 settings.load_profile("fresh" if FULL else "same")
 
 
+def _spent() -> float:
+    """CPU seconds of this process and of the children that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def _timed(item: pytest.Item) -> Generator[None, object, object]:
+    began = _spent()
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("cpu", _spent() - began))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _timed(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _timed(item))
+
+
+def _dearest(reports: list[pytest.TestReport]) -> list[tuple[float, str]]:
+    """CPU seconds of every test, fixtures that it was the first to ask for included, dearest first."""
+    spent = {
+        r.nodeid: sum(value for name, value in r.user_properties if name == "cpu")
+        for r in reports
+        if r.when == "call"
+    }
+    return sorted(((cpu, test) for test, cpu in spent.items()), reverse=True)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
+    """The ten dearest tests, and what the trust tests counted."""
+    passed = [r for outcome in ("passed", "failed") for r in terminalreporter.stats.get(outcome, [])]
+    dearest = _dearest([r for r in passed if hasattr(r, "when")])
+    if len(dearest) > 100:
+        terminalreporter.section(
+            f"CPU seconds: {sum(cpu for cpu, _ in dearest):.0f} in all; the ten dearest tests"
+        )
+        for cpu, test in dearest[:10]:
+            terminalreporter.write_line(f"{cpu:7.1f}  {test}")
+        if file := os.environ.get("ALGOSCOPE_CPU"):
+            Path(file).write_text("".join(f"{cpu:.2f}\t{test}\n" for cpu, test in dearest))
+    _trust_summary(terminalreporter)
+
+
+def _trust_summary(terminalreporter) -> None:
     """Rows that tests recorded as the property "trust": a dict with the columns above."""
     reports = [r for outcome in ("passed", "failed") for r in terminalreporter.stats.get(outcome, [])]
     rows = [

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from interp.hooks.protocol import HookedModel
 from tasks import Batch, Task
 
 CHUNK = 256
@@ -56,15 +57,15 @@ class Analysis(BaseModel):
         """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
         return task
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         """Names of the activations the reader wants to see."""
         raise NotImplementedError
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Reader:
         """A fresh reader; `twin` has read the untrained model already (None for the twin's own reader)."""
         raise NotImplementedError
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
         """Rows that belong to no checkpoint (chance levels, the twin's scores); none by default."""
         return None
 
@@ -92,13 +93,13 @@ class Direct(Analysis):
     prompts: int = Field(default=64, ge=2)
     seed: int = 0
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Once:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Once:
         return Once(self, model, task)
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         """The table of one model."""
         raise NotImplementedError
 
@@ -106,7 +107,7 @@ class Direct(Analysis):
 class Once:
     """The reader of a direct analysis: it is shown no chunk."""
 
-    def __init__(self, analysis: Direct, model: Any, task: Task):
+    def __init__(self, analysis: Direct, model: HookedModel, task: Task):
         self.analysis, self.model, self.task = analysis, model, task
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:

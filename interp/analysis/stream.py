@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
 from interp.analysis.base import CHUNK, Analysis, Progress, Reader
+from interp.hooks.protocol import HookedModel
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
 from interp.runs.checkpoints import Checkpoints
@@ -88,7 +88,7 @@ def _measure_all(
             progress("checkpoints", done + 1, len(wanted))
 
 
-def _read(run: Checkpoints, model: Any, jobs: Sequence[_Job], step: int) -> list[Reader]:
+def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int) -> list[Reader]:
     """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
@@ -135,7 +135,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
             )
 
 
-def _begin(run: Checkpoints, jobs: Sequence[_Job], model: Any) -> None:
+def _begin(run: Checkpoints, jobs: Sequence[_Job], model: HookedModel) -> None:
     """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:

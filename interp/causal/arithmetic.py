@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from interp.hooks.protocol import HookedModel
 from interp.models.components import EPS, LayerNorm, allowed
 from tasks.errors import UserError
 
@@ -78,12 +79,12 @@ def mlp_reads(block: Any, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor
     return pre if block.mlp.b_in is None else pre + block.mlp.b_in
 
 
-def parallel(model: Any) -> bool:
+def parallel(model: HookedModel) -> bool:
     """Whether attention and MLP of a block read the same stream."""
     return getattr(model.config, "parallel", False)
 
 
-def mlp_stream(model: Any, layer: int) -> str:
+def mlp_stream(model: HookedModel, layer: int) -> str:
     """The hook of the stream that a block's MLP reads, before its normalisation."""
     return f"blocks.{layer}." + ("hook_resid_pre" if parallel(model) else "hook_resid_mid")
 
@@ -109,30 +110,30 @@ def neurons_out(layer: Any, pre: Float[Tensor, "*lead d_mlp"]) -> Float[Tensor, 
     return out if layer.bias_out is None else out.add_(layer.bias_out)
 
 
-def unembed(model: Any, resid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_out"]:
+def unembed(model: HookedModel, resid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_out"]:
     """Outputs from the stream after the last block, without hooks."""
     out = norm(model.ln_final if model.config.layer_norm != "none" else None, resid) @ model.W_U
     return out if model.bias_U is None else out + model.bias_U
 
 
-def is_transformer(model: Any) -> bool:
+def is_transformer(model: HookedModel) -> bool:
     """Whether a model is our own transformer, whose arithmetic this is."""
     return getattr(model.config, "kind", None) == "transformer"
 
 
-def require_transformer(model: Any) -> None:
+def require_transformer(model: HookedModel) -> None:
     """Raises UserError for a model that is not the hooked transformer."""
     if not is_transformer(model):
         kind = getattr(model.config, "kind", type(model).__name__)
         raise UserError(f"the fast engine knows the transformer only, not {kind!r}: use engine='hooks'")
 
 
-def has_edges(model: Any) -> bool:
+def has_edges(model: HookedModel) -> bool:
     """Whether a model's heads and MLPs can be given inputs of their own."""
     return is_transformer(model) or getattr(model.config, "edges_known", False)
 
 
-def require_edges(model: Any) -> None:
+def require_edges(model: HookedModel) -> None:
     """Raises UserError for a model whose heads and MLPs cannot be given inputs of their own."""
     if has_edges(model):
         return

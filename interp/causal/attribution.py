@@ -24,6 +24,7 @@ from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, sende
 from interp.causal.interventions import ablation_values, cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, normalised
 from interp.causal.patching import run_patches
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.stats import DRAWS
 from tasks.base import Pair, generator
@@ -31,7 +32,11 @@ from tasks.errors import UserError
 
 
 def gradients(
-    model: Any, inputs: Tensor, hooks: Sequence[str], metric: Metric, start_at_layer: int | None = None
+    model: HookedModel,
+    inputs: Tensor,
+    hooks: Sequence[str],
+    metric: Metric,
+    start_at_layer: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the summed metric (each prompt's own, since prompts do not mix) at some hooks. One forward,
     one backward.
@@ -53,7 +58,7 @@ def gradients(
 
 
 def attribute_sites(
-    model: Any, pair: Pair, sites: Sequence[Site], metric: Metric, direction: str = "denoise"
+    model: HookedModel, pair: Pair, sites: Sequence[Site], metric: Metric, direction: str = "denoise"
 ) -> Float[Tensor, "site batch"]:
     """First-order estimate of each site's patch: (other value - base value) . gradient at the base run.
 
@@ -85,7 +90,7 @@ class EdgeScores:
 
 
 def attribute_edges(
-    model: Any,
+    model: HookedModel,
     inputs: Num[Tensor, "batch pos *token"],
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,
@@ -128,7 +133,7 @@ def replaced(
 
 
 def _receiver_slopes(
-    model: Any, clean: Written, other: Written, metric: Metric, ig_steps: int
+    model: HookedModel, clean: Written, other: Written, metric: Metric, ig_steps: int
 ) -> dict[str, Float[Tensor, "batch pos d_model"]]:
     """Gradient of the metric at each receiver's input, at the clean run or averaged along the way to it."""
     end, start = clean.out["embed"], other.out["embed"]
@@ -140,7 +145,9 @@ def _receiver_slopes(
     return total
 
 
-def _slopes_at(model: Any, embed: Float[Tensor, "batch pos d_model"], metric: Metric) -> dict[str, Tensor]:
+def _slopes_at(
+    model: HookedModel, embed: Float[Tensor, "batch pos d_model"], metric: Metric
+) -> dict[str, Tensor]:
     """Gradient at every receiver's input for one stream entering block 0: one forward, one backward."""
     hooks, n_layers = [], model.config.n_layers
     for layer, block in enumerate(model.blocks):
@@ -162,7 +169,7 @@ def _slopes_at(model: Any, embed: Float[Tensor, "batch pos d_model"], metric: Me
     return out
 
 
-def _streams(model: Any, embed: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _streams(model: HookedModel, embed: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Each block's stream before attention and before the MLP."""
     ends = ("hook_resid_pre", "hook_attn_out")
     with torch.no_grad():
@@ -188,7 +195,7 @@ def _through_norm(
 
 
 def completeness(
-    model: Any, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
+    model: HookedModel, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
 ) -> dict[str, float]:
     """Integrated gradients of the stream entering block 0, and by how much they miss m(inputs) - m(other).
 
@@ -213,7 +220,7 @@ def completeness(
 
 
 def screen(
-    model: Any,
+    model: HookedModel,
     pair: Pair,
     sites: Sequence[Site],
     metric: Metric,

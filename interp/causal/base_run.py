@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
+from interp.hooks.protocol import HookedModel
 
 Stream = Float[Tensor, "site batch row d_model"]
 Columns = Float[Tensor, "site batch column d_model"]
@@ -38,7 +39,7 @@ class Layer:
     post: Float[Tensor, "batch pos d_model"]
 
 
-def base_hooks(model: Any) -> list[str]:
+def base_hooks(model: HookedModel) -> list[str]:
     """Activations of the base run that the engine needs."""
     names = []
     for layer in range(model.config.n_layers):
@@ -53,7 +54,7 @@ def base_hooks(model: Any) -> list[str]:
 class BaseRun:
     """The base run of `inputs`; `reads` are the positions, increasing, whose outputs count."""
 
-    def __init__(self, model: Any, inputs: Num[Tensor, "batch pos *token"], reads: list[int]):
+    def __init__(self, model: HookedModel, inputs: Num[Tensor, "batch pos *token"], reads: list[int]):
         self.model, self.reads = model, reads
         with torch.no_grad():
             self.outputs, self.cache = model.run_with_cache(

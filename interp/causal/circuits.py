@@ -30,6 +30,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of
 from interp.causal.pruning import prune
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals, student
 from tasks.base import Pair, Task
@@ -95,7 +96,7 @@ class Circuit:
 
 
 def find_circuit(
-    model: Any,
+    model: HookedModel,
     task: Task,
     *,
     prompts: int = 64,
@@ -153,7 +154,7 @@ def find_circuit(
     return Circuit(tuple(order), tuple(value[e] for e in order), settings)
 
 
-def rounding(model: Any) -> float:
+def rounding(model: HookedModel) -> float:
     """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
     last place of the model's weights.
     """

@@ -23,6 +23,7 @@ from torch import Tensor
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair, generator
@@ -65,7 +66,7 @@ def whitened(
 
 
 def swap(
-    model: Any,
+    model: HookedModel,
     pair: Pair,
     site: Site,
     probes: Sequence[Probe],
@@ -110,7 +111,7 @@ def swap(
     return pd.DataFrame(rows).assign(**site.columns())
 
 
-def _changes(model: Any, pair: Pair, site: Site, output: int) -> Callable[[Tensor], Tensor]:
+def _changes(model: HookedModel, pair: Pair, site: Site, output: int) -> Callable[[Tensor], Tensor]:
     """Change of the clean prompts' output when the site takes a value; by the fast engine where there is one."""
     assert site.position is not None
     position = site.position
@@ -130,7 +131,7 @@ def _changes(model: Any, pair: Pair, site: Site, output: int) -> Callable[[Tenso
     return changed
 
 
-def _stream(model: Any, inputs: Tensor, site: Site) -> Float[Tensor, "batch d_model"]:
+def _stream(model: HookedModel, inputs: Tensor, site: Site) -> Float[Tensor, "batch d_model"]:
     hook = site.hook(model.config.n_layers)
     with torch.no_grad():
         return site.read(model.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook])

@@ -22,6 +22,7 @@ from interp.causal.attribution import EdgeScores, attribute_edges, correlation, 
 from interp.causal.graph import Edge, Written, check_edges, edges, receivers, written
 from interp.causal.metrics import Metric
 from interp.causal.patching import ENGINES, engine_of
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import generator
@@ -31,7 +32,7 @@ SAMPLE = 32  # edges whose exact effect is shown beside a screen
 
 
 def exact_edges(
-    model: Any,
+    model: HookedModel,
     inputs: Num[Tensor, "batch pos *token"],
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,
@@ -66,7 +67,7 @@ def _stream(clean: Written, receiver: Site) -> Float[Tensor, "batch pos d_model"
 
 
 @torch.no_grad()
-def _through(model: Any, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
+def _through(model: HookedModel, engine: Any, receiver: Site, stream: Tensor) -> Float[Tensor, "batch"]:
     """The metric when one receiver reads `stream`."""
     hook = receiver.hook(model.config.n_layers)
     if receiver.component == "output":
@@ -80,7 +81,12 @@ def _through(model: Any, engine: Any, receiver: Site, stream: Tensor) -> Float[T
 
 
 def edge_scores(
-    model: Any, inputs: Tensor, other: Tensor, metric: Metric, method: str = "exact", ig_steps: int = 8
+    model: HookedModel,
+    inputs: Tensor,
+    other: Tensor,
+    metric: Metric,
+    method: str = "exact",
+    ig_steps: int = 8,
 ) -> EdgeScores:
     """Scores of every edge by one method. Raises UserError for an unknown one."""
     if method == "exact":
@@ -97,7 +103,7 @@ def edge_effects(scores: EdgeScores, full: Tensor, empty: Tensor, draws: int = D
 
 
 def beside_exact(
-    model: Any,
+    model: HookedModel,
     inputs: Num[Tensor, "batch pos *token"],
     other: Num[Tensor, "batch pos *token"],
     metric: Metric,

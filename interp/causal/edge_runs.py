@@ -18,6 +18,7 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, check_edges, edges, written
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from tasks.errors import UserError
 
@@ -29,7 +30,10 @@ class EdgeRuns:
     """Runs of one batch of prompts through circuits, everything outside them carrying the `other` prompts."""
 
     def __init__(
-        self, model: Any, inputs: Num[Tensor, "batch pos *token"], other: Num[Tensor, "batch pos *token"]
+        self,
+        model: HookedModel,
+        inputs: Num[Tensor, "batch pos *token"],
+        other: Num[Tensor, "batch pos *token"],
     ):
         if inputs.shape != other.shape:
             raise UserError(

@@ -11,7 +11,6 @@ as far as that fits the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float, Num
@@ -20,6 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.base_run import BaseRun, Stream, part
 from interp.causal.metrics import Metric
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from tasks.errors import UserError
 
@@ -34,7 +34,11 @@ class FastEngine:
     """
 
     def __init__(
-        self, model: Any, inputs: Num[Tensor, "batch pos *token"], metric: Metric, rows: Tensor | None = None
+        self,
+        model: HookedModel,
+        inputs: Num[Tensor, "batch pos *token"],
+        metric: Metric,
+        rows: Tensor | None = None,
     ):
         ar.require_transformer(model)
         self.model, self.config, self.metric, self.rows = model, model.config, metric, rows

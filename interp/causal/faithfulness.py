@@ -12,7 +12,6 @@ al. (arXiv 2403.17806).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import pandas as pd
 import torch
@@ -23,6 +22,7 @@ from interp.causal.circuits import Circuit, connected, resampled_pair
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, metric_of, normalised
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import Pair, Task, generator
 
@@ -32,7 +32,7 @@ MAX_DRAWN = 50  # tries for a connected random circuit of one size
 class Judge:
     """Measures circuits of one model on one set of prompts."""
 
-    def __init__(self, model: Any, pair: Pair, metric: Metric, draws: int = DRAWS):
+    def __init__(self, model: HookedModel, pair: Pair, metric: Metric, draws: int = DRAWS):
         self.runs, self.metric, self.draws = (
             EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs),
             metric,
@@ -70,7 +70,7 @@ def random_circuit(every: Collection[Edge], size: int, seed: int, draw: int) -> 
 
 
 def judge(
-    model: Any,
+    model: HookedModel,
     task: Task,
     circuit: Circuit,
     *,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from jaxtyping import Float, Num
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from interp.causal import arithmetic as ar
 from interp.causal.metrics import check_eval
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from tasks.errors import UserError
 
@@ -23,7 +23,7 @@ Edge = tuple[str, str]
 SLOTS = ("q", "k", "v")
 
 
-def senders(model: Any) -> list[Site]:
+def senders(model: HookedModel) -> list[Site]:
     """Every sender, in the order in which they write."""
     ar.require_edges(model)
     found = [Site("embed")]
@@ -33,7 +33,7 @@ def senders(model: Any) -> list[Site]:
     return found
 
 
-def receivers(model: Any) -> list[Site]:
+def receivers(model: HookedModel) -> list[Site]:
     """Every receiver, in the order in which they read."""
     found = []
     for layer, block in enumerate(model.blocks):
@@ -42,7 +42,7 @@ def receivers(model: Any) -> list[Site]:
     return [*found, Site("output")]
 
 
-def precedes(model: Any, sender: Site, receiver: Site) -> bool:
+def precedes(model: HookedModel, sender: Site, receiver: Site) -> bool:
     """Whether a sender writes before a receiver reads. In parallel blocks an MLP does not read its own heads."""
     if sender.component == "embed" or receiver.component == "output":
         return True
@@ -52,13 +52,13 @@ def precedes(model: Any, sender: Site, receiver: Site) -> bool:
     return sender.layer < receiver.layer or (inside and sender.layer == receiver.layer)
 
 
-def edges(model: Any) -> list[Edge]:
+def edges(model: HookedModel) -> list[Edge]:
     """Every edge as (sender label, receiver label)."""
     writers = senders(model)
     return [(s.label, r.label) for r in receivers(model) for s in writers if precedes(model, s, r)]
 
 
-def check_edges(model: Any, wanted: Iterable[Edge]) -> None:
+def check_edges(model: HookedModel, wanted: Iterable[Edge]) -> None:
     """Raises UserError for an edge that the model does not have."""
     missing = sorted(set(wanted) - set(edges(model)))
     if missing:
@@ -75,7 +75,7 @@ class Written:
     final: Float[Tensor, "batch pos d_model"]
 
 
-def written(model: Any, inputs: Num[Tensor, "batch pos *token"]) -> Written:
+def written(model: HookedModel, inputs: Num[Tensor, "batch pos *token"]) -> Written:
     """Run the model and keep what each sender writes."""
     check_eval(model)
     ends = ("hook_resid_pre", "hook_attn_out", "hook_resid_post", "attn.hook_z", "hook_mlp_out")

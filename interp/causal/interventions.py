@@ -17,6 +17,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.causal.metrics import check_eval
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import ROW_COMPONENTS, Site, check
 from tasks.base import generator
 from tasks.errors import UserError
@@ -49,7 +50,7 @@ def measure_change(site: Site, before: Float[Tensor, "batch *a"], after: Float[T
 
 
 def hooks_for(
-    model: Any, values: Sequence[tuple[Site, Tensor]], n_pos: int, changes: list[Change]
+    model: HookedModel, values: Sequence[tuple[Site, Tensor]], n_pos: int, changes: list[Change]
 ) -> list[tuple[str, Any]]:
     """Forward hooks that write each value at its site and append what they changed.
 
@@ -80,7 +81,7 @@ class _Write:
 
 
 def intervene(
-    model: Any, inputs: Num[Tensor, "batch pos *token"], values: Sequence[tuple[Site, Tensor]]
+    model: HookedModel, inputs: Num[Tensor, "batch pos *token"], values: Sequence[tuple[Site, Tensor]]
 ) -> tuple[Float[Tensor, "batch pos d_out"], pd.DataFrame]:
     """Outputs of a run with values written at sites, and a table of what that changed (norm before, after).
 
@@ -95,7 +96,9 @@ def intervene(
     return outputs, pd.DataFrame([change.row() for change in changes])
 
 
-def cache_of(model: Any, inputs: Num[Tensor, "batch pos *token"], sites: Sequence[Site]) -> dict[str, Tensor]:
+def cache_of(
+    model: HookedModel, inputs: Num[Tensor, "batch pos *token"], sites: Sequence[Site]
+) -> dict[str, Tensor]:
     """Activations at the hooks of some sites, without gradients. Raises UserError for a site outside the
     model.
     """

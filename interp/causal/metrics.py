@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
@@ -157,7 +158,7 @@ def check_pair(pair: Pair) -> None:
         )
 
 
-def check_eval(model: Any) -> None:
+def check_eval(model: HookedModel) -> None:
     """Raises UserError for a model in training mode, whose forward pass may not be a function of its input
     alone.
     """

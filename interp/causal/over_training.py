@@ -8,7 +8,7 @@ never a made-up number.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -20,6 +20,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.metrics import metric_of
 from interp.causal.patching import patch
+from interp.hooks.protocol import HookedModel
 from tasks import Task, UserError
 
 
@@ -40,7 +41,7 @@ class PatchGrid(Direct):
     metric: str = "loss"
     read: str | None = None
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
         table = patch(
             model, task, pair, self.component,
@@ -69,7 +70,7 @@ class CircuitSearch(Direct):
     metric: str = "loss"
     read: str | None = None
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
             model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
             method=self.method, search=self.search, threshold=self.threshold,
@@ -84,7 +85,7 @@ class CircuitSearch(Direct):
         judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
         return pd.concat([edges, judged, *screened], ignore_index=True)
 
-    def _screened(self, model: Any, task: Task) -> pd.DataFrame:
+    def _screened(self, model: HookedModel, task: Task) -> pd.DataFrame:
         """The screen that chose the circuit, beside exact effects of a sample of edges."""
         pair = resampled_pair(task, self.seed, self.prompts)
         clean, other = pair.clean.inputs, pair.corrupt.inputs
@@ -119,7 +120,7 @@ class EdgeEffects(Direct):
 
     name: ClassVar[str] = "edges"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = resampled_pair(task, self.seed, self.prompts)
         measure = metric_of(task, pair, "loss")
         runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -24,6 +24,7 @@ from interp.causal.engine import FastEngine
 from interp.causal.interventions import ablation_values, cache_of, measure_change, partners
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.causal.reference import HooksEngine, LensEngine
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check, grid
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
@@ -34,7 +35,7 @@ CHUNK = 64
 ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
 
 
-def engine_of(model: Any) -> str:
+def engine_of(model: HookedModel) -> str:
     """The engine that serves a model: the fast one knows our transformer only."""
     return "fast" if is_transformer(model) else "hooks"
 
@@ -50,7 +51,9 @@ class Patched:
     changes: pd.DataFrame
 
 
-def sites_of(model: Any, components: str | Iterable[str], n_pos: int, by: Iterable[str]) -> list[Site]:
+def sites_of(
+    model: HookedModel, components: str | Iterable[str], n_pos: int, by: Iterable[str]
+) -> list[Site]:
     """The grid of one or several components."""
     names = [components] if isinstance(components, str) else list(components)
     axes = list(by)
@@ -58,7 +61,7 @@ def sites_of(model: Any, components: str | Iterable[str], n_pos: int, by: Iterab
 
 
 def patch(
-    model: Any,
+    model: HookedModel,
     task: Task,
     pair: Pair,
     components: str | Iterable[str] = "resid_pre",
@@ -108,7 +111,7 @@ def patch(
 
 
 def run_patches(
-    model: Any,
+    model: HookedModel,
     pair: Pair,
     sites: Sequence[Site],
     metric: Metric,
@@ -155,7 +158,12 @@ def _check_request(sites: Sequence[Site], direction: str, replacement: str, engi
 
 
 def _replacement(
-    model: Any, sites: Sequence[Site], here: Mapping[str, Tensor], source: Tensor, kind: str, seed: int
+    model: HookedModel,
+    sites: Sequence[Site],
+    here: Mapping[str, Tensor],
+    source: Tensor,
+    kind: str,
+    seed: int,
 ) -> Mapping[str, Tensor]:
     """Activations to patch in, by hook, over all prompts (so that they do not depend on chunks)."""
     if kind == "pair":

@@ -19,13 +19,14 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
 
-def expand_receivers(model: Any, names: Sequence[str]) -> list[Site]:
+def expand_receivers(model: HookedModel, names: Sequence[str]) -> list[Site]:
     """Receivers by name; a head stands for its query, key and value. Raises UserError for what receives
     nothing.
     """
@@ -43,7 +44,7 @@ def expand_receivers(model: Any, names: Sequence[str]) -> list[Site]:
 
 
 def patch_paths(
-    model: Any,
+    model: HookedModel,
     task: Task,
     pair: Pair,
     paths: Sequence[tuple[Sequence[str], Sequence[str]]],
@@ -82,12 +83,12 @@ def patch_paths(
     )
 
 
-def _metric(model: Any, task: Task, pair: Pair, name: str, read: str | None) -> Metric:
+def _metric(model: HookedModel, task: Task, pair: Pair, name: str, read: str | None) -> Metric:
     with torch.no_grad():
         return metric_of(task, pair, name, read=read, clean_outputs=model(pair.clean.inputs))
 
 
-def all_paths(model: Any, pairs: Sequence[Edge] | None = None) -> list[tuple[list[str], list[str]]]:
+def all_paths(model: HookedModel, pairs: Sequence[Edge] | None = None) -> list[tuple[list[str], list[str]]]:
     """Every single edge as a path, or those given."""
     if pairs is not None:
         return [([s], [r]) for s, r in pairs]
@@ -96,7 +97,7 @@ def all_paths(model: Any, pairs: Sequence[Edge] | None = None) -> list[tuple[lis
 
 
 def _run(
-    model: Any,
+    model: HookedModel,
     inputs: Tensor,
     here: Written,
     there: Written,
@@ -120,7 +121,9 @@ def _run(
     return metric(model.run_with_hooks(inputs, fwd_hooks=hooks))
 
 
-def _shift(model: Any, receiver: Site, change: Float[Tensor, "batch pos d_model"]) -> list[tuple[str, Any]]:
+def _shift(
+    model: HookedModel, receiver: Site, change: Float[Tensor, "batch pos d_model"]
+) -> list[tuple[str, Any]]:
     """Hooks that add a change to what one receiver alone reads, on top of what reaches it in this run."""
     hook_name = receiver.hook(model.config.n_layers)
     if receiver.component == "output":

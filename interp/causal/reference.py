@@ -18,6 +18,7 @@ from torch import Tensor
 from interp.causal.interventions import cache_of, intervene
 from interp.causal.metrics import Metric
 from interp.hooks.lens import patching
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 
 
@@ -25,7 +26,11 @@ class HooksEngine:
     """Metric values of one-site patches, by a hooked forward pass for each."""
 
     def __init__(
-        self, model: Any, inputs: Num[Tensor, "batch pos *token"], metric: Metric, rows: Tensor | None = None
+        self,
+        model: HookedModel,
+        inputs: Num[Tensor, "batch pos *token"],
+        metric: Metric,
+        rows: Tensor | None = None,
     ):
         self.model, self.inputs, self.metric, self.rows = model, inputs, metric, rows
         with torch.no_grad():

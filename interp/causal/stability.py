@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from interp.causal.circuits import Circuit, find_circuit
+from interp.hooks.protocol import HookedModel
 from tasks.base import Task
 from tasks.errors import UserError
 
@@ -26,7 +27,9 @@ def jaccard(circuits: Sequence[Circuit]) -> float:
     return sum(len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs) / len(pairs)
 
 
-def stability(model: Any, task: Task, seeds: Iterable[int], **settings: Any) -> tuple[list[Circuit], float]:
+def stability(
+    model: HookedModel, task: Task, seeds: Iterable[int], **settings: Any
+) -> tuple[list[Circuit], float]:
     """Circuits found on the prompts of several seeds, and their mean Jaccard overlap. `settings` as in
     find_circuit.
     """

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from interp.config.model import ModelConfig, model_kinds, settings_class
+from interp.config.model import MODULES, ModelConfig, model_kinds, settings_class
 from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
@@ -178,10 +178,19 @@ def _toml_value(who: str, value: str, example: str) -> Any:
 
 
 def _refusal(error: ValidationError, settings: dict[str, Any]) -> UserError:
-    """The error that names every problem; a task that nobody knows is told from settings that are wrong."""
-    (first, *others) = error.errors(include_url=False)
-    own = first.get("ctx", {}).get("error")
-    return own if isinstance(own, UnknownTask) and not others else Faults(_complaints(error, settings))
+    """The error that names every problem; kinds that nobody knows are told from settings that are wrong."""
+    told = _complaints(error, settings)
+    if all(_of_unknown_kind(problem) for problem in error.errors(include_url=False)):
+        return UnknownTask("; ".join(told))
+    return Faults(told)
+
+
+def _of_unknown_kind(problem: Any) -> bool:
+    own = problem.get("ctx", {}).get("error")
+    return isinstance(own, UnknownTask) or (problem["type"], problem["loc"]) == (
+        "union_tag_invalid",
+        ("model",),
+    )
 
 
 def _complaints(error: ValidationError, settings: dict[str, Any]) -> list[str]:
@@ -220,7 +229,10 @@ def _no_kind(where: list[str], tag: str | None) -> str:
     name = ".".join(where)
     known = model_kinds()
     which = f"{name} has no kind" if tag is None else f"unknown {name} kind {tag!r}"
-    return which + (f": known are {', '.join(sorted(known))}" if tag is None else nearest(tag, known))
+    if tag is None:
+        return f"{which}: known are {', '.join(sorted(known))}"
+    own = f"import the module that registers yours (at a terminal: {MODULES}=module interp ...)"
+    return f"{which}{nearest(tag, known)}; {own}"
 
 
 def _known_names(parents: Sequence[str], settings: dict[str, Any]) -> Iterator[str]:

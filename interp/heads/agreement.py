@@ -9,13 +9,14 @@ many roles would agree if they had nothing to do with each other.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from pydantic import Field
 
 from interp.analysis.base import Direct
 from interp.causal.circuits import Circuit
+from interp.hooks.protocol import HookedModel
 from tasks import Task
 
 FOUND = {
@@ -30,10 +31,11 @@ class HeadRoles(Direct):
     """The role of every head at a checkpoint, by what it looks at, and what its ablation costs."""
 
     name: ClassVar[str] = "roles"
+    version: ClassVar[int] = 2
 
     prompts: int = Field(default=512, ge=2)
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         from interp.heads.roles import roles
 
         return roles(model, task, prompts=self.prompts, seed=self.seed).assign(metric="role", control="none")

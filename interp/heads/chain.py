@@ -21,6 +21,7 @@ from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
 from interp.heads.heads import HeadScores, allowed_uniform, unit_of
+from interp.hooks.protocol import HookedModel
 from probes.stats import Intervals, bootstrap, shares
 from tasks import Task, UserError
 
@@ -34,13 +35,13 @@ class ChainMatrix(Analysis):
     version: ClassVar[int] = 2
     twin: ClassVar[bool] = True
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> ChainReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> ChainReader:
         return ChainReader(self.hooks(model), task, unit_of(model.config))
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
         uniform = ChainReader(["uniform"], task, "attention")
         batch = task.sample(0, "labels", 0, 64)
         uniform.read(0, batch, torch.zeros(64, 1, 1), {"uniform": allowed_uniform(model, batch)})

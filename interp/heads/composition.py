@@ -19,6 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import precedes, senders, written
 from interp.hooks.lens import FactoredMatrix
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from tasks.base import generator
 from tasks.errors import UserError
@@ -26,7 +27,7 @@ from tasks.errors import UserError
 KINDS = ("Q", "K", "V")
 
 
-def composition(model: Any, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
+def composition(model: HookedModel, *, random: int = 32, seed: int = 0) -> pd.DataFrame:
     """Q-, K- and V-composition of every head with every head of a later layer.
 
     `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
@@ -80,7 +81,7 @@ def _random_scores(kind: str, d_model: int, d_head: int, draws: int, seed: int) 
     return torch.tensor(scores)
 
 
-def eigenvalues(model: Any) -> pd.DataFrame:
+def eigenvalues(model: HookedModel) -> pd.DataFrame:
     """Eigenvalues of each head's OV and QK matrix, summed up.
 
     `value` is the positive share, sum of real parts over sum of moduli, in [-1, 1]: OV near 1 copies what it
@@ -103,7 +104,7 @@ def eigenvalues(model: Any) -> pd.DataFrame:
 
 
 def qk_attribution(
-    model: Any,
+    model: HookedModel,
     inputs: Tensor,
     head: str,
     dest: Int[Tensor, "batch pair"],
@@ -144,7 +145,7 @@ def qk_attribution(
 
 
 def _sided(
-    model: Any, parts: Any, site: Site, side: str, positions: Int[Tensor, "batch pair"]
+    model: HookedModel, parts: Any, site: Site, side: str, positions: Int[Tensor, "batch pair"]
 ) -> tuple[Float[Tensor, "part batch pair k"], list[str]]:
     """A head's query or key at some positions, as a sum over senders and a bias."""
     block, stream = model.blocks[site.layer], parts.pre[site.layer]

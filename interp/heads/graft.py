@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.heads.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.hooks.protocol import HookedModel
 from interp.runs.checkpoints import Checkpoints
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
@@ -88,14 +89,14 @@ def graft_table(
     return table
 
 
-def role_teams(model: Any, task: Task, prompts: int = 512) -> dict[str, list[HeadName]]:
+def role_teams(model: HookedModel, task: Task, prompts: int = 512) -> dict[str, list[HeadName]]:
     """The heads of every role that is held, and all heads together."""
     refuse_unscorable(model, task)
     batch, cache = run_heads(model, task, prompts, 0)
     return {**held_roles(model, task, batch, cache), "every head": all_heads(model)}
 
 
-def _better(model: Any, task: Task, batch: Batch) -> Float[Tensor, "prompt read"]:
+def _better(model: HookedModel, task: Task, batch: Batch) -> Float[Tensor, "prompt read"]:
     """The score of every read, turned so that more is better."""
     with torch.no_grad():
         score = task.score(model(batch.inputs), batch).double()

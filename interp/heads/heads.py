@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
+from interp.hooks.protocol import HookedModel
 from interp.models.components import allowed
 from probes.stats import bootstrap
 from tasks import Batch, Task, UserError
@@ -33,15 +34,15 @@ class HeadScores(Analysis):
     version: ClassVar[int] = 2
     twin: ClassVar[bool] = True
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         if not hasattr(model.config, "n_heads"):
             raise UserError(f"a {model.config.kind} model has no attention heads to score")
         return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> HeadReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> HeadReader:
         return HeadReader(self.hooks(model), task, unit_of(model.config))
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
         """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
         return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
@@ -57,7 +58,7 @@ def unit_of(config: Any) -> str:
     return "attention" if getattr(config, "attention", "softmax") == "softmax" else SIGNED
 
 
-def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
+def uniform_scores(model: HookedModel, task: Task) -> pd.DataFrame:
     """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
     batch = task.sample(0, "labels", 0, 64)
     uniform = allowed_uniform(model, batch)
@@ -68,7 +69,7 @@ def uniform_scores(model: Any, task: Task) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def allowed_uniform(model: Any, batch: Batch) -> Float[Tensor, "batch head row column"]:
+def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch head row column"]:
     """Attention spread evenly over the keys that the mask allows, as the pattern of one head."""
     length = batch.inputs.shape[1]
     seen = allowed(length, model.config, batch.inputs.device).float()

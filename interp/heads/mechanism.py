@@ -4,7 +4,8 @@ Two circuits solve the same chain. "stacked": the query attends to link k and ta
 links read their successors in an early layer, so that link j < k already carries s_k and nobody attends from
 the query to link k (the merging net of `interp.models.wired`). Which of them a hop uses is decided by what
 breaks the hop, not by what heads look at alone: the heads that look at link k are mean-ablated at the query,
-those by which links read ahead at every other position, each as a team (one head may be in both).
+those by which links read ahead at every other position, each as a team (one head may be in both). No head is in a
+team for rows from which no output can be reached, like the links' own rows in the last layer.
 
 Effect: (loss without the team - loss) / (loss without any head - loss) on that hop's read; 0: nothing
 changes, 1: as bad as no attention at all, no bound above. It counts when it is at least `LEAST` and its
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from interp.analysis.base import Direct
 from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
 
@@ -43,16 +45,17 @@ class Mechanism(Direct):
     """
 
     name: ClassVar[str] = "mechanism"
+    version: ClassVar[int] = 2
 
     prompts: int = 512
     kind: str = "mean per position"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         return mechanism(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
 
 
 def mechanism(
-    model: Any, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
+    model: HookedModel, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
 ) -> pd.DataFrame:
     """The circuit of every hop of one model; columns position, metric, value, ci_low, ci_high, n, heads, note.
 

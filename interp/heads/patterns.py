@@ -25,6 +25,7 @@ from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
 from interp.heads.heads import HeadScores, unit_of
+from interp.hooks.protocol import HookedModel
 from probes.stats import bootstrap
 from tasks import Task, UserError
 from tasks.base import generator
@@ -38,22 +39,22 @@ class RegressionHeads(Analysis):
     name: ClassVar[str] = "regression-heads"
     twin: ClassVar[bool] = True
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> RegressionHeadReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> RegressionHeadReader:
         if task.kind != "regression":
             raise UserError(f"regression heads need a regression task, not {task.kind!r}")
         return RegressionHeadReader(model, task, self.hooks(model))
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
         return None if twin is None else twin.table().assign(control="untrained")
 
 
 class RegressionHeadReader:
     """Collects the query row's attention of every head."""
 
-    def __init__(self, model: Any, task: Any, hooks: list[str]):
+    def __init__(self, model: HookedModel, task: Any, hooks: list[str]):
         self.task, self.hooks = task, hooks
         self.gain = label_gain(model, task)
         self.scores: dict[str, list[Scores]] = {}
@@ -77,7 +78,7 @@ class RegressionHeadReader:
         return pd.concat([*tables, gain.assign(value=self.gain.flatten().numpy())], ignore_index=True)
 
 
-def label_gain(model: Any, task: Any) -> Float[Tensor, "layer head"]:
+def label_gain(model: HookedModel, task: Any) -> Float[Tensor, "layer head"]:
     """What a unit of label at the attended token adds to the output through each head's OV map."""
     with torch.no_grad():
         label = model.token_embed.W_E[-1 if task.layout == "merged" else 0]
@@ -126,24 +127,24 @@ class TokenHeads(Analysis):
     chunks: int = 0
     prompts: int = 256
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> TokenHeadReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> TokenHeadReader:
         if task.interface.inputs != "token" or task.interface.n_ctx < 4:
             raise UserError(
                 f"token heads need a task of single tokens, at least 4 of them; {task.kind!r} is none"
             )
         return TokenHeadReader(model, task, self)
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
         return None if twin is None else twin.table().assign(control="untrained")
 
 
 class TokenHeadReader:
     """Runs the model on repeated tokens of its own; shown prompts are not looked at."""
 
-    def __init__(self, model: Any, task: Task, settings: TokenHeads):
+    def __init__(self, model: HookedModel, task: Task, settings: TokenHeads):
         self.model, self.task, self.settings = model, task, settings
 
     def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
@@ -194,7 +195,7 @@ def _skipped(half: int, offset: int) -> int:
     return half + offset
 
 
-def copying(model: Any, reads: int) -> Float[Tensor, "layer head"]:
+def copying(model: HookedModel, reads: int) -> Float[Tensor, "layer head"]:
     """Eigenvalue share of every head's token-to-logit map, averaged over the reads' blocks of logits."""
     rows = []
     with torch.no_grad():

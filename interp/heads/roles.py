@@ -8,7 +8,8 @@ itself but has one once every other head of its role is ablated; "idle" when nei
 "other" when their ablation has an effect, else "none". An effect counts when it is at least `LEAST` and its
 interval over prompts, at 95% for all heads together, lies above 0. Mean ablation (per position, over prompts)
 keeps what a head always says and takes away what it says about the prompt. Ablating also moves later heads'
-attention; nothing here separates direct from indirect effects.
+attention; nothing here separates direct from indirect effects. A head has no role for rows from which no output can be
+reached (`interp.causal.reach`): in the last layer those that are not read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from torch import Tensor
 
 from interp.analysis.base import CHUNK, Analysis, Direct, Reader
 from interp.causal.interventions import ablation_values, intervene
+from interp.causal.reach import reaching
 from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import Interval, bootstrap, ratio
 from tasks import Batch, Task, UserError
@@ -50,7 +53,7 @@ def role_of(relation: str) -> str:
 
 
 def ablated(
-    model: Any, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any,
+    model: HookedModel, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any,
     positions: Sequence[int | None] = (None,),
 ) -> Float[Tensor, "batch pos d_out"]:  # fmt: skip
     """Outputs with the outputs of some heads ablated all at once, at all `positions` (None) or at some;
@@ -59,7 +62,7 @@ def ablated(
     values = []
     for layer, head in heads:
         whole = Site("z", layer, head)
-        ablation = ablation_values(kind, whole, cache[whole.hook(model.cfg.n_layers)])
+        ablation = ablation_values(kind, whole, cache[whole.hook(model.config.n_layers)])
         sites = [Site("z", layer, head, position) for position in positions]
         values += [(site, site.read(ablation)) for site in sites]
     with torch.no_grad():
@@ -74,18 +77,18 @@ class Ablations(Analysis):
     chunks: int = 2
     kind: str = "mean per position"
 
-    def hooks(self, model: Any) -> list[str]:
+    def hooks(self, model: HookedModel) -> list[str]:
         HeadScores().hooks(model)
-        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.cfg.n_layers)]
+        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> AblationReader:
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> AblationReader:
         return AblationReader(model, task, self.kind)
 
 
 class AblationReader:
     """Losses of the intact model, without each head, and without any."""
 
-    def __init__(self, model: Any, task: Task, kind: str):
+    def __init__(self, model: HookedModel, task: Task, kind: str):
         self.model, self.task, self.kind = model, task, kind
         self.heads = all_heads(model)
         self.losses: list[Float[Tensor, "batch variant read"]] = []
@@ -114,22 +117,23 @@ class Roles(Direct):
     """`roles` at every checkpoint."""
 
     name: ClassVar[str] = "roles"
+    version: ClassVar[int] = 2
 
     prompts: int = 512
     kind: str = "mean per position"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         table = roles(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
         return table.assign(metric="ablation effect", control="none")
 
 
-def all_heads(model: Any) -> list[HeadName]:
+def all_heads(model: HookedModel) -> list[HeadName]:
     """Every (layer, head)."""
-    return [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
+    return [(layer, head) for layer in range(model.config.n_layers) for head in range(model.config.n_heads)]
 
 
 def group_losses(
-    model: Any, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
+    model: HookedModel, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
 ) -> Float[Tensor, "batch group read"]:
     """Loss of every read with each group of heads ablated."""
     outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
@@ -149,8 +153,11 @@ class _Scored:
         return self.score.value >= self.threshold
 
 
+NO_ROLE = _Scored("", Interval(float("nan"), float("nan"), float("nan"), 0, "none"), float("nan"))
+
+
 def roles(
-    model: Any, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
+    model: HookedModel, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
 ) -> pd.DataFrame:
     """The role of every head and whether the model needs it: one row a head.
 
@@ -174,7 +181,7 @@ def roles(
     return pd.DataFrame([_row(head, best, peers, worth) for head, best in scored.items()])
 
 
-def refuse_unscorable(model: Any, task: Task) -> None:
+def refuse_unscorable(model: HookedModel, task: Task) -> None:
     """Raises UserError where heads have no role to hold."""
     if not scorable(model.config, task):
         raise UserError(f"roles need heads and relations: model {model.config.kind!r}, task {task.kind!r}")
@@ -194,28 +201,30 @@ def _without(team: list[HeadName], head: HeadName) -> list[HeadName]:
     return [other for other in team if other != head]
 
 
-def run_heads(model: Any, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
+def run_heads(model: HookedModel, task: Task, prompts: int, seed: int) -> tuple[Batch, Any]:
     """Prompts of stream "roles" and the patterns and outputs of every head on them."""
     batch = task.sample(seed, "roles", 0, prompts)
     batch = batch.double() if model.config.dtype == "float64" else batch
     names = [
-        f"blocks.{layer}.attn.hook_{part}" for layer in range(model.cfg.n_layers) for part in ("pattern", "z")
+        f"blocks.{layer}.attn.hook_{part}"
+        for layer in range(model.config.n_layers)
+        for part in ("pattern", "z")
     ]
     with torch.no_grad():
         return batch, model.run_with_cache(batch.inputs, names_filter=names)[1]
 
 
-def _score(model: Any, task: Task, batch: Batch, cache: Any) -> dict[HeadName, _Scored]:
+def _score(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[HeadName, _Scored]:
     """Every head's highest role, by how far it gets from uniform attention to all of it."""
     found: dict[HeadName, _Scored] = {}
     for (head, _), here in _score_all(model, task, batch, cache).items():
         before = found.get(head)
         if before is None or here.score.value - here.threshold > before.score.value - before.threshold:
             found[head] = here
-    return found
+    return {head: found.get(head, NO_ROLE) for head in all_heads(model)}
 
 
-def held_roles(model: Any, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
+def held_roles(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
     """Every role with the heads that score high enough on it, be it their highest or not: a head may do one
     thing in the query's row and another in the links'. `batch` and `cache` from `run_heads`.
     """
@@ -226,8 +235,10 @@ def held_roles(model: Any, task: Task, batch: Batch, cache: Any) -> dict[str, li
     return found
 
 
-def _score_all(model: Any, task: Task, batch: Batch, cache: Any) -> dict[tuple[HeadName, str], _Scored]:
-    """Every head's score on every role, and the threshold."""
+def _score_all(
+    model: HookedModel, task: Task, batch: Batch, cache: Any
+) -> dict[tuple[HeadName, str], _Scored]:
+    """Every head's score on every role that can matter in its layer, and the threshold."""
     reader = HeadReader(HeadScores().hooks(model), task, "attention")
     for rows in torch.arange(len(batch)).split(CHUNK):
         part = {hook: cache[hook][rows] for hook in reader.hooks}
@@ -236,6 +247,7 @@ def _score_all(model: Any, task: Task, batch: Batch, cache: Any) -> dict[tuple[H
     merged: dict[str, list[str]] = {}
     for relation in reader.masses:
         merged.setdefault(role_of(relation), []).append(relation)
+    known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
         masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
@@ -243,7 +255,8 @@ def _score_all(model: Any, task: Task, batch: Batch, cache: Any) -> dict[tuple[H
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)
         for layer, head in all_heads(model):
-            found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
+            if any(known[name][layer] for name in relations):
+                found[(layer, head), role] = _Scored(role, means[layer, head], threshold)
     return found
 
 

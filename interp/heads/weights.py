@@ -7,13 +7,14 @@ head does read the earlier one, the edges of the circuit must say.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from pydantic import Field
 
 from interp.analysis.base import Direct
 from interp.heads.composition import composition, eigenvalues
+from interp.hooks.protocol import HookedModel
 from tasks import Task
 
 
@@ -24,7 +25,7 @@ class HeadWeights(Direct):
 
     name: ClassVar[str] = "weights"
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         shares = eigenvalues(model).assign(sender="")
         joined = composition(model)
         if joined.empty:
@@ -43,6 +44,6 @@ class Compositions(Direct):
 
     random: int = Field(default=16, ge=2)
 
-    def measure(self, model: Any, task: Task) -> pd.DataFrame:
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         table = composition(model, random=self.random, seed=self.seed)
         return table.assign(control="none", unit="share of the norms' product")

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.protocol import HookedModel
 from tasks.base import nearest
 from tasks.errors import UserError
 
@@ -161,7 +162,7 @@ def _tail(mark: str, number: int | None) -> str:
     return "" if number is None else f"{mark}{number}"
 
 
-def check(site: Site, model: Any, n_pos: int) -> Site:
+def check(site: Site, model: HookedModel, n_pos: int) -> Site:
     """The site itself; raises UserError when the model (fed `n_pos` tokens) has no such place."""
     cfg = model.config
     if site.component in HEAD_COMPONENTS and not hasattr(cfg, "n_heads"):
@@ -179,7 +180,7 @@ def check(site: Site, model: Any, n_pos: int) -> Site:
 
 
 def grid(
-    model: Any, component: str, n_pos: int, *, by: Iterable[str] = ("layer", "head", "position")
+    model: HookedModel, component: str, n_pos: int, *, by: Iterable[str] = ("layer", "head", "position")
 ) -> list[Site]:
     """Every site of one component, one for each layer, and for each head and position as `by` says.
 

@@ -19,7 +19,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.importers.garg_config import GargConfig, Layout, read_config
 from interp.importers.mapping import Source, translate
 from interp.importers.record import record, weight_shapes
-from interp.importers.state import State, read_state
+from interp.importers.state import State, read_state, without_prefix
 from interp.runs.folder import RunFolder
 from tasks.errors import UserError
 
@@ -47,7 +47,7 @@ def import_garg(path: str | Path, out: str | Path, n_heads: int | None = None) -
     """
     path = Path(path)
     files = _files(path)
-    first = read_state(next(iter(files.values())))
+    first = _read(next(iter(files.values())))
     if None in files:
         files = {_stated_step(first, path): file for file in files.values()}
     steps = tuple(sorted(step for step in files if step is not None))
@@ -58,9 +58,13 @@ def import_garg(path: str | Path, out: str | Path, n_heads: int | None = None) -
 
     def weights(step: int) -> dict[str, Tensor]:
         file = files[step]
-        return translate(read_state(file).weights, mapping, shapes, str(file), UNUSED)
+        return translate(_read(file).weights, mapping, shapes, str(file), UNUSED)
 
     return record(Path(out), config, steps, weights)
+
+
+def _read(file: Path) -> State:
+    return without_prefix(read_state(file), ["_read_in.weight", "_read_out.weight"], file)
 
 
 def _files(path: Path) -> dict[int | None, Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig, parse_config
 from interp.importers.record import record
 from interp.io.hf_reference import Reference, locate, revisions_in
-from interp.models.bridge import BridgedModel, bridged, load_model, quiet
+from interp.models.bridge import BridgedModel, bridged
+from interp.models.pretrained import load_model, quiet
 from interp.runs.folder import RunFolder
 from tasks.base import settings_of
 from tasks.errors import UserError
@@ -51,7 +53,7 @@ def import_hf(
     references = {step: Reference.of(_place(source), name) for step, name in named.items()}
     first = references[min(references)].folder()
     prompts = task_for(first, **task)
-    model = load_model(first, dtype)
+    model = _loaded(first, dtype)
     bridge = bridged(model, source)  # takes the model over: it is bridged once
     config = bridge_config(model, bridge.cfg, source, dtype)
     config.check(prompts.interface)
@@ -59,6 +61,8 @@ def import_hf(
     del model, bridge
     for step in references:
         _same_sizes(config, references[step].folder())
+        if step != min(references):  # one in memory at a time
+            _loaded(references[step].folder(), dtype)
     settings = {
         "task": settings_of(prompts),
         "model": config.model_dump(mode="json"),
@@ -70,6 +74,16 @@ def import_hf(
         return references[step].pack()
 
     return record(Path(out), run, tuple(sorted(references)), weights)
+
+
+def _loaded(folder: Path, dtype: str) -> Any:
+    """A revision's model, every weight out of its files; a prefix that was taken off their names is told of."""
+    model, prefix = load_model(folder, dtype)
+    if prefix:
+        warnings.warn(
+            f"{folder}: the names of all weights begin with {prefix!r}, which was taken off", stacklevel=2
+        )
+    return model
 
 
 def steps_of(source: str, revisions: Sequence[str]) -> dict[int, str]:

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from interp.importers.state import as_float32
 from tasks.base import first_problem, nearest
-from tasks.errors import UserError
+from tasks.errors import UserError, listed
 
 Shape = tuple[int, ...]
-_NAMED = 3
 
 
 class Source(BaseModel):
@@ -117,9 +116,3 @@ def translate(
         name: as_float32(where, source.key, source.take(state[source.key], shapes[name]))
         for name, source in mapping.items()
     }
-
-
-def listed(names: list[str]) -> str:
-    """Some names in quotes, the rest of a long list counted."""
-    text = ", ".join(repr(name) for name in names[:_NAMED])
-    return text if len(names) <= _NAMED else f"{text} and {len(names) - _NAMED} more"

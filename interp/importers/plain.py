@@ -7,7 +7,7 @@ from pathlib import Path
 from interp.config.run import RunConfig, read_toml
 from interp.importers.mapping import Source, check_mapping, parse_mapping, translate
 from interp.importers.record import record, weight_shapes
-from interp.importers.state import read_state
+from interp.importers.state import read_state, without_prefix
 from interp.runs.folder import RunFolder
 from tasks.errors import UserError
 
@@ -22,7 +22,7 @@ def import_plain(file: str | Path, mapping: str | Path, config: RunConfig, out: 
     shapes = weight_shapes(config)
     sources = read_mapping(Path(mapping))
     check_mapping(sources, shapes, str(mapping))
-    state = read_state(Path(file))
+    state = without_prefix(read_state(Path(file)), [source.key for source in sources.values()], Path(file))
     weights = translate(state.weights, sources, shapes, str(file))
     step = config.train.steps if state.step is None else state.step
     return record(Path(out), config, (step,), lambda _: weights)

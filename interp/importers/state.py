@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from interp.models.pretrained import shared_prefixes
 from tasks.errors import UserError
 
-WRAPPED = "model_state_dict"
+WRAPPERS = ("model_state_dict", "state_dict", "model")  # what a training script keeps weights under
+STEPS = ("train_step", "global_step", "step")  # and where it says how many updates there were
 _EXACT_IN_FLOAT32 = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -29,25 +31,42 @@ class State(NamedTuple):
 
 
 def read_state(path: Path) -> State:
-    """A state dict, or the one under `model_state_dict` beside its `train_step`.
+    """A state dict, or the one under a wrapper (`model_state_dict`, `state_dict`, `model`) beside its `train_step`.
 
     Raises UserError for a file that is missing, damaged, would run code, or holds no table of tensors.
     """
     content = _load(path)
     step = None
-    if isinstance(content, Mapping) and WRAPPED in content:
-        step = content.get("train_step")
+    while isinstance(content, Mapping) and (wrapper := _wrapper(content)):
+        stated = next((name for name in STEPS if name in content), None)
+        step = content[stated] if stated else step
         if step is not None and (type(step) is not int or step < 0):
-            raise UserError(f"{path}: its train_step is no step number; save it as a whole number")
-        content = content[WRAPPED]
+            raise UserError(f"{path}: its {stated} is no step number; save it as a whole number")
+        content = content[wrapper]
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         raise UserError(
-            f"{path}: holds no state dict (a table of names and tensors), nor one under {WRAPPED!r}"
+            f"{path}: holds no state dict (a table of names and tensors), nor one under {', '.join(WRAPPERS)}"
         )
     for name, value in content.items():
         if not isinstance(value, Tensor) or value.layout != torch.strided:
             raise UserError(f"{path}: key {name!r} is no dense tensor; save model.state_dict() alone")
     return State(dict(content), step)
+
+
+def _wrapper(content: Mapping[Any, Any]) -> str | None:
+    """The key that a state dict lies under; a tensor of such a name is a weight."""
+    return next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+
+
+def without_prefix(state: State, wanted: Collection[str], path: Path) -> State:
+    """The state without a prefix that all keys share, where only so the wanted keys are there; told of in a warning."""
+    if not state.weights.keys() >= set(wanted):
+        for prefix in shared_prefixes(list(state.weights)):
+            bare = {name.removeprefix(prefix): value for name, value in state.weights.items()}
+            if bare.keys() >= set(wanted):
+                warnings.warn(f"{path}: all keys begin with {prefix!r}, which was taken off", stacklevel=2)
+                return State(bare, state.step)
+    return state
 
 
 def _load(path: Path) -> Any:

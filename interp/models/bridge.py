@@ -14,11 +14,9 @@ Weights arrive by reference and at most one revision is in memory; until then th
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -27,9 +25,11 @@ from torch import Tensor
 
 from interp.config.model_bridge import BridgeConfig
 from interp.hooks.lens import HookPoint, transformer_bridge
+from interp.hooks.protocol import HookedModel
 from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
+from interp.models.pretrained import line_of, load_model, quiet
 from interp.models.surface import LensConfig, LensSurface
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -63,7 +63,7 @@ class BridgedModel(LensSurface):
         """Take the weights of a revision in place of those held. Raises UserError when they do not fit."""
         self._forget()
         gc.collect()
-        self.hold(bridged(load_model(reference.folder(), self.config.dtype), self.config.name))
+        self.hold(bridged(load_model(reference.folder(), self.config.dtype).model, self.config.name))
 
     def hold(self, bridge: Any) -> None:
         """Take a bridge that has its weights. Raises UserError for one of other sizes."""
@@ -214,7 +214,7 @@ def classic_points(bridge: Any) -> dict[str, HookPoint]:
     return found
 
 
-def bridged(model: Any, name: str) -> Any:
+def bridged(model: HookedModel, name: str) -> Any:
     """A bridge around a model. Raises UserError for an architecture that it does not know."""
     own = list(model.parameters())  # before the bridge puts split copies beside joint ones
     with quiet():
@@ -225,7 +225,7 @@ def bridged(model: Any, name: str) -> Any:
         except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
             kind = type(model).__name__
             raise UserError(
-                f"{name}: TransformerLens' bridge does not take {kind} ({_line(error)})"
+                f"{name}: TransformerLens' bridge does not take {kind} ({line_of(error)})"
             ) from None
     bridge.eval()
     bridge.__dict__["own_weights"] = own
@@ -244,23 +244,6 @@ def _no_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=words, unk_token=mark, pad_token=mark, eos_token=mark)
 
 
-def load_model(folder: Path, dtype: str) -> Any:
-    """The causal language model in a folder. Raises UserError when it is none, or its files are damaged."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    with quiet():
-        try:
-            return AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=getattr(torch, dtype), attn_implementation="eager",
-                local_files_only=True, trust_remote_code=False,
-            )  # fmt: skip
-        except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
-            raise UserError(
-                f"{folder}: no causal language model can be loaded from it ({_line(error)})"
-            ) from None
-
-
 def untrained(config: BridgeConfig, seed: int) -> Any:
     """A model of the same settings with weights drawn from `seed`; the global random state stays as it was."""
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -272,25 +255,3 @@ def untrained(config: BridgeConfig, seed: int) -> Any:
         return AutoModelForCausalLM.from_config(
             own, dtype=getattr(torch, config.dtype), attn_implementation="eager", trust_remote_code=False
         )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' bars and remarks on loading; what is wrong comes as an error."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

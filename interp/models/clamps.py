@@ -28,6 +28,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.config.clamp import ClampConfig
+from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from tasks.base import Relation, Task, nearest
 from tasks.errors import UserError
@@ -46,7 +47,7 @@ class Clamps:
     def __init__(
         self,
         configs: Sequence[ClampConfig],
-        model: Any,
+        model: HookedModel,
         task: Task,
         donors: Mapping[tuple[str, int], Any] | None = None,
     ):
@@ -130,7 +131,7 @@ class Clamps:
         return value
 
 
-def _uniform(own: Float[Tensor, "batch row column"], model: Any) -> Float[Tensor, "batch row column"]:
+def _uniform(own: Float[Tensor, "batch row column"], model: HookedModel) -> Float[Tensor, "batch row column"]:
     """Equal attention to everything that the mask allows."""
     from interp.models.components import allowed
 

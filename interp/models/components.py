@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interp.config.model_bridge import BridgeConfig
+from interp.config.model_base import ModelSettings
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import HookPoint
 from interp.models.readin import parameter
@@ -61,14 +61,12 @@ class LayerNorm(nn.Module):
         return self.hook_normalized(self._affine(x / scale))
 
 
-def allowed(
-    pos: int, config: TransformerConfig | BridgeConfig, device: torch.device
-) -> Bool[Tensor, "pos pos"]:
-    """Which key (column) each row may see."""
+def allowed(pos: int, config: ModelSettings, device: torch.device) -> Bool[Tensor, "pos pos"]:
+    """Which key (column) each row may see, by the settings' `mask` and, where they have it, `mask_query`."""
     mask = torch.ones(pos, pos, dtype=torch.bool, device=device)
-    if config.mask == "causal":
+    if getattr(config, "mask", "full") == "causal":
         mask = mask.tril()
-    if config.mask_query:
+    if getattr(config, "mask_query", False):
         if pos < 2:
             raise UserError("mask_query hides the only position of a one-token prompt")
         mask = mask & (torch.arange(pos, device=device) < pos - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -19,6 +20,12 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> No
     if isinstance(getattr(model, "config", None), BridgeConfig):
         cast(Any, model).refer(Reference.unpack(weights, where))
         return
+    check_fit(model, weights, where)
+    model.load_state_dict(weights)
+
+
+def check_fit(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that are not those of a model, by name, shape and type. Raises UserError naming the first."""
     own = model.state_dict()
     if odd := sorted(set(own) ^ set(weights)):
         raise UserError(
@@ -29,4 +36,3 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> No
             raise UserError(
                 f"{where}: weight {name!r} is {value.dtype} {tuple(value.shape)}, not as in this model"
             )
-    model.load_state_dict(weights)

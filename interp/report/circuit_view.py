@@ -1,8 +1,9 @@
 """The circuit of a run as the page draws it: heads at the position where they act, edges by what they are worth.
 
 Which edges are drawn is decided at the last checkpoint by pruning; how wide, at every checkpoint, by the effect of the
-single edge. A head stands at the row of the relation it attends to most in the shown prompt (at the query where it has
-none). What it reads from the embedding is drawn from the token it looks at (keys, values) or stands on (queries).
+single edge. A head stands at the row of the relation it attends to most in the shown prompt, of those rows that can
+reach an output (at the query where it has none). What it reads from the embedding is drawn from the token it attends to
+(keys, values) or stands on (queries).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from interp.analysis.base import Progress
 from interp.causal.arithmetic import has_edges
 from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
+from interp.causal.reach import without_dead_rows
 from interp.report.model import Circuit, Node
 from interp.run import Run
 from tasks import Batch, Relation
@@ -36,13 +38,15 @@ def circuit_of(
     last = run.steps[-1]
     kept = circuit_at(found, last)
     effects = run.tables([EdgeEffects()], "all", progress)["edges"]
-    places = _places(heads[heads["step"] == last], run.task.relations(batch), batch.inputs.shape[1])
+    relations = run.task.relations(batch)
+    live = without_dead_rows(heads[heads["step"] == last], run.config.model, run.task, relations)
+    places = _places(live, relations, batch.inputs.shape[1])
     drawn = pd.concat([_drawn(effects, edge, places) for edge in kept.edges], ignore_index=True)
     strongest = drawn.loc[drawn.groupby(["source", "target", "step"])["value"].idxmax()]
     labels = run.task.labels(batch)[0]
     names = dict.fromkeys([*strongest["source"], *strongest["target"]])
     nodes = tuple(_node(name, places, batch.inputs.shape[1]) for name in names)
-    chain = _chain(run.task.relations(batch))
+    chain = _chain(relations)
     return Circuit(tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour", chain)
 
 

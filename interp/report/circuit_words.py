@@ -10,10 +10,10 @@ from interp.heads.roles import role_of
 from interp.report.sketch import strongest, worths
 
 HOW = {
-    "stacked": "by heads that look from the query straight at the hop's own link",
-    "look-ahead": "by links that read their successors in an earlier layer",
-    "both": "both by heads on its own link and by links read ahead",
-    "other": "by something else than these heads",
+    "stacked": "by heads that attend from the query to the hop's own link",
+    "look-ahead": "by links that attend to their successors in an earlier layer",
+    "both": "both by heads on its own link and by links that attend to their successors",
+    "other": "by something other than these heads",
     "not solved": "not at all",
 }
 SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "ahead")}
@@ -22,14 +22,19 @@ MOST_HEADS = 4
 BELOW_HALF = "No head pays half of its attention or more to any position the task gives a meaning."
 
 
-def hops_answered(table: pd.DataFrame | None) -> str:
-    """How each hop is answered, by what breaks it; hops answered alike in one go."""
+def hops_answered(table: pd.DataFrame | None, circuit: pd.DataFrame | None = None) -> str:
+    """How each hop is answered, by what breaks it; hops answered alike in one go. Heads that the drawn `circuit` (the
+    table of the search) leaves out are reported apart, so that words and figure name the same heads.
+    """
     if table is None:
         return ""
+    drawn = None if circuit is None else heads_of(circuit)
     last = table[table["step"] == table["step"].max()]
     named = last[last["metric"] == "circuit"].set_index("position")["note"]
     alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
-    said = [f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note)}" for note, hops in alike.items()]
+    said = [
+        f"{_and(hops)} answered {HOW[note]}{_by(last, hops, note, drawn)}" for note, hops in alike.items()
+    ]
     return f"{_capital('; '.join(said))}.{_cost(last, alike)}"
 
 
@@ -49,9 +54,15 @@ def _and(hops: list[str]) -> str:
     return f"{hops[0]} is" if len(hops) == 1 else f"{', '.join(hops[:-1])} and {hops[-1]} are"
 
 
-def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
-    """The heads in brackets; told hop by hop where hops that are answered alike have others."""
-    each = {hop: named for hop in hops if (named := ", ".join(_named(last, hop, note)))}
+def heads_of(circuit: pd.DataFrame) -> frozenset[str]:
+    """The heads that write into a circuit, out of the table of its search."""
+    senders = circuit.loc[circuit["metric"] == "edge", "sender"].astype(str)
+    return frozenset(s for s in senders if s.startswith("L") and "H" in s)
+
+
+def _by(last: pd.DataFrame, hops: list[str], note: str, drawn: frozenset[str] | None) -> str:
+    """The heads in brackets; hop by hop where hops that are answered alike have others."""
+    each = {hop: named for hop in hops if (named := _listed(_named(last, hop, note), drawn))}
     if not each:
         return ""
     if len(set(each.values())) == 1:
@@ -60,10 +71,21 @@ def _by(last: pd.DataFrame, hops: list[str], note: str) -> str:
 
 
 def _named(last: pd.DataFrame, hop: str, note: str) -> list[str]:
-    """Heads that answer a hop in the way of `note`; their number alone where there are many."""
+    """Heads that answer a hop in the way of `note`."""
     rows = last[(last["position"] == hop) & last["metric"].isin(SIDES.get(note, ()))]
-    heads = sorted({head for names in rows["heads"] for head in str(names).split()})
-    return heads if len(heads) <= MOST_NAMED else [f"{len(heads)} heads"]
+    return sorted({head for names in rows["heads"] for head in str(names).split()})
+
+
+def _listed(heads: list[str], drawn: frozenset[str] | None) -> str:
+    """Heads by name, those outside the drawn circuit apart; their number alone where there are many."""
+    inside = heads if drawn is None else [head for head in heads if head in drawn]
+    outside = [head for head in heads if head not in inside]
+    apart = f"outside the circuit: {_many(outside)}" if outside else ""
+    return " and, ".join(part for part in (_many(inside), apart) if part)
+
+
+def _many(heads: list[str]) -> str:
+    return ", ".join(heads) if len(heads) <= MOST_NAMED else f"{len(heads)} heads"
 
 
 def _capital(text: str) -> str:

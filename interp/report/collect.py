@@ -15,11 +15,12 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Analysis, Progress
+from interp.causal.reach import without_dead_rows
 from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable
 from interp.emergence.scores import Scores
-from interp.heads.heads import HeadScores, has_roles, scorable
+from interp.heads.heads import HeadScores, has_roles, scorable, unit_of
 from interp.heads.mechanism import Mechanism
 from interp.io.files import make_room
 from interp.readouts.readouts import Readouts, readable
@@ -68,7 +69,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     measured = run.tables(asked, "all", progress)
     scores, heads, overlaps = measured["scores"], measured.get("heads"), measured.get("overlaps")
     emergence = emergence_table(scores, heads, measured["draws"], overlaps)
-    tables: Tables = {**measured, "emergence": emergence}
+    tables: Tables = {**measured, "emergence": emergence, "heads": _nameable(run, heads)}
     curves = scores[scores["control"] == "none"]
     kept = None if heads is None else circuit_table(run, progress)
     circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
@@ -117,6 +118,13 @@ def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFra
     found = {"patching": grids, "weights": weights, "algorithms": matches, "filters": curves}
     reasons = {"patching": no_grids, "weights": no_weights, "algorithms": no_matches}
     return found, {section: reason for section, reason in reasons.items() if reason}
+
+
+def _nameable(run: Run, heads: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Scores of heads that words and sketch may name: of rows from which an output can be reached."""
+    if heads is None:
+        return None
+    return without_dead_rows(heads, run.config.model, run.task, run.task.relations(_prompt(run)))
 
 
 def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
@@ -211,8 +219,8 @@ def attention(run: Run) -> tuple[Attention, ...]:
             tokens=tuple(run.task.labels(batch)[0]),
             steps=run.steps,
             pattern=torch.stack(patterns).numpy(),
-            signed=settings.attention != "softmax",
-            causal=settings.mask == "causal",
+            signed=unit_of(settings) != "attention",
+            causal=getattr(settings, "mask", "full") == "causal",
             links=tuple(links),
         ),
     )

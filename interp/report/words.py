@@ -38,7 +38,7 @@ def verdict(run: Run, tables: Tables) -> str:
 def answers(run: Run, tables: Tables) -> dict[str, str]:
     """Which circuit does it, in which order it came, how sure that is; each a sentence or a few."""
     circuit = [
-        hops_answered(tables.get("mechanism")),
+        hops_answered(tables.get("mechanism"), tables.get("circuit")),
         algorithm_said(tables.get("algorithms")),
         heads_said(tables.get("heads"), tables.get("agreement")),
         circuit_said(tables.get("circuit")),

@@ -10,7 +10,7 @@ import html
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -126,7 +126,7 @@ class Checkpoints:
 
         return build_model(self.config.model, self.task.interface, seed)
 
-    def released(self) -> Self:
+    def released(self) -> Checkpoints:
         """The same run without interventions: its weights alone."""
         return type(self)(self.folder, released=True)
 

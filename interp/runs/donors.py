@@ -11,6 +11,7 @@ from typing import Any
 
 from interp.config.clamp import ClampConfig
 from interp.config.run import RunConfig
+from interp.hooks.protocol import HookedModel
 from interp.models.build import build_model
 from interp.models.clamps import Clamps
 from interp.models.weights import load_weights
@@ -36,7 +37,7 @@ def settle(config: RunConfig) -> RunConfig:
     return settled
 
 
-def clamps_of(config: RunConfig, model: Any) -> Clamps:
+def clamps_of(config: RunConfig, model: HookedModel) -> Clamps:
     """The clamps of a run, ready to make hooks for `model`; donors come in its floating type and on its device.
 
     Raises UserError as `settle` does.

@@ -11,6 +11,7 @@ the loop's own business. When the settings are those of a `RunConfig` of ours, e
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig
 from interp.config.schedule import checkpoint_steps
+from interp.models.build import build_model
+from interp.models.pretrained import shared_prefixes
+from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
 from interp.runs.header import Recording
 from interp.runs.metrics import MetricsLog
@@ -47,6 +52,7 @@ class Recorder:
         self.folder = RunFolder.create(out, _recording(config, schedule))
         self._planned = frozenset(self.folder.schedule)
         self._log_every = max(1, log_every)
+        self._model = _blank(self.folder)
         self._lock = self.folder.lock()
         self._lock.__enter__()
         self._last = start - 1
@@ -72,10 +78,27 @@ class Recorder:
         line = _line(step, metrics)
         if step in self._planned:
             state = weights.state_dict() if isinstance(weights, nn.Module) else weights
-            line["weights"] = self.folder.keep(step, state)
+            line["weights"] = self.folder.keep(step, self._fitting(step, state))
         self._log.append(line)
         if step == self.folder.last_step:
             self.close()
+
+    def _fitting(self, step: int, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weights under our names, where the settings say a model of ours: without what compiling, or training in
+        parallel, puts before every name. Raises UserError for weights that are not that model's.
+        """
+        if self._model is None:
+            return weights
+        own = self._model.state_dict().keys()
+        for prefix in shared_prefixes(list(weights)):
+            bare = {name.removeprefix(prefix): value for name, value in weights.items()}
+            if bare.keys() == own:
+                warnings.warn(
+                    f"{self.folder.path}: {prefix!r} was taken off the names of all weights", stacklevel=3
+                )
+                weights = bare
+        check_fit(self._model, weights, f"{self.folder.path}: step {step}")
+        return weights
 
     def close(self) -> None:
         """Let others train or record here; called by itself at the last step."""
@@ -107,6 +130,17 @@ def _recording(config: RunConfig | Mapping[str, Any], schedule: Sequence[int] | 
         return Recording(recorded=dict(config), schedule=tuple(schedule))
     except ValidationError as error:
         raise UserError(f"Recorder: {first_problem(error)}") from None
+
+
+def _blank(folder: RunFolder) -> nn.Module | None:
+    """A model of the settings, if they are those of a run of ours whose weights are kept here."""
+    try:
+        config = folder.config
+    except UserError:
+        return None
+    if isinstance(config.model, BridgeConfig):  # a reference to files, which were looked at before
+        return None
+    return build_model(config.model, config.task.interface, config.init_seed)
 
 
 def _line(step: int, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Re-reading a whole run folder in order, up to the first file that is not what it claims.
 
-Order: config.json, metrics.jsonl, resume state, each step of the schedule, files that do not belong, tables. A run that
-was broken off is sound when it has everything it should have so far. Timings and reports are not checked.
+Order: config.json, metrics.jsonl, resume state, each step of the schedule (its weights also put into a model of the
+settings, where these are ours), files that do not belong, tables. A run that was broken off is sound when it has
+everything it should have so far. Timings and reports are not checked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 from interp.io.files import TEMPORARY
 from interp.io.tables import read_table
+from interp.models.build import build_model
+from interp.models.weights import load_weights
 from interp.runs.folder import RunFolder
 from interp.runs.header import NAME
 from tasks.errors import UnknownTask, UserError
@@ -65,6 +68,7 @@ class _Checks:
 
     def all(self) -> State:
         self.folder = RunFolder.open(self.path)
+        self.model = self._blank()
         self.count += 1
         records = self.folder.records()
         self.count += bool(records)
@@ -75,6 +79,14 @@ class _Checks:
         self._nothing_else()
         self._tables()
         return state
+
+    def _blank(self) -> Any:
+        """A model that the weights must fit; None for a recording whose settings are not those of a run of ours."""
+        try:
+            config = self.folder.config
+        except UserError:
+            return None
+        return build_model(config.model, config.task.interface, config.init_seed)
 
     def _state(self, records: list[dict[str, Any]]) -> State:
         if records and records[-1].get("event") == "diverged":
@@ -119,7 +131,9 @@ class _Checks:
                 self._checkpoint(path, step, stated, complete)
 
     def _checkpoint(self, path: Path, step: int, stated: dict[int, str], complete: int) -> None:
-        self.folder.weights(step)
+        weights = self.folder.weights(step)
+        if self.model is not None:
+            load_weights(self.model, weights, str(path))
         found = self.folder.weights_hash(step)
         if step in stated and stated[step] != found:
             raise UserError(f"{path}: its weights are not those that the metrics name for step {step}")

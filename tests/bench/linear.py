@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 
 from interp.config.run import RunConfig, configure
+from interp.models.build import build_model
 from interp.models.linear import LinearTransformer
 from interp.train.stacked_pace import stacked_table
 
@@ -27,7 +28,7 @@ TURNS = 3
 
 def forms(config: RunConfig, steps: int = 20) -> dict[str, int | float | str]:
     """Milliseconds of a step in the Gram form (`ours_ms`) and in the token form (`peer_ms`), and their ratio."""
-    model = config.model.build(config.task.interface, config.init_seed)
+    model = build_model(config.model, config.task.interface, config.init_seed)
     assert isinstance(model, LinearTransformer)
 
     def gram() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interp.config.run import RunConfig, configure
+from interp.models.build import build_model
 from interp.studies.single_index import pace as single_index
 from tests.bench import linear
 from tests.bench.cost import matmul_rate
@@ -37,7 +38,7 @@ def linear_rows(quick: bool) -> list[Row]:
 
 
 def _gram(config: RunConfig, steps: int) -> Callable[[], None]:
-    model: Any = config.model.build(config.task.interface, config.init_seed)
+    model: Any = build_model(config.model, config.task.interface, config.init_seed)
     return lambda: linear._steps(config, model, steps)
 
 

@@ -12,6 +12,7 @@ from interp.cli import run as command
 from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
 from interp.config.run import RunConfig, configure
 from interp.emergence.overlaps import Overlaps, overlaps
+from interp.models.build import build_model
 from interp.report.collect import collect
 from interp.run import Run
 from interp.train.spherical import warn_of_unstable_rate
@@ -30,7 +31,7 @@ FOUND = {
 
 def test_overlaps_of_known_weights():
     task = SingleIndex(d=9, length=2, link="z1*z2")
-    model = IndexNetworkConfig(tied=False).build(task.interface, 0)
+    model = build_model(IndexNetworkConfig(tied=False), task.interface, 0)
     with torch.no_grad():
         model.w.zero_()
         model.w[0, 0], model.w[0, 4] = -1.8, 2.4
@@ -38,7 +39,7 @@ def test_overlaps_of_known_weights():
     found = overlaps(model, task)
     assert found == pytest.approx({"m": 0.6 / 2**0.5, "m 1": 0.6, "m 2": 0.0}, abs=1e-6)
     eq18 = SingleIndex.model_validate({"d": 9, "link": {"omega": 0.5}})
-    attention = TiedAttentionConfig(positional="opposite").build(eq18.interface, 0)
+    attention = build_model(TiedAttentionConfig(positional="opposite"), eq18.interface, 0)
     with torch.no_grad():
         attention.w.zero_()
         attention.w[0, 0], attention.w[0, 1] = 1.8, -2.4

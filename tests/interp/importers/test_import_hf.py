@@ -339,7 +339,7 @@ def test_published_sizes_have_the_parameters_their_makers_count(capsys):
         )
         assert (wide == 2 * narrow).all()
     show()
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     for line in capsys.readouterr().out.splitlines():
         assert line in readme
 

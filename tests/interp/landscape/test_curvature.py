@@ -16,6 +16,7 @@ from interp.config.model_transformer import TransformerConfig
 from interp.config.run import configure
 from interp.landscape import curvature, landscape, tails
 from interp.landscape.noise import GradientNoise
+from interp.models.build import build_model
 from interp.run import Run
 from tasks.base import generator
 from tasks.errors import UserError
@@ -25,8 +26,8 @@ TASK = InContextRegression(d=3, n=6, layout="merged")
 
 
 def linear_objective(prompts: int = 200, seed: int = 0, **settings) -> curvature.Objective:
-    model = LinearConfig(**{"n_layers": 2, "init_std": 0.3, "dtype": "float64", **settings}).build(
-        TASK.interface, seed
+    model = build_model(
+        LinearConfig(**{"n_layers": 2, "init_std": 0.3, "dtype": "float64", **settings}), TASK.interface, seed
     )
     return curvature.Objective(model, TASK, TASK.sample(0, "x", 0, prompts).double())
 
@@ -86,7 +87,7 @@ def test_any_model_of_the_toolkit(name: str) -> None:
     task = (
         InContextRegression(d=3, n=6, layout="merged") if name == "softmax" else InContextRegression(d=3, n=6)
     )
-    model = MODELS[name].build(task.interface, 0).double()
+    model = build_model(MODELS[name], task.interface, 0).double()
     objective = curvature.Objective(model, task, task.sample(0, "x", 0, 20).double())
     w = objective.weights
     v = torch.randn(len(w), generator=generator(0, "v", 0), dtype=torch.float64)
@@ -179,7 +180,9 @@ def test_tail_interval_covers() -> None:
 
 def test_gradient_noise_has_the_scale_of_its_batch() -> None:
     task = InContextRegression(d=3, n=6, layout="merged", law="sphere")
-    model = LinearConfig(n_layers=1, family="gd", init_std=0.3, dtype="float64").build(task.interface, 0)
+    model = build_model(
+        LinearConfig(n_layers=1, family="gd", init_std=0.3, dtype="float64"), task.interface, 0
+    )
     objective = curvature.Objective(model, task, task.sample(0, "x", 0, 4000).double())
     w = objective.weights
     reference = tails.reference_gradient(model, task, w, prompts=40_000)
@@ -275,7 +278,7 @@ def test_noise_finds_heavy_tails_and_none_in_light_ones() -> None:
     found = {}
     for law in ("sphere", "gamma-sphere"):
         task = InContextRegression(d=3, n=6, layout="merged", law=law)
-        model = LinearConfig(n_layers=1, family="gd", init_std=0.3).build(task.interface, 0)
+        model = build_model(LinearConfig(n_layers=1, family="gd", init_std=0.3), task.interface, 0)
         table = GradientNoise(draws=500, prompts=20).measure(model, task).set_index("metric")
         found[law] = table.loc["noise q99 / median"]
     assert found["sphere"]["ci_high"] < found["gamma-sphere"]["ci_low"]

@@ -8,6 +8,7 @@ import torch
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.hooks.lens import ActivationCache
 from interp.models import linear_gram
+from interp.models.build import build_model
 from interp.models.linear import LinearTransformer
 from interp.studies.linear_attention import theory as linear_depth
 from interp.studies.one_step_gd import theory as linear
@@ -20,7 +21,7 @@ FAMILIES = ("gd", "gd++", "full")
 
 def build(seed: int = 0, task: InContextRegression = TASK, **settings) -> LinearTransformer:
     config = LinearConfig(**{"n_layers": 3, "init_std": 0.3, "dtype": "float64", **settings})
-    return config.build(task.interface, seed)
+    return build_model(config, task.interface, seed)
 
 
 def hand_wired(steps: list[float], flattening: list[float]) -> LinearTransformer:
@@ -170,7 +171,7 @@ def test_seeds_and_starts() -> None:
 )
 def test_settings_that_do_not_fit(task: InContextRegression, settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LinearConfig(**{"n_layers": 1, **settings}).build(task.interface, 0)
+        build_model(LinearConfig(**{"n_layers": 1, **settings}), task.interface, 0)
 
 
 def test_inputs_that_do_not_fit() -> None:
@@ -217,7 +218,7 @@ def test_gram_matrices_of_the_walk_are_those_of_the_tokens() -> None:
 
 def features(dtype: str = "float64", seed: int = 0) -> LinearTransformer:
     config = FeatureLinearConfig(n_layers=3, family="full", init_std=0.1, dtype=dtype, hidden=30)
-    return config.build(TASK.interface, seed)
+    return build_model(config, TASK.interface, seed)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-10)])
@@ -229,7 +230,7 @@ def test_features_take_both_forms(dtype: str, bound: float) -> None:
     assert (model(inputs)[:, -1] - hooked[:, -1]).abs().max() < bound * hooked[:, -1].abs().max()
     assert cache["features.hook_post"].shape == (64, 21, 30)
     torch.testing.assert_close(cache["hook_embed"][..., -1], inputs[..., -1])
-    plain = LinearConfig(n_layers=3, family="full", init_std=0.1, dtype=dtype).build(TASK.interface, 0)
+    plain = build_model(LinearConfig(n_layers=3, family="full", init_std=0.1, dtype=dtype), TASK.interface, 0)
     torch.testing.assert_close(plain(cache["hook_embed"])[:, -1], hooked[:, -1], rtol=1e-4, atol=1e-6)
 
 
@@ -239,4 +240,4 @@ def test_features_refuse_what_needs_bare_covariates() -> None:
             TASK.sample(0, "x", 0, 4).double().x[:, :-1], torch.eye(5).double(), torch.eye(5).double()
         )
     with pytest.raises(UserError, match="merged"):
-        FeatureLinearConfig(n_layers=1).build(InContextRegression(d=5, n=20).interface, 0)
+        build_model(FeatureLinearConfig(n_layers=1), InContextRegression(d=5, n=20).interface, 0)

@@ -7,6 +7,7 @@ import torch
 
 from interp.config.model_linear import LinearConfig
 from interp.models import linear_weights as reading
+from interp.models.build import build_model
 from interp.models.linear import LinearTransformer
 from interp.readouts.preconditioners import Preconditioners, task_covariance
 from interp.studies.one_step_gd import theory as linear
@@ -18,8 +19,10 @@ TASK = InContextRegression(d=5, n=20, layout="merged")
 
 
 def build(seed: int = 0, **settings) -> LinearTransformer:
-    return LinearConfig(**{"n_layers": 3, "init_std": 0.05, "dtype": "float64", **settings}).build(
-        TASK.interface, seed
+    return build_model(
+        LinearConfig(**{"n_layers": 3, "init_std": 0.05, "dtype": "float64", **settings}),
+        TASK.interface,
+        seed,
     )
 
 
@@ -129,7 +132,7 @@ def test_the_table_of_a_planted_net() -> None:
         basis="fixed",
         prior="inverse-covariance",
     )
-    model = LinearConfig(n_layers=2, family="gd", dtype="float64").build(task.interface, 0)
+    model = build_model(LinearConfig(n_layers=2, family="gd", dtype="float64"), task.interface, 0)
     S = task_covariance(task)
     with torch.no_grad():
         for layer, a in zip(model.layers, (0.5, 1.25), strict=True):

@@ -31,15 +31,20 @@ def rows(hop: str, named: str, direct: float, ahead: float) -> list[dict]:
 def test_the_cost_is_that_of_the_heads_that_are_named() -> None:
     table = pd.DataFrame(rows("hop 1", "stacked", 0.9, 0.1) + rows("hop 2", "look-ahead", 0.2, 0.7))
     said = hops_answered(table)
-    assert "Hop 1 is answered by heads that look from the query straight at the hop's own link (L0H1)" in said
-    assert "hop 2 is answered by links that read their successors in an earlier layer (L1H2, L1H3)" in said
+    assert "Hop 1 is answered by heads that attend from the query to the hop's own link (L0H1)" in said
+    assert (
+        "hop 2 is answered by links that attend to their successors in an earlier layer (L1H2, L1H3)" in said
+    )
     assert said.endswith("Ablating them costs their hop 70% to 90% of what the loss of all heads would.")
 
 
 @pytest.mark.parametrize(("direct", "ahead"), [(0.25, 0.8), (0.8, 0.25)])
 def test_a_hop_answered_both_ways_tells_the_cost_of_either_team(direct: float, ahead: float) -> None:
     said = hops_answered(pd.DataFrame(rows("hop 2", "both", direct, ahead)))
-    assert "both by heads on its own link and by links read ahead (L0H1, L1H2, L1H3)" in said
+    assert (
+        "both by heads on its own link and by links that attend to their successors (L0H1, L1H2, L1H3)"
+        in said
+    )
     assert said.endswith(
         "Ablating them, each team by itself, costs their hop 25% to 80% of what the loss of all heads would."
     )
@@ -59,7 +64,7 @@ def test_only_the_last_checkpoint_speaks() -> None:
 def test_a_wired_chain_is_told_with_its_heads_and_their_whole_effect() -> None:
     net = wired_retrieval(2, "chain", decoys=6, seed=2)
     said = hops_answered(mechanism(net.model, net.task, prompts=64).assign(step=0))
-    assert said.startswith("Hop 1 and hop 2 are answered by heads that look from the query straight")
+    assert said.startswith("Hop 1 and hop 2 are answered by heads that attend from the query")
     assert all(head in said for head in net.circuit.heads)
     assert not any(head in said for head in net.circuit.decoys)
     low = int(said.split("costs their hop ")[1].split("%")[0])

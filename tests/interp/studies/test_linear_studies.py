@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from interp.config.run import configure
+from interp.models.build import build_model
 from interp.models.linear_weights import relative_error
 from interp.studies import STUDIES
 from interp.studies import linear_common as linear_nets
@@ -45,7 +46,7 @@ def test_studies_are_known_by_name() -> None:
 @pytest.mark.parametrize("preset", ["one-step-gd", "linear-attention"])
 def test_presets_build(preset: str) -> None:
     config = configure(preset)
-    model = config.model.build(config.task.interface, 0)
+    model = build_model(config.model, config.task.interface, 0)
     batch = config.task.sample(0, "x", 0, 8)
     assert torch.isfinite(config.task.loss(model(batch.inputs), batch)).all()
 

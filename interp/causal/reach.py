@@ -1,0 +1,55 @@
+"""What a row of attention can still reach: the positions of each layer's writes that some output depends on.
+
+Derived from the graph alone: the mask, the number of layers and the positions that are read. A head of the last layer
+changes the outputs through the rows that are read and no others; a head before it through every row that a later
+layer's live rows may attend to. Attention in a row that reaches no output cannot matter, however sharp it is, and no
+head is named for it. A live row may still carry nothing: that is for ablations to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from interp.models.components import allowed
+from tasks.base import Relation, Task
+
+NOWHERE = torch.device("cpu")
+
+
+def live_rows(config: Any, n_pos: int, reads: Sequence[int]) -> Bool[Tensor, "layer pos"]:
+    """Whether what a layer's heads write at a position can change an output at one of `reads`.
+
+    >>> from interp.config.model_transformer import TransformerConfig
+    >>> live_rows(TransformerConfig(n_layers=2, mask="causal"), 4, [2]).int().tolist()
+    [[1, 1, 1, 0], [0, 0, 1, 0]]
+    """
+    seen = allowed(n_pos, config, NOWHERE)
+    alive = torch.zeros(n_pos, dtype=torch.bool)
+    alive[list(reads)] = True
+    rows = []
+    for _ in range(config.n_layers):
+        rows.append(alive)
+        alive = alive | seen[alive].any(0)
+    return torch.stack(rows[::-1])
+
+
+def reaching(config: Any, task: Task, relations: Iterable[Relation]) -> dict[str, list[bool]]:
+    """For each relation and layer: whether attending to it there can change any output, on some prompt."""
+    live = live_rows(config, task.interface.n_ctx, task.interface.read_positions)
+    return {r.name: live[:, r.dest.flatten().long().cpu()].any(1).tolist() for r in relations}
+
+
+def without_dead_rows(
+    scores: pd.DataFrame, config: Any, task: Task, relations: Iterable[Relation]
+) -> pd.DataFrame:
+    """Head scores (columns layer, metric, control) less those of trained heads on rows that reach no output."""
+    known = reaching(config, task, relations)
+    rows = zip(scores["metric"], scores["layer"], scores["control"], strict=True)
+    kept = [c != "none" or m not in known or pd.isna(at) or known[m][int(at)] for m, at, c in rows]
+    return scores[kept]
