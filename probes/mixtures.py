@@ -27,6 +27,7 @@ How = Literal["mean", "choice"]
 COMPONENTS = ("gd", "newton", "ridge", "gd++", "cg", "ols", "svd", "ogd")
 TRIED = 4  # pairs of families that are tuned, each way
 ROUNDS = 4
+SEARCHED = 2  # rounds that try every number of steps; later ones tune sizes alone
 FEWEST = 0.05  # of the prompts a choice gives to either
 GRID: dict[str, list[tuple[int, dict[str, float]]]] = {
     "gd": [(k, {"eta": e}) for k in (1, 2, 3, 4, 6, 8, 16, 32, 64, 256, 1024) for e in (0.5, 1.0, 1.8)],
@@ -191,11 +192,11 @@ def _tune_mean(seen: Observations, families: tuple[str, str], start: Start, roun
     """Each member in turn tuned to what the other leaves; steps stay those of `start` where it has gains."""
     members, fixed = list(start[0]), start[1] is not None
     gains = _both_gains(seen, members)
-    for _ in range(rounds):
+    for turn in range(rounds):
         for i in (0, 1):
             other = coefficients(seen.problems, [members[1 - i]])[0, :, 0]
             rest = seen.without(gains[1 - i] * other)
-            members[i] = _single(rest, families[i], members[i], fixed)[0]
+            members[i] = _single(rest, families[i], members[i], fixed or turn >= SEARCHED)[0]
             gains = _both_gains(seen, members)
     return ((members[0], members[1]), gains) if min(gains) > 0 else None
 
@@ -214,13 +215,14 @@ def _tune_choice(seen: Observations, families: tuple[str, str], start: Start, ro
     members, fixed = list(start[0]), start[1] is not None
     pair = coefficients(seen.problems, members)[:, :, 0]
     gains = list(start[1] or explained_gains(seen, pair))
-    for _ in range(rounds):
+    for turn in range(rounds):
         first, second = (seen.without(g * c).size for g, c in zip(gains, pair, strict=True))
         own = first <= second
         for i, mine in enumerate((own, ~own)):
             if int(mine.sum()) < max(2, FEWEST / 2 * len(seen)):
                 return None
-            members[i], gains[i] = _single(seen.part(mine.nonzero()[:, 0]), families[i], members[i], fixed)
+            part = seen.part(mine.nonzero()[:, 0])
+            members[i], gains[i] = _single(part, families[i], members[i], fixed or turn >= SEARCHED)
         pair = coefficients(seen.problems, members)[:, :, 0]
     return (members[0], members[1]), (gains[0], gains[1])
 

@@ -64,7 +64,8 @@ def probe(
         Move what a probe reads of an iterate from clean to corrupt prompts at each layer of a regression run, and
         compare the change of the prediction with the iterate's.
     quick
-        With --algorithms: tune sizes on the prompts that they are scored on (misfits are then a little too small).
+        With --algorithms: tune sizes on the prompts that they are scored on (misfits are then a little too small), with
+        steps fixed or over |S|.
     shift
         Score on prompts of another law: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
