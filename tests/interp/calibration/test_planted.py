@@ -19,7 +19,7 @@ def few(cases, every):
     return cases if FULL else cases[::every]
 
 
-@pytest.mark.parametrize(("law", "truth"), few(ON, 11), ids=lambda case: getattr(case, "name", None))
+@pytest.mark.parametrize(("law", "truth"), few(ON, 16), ids=lambda case: getattr(case, "name", None))
 def test_the_set_that_is_returned_holds_the_truth(law, truth):
     found = row(law, truth, SETTING)
     print(found)
@@ -28,7 +28,7 @@ def test_the_set_that_is_returned_holds_the_truth(law, truth):
         assert found["alone"] >= 0.95 * SETTING.replicates
 
 
-@pytest.mark.parametrize(("law", "truth"), few(OFF, 17), ids=lambda case: getattr(case, "name", None))
+@pytest.mark.parametrize(("law", "truth"), few(OFF, 28), ids=lambda case: getattr(case, "name", None))
 def test_a_truth_of_no_family_is_given_no_family_s_name(law, truth):
     found = row(law, truth, SETTING)
     print(found)
