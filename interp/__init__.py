@@ -1,4 +1,4 @@
-"""Algoscope: which algorithm does a small transformer run, which heads carry it, and in what order did they appear?
+"""Algoscope: which algorithm does a small transformer run, which heads carry it, and in what order did they emerge?
 
 Importing this package loads neither torch nor TransformerLens; each name is loaded when it is first used.
 """
@@ -13,6 +13,7 @@ from interp._version import __version__ as __version__
 if TYPE_CHECKING:
     import probes
     import tasks
+    from interp.adoption import adopt
     from interp.run import Run, load
     from interp.sweep.results import load_sweep
     from interp.train import Recorder
@@ -22,10 +23,11 @@ _HOMES = {
     "Recorder": "interp.train",
     "Run": "interp.run",
     "UserError": "tasks.errors",
+    "adopt": "interp.adoption",
     "load": "interp.run",
     "load_sweep": "interp.sweep.results",
 }
-__all__ = ["Recorder", "Run", "UserError", "load", "load_sweep", "probes", "tasks"]
+__all__ = ["Recorder", "Run", "UserError", "adopt", "load", "load_sweep", "probes", "tasks"]
 
 
 def __getattr__(name: str) -> Any:

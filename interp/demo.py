@@ -1,6 +1,6 @@
-"""The two demo runs and their report: what `make report` does, saying as it goes what it does, how far and how long.
+"""The two demo runs and their report, as `make report` makes them, with progress and remaining time.
 
-The runs train side by side, each in a process of its own with one thread; this process reads their progress from disk.
+The runs train in parallel, each in its own process with one thread; this process reads their progress from disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
-    """Train the demo runs (or go on with them) and write `out/report.html`. Raises what training raises."""
+    """Train (or resume) the demo runs and write `out/report.html`. Raises what training raises."""
     began = time.monotonic()
     paths = [out / preset for preset in PRESETS]
     say(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
@@ -38,10 +38,10 @@ def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
 
 
 class Teller:
-    """Says how far a stage is, at most every `SAY_SECONDS`, with the time it still needs at the pace so far.
+    """Prints the progress of a stage, at most every `SAY_SECONDS`, with the estimated remaining time.
 
-    The pace counts from the first thing finished, so that loading libraries does not pass for slow work; before a
-    twentieth is done since then, no time is given.
+    The rate is measured from the first item finished, so that loading libraries does not count; no time is given before
+    a twentieth is done.
     """
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic):

@@ -1,35 +1,100 @@
-"""Ground floor: what a model is trained on, and the answers known in closed form. Knows no model."""
+"""Tasks: what a model is trained on, and the answers known in closed form. Independent of models.
 
-from tasks.base import (
-    Batch,
-    Interface,
-    Level,
-    Pair,
-    Relation,
-    Task,
-    build,
-    check_batch,
-    generator,
-    kinds,
-    register,
-    settings_of,
-)
-from tasks.conditional import ConditionalBatch, ConditionalRetrieval
-from tasks.errors import UserError
-from tasks.prompts import PromptBatch, TextRetrieval
-from tasks.regression import InContextRegression, RegressionBatch
-from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
-from tasks.single_index import SingleIndex, SingleIndexBatch
+Each name is loaded when it is first used, so that what needs no torch (errors, help at a terminal) loads none.
+"""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.base import (
+        Batch,
+        Interface,
+        Level,
+        Pair,
+        Relation,
+        Task,
+        build,
+        check_batch,
+        generator,
+        kinds,
+        register,
+        settings_of,
+    )
+    from tasks.conditional import ConditionalBatch, ConditionalRetrieval
+    from tasks.errors import UserError
+    from tasks.induction import Induction, InductionBatch
+    from tasks.khop import KHop, KHopBatch
+    from tasks.markov import MarkovBatch, MarkovChains
+    from tasks.program import Program, ProgramBatch
+    from tasks.prompts import PromptBatch, TextRetrieval
+    from tasks.regression import InContextRegression, RegressionBatch
+    from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
+    from tasks.single_index import SingleIndex, SingleIndexBatch
+
+_HOMES = {
+    "base": (
+        *("Batch", "Interface", "Level", "Pair", "Relation", "Task"),
+        *("build", "check_batch", "generator", "kinds", "register", "settings_of"),
+    ),
+    "conditional": (
+        "ConditionalBatch",
+        "ConditionalRetrieval",
+    ),
+    "errors": ("UserError",),
+    "induction": (
+        "Induction",
+        "InductionBatch",
+    ),
+    "khop": (
+        "KHop",
+        "KHopBatch",
+    ),
+    "markov": (
+        "MarkovBatch",
+        "MarkovChains",
+    ),
+    "program": (
+        "Program",
+        "ProgramBatch",
+    ),
+    "prompts": (
+        "PromptBatch",
+        "TextRetrieval",
+    ),
+    "regression": (
+        "InContextRegression",
+        "RegressionBatch",
+    ),
+    "retrieval": (
+        "MultiHopRetrieval",
+        "RetrievalBatch",
+    ),
+    "single_index": (
+        "SingleIndex",
+        "SingleIndexBatch",
+    ),
+}
+_HOME_OF = {name: f"tasks.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
     "ConditionalBatch",
     "ConditionalRetrieval",
     "InContextRegression",
+    "Induction",
+    "InductionBatch",
     "Interface",
+    "KHop",
+    "KHopBatch",
     "Level",
+    "MarkovBatch",
+    "MarkovChains",
     "MultiHopRetrieval",
     "Pair",
+    "Program",
+    "ProgramBatch",
     "PromptBatch",
     "RegressionBatch",
     "Relation",
@@ -46,3 +111,13 @@ __all__ = [
     "register",
     "settings_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'tasks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,8 +1,8 @@
 """What a task is: data as a pure function of (seed, stream, step), a loss, an answer, and pairs for patching.
 
-A task is its own configuration: a frozen pydantic model whose fields are its settings. It knows no model;
-`Interface` says what a model must accept and return. Shapes: `batch` prompts, `pos` tokens a prompt, `read`
-predictions a prompt (x-positions of a regression prompt, hops of a retrieval prompt).
+A task is its own configuration: a frozen pydantic model whose fields are its settings. It is independent of models;
+`Interface` states what a model must accept and return. Shapes: `batch` prompts, `pos` tokens a prompt, `read` output
+positions a prompt, one prediction each (x-positions of a regression prompt, hops of a retrieval prompt).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on th
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """A batch of prompts. Tasks subclass it to carry what they know besides (weights, chains, sources).
+    """A batch of prompts. Tasks subclass it to add ground truth (weights, chains, sources).
 
     Every field is a tensor whose first axis is the prompt.
     """
@@ -69,19 +69,28 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
-    """Pairs of positions whose attention has a meaning: row `dest[b, i]` should look at column `source[b, i]`.
+    """Pairs of positions whose attention has a meaning: row `dest[b, i]` should attend to column `source[b, i]`.
 
     A head's score on the relation is the attention mass summed over the sources of a row, averaged over rows.
+    Prompts may have different pairs: those that `valid` marks False do not count (None: every pair does).
     """
 
     name: str
     dest: Shaped[Tensor, "batch pair"]
     source: Shaped[Tensor, "batch pair"]
+    valid: Bool[Tensor, "batch pair"] | None = None
+
+    def pairs(self, prompt: int) -> list[tuple[int, int]]:
+        """The (row, column) pairs of one prompt that count."""
+        found = zip(self.dest[prompt].tolist(), self.source[prompt].tolist(), strict=True)
+        if self.valid is None:
+            return list(found)
+        return [pair for pair, counts in zip(found, self.valid[prompt].tolist(), strict=True) if counts]
 
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A reference level for each read: a closed form (`se` is 0) or a Monte Carlo mean with its standard error."""
+    """A reference level at each output position: closed-form (`se` is 0) or a Monte Carlo mean with standard error."""
 
     value: Float[Tensor, "read"]
     se: Float[Tensor, "read"]
@@ -110,7 +119,7 @@ class Interface(BaseModel):
 
 
 class Task(BaseModel):
-    """Base of every task. Subclasses give `interface`, `sample` and `loss`; the rest is as far as the task knows it."""
+    """Base class of tasks. Subclasses define `interface`, `sample` and `loss`; the rest where it is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -128,12 +137,12 @@ class Task(BaseModel):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """A short name for each read, in order."""
+        """A short name for each output position, in order."""
         return tuple(str(p) for p in self.interface.read_positions)
 
     @property
     def label_variance(self) -> float:
-        """Variance of a real-valued target, the unit in which errors are counted; 1 unless a task says otherwise."""
+        """Variance of a real-valued target, the unit of errors; 1 unless a task overrides it."""
         return 1.0
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> Batch:
@@ -141,35 +150,53 @@ class Task(BaseModel):
         raise NotImplementedError
 
     def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
-        """Loss of each read of each prompt; lower is better."""
+        """Loss at each output position of each prompt; lower is better."""
         raise NotImplementedError
 
     def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
-        """The figure people read (`score_name`); the loss unless a task has a better one."""
+        """The score reported for the task (`score_name`); the loss unless a task has a better one."""
         return self.loss(outputs, batch)
 
     def answer(self, batch: Any) -> Float[Tensor, "batch pos d_out"]:
-        """The Bayes answer in the shape of a model's outputs (zeros where nothing is read)."""
+        """The Bayes-optimal answer in the shape of a model's outputs (zeros at positions without a target)."""
         raise UserError(f"task {self.kind!r} has no closed-form answer")
 
     def floor(self) -> Level:
-        """Expected loss of the Bayes answer at each read."""
+        """Bayes risk: expected loss of the Bayes-optimal answer at each output position."""
         raise UserError(f"task {self.kind!r} has no closed-form floor")
 
     def chance(self) -> Level:
-        """Expected `score` at each read of the best guess that ignores the prompt's examples."""
+        """Expected `score` at each output position of the best guess that ignores the prompt's examples."""
         raise UserError(f"task {self.kind!r} has no stated chance level")
+
+    def strategies(self, batch: Any) -> dict[str, Float[Tensor, "batch pos d_out"]]:
+        """Outputs of predictors other than `answer` (simpler, or rival algorithms), by name; none by default."""
+        return {}
+
+    def distance(
+        self,
+        outputs: Float[Tensor, "batch pos d_out"],
+        strategy: Float[Tensor, "batch pos d_out"],
+        batch: Any,
+    ) -> Float[Tensor, "batch read"]:
+        """Distance of outputs from a strategy's at each output position: 0 where they agree, never negative."""
+        raise UserError(f"task {self.kind!r} has no distance between predictors")
+
+    @property
+    def distributions(self) -> dict[str, Task]:
+        """The tasks with this one's interface on which a model of this task is worth evaluating, by name."""
+        return {}
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
         """Clean and corrupt prompts of one of `pair_kinds`."""
         raise UserError(f"task {self.kind!r} has no pairs of kind {kind!r}; it has {list(self.pair_kinds)}")
 
     def relations(self, batch: Any) -> tuple[Relation, ...]:
-        """Position pairs at which attention has a known meaning; none unless the task knows some."""
+        """Position pairs at which attention has a known meaning; none by default."""
         return ()
 
     def labels(self, batch: Any) -> list[list[str]]:
-        """A label for each token of each prompt, for people to read."""
+        """A human-readable label for each token of each prompt."""
         return [[str(p) for p in range(self.interface.n_ctx)] for _ in range(len(batch))]
 
 
@@ -203,12 +230,23 @@ def check_batch(batch: int, per_prompt: int) -> None:
 
 
 _REGISTRY: dict[str, type[Task]] = {}
+SHIPPED = (
+    "conditional",
+    "induction",
+    "khop",
+    "markov",
+    "program",
+    "prompts",
+    "regression",
+    "retrieval",
+    "single_index",
+)  # modules of this package that register a task; imported when a kind is first asked for
 MODULES = "ALGOSCOPE_TASKS"  # the variable of modules that register tasks
 T = TypeVar("T", bound=type[Task])
 
 
 def register(kind: str) -> Callable[[T], T]:
-    """Class decorator: make a task known under a name, so that configurations and runs can say it."""
+    """Class decorator: register a task under a name that configurations and runs can use."""
 
     def add(cls: T) -> T:
         known = _REGISTRY.get(kind)
@@ -227,6 +265,8 @@ def kinds() -> list[str]:
     Included are those of installed plug-ins (entry points `algoscope.tasks`) and of the modules that the
     environment variable ALGOSCOPE_TASKS names, comma between them. Raises UserError for a module that is not there.
     """
+    for module in SHIPPED:
+        importlib.import_module(f"tasks.{module}")
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
         try:
             importlib.import_module(module.strip())
@@ -276,7 +316,7 @@ def first_problem(error: ValidationError, known: Iterable[str] = ()) -> str:
 
 
 def problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
-    """Every complaint of a validation, each as `field: what is wrong (got value)` on one line.
+    """Every error of a validation, each as `field: what is wrong (got value)` on one line.
 
     For an unknown field it names the nearest of the `known` ones.
     """
@@ -291,7 +331,7 @@ def problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
 
 
 def wrong(problem: Mapping[str, Any]) -> str:
-    """What one of pydantic's complaints says is wrong, and what was got in place of it."""
+    """The message of a pydantic error, and the value received."""
     own = problem.get("ctx", {}).get("error")
     if isinstance(own, ValueError):
         return str(own)
@@ -302,7 +342,7 @@ def wrong(problem: Mapping[str, Any]) -> str:
 
 
 def nearest(name: str, known: Iterable[str], under: str = "") -> str:
-    """A hint to append to a complaint about an unknown name: the closest known one, or all of them.
+    """A hint to append to an error about an unknown name: the closest known one, or all of them.
 
     `under` is put before the closest: the section that a user would write.
     """

@@ -1,9 +1,10 @@
 """Conditional retrieval: a step may depend on several values found before, so the look-ups form a DAG, not a path.
 
 A story has symbols s_0 (the query's) to s_D; fact k says that the symbols of its parents lead to s_k ("a's class is
-b, class b lives with its c, a's c is d": parents ((0,), (1,), (0, 2))). Rival stories use symbols of their own. Every
-fact of two keys has a decoy, with its first key and the second key of another story, so that neither key alone
-decides. Discrete prompts spell a fact as three tokens (key, key or blank, value), gaussian ones as one vector.
+b, class b lives with its c, a's c is d": parents ((0,), (1,), (0, 2))). Distractor stories use other symbols. Every
+fact of two keys has a distractor fact, with its first key and the second key of another story, so that neither key
+alone determines the value. Discrete prompts spell a fact as three tokens (key, key or blank, value), gaussian ones as
+one vector.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class ConditionalRetrieval(Task):
         return exact(batch.targets, self.interface.n_ctx, self.symbol_width)
 
     def floor(self) -> Level:
-        """0 at every read: the story is in the prompt."""
+        """0 at every hop: the story is in the prompt."""
         zero = torch.zeros(len(self.reads))
         return Level(zero, zero, "the prompt determines every hop")
 

@@ -1,4 +1,4 @@
-"""Where the x of a regression prompt come from: spectrum, eigenbasis and law.
+"""Distribution of the x of a regression prompt: spectrum, eigenbasis and radius.
 
 Convention: x = x_scale · Q diag(λ)^{1/2} r u with u uniform on the unit sphere, Q the eigenbasis, λ the
 spectrum normalised to sum d, and r the law's radius: chi with d degrees of freedom ("normal": x is N(0, Σ) at
@@ -33,7 +33,7 @@ def normalised(eigenvalues: tuple[float, ...]) -> tuple[float, ...]:
 def directions(
     gen: torch.Generator, shape: tuple[int, int, int], law: Law, gamma: tuple[float, float]
 ) -> Tensor:
-    """r·u: draws of the law before spectrum, basis and scale. `gamma` is (shape, scale) of r² for
+    """r·u: draws before spectrum, basis and scale are applied. `gamma` is (shape, scale) of r² for
     "gamma-sphere"."""
     z = torch.randn(shape, generator=gen)
     if law == "normal":
@@ -47,7 +47,7 @@ def directions(
 
 
 def squared_radius(d: int, law: Law, gamma: tuple[float, float]) -> float:
-    """E r² of the law."""
+    """E r² of the radius distribution."""
     return {"normal": float(d), "sphere": 1.0, "gamma-sphere": gamma[0] * gamma[1]}[law]
 
 
@@ -59,6 +59,5 @@ def haar(gen: torch.Generator, batch: int, d: int) -> Float[Tensor, "batch d d"]
 
 @functools.lru_cache(maxsize=8)
 def fixed_basis(seed: int, d: int) -> Float[Tensor, "1 d d"]:
-    """The one basis that `seed` stands for; it belongs to the task, so that every stream and run shares
-    it."""
+    """The basis drawn from `seed`; it belongs to the task, so that every stream and run shares it."""
     return haar(generator(seed, "eigenbasis", 0), 1, d)

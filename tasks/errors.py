@@ -1,7 +1,7 @@
-"""The one class of error that is the user's to mend.
+"""The class of errors that a user can fix.
 
-A `UserError` is one line that names the culprit and the remedy; the command line prints it and exits with 2. What it
-quotes may come from anybody, so it is made plain and short here, once for all.
+A `UserError` is one line that names the cause and the remedy; the command line prints it and exits with 2. What it
+quotes may be untrusted, so it is escaped and shortened here.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class UserError(ValueError):
 
 
 class UnknownTask(UserError):
-    """A task that nothing imported so far offers. The file that names it may be sound: it cannot be judged here."""
+    """A task that no imported module registers. The file that names it may be valid: it cannot be checked here."""
 
 
 class Faults(UserError):
-    """Several things that are wrong at once: `faults` are each one's words, the text counts and names them all."""
+    """Several errors at once: `faults` are their messages, the text counts and lists them all."""
 
     def __init__(self, faults: Sequence[str]):
         self.faults = tuple(faults)

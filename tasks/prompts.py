@@ -1,10 +1,10 @@
 """Multi-hop retrieval as text: five forms of question whose answer is reached by a chain of look-ups.
 
-Every prompt of a setting has the same number of tokens. Its one read is the last token, whose next token is the
-answer; `outputs` of the interface are the vocabulary entries of the answers' pool. The answer is judged among the
-prompt's `choices` only: loss is minus the log probability among them (nats), score is 1 where the right one is the
-likeliest. Positions are those of tokens, names being one token each. Source of the problem: arXiv 2411.12118, section
-on language models; wording, names and the number of rival chains are this project's.
+Every prompt of a setting has the same number of tokens. Its only output position is the last token, whose next token is
+the answer; `outputs` of the interface are the vocabulary entries of the answers' pool. The answer is scored among the
+prompt's `choices` only: loss is minus the log probability among them (nats), score is 1 where the right one is the most
+likely. Positions are those of tokens, names being one token each. Source of the problem: arXiv 2411.12118, section
+on language models; wording, names and the number of distractor chains are this project's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAD = -(2**30)
 
 @dataclasses.dataclass(frozen=True)
 class PromptBatch(Batch):
-    """Prompts with what is known of them.
+    """Prompts with their ground truth.
 
     `targets` and `choices` number the interface's outputs. `src` and `keys`: positions of the value and of the key of
     each asked link, hop by hop; `rivals` and `rival_keys` those of the other chains; `asked`: position of the name in
@@ -151,7 +151,7 @@ class TextRetrieval(Task):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """One read, named after the hop asked for."""
+        """The output position, named after the hop asked for."""
         return (f"hop {self.hops}",)
 
     @property
@@ -246,8 +246,8 @@ class TextRetrieval(Task):
         return found[0], found[1]
 
     def _choices(self, draw: _Draw) -> Int[Tensor, "batch choice"]:
-        """Outputs that may be the answer, in the order of their numbers (so that a tie tells nothing): the last value
-        of every chain; of relatives, every person but the one asked about."""
+        """Outputs that may be the answer, in the order of their numbers (so that a tie is uninformative): the last
+        value of every chain; of relatives, every person but the one asked about."""
         shape = self.shape
         columns = [shape.value(c, shape.links) for c in range(shape.chains)]
         if self.form == "relatives":
@@ -265,7 +265,7 @@ class TextRetrieval(Task):
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: PromptBatch
     ) -> Float[Tensor, "batch read"]:
-        """1 where the answer is the likeliest choice."""
+        """1 where the answer is the most likely choice."""
         best = outputs[:, -1].gather(1, batch.choices).argmax(1, keepdim=True)
         return (batch.choices.gather(1, best) == batch.targets).to(outputs)
 
@@ -285,8 +285,8 @@ class TextRetrieval(Task):
         return Level(torch.tensor([1 / count]), torch.zeros(1), "a guess among the choices")
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
-        """ "rebind-hop-k": one binding, the value of hop k, becomes the value that a rival chain has there, so that
-        one token differs and the answer is the rival's."""
+        """ "rebind-hop-k": one binding, the value of hop k, becomes the value that a distractor chain has there, so
+        that one token differs and the answer is that chain's."""
         if kind not in self.pair_kinds:
             return super().pair(kind, seed, stream, step, batch)
         link = self.shape.first + int(kind.rsplit("-", 1)[1]) - 1
@@ -300,7 +300,8 @@ class TextRetrieval(Task):
         return Pair(kind, clean, corrupt, clean.inputs != corrupt.inputs)
 
     def relations(self, batch: PromptBatch) -> tuple[Relation, ...]:
-        """The last token to the value of each hop; each value to the next hop's; values to their keys; rivals alike.
+        """The last token to the value of each hop; each value to the next hop's; values to their keys; the same in
+        distractor chains.
 
         Which of "link_k -> link_k+1" and its reverse a causal mask allows depends on the order of the sentences.
         """

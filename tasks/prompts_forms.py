@@ -105,7 +105,7 @@ def plan(form: Form, shape: Shape) -> Plan:
 
 
 def _functions(shape: Shape, every: list[tuple[int, int]], asked: int) -> Plan:
-    """f ( A ) = B: the step needs the function as well as the argument; a decoy applies another to the same one."""
+    """f ( A ) = B: the step needs function and argument; a distractor applies another function to the same argument."""
     name = lambda link: shape.extras + link - 1  # noqa: E731
     decoy = shape.extras + shape.links
     said = [(name(j), "(", shape.key(c, j), ")", "=", shape.value(c, j), ".") for c, j in every]
@@ -160,7 +160,7 @@ def _decoy_functions(
     nodes: Int[Tensor, "batch chain node"],
     source: torch.Generator,
 ) -> Int[Tensor, "batch column"]:
-    """The functions of the links, then for each link a decoy: another function, and another chain's value."""
+    """The functions of the links, then for each link a distractor: another function, and another chain's value."""
     batch = len(functions)
     shift = torch.randint(1, shape.links + 1, (batch, shape.chains, shape.links), generator=source)
     other = (torch.arange(shape.links) + shift) % (shape.links + 1)

@@ -1,38 +1,39 @@
 """In-context regression: labelled examples of a function drawn per prompt, then a query.
 
 A prompt has n labelled examples and n + 1 inputs x; the query's label is the target and never input. Two
-layouts: "interleaved" tokens x_1, y_1, ..., x_{n+1} (every x is read, so read "x t+1" has t examples before
-it) and "merged" tokens [x; y] (one read, at the last token, whose label slot is 0). Losses are in units of
+layouts: "interleaved" tokens x_1, y_1, ..., x_{n+1} (every x is an output position: "x t+1" has t examples before
+it) and "merged" tokens [x; y] (one output position, the last token, whose label slot is 0). Losses are in units of
 the label variance: the zero predictor scores 1. Labels include the noise, the query's too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 from torch import Tensor
 
-from tasks import targets
+from tasks import regression_pool, targets
 from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
 from tasks.covariates import Law, directions, fixed_basis, haar, normalised, squared_radius, two_level
 from tasks.errors import UserError
+from tasks.regression_floor import least_loss
 from tasks.regression_pairs import PAIR_KINDS, Draws, corrupted
-from tasks.theory.bayes import posterior, predictions
+from tasks.regression_reading import relations, token_names
+from tasks.risk import risk
+from tasks.theory.bayes import predictions
+from tasks.theory.pool import pool_predictions
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-FLOOR_PROMPTS = 4096
-FLOOR_ELEMENTS = 2**23
-FLOOR_WORK = 2**33
 
 
 @dataclasses.dataclass(frozen=True)
 class RegressionBatch(Batch):
-    """Prompts with what the task knows of them.
+    """Prompts with their ground truth.
 
     `y` holds every label, noise included; `clean` the same without noise. `w` is the weight vector of a
     linear target, the cubed one of a cubic target, NaN for a net. `basis` holds the eigenvectors of the
@@ -53,10 +54,12 @@ class InContextRegression(Task):
     `n`: labelled examples before the query. Spectrum: `eigenvalues` (as many as d), else two levels `kappa`
     apart, always scaled to sum to d; `basis` of the covariance: the coordinates, one Haar draw of
     `basis_seed`, or one per prompt. `noise`: standard deviation of the label noise. `prior`: w ~ N(0,
-    weight_scale² I), or N(0, weight_scale² Σ^-1) with Σ the trace-normalised covariance. `law`: see
-    `tasks.covariates`; `gamma` is (shape, scale) of |x|². `x_scale` multiplies x. `target`: non-linear ones
-    need isotropic normal x; `hidden` is the width of their net; `basis_seed` draws what prompts share (the fixed
-    eigenbasis, the frozen net of target "features").
+    weight_scale² I), or N(0, weight_scale² Σ^-1) with Σ the trace-normalised covariance. `law`: distribution of
+    the radius of x, see `tasks.covariates`; `gamma` is (shape, scale) of |x|². `x_scale` multiplies x. `target`:
+    non-linear ones need isotropic normal x; `hidden` is the width of their net; `basis_seed` draws what prompts share
+    (the fixed eigenbasis, the frozen net of target "features"). `pool`: 0 for a fresh function in every prompt; M for
+    one of M that `pool_seed` draws (`tasks.regression_pool`). Losses stay in units of the label variance without a
+    pool.
     """
 
     d: int = Field(default=5, ge=1, le=1024)
@@ -74,6 +77,8 @@ class InContextRegression(Task):
     x_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     target: targets.Target = "linear"
     hidden: int = Field(default=100, ge=1, le=65536)
+    pool: int = Field(default=0, ge=0, le=regression_pool.MOST)
+    pool_seed: int = 0
 
     score_name: ClassVar[str] = "loss / label variance"
 
@@ -87,7 +92,17 @@ class InContextRegression(Task):
             raise ValueError(
                 f"target {self.target!r} needs isotropic x of law 'normal' (its label variance is known there)"
             )
+        own_basis = self.basis == "prompt" and not self.isotropic and self.prior != "gaussian"
+        if self.pool and (why := regression_pool.complaint(self.pool, self.d, self.target, own_basis)):
+            raise ValueError(why)
         return self
+
+    @model_serializer(mode="wrap")
+    def _silent_without_pool(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        settings = handler(self)
+        return (
+            settings if self.pool else {k: v for k, v in settings.items() if k not in ("pool", "pool_seed")}
+        )
 
     @property
     def isotropic(self) -> bool:
@@ -101,7 +116,7 @@ class InContextRegression(Task):
 
     @property
     def covariance_eigenvalues(self) -> tuple[float, ...]:
-        """Eigenvalues of E[xx'], with the law's radius and x_scale counted in."""
+        """Eigenvalues of E[xx'], radius and x_scale included."""
         scale = self.x_scale**2 * squared_radius(self.d, self.law, self.gamma) / self.d
         return tuple(scale * value for value in self.spectrum)
 
@@ -138,7 +153,7 @@ class InContextRegression(Task):
 
     @property
     def contexts(self) -> tuple[int, ...]:
-        """Number of labelled examples before each read."""
+        """Number of labelled examples before each output position."""
         return (self.n,) if self.layout == "merged" else tuple(range(self.n + 1))
 
     @property
@@ -152,10 +167,13 @@ class InContextRegression(Task):
 
     def _draws(self, gen: torch.Generator, batch: int, basis: Tensor | None = None) -> Draws:
         self._check(batch)
-        basis = self._bases(gen, batch) if basis is None else basis
+        basis = self.bases(gen, batch) if basis is None else basis
         x = self.draw_x(gen, basis, self.n + 1)
         rows, outer = targets.draw(gen, self.target, batch, self.d, self.hidden, self.basis_seed)
-        return Draws(x, basis, rows, outer, torch.randn(batch, self.n + 1, generator=gen) * self.noise)
+        noise = torch.randn(batch, self.n + 1, generator=gen) * self.noise
+        if self.pool:
+            rows = regression_pool.drawn(gen, batch, self.pool, self.d, self.pool_seed)
+        return Draws(x, basis, rows, outer, noise)
 
     def _check(self, batch: int) -> None:
         per_prompt = 2 * (self.n + 1) * (self.d + 1) + (0 if self.basis == "none" else self.d**2)
@@ -163,7 +181,7 @@ class InContextRegression(Task):
             per_prompt += self.hidden * (self.d + self.n + 1)
         check_batch(batch, per_prompt)
 
-    def _bases(self, gen: torch.Generator, batch: int) -> Float[Tensor, "batch d d"]:
+    def bases(self, gen: torch.Generator, batch: int) -> Float[Tensor, "batch d d"]:
         if self.basis == "prompt":
             return haar(gen, batch, self.d)
         shared = fixed_basis(self.basis_seed, self.d) if self.basis == "fixed" else torch.eye(self.d)[None]
@@ -177,7 +195,7 @@ class InContextRegression(Task):
         x = z * (self.x_scale * torch.tensor(self.spectrum).sqrt())
         return x if self.basis == "none" else torch.einsum("bpk,bik->bpi", x, basis)
 
-    def _whiten(
+    def whiten(
         self, x: Float[Tensor, "batch pos d"], basis: Float[Tensor, "batch d d"]
     ) -> Float[Tensor, "batch pos d"]:
         """W^{1/2} x for the prior N(0, W): labels are then v·a with v ~ N(0, I)."""
@@ -188,7 +206,7 @@ class InContextRegression(Task):
 
     def _label(self, draws: Draws) -> RegressionBatch:
         if self.target == "linear":
-            w = self._whiten(draws.rows, draws.basis)[:, 0] * draws.outer
+            w = self.whiten(draws.rows, draws.basis)[:, 0] * draws.outer
             clean = torch.einsum("bpd,bd->bp", draws.x.double(), w.double()).float()
         else:
             w = (
@@ -215,9 +233,17 @@ class InContextRegression(Task):
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RegressionBatch
     ) -> Float[Tensor, "batch read"]:
-        """Squared error of each read over the label variance."""
+        """Squared error at each output position over the label variance."""
         read = outputs[:, list(self.interface.read_positions), 0]
         return (read - batch.targets) ** 2 / self.label_variance
+
+    @property
+    def _has_posterior(self) -> bool:
+        try:
+            self.require_posterior()
+        except UserError:
+            return False
+        return True
 
     def require_posterior(self) -> None:
         if self.target != "linear":
@@ -229,31 +255,72 @@ class InContextRegression(Task):
             )
 
     def answer(self, batch: RegressionBatch) -> Float[Tensor, "batch pos 1"]:
-        """Posterior-mean prediction at each read in float64: ridge, or minimum-norm least squares without
-        noise.
+        """Posterior-mean prediction at each output position in float64: ridge, or minimum-norm least squares without
+        noise; with a pool, dMMSE.
 
         Raises UserError where the posterior mean has no closed form.
         """
+        self._require_answer()
+        return self.strategies(batch)["dMMSE" if self.pool else "ridge"]
+
+    def _require_answer(self) -> None:
         self.require_posterior()
-        a = self._whiten(batch.x.double(), batch.basis)
-        best = predictions(a, batch.y, self.noise)
-        out = best.new_zeros(len(batch), self.interface.n_ctx, 1)
+        if self.pool and not self.noise:
+            raise UserError("a pool without label noise has no closed-form Bayes answer: set noise above 0")
+
+    def strategies(self, batch: RegressionBatch) -> dict[str, Float[Tensor, "batch pos 1"]]:
+        """Predictions at each output position in float64: "ridge" (Bayes-optimal for infinitely many tasks) and, with a
+        pool, "dMMSE" (Bayes-optimal for the pool; only with label noise). None where there is no closed form."""
+        if not self._has_posterior:
+            return {}
+        a = self.whiten(batch.x.double(), batch.basis)
+        found = {"ridge": self._at_reads(predictions(a, batch.y, self.noise))}
+        if self.pool and self.noise:
+            rows = regression_pool.pool_rows(self.pool, self.d, self.pool_seed).to(a.device)
+            found["dMMSE"] = self._at_reads(pool_predictions(a, batch.y, rows, self.noise))
+        return found
+
+    def distance(
+        self,
+        outputs: Float[Tensor, "batch pos d_out"],
+        strategy: Float[Tensor, "batch pos d_out"],
+        batch: RegressionBatch,
+    ) -> Float[Tensor, "batch read"]:
+        """Squared difference at each output position over the variance of a label without its noise (d for isotropic
+        normal x and w)."""
+        reads = list(self.interface.read_positions)
+        return (outputs[:, reads, 0] - strategy[:, reads, 0]) ** 2 / (self.label_variance - self.noise**2)
+
+    @property
+    def distributions(self) -> dict[str, Task]:
+        """With a pool: its tasks, and fresh ones with the same inputs and noise."""
+        if not self.pool:
+            return {}
+        return {"pool tasks": self, "fresh tasks": self.model_copy(update={"pool": 0, "pool_seed": 0})}
+
+    def _at_reads(self, best: Float[Tensor, "batch n_x"]) -> Float[Tensor, "batch pos 1"]:
+        out = best.new_zeros(len(best), self.interface.n_ctx, 1)
         out[:, list(self.interface.read_positions), 0] = best[:, list(self.contexts)]
         return out
 
     def floor(self) -> Level:
         """Expected loss of `answer`: closed where it is, else the mean posterior variance over drawn
-        designs."""
-        self.require_posterior()
-        return _floor(self.model_dump_json())
+        designs; with a pool, over drawn prompts."""
+        self._require_answer()
+        if self.pool:
+            return risk(self, "dMMSE")
+        return least_loss(self)
 
     def chance(self) -> Level:
-        """The zero predictor, which scores 1 (every label law here is symmetric about 0)."""
+        """The zero predictor, which scores 1 (every label distribution here is symmetric about 0; with a pool, nearly
+        so: its own mean square counts)."""
         one = torch.ones(len(self.contexts))
+        if self.pool:
+            one = one * regression_pool.label_variance(self) / self.label_variance
         return Level(one, torch.zeros_like(one), "the zero predictor: E y² over the label variance")
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
-        """Clean and corrupt prompts; `tasks.regression_pairs` says what each kind changes."""
+        """Clean and corrupt prompts; `tasks.regression_pairs` lists what each kind changes."""
         if kind not in PAIR_KINDS:
             return super().pair(kind, seed, stream, step, batch)
         draws = self._draws(generator(seed, stream, step), batch)
@@ -279,75 +346,7 @@ class InContextRegression(Task):
 
     def relations(self, batch: RegressionBatch) -> tuple[Relation, ...]:
         """Pairing, query -> examples, and the previous token."""
-        size = len(batch)
-        last = self.interface.n_ctx - 1
-        examples = torch.arange(self.n)
-        step = 1 if self.layout == "merged" else 2
-        query = torch.full((self.n,), last)
-        found = [("previous token", torch.arange(1, last + 1), torch.arange(last))]
-        if self.layout == "merged":
-            found += [("query -> examples", query, examples)]
-        else:
-            found += [("y_i -> x_i", examples * step + 1, examples * step)]
-            found += [("query -> x", query, examples * step), ("query -> y", query, examples * step + 1)]
-            found += [("x -> earlier x", *_earlier(self.n, 0)), ("x -> earlier y", *_earlier(self.n, 1))]
-        return tuple(Relation(name, d.expand(size, -1), s.expand(size, -1)) for name, d, s in found)
+        return relations(self.n, self.layout == "merged", len(batch))
 
     def labels(self, batch: RegressionBatch) -> list[list[str]]:
-        if self.layout == "merged":
-            names = [f"x{i + 1},y{i + 1}" for i in range(self.n)] + [f"x{self.n + 1},_"]
-        else:
-            names = [f"{'xy'[p % 2]}{p // 2 + 1}" for p in range(2 * self.n + 1)]
-        return [list(names) for _ in range(len(batch))]
-
-
-def _earlier(n: int, offset: int) -> tuple[Tensor, Tensor]:
-    """Positions of (x_t, token `offset` after x_s) for every s < t of an interleaved prompt."""
-    later, before = torch.tril_indices(n + 1, n + 1, -1)
-    return 2 * later, 2 * before + offset
-
-
-@functools.lru_cache(maxsize=64)
-def _floor(settings: str) -> Level:
-    """Posterior variance of the query's label after each context length, over the label variance.
-
-    Closed at t = 0 (1), and without noise at t >= d (0) and, when the whitened inputs are isotropic, in
-    between: (d - t)/d, since the part of the query outside the span of t exchangeable directions keeps that
-    share of its squared length. Elsewhere the mean of tr(S P_t) over drawn designs, S the query's covariance:
-    the query is averaged out exactly, so only the design is sampled.
-    """
-    task = InContextRegression.model_validate_json(settings)
-    t = torch.tensor(task.contexts, dtype=torch.float64)
-    closed = task.noise == 0 and (task.isotropic or task.prior == "inverse-covariance")
-    if closed:
-        return Level((1 - t / task.d).clamp(min=0), torch.zeros_like(t), "(d - t)/d, 0 from t = d on")
-    value, se = _design_mean(task)
-    exact = (t == 0) | ((t >= task.d) & (task.noise == 0))
-    known = (t == 0).double()
-    source = "posterior variance, Monte Carlo over designs (t = 0, and t >= d without noise, exact)"
-    return Level(torch.where(exact, known, value), torch.where(exact, torch.zeros_like(se), se), source)
-
-
-def _design_mean(task: InContextRegression) -> tuple[Float[Tensor, "read"], Float[Tensor, "read"]]:
-    """Mean and standard error of the posterior variance at each context length, in label variances.
-
-    The posterior variance is the same in every eigenbasis the prior is invariant to, so the coordinates
-    serve.
-    """
-    plain = task.model_copy(update={"basis": "none"})
-    prompts = max(16, min(FLOOR_PROMPTS, FLOOR_ELEMENTS // (task.d * (task.d + task.n))))
-    if prompts * task.n * task.d**2 > FLOOR_WORK:
-        raise UserError(
-            f"the floor at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
-        )
-    identity = torch.eye(task.d)[None].expand(prompts, -1, -1)
-    x = plain.draw_x(generator(0, "floor", 0), identity, task.n)
-    a = plain._whiten(x.double(), identity)
-    query = torch.tensor(task.covariance_eigenvalues, dtype=torch.float64).sqrt().diag_embed()[None]
-    weights = (plain._whiten(query, torch.eye(task.d)[None])[0] ** 2).sum(0)
-    rows = [
-        (cov.diagonal(dim1=-2, dim2=-1) * weights).sum(-1)
-        for _, cov in posterior(a, a[..., 0] * 0, task.noise)
-    ]
-    variance = (torch.stack([rows[t] for t in task.contexts], 1) + task.noise**2) / task.label_variance
-    return variance.mean(0), variance.std(0) / prompts**0.5
+        return [token_names(self.n, self.layout == "merged") for _ in range(len(batch))]

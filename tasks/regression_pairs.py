@@ -1,5 +1,4 @@
-"""The raw draws behind regression prompts, and their corrupt twins: what is changed, and that nothing else
-is.
+"""The raw draws behind regression prompts, and the corrupt prompt of each pair: what changes, and nothing else.
 
 replace-w       same x and noise, a fresh function: every shown label differs
 swap-example    one labelled example, drawn per prompt, replaced by a fresh one under the same function

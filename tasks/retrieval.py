@@ -2,8 +2,8 @@
 
 A chain s_0 > s_1 > ... > s_D has D = `hops` links; its value at each hop is the key of the next. All symbols
 of a prompt are distinct. Layout "pair": one token (key, value) a link, then the query (s_0, blank). Layout
-"flat": key and value are tokens of their own, at neighbouring positions, then s_0. With target "mix" a token
-that says which hop is asked for comes before the query. The attention mask is the model's business. Where the
+"flat": key and value are separate tokens, at neighbouring positions, then s_0. With target "mix" a token
+that gives the hop asked for comes before the query. The attention mask is a setting of the model. Where the
 source paper (arXiv 2411.12118) is silent (number of chains, symbol size, layout) the defaults are choices of
 this project.
 """
@@ -50,7 +50,7 @@ class RetrievalBatch(Batch):
 class MultiHopRetrieval(Task):
     """Settings of a family of retrieval prompts.
 
-    `chains` chains of `hops` links (the queried one and its rivals); `vocab` symbols, or `width` coordinates
+    `chains` chains of `hops` links (the queried one and distractors); `vocab` symbols, or `width` coordinates
     of a N(0, I) vector each. `dangling` links continue every chain past its answer, so that the answer is no
     longer one of the few symbols that occur as a value only; `distractors` adds isolated links between
     symbols of their own. `order` of a chain's links: "random", "query_first" (link 1 before link 2 ...) or
@@ -252,7 +252,7 @@ class MultiHopRetrieval(Task):
         return exact(batch.targets, self.interface.n_ctx, self.symbol_width)
 
     def floor(self) -> Level:
-        """0 at every read: the chain is in the prompt."""
+        """0 at every hop: the chain is in the prompt."""
         zero = torch.zeros(len(self.reads))
         return Level(zero, zero, "the prompt determines every hop")
 
@@ -270,7 +270,7 @@ class MultiHopRetrieval(Task):
         )
 
     def elimination(self) -> Level:
-        """Accuracy of the best guess that knows which symbols occur as keys and which as values, but follows
+        """Accuracy of the best guess that uses which symbols occur as keys and which as values, but follows
         no link.
 
         Symbols that occur as both are the candidates of every hop whose value is a key: chains·(hops +

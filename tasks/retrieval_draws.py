@@ -1,5 +1,5 @@
-"""The raw draws behind retrieval prompts: who follows whom, in which slot, and the two exchanges that make
-corrupt twins.
+"""The raw draws behind retrieval prompts: the order of links, their slots, and the two exchanges that make
+corrupt prompts.
 
 Symbols are names (vocabulary entries, or rows of a prompt's own table); a slot is a link's place among all
 links.

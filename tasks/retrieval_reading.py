@@ -1,5 +1,4 @@
-"""Retrieval prompts for people and for head scores: which position should look where, and what each token
-says."""
+"""Token labels of retrieval prompts, and the relations that head scores use (which position attends where)."""
 
 from __future__ import annotations
 

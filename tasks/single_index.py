@@ -1,7 +1,7 @@
 """Sequence single-index regression: L isotropic Gaussian tokens, a teacher direction w*, labels y = g(X w*).
 
 Tokens have entries N(0, 1/d) and |w*| = sqrt(d), so that the teacher's fields z* = X w* are N(0, 1) (Arnaboldi et al.,
-arXiv 2506.02651, section 2). There is one read, at the last position; its loss is the squared error summed over
+arXiv 2506.02651, section 2). There is one output position, the last; its loss is the squared error summed over
 outputs. The semantic overlap of a weight vector is m = w.w*/d; `encoding` holds the positional ones, e = P w.
 """
 
@@ -149,7 +149,7 @@ class SingleIndex(Task):
         return (outputs[:, -1:] - batch.targets).square().sum(-1)
 
     def answer(self, batch: SingleIndexBatch) -> Float[Tensor, "batch pos k"]:
-        """g(X w*) at the last position: the best prediction of one who knows w*."""
+        """g(X w*) at the last position: the best prediction given w*."""
         out = torch.zeros(len(batch), self.length, self.outputs)
         out[:, -1:] = self._labels(batch.fields)
         return out

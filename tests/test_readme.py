@@ -35,7 +35,7 @@ def test_your_own_task_in_under_ten_lines(tmp_path) -> None:
 
 def test_the_file_tree_names_what_is_there() -> None:
     root = Path(__file__).parent.parent
-    (tree,) = re.findall(r"## Where things are\n\n(.*?)\n## ", README, flags=re.S)
+    (tree,) = re.findall(r"## File tree\n\n(.*?)\n## ", README, flags=re.S)
     rooms = {path.name for path in (root / "interp").iterdir() if path.is_dir() and any(path.glob("*.py"))}
     assert rooms <= set(re.findall(r"(\w+)/", tree)), "a room is missing from the README's tree"
     for name in re.findall(r"^    ([\w.]+)/", tree, flags=re.M):

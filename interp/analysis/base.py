@@ -1,6 +1,6 @@
-"""What an analysis is: settings of a measurement, the reader that takes it at one checkpoint, and its cache key.
+"""The interface of an analysis: its settings, the accumulator that computes it at one checkpoint, and its cache key.
 
-`Analysis` reads chunks of shared forward passes; `Direct` runs the model itself. `interp.analysis.stream` streams both
+`Analysis` uses chunks of shared forward passes; `Direct` runs the model itself. `interp.analysis.stream` streams both
 over the checkpoints of a run.
 """
 
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
-from tasks import Batch, Task
+from tasks import Batch, Task, UserError
+from tasks.base import first_problem
 
 CHUNK = 256
 Progress = Callable[[str, int, int], None]
@@ -25,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 @runtime_checkable
 class Reader(Protocol):
-    """What an analysis makes of one model: it is shown chunk after chunk, then asked for its table."""
+    """The accumulator of an analysis for one model: it receives chunk after chunk, then returns its table."""
 
     def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         """Take in one chunk; `cache` maps the hook names asked for to activations."""
@@ -36,13 +38,24 @@ class Reader(Protocol):
         ...
 
 
-class Analysis(BaseModel):
-    """Settings of a measurement that is taken at every checkpoint.
+@runtime_checkable
+class PairReader(Reader, Protocol):
+    """The reader of an analysis that looks on to the next checkpoint (`Analysis.paired`)."""
 
-    `version` goes into the cache key: raise it when the numbers change their meaning. With `twin`, an untrained model
-    of fresh initialisation is read once on the same prompts; its reader is handed to every other reader as the control.
-    `runs_model` says that the reader runs the model, or reads its weights, itself: clamps of a training are in force in
-    the shared forward passes only, so such an analysis is refused where one holds.
+    def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
+        """Take in the weights of the next checkpoint asked for, which is `stride` steps on."""
+        ...
+
+
+class Analysis(BaseModel):
+    """Settings of a measurement that is made at every checkpoint.
+
+    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `twin`, an untrained
+    model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others as the
+    control. `runs_model`: the accumulator runs the model, or uses its weights, itself; interventions during training
+    are active in the shared forward passes only, so such an analysis is refused where one is active. With `paired`,
+    rows of a checkpoint may depend on the next requested one: accumulators are `PairReader`s, and `serves` decides
+    which cached rows are valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,23 +63,32 @@ class Analysis(BaseModel):
     version: ClassVar[int] = 1
     twin: ClassVar[bool] = False
     runs_model: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
 
     chunks: int = 4
 
+    def of(self, config: RunConfig) -> Analysis:
+        """The analysis as it is taken of one run: itself, unless it needs what only the run's settings say."""
+        return self
+
+    def serves(self, rows: pd.DataFrame, stride: int | None) -> bool:
+        """Whether cached rows of a checkpoint are valid when the next one is `stride` steps on (None: none)."""
+        return True
+
     def law(self, task: Task, chunk: int) -> Task:
-        """The task whose prompts a chunk holds: the run's own, unless an analysis asks for another law."""
+        """The task from whose prompts a chunk is drawn: the run's own, unless an analysis uses another distribution."""
         return task
 
     def hooks(self, model: HookedModel) -> list[str]:
-        """Names of the activations the reader wants to see."""
+        """Names of the activations that the accumulator needs."""
         raise NotImplementedError
 
     def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Reader:
-        """A fresh reader; `twin` has read the untrained model already (None for the twin's own reader)."""
+        """A new accumulator; `twin` is that of the untrained model, already complete (None for that one itself)."""
         raise NotImplementedError
 
     def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        """Rows that belong to no checkpoint (chance levels, the twin's scores); none by default."""
+        """Rows that belong to no checkpoint (chance levels, the untrained model's scores); none by default."""
         return None
 
     @property
@@ -74,7 +96,7 @@ class Analysis(BaseModel):
         """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""
         fields = type(self).model_fields
         required = any(field.is_required() for field in fields.values())
-        usual = not required and self == type(self)()
+        usual = not required and self.model_dump() == type(self)().model_dump()
         return self.name if usual else f"{self.name}-{self.key[:8]}"
 
     @property
@@ -105,7 +127,7 @@ class Direct(Analysis):
 
 
 class Once:
-    """The reader of a direct analysis: it is shown no chunk."""
+    """The accumulator of a direct analysis, which receives no chunks."""
 
     def __init__(self, analysis: Direct, model: HookedModel, task: Task):
         self.analysis, self.model, self.task = analysis, model, task
@@ -115,3 +137,14 @@ class Once:
 
     def table(self) -> pd.DataFrame:
         return self.analysis.measure(self.model, self.task)
+
+
+A = TypeVar("A", bound=Analysis)
+
+
+def validated(kind: type[A], /, **settings: Any) -> A:
+    """An analysis with these settings. Raises UserError, on one line, for settings that will not do."""
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise UserError(f"{kind.name}: {first_problem(error, kind.model_fields)}") from None

@@ -1,7 +1,7 @@
-"""A word while an analysis that was called from Python takes long: how far it is, on one line that then goes.
+"""Progress of a long analysis called from Python, on one line that is removed at the end.
 
-Said where someone sits before an interpreter or a notebook. Scripts, workers and the command line (with bars of its
-own) are left alone.
+Shown in an interactive interpreter or a notebook only, not in scripts, workers or at the command line (which has its
+own bars).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENCE = 2.0  # seconds without a word, and between two of them
 
 @contextmanager
 def told(progress: Progress | None, what: str) -> Iterator[Progress | None]:
-    """`progress` itself where one is given; else one that tells whoever is looking, or nobody."""
+    """`progress` itself where one is given; else one that prints in an interactive session, or nothing."""
     line = None if progress else _line()
     if line is None:
         yield progress
@@ -41,7 +41,7 @@ def told(progress: Progress | None, what: str) -> Iterator[Progress | None]:
 
 
 def _line() -> Callable[[str], None] | None:
-    """Writes a text over the one before: in a cell's output or a terminal's line; None where nobody is looking."""
+    """Overwrites the previous text: in a cell's output or a terminal's line; None where nothing is interactive."""
     shell = _notebook()
     if shell is not None:
         return _cell()

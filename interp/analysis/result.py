@@ -1,4 +1,4 @@
-"""What an analysis hands back: a table, one sentence on how to read it, and a picture in a notebook."""
+"""The result of an analysis: a table, one sentence on how to read it, and a picture in a notebook."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A long table with a caption. `table` is the DataFrame; in a notebook the picture stands above it.
+    """A long table with a caption. `table` is the DataFrame; in a notebook the picture is shown above it.
 
-    `name` is the analysis that made it and decides the picture.
+    `name` is the analysis that made it and determines the picture.
 
     >>> result = Result("heads", pd.DataFrame({"layer": [0], "value": [0.5]}), "Attention mass.")
     >>> print(result)

@@ -1,27 +1,28 @@
 """Streams analyses over a run's checkpoints: one forward pass a checkpoint and chunk, shared by every analysis.
 
-Every analysis reads the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
-paired. An analysis asks for some chunks and some hooks; its rows are kept in `RUN/analysis/NAME.parquet`, stamped with
-the hash of each checkpoint's weights and of the settings. That table is the cache: a later call measures only the
-checkpoints whose hash it does not hold. Memory does not grow with the number of checkpoints beyond the table itself.
+Every analysis uses the same prompts (stream "analysis", chunk 0, 1, ...), so figures of different checkpoints are
+paired. An analysis requests chunks and hooks; its rows are cached in `RUN/analysis/NAME.parquet`, stamped with
+the hash of each checkpoint's weights and of the settings: a later call measures only the checkpoints whose hash is not
+in the cache. Memory does not grow with the number of checkpoints beyond the table itself.
 
-A table's `step` is missing in rows that belong to no checkpoint (the untrained twin, uniform attention).
+A table's `step` is missing in rows that belong to no checkpoint (the untrained model, uniform attention).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from interp.analysis.base import CHUNK, Analysis, Progress, Reader
+from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
 from interp.hooks.protocol import HookedModel
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.resized import resized
+from interp.models.weights import weights_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
 
@@ -39,8 +40,19 @@ class _Job:
     twin: Reader | None = None
     begun: bool = False
 
-    def lacks(self, step: int, weights_hash: str) -> bool:
-        return self.hashes.get(step) != weights_hash
+    def lacking(self, wanted: Mapping[int, str]) -> set[int]:
+        """The steps to be measured: those whose weights are not what the kept rows come from, and of a paired analysis
+        those before one that changed, or whose next checkpoint is another one now."""
+        changed = {step for step, weights_hash in wanted.items() if self.hashes.get(step) != weights_hash}
+        if not self.analysis.paired or self.known is None:
+            return changed
+        found = set(changed)
+        for step, following in _in_turn(wanted):
+            kept = self.known[self.known["step"] == step]
+            stride = None if following is None else following - step
+            if following in changed or not self.analysis.serves(kept, stride):
+                found.add(step)
+        return found
 
 
 def analyse(
@@ -50,7 +62,7 @@ def analyse(
 
     Rows without a step come along. Raises UserError when a step has no checkpoint or a checkpoint is damaged.
     """
-    jobs = [_open(run, analysis) for analysis in analyses]
+    jobs = [_open(run, analysis.of(run.config)) for analysis in analyses]
     wanted = {step: _checked(run, step) for step in steps}
     try:
         _measure_all(run, jobs, wanted, progress)
@@ -71,15 +83,21 @@ def _measure_all(
 ) -> None:
     model = None
     flushed = time.monotonic()
-    for done, (step, weights_hash) in enumerate(wanted.items()):
-        open_jobs = [job for job in jobs if job.lacks(step, weights_hash)]
+    lacking = [job.lacking(wanted) for job in jobs]
+    for done, (step, following) in enumerate(_in_turn(wanted)):
+        open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
             model = run.released().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
             readers = _read(run, model, open_jobs, step)
             for job, reader in zip(open_jobs, readers, strict=True):
+                if job.analysis.paired and following is not None:
+                    assert isinstance(reader, PairReader)
+                    where = str(run.folder.checkpoint_path(following))
+                    after = weights_of(model, run.folder.weights(following), where)
+                    reader.follow(after, following - step)
                 job.fresh.append(_identify(run, reader.table(), step))
-                job.hashes[step] = weights_hash
+                job.hashes[step] = wanted[step]
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     _store(run, job)
@@ -88,8 +106,14 @@ def _measure_all(
             progress("checkpoints", done + 1, len(wanted))
 
 
+def _in_turn(wanted: Mapping[int, str]) -> list[tuple[int, int | None]]:
+    """Every step with the next one asked for."""
+    steps = list(wanted)
+    return list(zip(steps, [*steps[1:], None], strict=True))
+
+
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int) -> list[Reader]:
-    """Readers of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
+    """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
@@ -108,7 +132,7 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[_Job], step: int)
 def _by_task(
     run: Checkpoints, jobs: Sequence[_Job], readers: Sequence[Reader], chunk: int
 ) -> list[tuple[Task, list[Reader]]]:
-    """The readers that want a chunk, by the task whose prompts they want it from."""
+    """The accumulators that request a chunk, by the task from whose prompts it is drawn."""
     found: list[tuple[Task, list[Reader]]] = []
     for job, reader in zip(jobs, readers, strict=True):
         if chunk < job.analysis.chunks:
@@ -128,7 +152,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
     for job in jobs:
         own = all(job.analysis.law(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
         if job.analysis.runs_model or not own:
-            what = "runs weights alone" if own else "asks for prompts of another law"
+            what = "runs weights alone" if own else "uses prompts of another distribution"
             raise UserError(
                 f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
                 " ask for the released run (--released)"
@@ -136,7 +160,7 @@ def _refuse_clamped(run: Checkpoints, jobs: Sequence[_Job], step: int) -> None:
 
 
 def _begin(run: Checkpoints, jobs: Sequence[_Job], model: HookedModel) -> None:
-    """Read the untrained twin once, and add the rows that belong to no checkpoint to a table that is new."""
+    """Measure the untrained model once, and add the rows that belong to no checkpoint to a new table."""
     twins = [job for job in jobs if job.analysis.twin]
     if twins:
         for job, reader in zip(twins, _read(run, run.twin(), twins, 0), strict=True):
@@ -157,7 +181,7 @@ def _identify(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.Dat
 
 
 def _table_path(run: Checkpoints, analysis: Analysis) -> Path:
-    """Where a table is kept: what is measured on a run let go of its clamps lies beside what is measured with them."""
+    """Path of a cached table: measurements without interventions have a file next to those with them."""
     apart = "" if run.clamped or not run.config.train.clamps else "-released"
     return run.folder.table_path(analysis.table_name + apart)
 

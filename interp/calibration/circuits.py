@@ -1,9 +1,10 @@
-"""Circuits of every wired net: what was planted in it, among decoys, and what the search returns.
+"""Circuits of every hand-constructed model: the planted one, among distractor heads, and the one that the search
+returns.
 
-Owns the list of wired nets and the one search that all of them share: exact edge effects on the squared distance to
-the whole model's output, with rounding as the threshold, so that nothing that carries anything can cancel or hide.
-Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
-nothing else.
+Owns the list of hand-constructed models and the search that all of them share: exact edge effects on the squared
+distance to the full model's output, with rounding error as the threshold, so that no effect can cancel or be missed.
+Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is exact recovery of the
+planted circuit.
 
     python -m interp.calibration.circuits [--decoys N] [--prompts N]
 """
@@ -71,15 +72,15 @@ NETS: dict[str, Build] = {
 def recovered(
     names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0
 ) -> pd.DataFrame:
-    """One row a wired net: its planted heads and edges, all edges it has, those found, precision and recall.
+    """One row a hand-constructed model: its planted heads and edges, all its edges, those found, precision and recall.
 
     `right_heads`: whether the heads found are the planted ones. `weakest`: the smallest effect of an edge found, as a
-    share of the change that other prompts make. Raises UserError for an unknown net.
+    share of the full resample-ablation effect. Raises UserError for an unknown model.
     """
     rows = []
     for name in names:
         if name not in NETS:
-            raise UserError(f"no wired net {name!r}: there are {', '.join(NETS)}")
+            raise UserError(f"no hand-constructed model {name!r}: known are {', '.join(NETS)}")
         net = NETS[name](decoys, seed)
         settings = {"metric": "prediction_change", "threshold": rounding(net.model)}
         found = find_circuit(net.model, net.task, prompts=prompts, seed=seed, draws=200, **settings)

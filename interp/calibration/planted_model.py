@@ -1,5 +1,4 @@
-"""Planted truth: a pseudo-model whose readouts carry a chosen iterate, so that every probe has something to
-find.
+"""Planted ground truth: a pseudo-model whose readouts contain a chosen iterate, for testing probes.
 
 Owns: activations in which layer l holds iterate k_l in a random direction among noise, and noisy outputs at
 probe queries. The noise variance is a stated share of the iterate's own prediction variance, drawn afresh at
@@ -21,7 +20,7 @@ from probes.algorithms.iterates import Algorithm, Problems
 
 @dataclasses.dataclass(frozen=True)
 class Prompts:
-    """Examples, labels and probe queries (queries from the law of the examples)."""
+    """Examples, labels and probe queries (queries from the distribution of the examples)."""
 
     x: Float[Tensor, "prompt point d"]
     y: Float[Tensor, "prompt point"]
@@ -68,7 +67,7 @@ def activations(
 ) -> dict[str, Float[Tensor, "prompt context width"]]:
     """A residual stream: layer l is its iterate's prediction times its direction, plus isotropic noise.
 
-    A readout along the direction sees noise of `noise_share` of the prediction's variance.
+    A readout along the direction has noise of `noise_share` of the prediction's variance.
     """
     found = {}
     for i, clean in enumerate(algorithms.predictions(problems, layers)):

@@ -30,7 +30,7 @@ LAW = LAWS[-1]
 
 @dataclasses.dataclass(frozen=True)
 class Tie:
-    """Two members at stated steps, sizes free, that the data of `truth` cannot tell apart."""
+    """Two members at stated steps, sizes free, that the data of `truth` cannot distinguish."""
 
     first: tuple[str, int]
     second: tuple[str, int]
@@ -45,7 +45,7 @@ def ties(top: float) -> tuple[Tie, ...]:
     another: gradient flow of many small steps, least squares of weak shrinkage.
 
     A neighbour needs another size to agree: half the steps, twice the alpha. Where twice the alpha would diverge on
-    some prompt, neighbours can be told apart, so the planted step leaves room.
+    some prompt, neighbours can be distinguished, so the planted step leaves room.
     """
     identity = Algorithm("newton-identity", 5, "fixed", {"alpha": 0.3 / top})
     newton = Algorithm("newton", 12, "fixed", {"alpha": 0.05 / top**2})
@@ -100,7 +100,7 @@ def isotropic(name: str, seed: int, setting: Setting) -> str:
 
 
 def undecided(setting: Setting) -> pd.DataFrame:
-    """One row a case in which nothing can be told: how often "indistinguishable" was the answer."""
+    """One row per case without a distinguishable family: how often "indistinguishable" was the verdict."""
     seeds = range(setting.replicates)
     top = LAW.world(0, 2000).top
     found = {str(tie): sum(tied(tie, 2000 + seed, setting) for seed in seeds) for tie in ties(top)}

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from interp.hooks.protocol import HookedModel
+from interp.hooks.sites import Site
 from interp.models.components import EPS, LayerNorm, allowed
 from tasks.errors import UserError
 
@@ -79,6 +80,19 @@ def mlp_reads(block: Any, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor
     return pre if block.mlp.b_in is None else pre + block.mlp.b_in
 
 
+def mlp_entry(
+    model: HookedModel, layer: int, x: Float[Tensor, "batch pos d_model"]
+) -> tuple[Site, Float[Tensor, "batch pos width"]]:
+    """Where an MLP is given what it reads, and the value there when the stream it reads is `x`.
+
+    Its neurons; for a module that was trained elsewhere (its MLP may have a gate) its normalised input.
+    """
+    block = model.blocks[layer]
+    if f"blocks.{layer}.mlp.hook_in" in model.hook_dict:
+        return Site("mlp_in", layer), norm(block.ln2, x)
+    return Site("mlp_pre", layer), mlp_reads(block, x)
+
+
 def parallel(model: HookedModel) -> bool:
     """Whether attention and MLP of a block read the same stream."""
     return getattr(model.config, "parallel", False)
@@ -130,7 +144,8 @@ def require_transformer(model: HookedModel) -> None:
 
 def has_edges(model: HookedModel) -> bool:
     """Whether a model's heads and MLPs can be given inputs of their own."""
-    return is_transformer(model) or getattr(model.config, "edges_known", False)
+    own = getattr(model, "edges_known", None)
+    return is_transformer(model) or bool(getattr(model.config, "edges_known", False) if own is None else own)
 
 
 def require_edges(model: HookedModel) -> None:
@@ -138,6 +153,9 @@ def require_edges(model: HookedModel) -> None:
     if has_edges(model):
         return
     kind = getattr(model.config, "architecture", getattr(model.config, "kind", type(model).__name__))
+    why = getattr(model, "refused", {}).get("edges")
+    if why:
+        raise UserError(f"edges of {kind} are not offered: {why}; patch its sites instead")
     raise UserError(
         f"edges are known for transformers with plain heads and MLPs only, not for {kind!r} "
         "(gated MLPs, or heads that share keys): patch its sites instead"

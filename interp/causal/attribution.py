@@ -25,7 +25,7 @@ from interp.causal.interventions import ablation_values, cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, normalised
 from interp.causal.patching import run_patches
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site, check
+from interp.hooks.sites import Site, check, group_size
 from probes.stats import DRAWS
 from tasks.base import Pair, generator
 from tasks.errors import UserError
@@ -152,7 +152,7 @@ def _slopes_at(
     hooks, n_layers = [], model.config.n_layers
     for layer, block in enumerate(model.blocks):
         hooks += [f"blocks.{layer}.hook_resid_pre", *(f"blocks.{layer}.attn.hook_{s}" for s in SLOTS)]
-        hooks += [] if block.mlp is None else [f"blocks.{layer}.mlp.hook_pre"]
+        hooks += [] if block.mlp is None else [_mlp_hook(model, layer)]
     hooks.append(Site("output").hook(n_layers))
     slope = gradients(model, embed, hooks, metric, start_at_layer=0)
     streams = _streams(model, embed)
@@ -162,11 +162,20 @@ def _slopes_at(
             weight = getattr(block.attn, f"W_{name.upper()}").detach()
             back = torch.einsum("bphk,hdk->hbpd", slope[f"blocks.{layer}.attn.hook_{name}"], weight)
             through = _through_norm(block.ln1, streams[layer][0], back)
-            out |= {Site(name, layer, head).label: row for head, row in enumerate(through)}
+            size = group_size(model) if name != "q" else 1
+            out |= {Site(name, layer, head, shared=size).label: row for head, row in enumerate(through)}
         if block.mlp is not None:
-            back = (slope[f"blocks.{layer}.mlp.hook_pre"] @ block.mlp.W_in.detach().T)[None]
+            hook = _mlp_hook(model, layer)
+            back = slope[hook] if hook.endswith("_in") else slope[hook] @ block.mlp.W_in.detach().T
+            back = back[None]
             out[Site("mlp_pre", layer).label] = _through_norm(block.ln2, streams[layer][1], back)[0]
     return out
+
+
+def _mlp_hook(model: HookedModel, layer: int) -> str:
+    """Where the gradient of what an MLP reads is taken: at its input where that has a hook, else at its neurons."""
+    inside = f"blocks.{layer}.mlp.hook_in"
+    return inside if inside in model.hook_dict else f"blocks.{layer}.mlp.hook_pre"
 
 
 def _streams(model: HookedModel, embed: Tensor) -> list[tuple[Tensor, Tensor]]:

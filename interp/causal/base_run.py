@@ -107,11 +107,14 @@ class BaseRun:
         if part == "attn_scores":
             scores = value[:, heads][:, :, rows].clone()
         elif part == "q":
-            scores = value[:, rows][:, :, heads].transpose(1, 2) @ layer.k[:, heads]
+            queries = value[:, rows][:, :, heads].transpose(1, 2)
+            scores = queries @ layer.k[:, heads] + self._relative(layer, queries, rows, heads)
         else:
             scores = layer.scores[:, heads][:, :, rows].clone()
             keys = value[:, columns][:, :, heads].permute(0, 2, 3, 1)
-            scores[..., columns] = layer.q[:, heads][:, :, rows] @ keys / self.scale
+            queries = layer.q[:, heads][:, :, rows]
+            scores[..., columns] = queries @ keys / self.scale
+            scores[..., columns] += self._relative(layer, queries, rows, heads)[..., columns]
         return (self.mask.pattern(scores, rows) - base) @ v
 
     def block(self, index: int, new: Columns, columns: list[int], rows: list[int]) -> Stream:
@@ -122,7 +125,10 @@ class BaseRun:
         k, v = ar.project(attn, "k", x).div_(self.scale).transpose(-1, -2), ar.project(attn, "v", x)
         q, pre = self._queries(layer, new, x, columns, rows)
         a, b = columns[0], columns[-1] + 1
-        pattern = self.mask.pattern(_scores(q, k, layer.k, a, b), rows)
+        scores = _scores(q, k, layer.k, a, b)
+        if attn.W_rel is not None:
+            scores += self._relative(layer, q, rows)
+        pattern = self.mask.pattern(scores, rows)
         z = pattern[..., a:b] @ v
         if a > 0:
             z += _shared(pattern[..., :a], layer.v[:, :, :a])
@@ -132,6 +138,19 @@ class BaseRun:
         if attn.bias_o is not None:
             out += attn.bias_o
         return ar.mlp(layer.block, out.add_(pre))
+
+    def _relative(
+        self,
+        layer: Layer,
+        q: Float[Tensor, "*lead head row k"],
+        rows: list[int],
+        heads: Any = slice(None),
+    ) -> Float[Tensor, "*lead head row pos"]:
+        """What relative positions add to the scaled scores of these queries; zeros where there are none."""
+        attn = layer.block.attn
+        if attn.W_rel is None:
+            return q.new_zeros(*q.shape[:-1], self.n_pos)
+        return attn.relative(q, self.n_pos, rows, heads) / self.scale
 
     def _queries(
         self, layer: Layer, new: Columns, x: Columns, columns: list[int], rows: list[int]
@@ -166,7 +185,10 @@ class BaseRun:
         new = torch.einsum("bhrk,nbhk->nbhr", q, k)
         scores = layer.scores[:, :, self.reads].expand(len(new), -1, -1, -1, -1).clone()
         index = columns[:, None, None, None, None].expand(*new.shape, 1)
-        scores.scatter_(-1, index, new[..., None] / self.scale)
+        new = new / self.scale
+        if attn.W_rel is not None:
+            new += self._relative(layer, q, self.reads)[..., columns].permute(3, 0, 1, 2)
+        scores.scatter_(-1, index, new[..., None])
         pattern = self.mask.pattern(scores, self.reads)
         z = _shared(pattern, layer.v)
         weight = pattern.gather(-1, index)

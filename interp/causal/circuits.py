@@ -193,24 +193,22 @@ def connected(found: Collection[Edge]) -> set[Edge]:
     """The edges that lie on a way from `embed` to `output`."""
     kept = set(found)
     while True:
-        fed = {"embed"} | {_head(receiver) for _, receiver in kept}
+        fed = {"embed"} | {sender for _, receiver in kept for sender in _senders(receiver)}
         used = {"output"} | {sender for sender, _ in kept}
-        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or _head(r) in used)}
+        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or used.intersection(_senders(r)))}
         if alive == kept:
             return kept
         kept = alive
 
 
-def _head(receiver: str) -> str:
-    """The sender that a receiver belongs to."""
+def _senders(receiver: str) -> set[str]:
+    """The senders that a receiver belongs to: an MLP, a head, or the heads that share a key or value."""
     if receiver == "output":
-        return receiver
+        return {receiver}
     site = Site.parse(receiver)
-    return (
-        Site("mlp_out", site.layer).label
-        if site.component == "mlp_pre"
-        else Site("z", site.layer, site.head).label
-    )
+    if site.component == "mlp_pre":
+        return {Site("mlp_out", site.layer).label}
+    return {Site("z", site.layer, head).label for head in site.heads}
 
 
 def _grow(
@@ -229,7 +227,7 @@ def _grow(
     gap = float((empty - full).double().mean())
     while True:
         reached = {"output"} | {sender for sender, _ in kept}
-        open_edges = [e for e in allowed - kept if e[1] == "output" or _head(e[1]) in reached]
+        open_edges = [e for e in allowed - kept if e[1] == "output" or reached.intersection(_senders(e[1]))]
         if not open_edges:
             return connected(kept)
         kept.add(max(open_edges, key=lambda e: (abs(value[e]), e)))

@@ -74,7 +74,8 @@ def _through(model: HookedModel, engine: Any, receiver: Site, stream: Tensor) ->
         return engine.values([receiver], {hook: stream})[0]
     block = model.blocks[receiver.layer]
     if receiver.component == "mlp_pre":
-        return engine.values([receiver], {hook: ar.mlp_reads(block, stream)})[0]
+        site, value = ar.mlp_entry(model, receiver.layer or 0, stream)
+        return engine.values([site], {site.hook(model.config.n_layers): value})[0]
     value = engine.cache_of(receiver).clone()
     value[:, :, receiver.head] = ar.head_reads(block, receiver.component, receiver.head or 0, stream)
     return engine.values([receiver], {hook: value})[0]

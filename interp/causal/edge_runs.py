@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, check_edges, edges, written
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import Site, slot_site
 from tasks.errors import UserError
 
 REMEMBERED = 3  # what each sender wrote in the last different runs
@@ -65,9 +65,10 @@ class EdgeRuns:
             return _Hooked(self, into, moved).outputs()
         names = {"embed": 0}
         for layer, block in enumerate(self.model.blocks):
-            for head in live_heads(layer, block.attn.heads, into):
+            for head in self.live_heads(layer, block.attn.heads, into):
                 label = f"L{layer}H{head}"
-                names[label] = self._name(label, [f"{label}.{slot}" for slot in SLOTS], into, names)
+                read = [self.slot(slot, layer, head).label for slot in SLOTS]
+                names[label] = self._name(label, read, into, names)
                 moved[label] = self._kept(label, names, partial(self._head, layer, block, head, into, moved))
             receiver, label = Site("mlp_pre", layer).label, Site("mlp_out", layer).label
             if block.mlp is not None and into.get(receiver):
@@ -109,7 +110,10 @@ class EdgeRuns:
     ) -> Float[Tensor, "batch pos d_model"]:
         assert self.mask is not None
         slots = [self.head_slot(layer, block, head, slot, into, moved) for slot in SLOTS]
-        scores = slots[0] @ slots[1].transpose(-1, -2) / ar.score_scale(self.model.config)
+        scores = slots[0] @ slots[1].transpose(-1, -2)
+        if block.attn.W_rel is not None:
+            scores = scores + block.attn.relative(slots[0][:, None], scores.shape[-1], heads=[head])[:, 0]
+        scores = scores / ar.score_scale(self.model.config)
         pattern = self.mask.pattern(scores, slice(None))
         return pattern @ slots[2] @ block.attn.W_O[head] - self.other.out[f"L{layer}H{head}"]
 
@@ -123,19 +127,23 @@ class EdgeRuns:
         moved: dict[str, Tensor],
     ) -> Float[Tensor, "batch pos k"]:
         """A head's query, key or value in the run through the circuit."""
-        x = self.read(self.other.pre[layer], f"L{layer}H{head}.{slot}", into, moved)
-        return ar.head_reads(block, slot, head, x)
+        site = self.slot(slot, layer, head)
+        x = self.read(self.other.pre[layer], site.label, into, moved)
+        return ar.head_reads(block, slot, site.head or 0, x)
+
+    def slot(self, slot: str, layer: int, head: int) -> Site:
+        """The query, key or value of a head."""
+        return slot_site(self.model, slot, layer, head)
+
+    def live_heads(self, layer: int, heads: int, into: dict[str, list[str]]) -> list[int]:
+        """Heads of a layer that some edge of the circuit leads to."""
+        return [h for h in range(heads) if any(into.get(self.slot(s, layer, h).label) for s in SLOTS)]
 
     def _mlp(
         self, layer: int, block: Any, into: dict[str, list[str]], moved: dict[str, Tensor]
     ) -> Float[Tensor, "batch pos d_model"]:
         x = self.read(self.other.mid[layer], Site("mlp_pre", layer).label, into, moved)
         return ar.mlp(block, x) - x - self.other.out[Site("mlp_out", layer).label]
-
-
-def live_heads(layer: int, heads: int, into: dict[str, list[str]]) -> list[int]:
-    """Heads of a layer that some edge of the circuit leads to."""
-    return [h for h in range(heads) if any(into.get(f"L{layer}H{h}.{s}") for s in SLOTS)]
 
 
 class _Hooked:
@@ -164,7 +172,7 @@ class _Hooked:
         return self.runs.read(self.runs.other.final, "output", self.into, self.moved).clone()
 
     def _heads(self, layer: int, block: Any) -> list[tuple[str, Any]]:
-        live = live_heads(layer, block.attn.heads, self.into)
+        live = self.runs.live_heads(layer, block.attn.heads, self.into)
         if not live:
             return []
         stem = f"blocks.{layer}.attn.hook_"
@@ -172,8 +180,8 @@ class _Hooked:
         def write(slot: str) -> Any:
             def hook(value: Tensor, hook: Any) -> Tensor:
                 value = value.clone()
-                for head in live:
-                    value[:, :, head] = self.runs.head_slot(layer, block, head, slot, self.into, self.moved)
+                for place, head in {self.runs.slot(slot, layer, h).head: h for h in live}.items():
+                    value[:, :, place] = self.runs.head_slot(layer, block, head, slot, self.into, self.moved)
                 return value
 
             return hook
@@ -190,9 +198,10 @@ class _Hooked:
 
         def write(pre: Tensor, hook: Any) -> Tensor:
             x = self.runs.read(self.runs.other.mid[layer], receiver, self.into, self.moved)
-            return ar.mlp_reads(block, x)
+            return ar.mlp_entry(self.runs.model, layer, x)[1]
 
         def read(out: Tensor, hook: Any) -> None:
             self.moved[label] = out - self.runs.other.out[label]
 
-        return [(f"blocks.{layer}.mlp.hook_pre", write), (f"blocks.{layer}.hook_mlp_out", read)]
+        place, _ = ar.mlp_entry(self.runs.model, layer, self.runs.other.mid[layer])
+        return [(place.hook(None), write), (f"blocks.{layer}.hook_mlp_out", read)]

@@ -1,7 +1,8 @@
 """The edge graph of a transformer, and what its senders write.
 
 Senders write to the residual stream: `embed`, each head, each MLP. Receivers read from it: each head's query,
-key and value apart, each MLP, and `output`. Every sender of an earlier layer has an edge to a receiver.
+key and value apart (one key and value for the heads that share them), each MLP, and `output`. Every sender of
+an earlier layer has an edge to a receiver.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from interp.causal import arithmetic as ar
 from interp.causal.metrics import check_eval
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import Site, slot_site
 from tasks.errors import UserError
 
 Edge = tuple[str, str]
@@ -37,9 +38,11 @@ def receivers(model: HookedModel) -> list[Site]:
     """Every receiver, in the order in which they read."""
     found = []
     for layer, block in enumerate(model.blocks):
-        found += [Site(slot, layer, head) for head in range(model.config.n_heads) for slot in SLOTS]
+        found += [
+            slot_site(model, slot, layer, head) for head in range(model.config.n_heads) for slot in SLOTS
+        ]
         found += [] if block.mlp is None else [Site("mlp_pre", layer)]
-    return [*found, Site("output")]
+    return [*dict.fromkeys(found), Site("output")]
 
 
 def precedes(model: HookedModel, sender: Site, receiver: Site) -> bool:

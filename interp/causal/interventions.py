@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from interp.causal.choices import Ablation
 from interp.causal.metrics import check_eval
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import ROW_COMPONENTS, Site, check
 from tasks.base import generator
 from tasks.errors import UserError
 
-Ablation = Literal["zero", "mean", "mean per position", "resample"]
 Cache = Mapping[str, Tensor]
 
 

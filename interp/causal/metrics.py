@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.choices import MetricName
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
-MetricName = Literal["loss", "score", "logit_diff", "prediction_change"]
 Outputs = Float[Tensor, "batch pos d_out"]
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import pandas as pd
 import torch
@@ -30,7 +29,6 @@ from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
-Direction = Literal["denoise", "noise"]
 CHUNK = 64
 ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
 

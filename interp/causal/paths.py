@@ -20,7 +20,7 @@ from interp.causal import arithmetic as ar
 from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import Site, slot_site
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
@@ -34,7 +34,7 @@ def expand_receivers(model: HookedModel, names: Sequence[str]) -> list[Site]:
     found: list[Site] = []
     for name in names:
         site = Site.parse(name)
-        forked = [Site(slot, site.layer, site.head) for slot in SLOTS] if site.component == "z" else [site]
+        forked = _slots(model, site) if site.component == "z" else [site]
         if not known.issuperset(forked):
             raise UserError(
                 f"{name!r} is no receiver of this model: use a head, its .q, .k or .v, an MLP's .mlp_pre or output"
@@ -135,7 +135,7 @@ def _shift(
         held["stream"] = stream
 
     def neurons(pre: Tensor, hook: Any) -> Tensor:
-        return ar.mlp_reads(block, held["stream"] + change)
+        return ar.mlp_entry(model, receiver.layer or 0, held["stream"] + change)[1]
 
     def project(values: Tensor, hook: Any) -> Tensor:
         changed = values.clone()
@@ -147,4 +147,13 @@ def _shift(
     before = (
         ar.mlp_stream(model, receiver.layer or 0) if inside else f"blocks.{receiver.layer}.hook_resid_pre"
     )
-    return [(before, hold), (hook_name, neurons if inside else project)]
+    if inside:
+        place, _ = ar.mlp_entry(model, receiver.layer or 0, change)
+        return [(before, hold), (place.hook(model.config.n_layers), neurons)]
+    return [(before, hold), (hook_name, project)]
+
+
+def _slots(model: HookedModel, head: Site) -> list[Site]:
+    assert head.layer is not None
+    assert head.head is not None
+    return [slot_site(model, slot, head.layer, head.head) for slot in SLOTS]

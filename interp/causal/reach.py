@@ -42,7 +42,8 @@ def live_rows(config: Any, n_pos: int, reads: Sequence[int]) -> Bool[Tensor, "la
 def reaching(config: Any, task: Task, relations: Iterable[Relation]) -> dict[str, list[bool]]:
     """For each relation and layer: whether attending to it there can change any output, on some prompt."""
     live = live_rows(config, task.interface.n_ctx, task.interface.read_positions)
-    return {r.name: live[:, r.dest.flatten().long().cpu()].any(1).tolist() for r in relations}
+    rows = {r.name: r.dest if r.valid is None else r.dest[r.valid] for r in relations}
+    return {name: live[:, dest.flatten().long().cpu()].any(1).tolist() for name, dest in rows.items()}
 
 
 def without_dead_rows(

@@ -1,7 +1,7 @@
 """The command line. This module loads nothing heavy: each command's module is imported when the command runs.
 
-Exit codes: 0 done; 1 the thing asked about does not hold (damage found, a strict study not reproduced, training
-diverged); 2 bad input, one line on standard error; 130 Ctrl-C; 141 the reader of the output has gone (`| head`).
+Exit codes: 0 done; 1 a check failed (damage found, a strict study not reproduced, training diverged); 2 bad input, one
+line on standard error; 130 Ctrl-C; 141 the output pipe was closed (`| head`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from interp.cli.terminal import Output, unread
 app = App(
     name="interp",
     version=__version__,
-    help="Which algorithm does a small transformer run, which heads carry it, and in what order did they appear?",
+    help="Which algorithm does a small transformer run, which heads carry it, and in what order did they emerge?",
     help_epilogue="interp COMMAND --help explains a command and gives an example. A first run: interp train retrieval",
-    # a flag that is off unless given needs neither a word for off nor a default
+    # a flag that is off by default needs neither a negative form nor a printed default
     default_parameter=Parameter(
         negative=(), show_default=lambda value: None if value is False or value == () else value
     ),
-    suppress_keyboard_interrupt=False,  # `run` says how to go on
+    suppress_keyboard_interrupt=False,  # `run` prints how to continue
 )
-app.register_install_completion_command(help="Let the shell complete commands and options.")
+app.register_install_completion_command(help="Install shell completion of commands and options.")
 
 # what a command is (module:function), what it does, an example: nothing is imported before it runs
 COMMANDS = {
@@ -42,7 +42,7 @@ COMMANDS = {
             "Train and measure many runs on parallel workers.",
             "sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads",
         ),
-        "resume": ("training:resume", "Go on with a run that was broken off.", "resume runs/mine"),
+        "resume": ("training:resume", "Resume an interrupted run.", "resume runs/mine"),
         "watch": (
             "watching:watch",
             "Refresh the tables of a run while it trains.",
@@ -50,7 +50,7 @@ COMMANDS = {
         ),
         "demo": ("training:demo", "Train the two demo runs and write their report.", "demo --out runs/demo"),
     },
-    "Look after runs": {
+    "Manage runs": {
         "runs": ("training:runs", "List the runs in a folder.", "runs runs/demo"),
         "verify": (
             "training:verify",
@@ -62,56 +62,71 @@ COMMANDS = {
             "Write a checkpoint as a plain state dict.",
             "export runs/demo/retrieval --step last --out exported",
         ),
-        "import": ("importing:app", "Make a run of weights that were trained elsewhere.", ""),
+        "adopt": (
+            "adopting:adopt",
+            "Make a run of a module that was trained elsewhere, as it is.",
+            "adopt mine.model:build --checkpoints 'out/ckpt_*.pt' --task task.toml --out runs/theirs",
+        ),
+        "check": (
+            "adopting:check",
+            "Prove again that an adopted model is the module.",
+            "check runs/theirs",
+        ),
+        "import": ("importing:app", "Make a run from weights that were trained elsewhere.", ""),
     },
     "Measure": {
         "scores": (
             "analyses:scores",
-            "Loss and score of every read, beside floor and chance.",
+            "Loss and score at every output position, with minimum achievable loss and chance level.",
             "scores runs/demo/retrieval --steps last",
         ),
         "probe": (
             "probing:probe",
-            "What a linear readout of each layer knows.",
+            "What can be decoded linearly from each layer.",
             "probe runs/demo/regression --steps last --algorithms",
         ),
         "heads": (
             "heads:heads",
-            "How much each head attends to what matters.",
+            "How much each head attends to the positions that matter for the task.",
             "heads runs/demo/retrieval --view roles --steps last",
         ),
         "emergence": (
             "heads:emergence",
-            "When each skill and head appeared; several runs: in which order.",
+            "When each skill and head emerged; for several runs, in which order.",
             "emergence runs/demo/retrieval",
+        ),
+        "measure": (
+            "measuring:measure",
+            "Run any registered analysis, of this package or of a plug-in.",
+            "measure runs/demo/retrieval ablation --steps last",
         ),
         "curvature": (
             "landscape:curvature",
-            "How the loss bends along the run.",
+            "Curvature of the loss over training.",
             "curvature runs/demo/regression --steps 0,120",
         ),
     },
     "Intervene": {
         "patch": (
             "causes:patch",
-            "Patch sites: where is the answer carried?",
+            "Activation patching: which sites carry the answer?",
             "patch runs/demo/retrieval --component head_out --pair swap-hop-2 --by layer head",
         ),
         "circuit": (
             "causes:circuit",
-            "Search the edges that carry the behaviour.",
+            "Find the circuit: the edges that carry the behaviour.",
             "circuit runs/demo/retrieval --steps 400,1200",
         ),
     },
     "Conclude": {
         "report": (
             "reports:report",
-            "One HTML file with everything about some runs.",
+            "One HTML page with all results of one or more runs.",
             "report runs/demo/retrieval runs/demo/regression -o both.html",
         ),
         "study": (
             "studies:study",
-            "A paper's claims beside what is measured here.",
+            "Test a paper's claims against measurements made here.",
             "study one-step-gd --scale quick",
         ),
     },
@@ -142,7 +157,7 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-            sys.stdout.flush()  # here, where a reader that has gone is not yet a complaint at exit
+            sys.stdout.flush()  # here, where a closed pipe is not yet an error message at exit
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _refuse(error)
@@ -164,7 +179,7 @@ def _suit(terminal: bool) -> None:
 
 
 def _code_of(error: Exception) -> int | None:
-    """The exit code of an error that was meant for the user; None for a fault of ours."""
+    """The exit code of an error that is meant for the user; None for a bug."""
     from interp.train.loop import Diverged
     from tasks.errors import UserError
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,49 +10,29 @@ from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
 from interp.run import Run
-from tasks.errors import UserError
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
-CAPTIONS = {
-    "chain": "Rows attend to columns, along the queried chain; look-ahead j: from a link to the j-th after it.",
-    "patterns": "A score is a correlation with a pattern, not proof that the head is needed.",
-    "roles": "effect: share of all heads' effect lost with the head alone ablated; intervals over prompts.",
-    "circuits": "stacked: a head reads the hop's own link; look-ahead: an earlier link already carries it.",
-    "composition": "excess: over random weights of the same shapes; a large score says could read, not does.",
-}
 
 
 def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Result:
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
-    if view == "relations":
-        return run.heads(steps, advance)
-    analysis = _analysis(run, view)
-    table = run.tables([analysis], steps, advance)[analysis.name]
-    return Result(analysis.name, table, CAPTIONS[view])
-
-
-def _analysis(run: Run, view: str) -> Any:
-    from interp.heads.chain import ChainMatrix
-    from interp.heads.mechanism import Mechanism
-    from interp.heads.patterns import RegressionHeads, TokenHeads
-    from interp.heads.roles import Roles
-    from interp.heads.weights import Compositions
-
-    if view == "patterns":
-        return RegressionHeads() if run.task.kind == "regression" else TokenHeads()
-    return {"chain": ChainMatrix, "roles": Roles, "circuits": Mechanism, "composition": Compositions}[view]()
+    asked = {
+        "relations": run.heads, "chain": run.chain, "patterns": run.patterns, "roles": run.roles,
+        "circuits": run.mechanism, "composition": run.composition,
+    }  # fmt: skip
+    return asked[view](steps, advance)
 
 
 def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
     """Titles and tables of a view."""
     if view == "relations":
         first = (
-            ("attention of every head at the last of the steps", every_head(table))
+            ("attention of every head at the last step", every_head(table))
             if layers
             else ("highest-scoring head on each relation, by checkpoint", best_heads(table))
         )
-        return [first, ("what to compare with", head_levels(table))]
+        return [first, ("controls", head_levels(table))]
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]}"
     return {"chain": _chain, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
@@ -62,7 +40,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
 
 
 def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
-    """Where the query looks, by mass and by argmax, and how links look at each other."""
+    """Where the query attends, by mass and by argmax, and how links attend to each other."""
     own = last[last["control"] == "none"]
     cells = own[(own["chain"] == "queried") & (own["row"] == "query") & (own["column"] != "query")]
     found = []
@@ -84,7 +62,7 @@ def _patterns(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     own = last[last["control"] == "none"]
     twin = table[table["control"] == "untrained"]
     best = twin.groupby("metric", sort=False)["value"].agg(["min", "max"]).reset_index()
-    return [(f"{at}: every head", _by_head(own, "metric")), ("heads of the untrained twin", best)]
+    return [(f"{at}: every head", _by_head(own, "metric")), ("heads of the untrained model", best)]
 
 
 def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
@@ -92,7 +70,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     names = {"value": "effect", "ci_low": "low", "ci_high": "high"}
     columns = ["layer", "head", "role", "score", "value", "ci_low", "ci_high", "without_peers", "verdict"]
     every = last[columns].rename(columns=names).assign(role=last["role"].map(short_relation))
-    found: Tables = [(f"{at}: roles by score, worth by ablation", every)]
+    found: Tables = [(f"{at}: roles by score, ablation effect", every)]
     if table["step"].nunique() > 1:
         counts = table.pivot_table(
             index="step", columns="verdict", values="head", aggfunc="count", fill_value=0
@@ -106,7 +84,7 @@ def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
     named = named_circuit(table).drop(columns=["run", "seed"], errors="ignore")
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "heads"]]
-    title = f"{at}: effect of ablating the heads on the hop's link, and those that read ahead"
+    title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]
 
 
@@ -118,59 +96,3 @@ def _composition(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     ]
     by_step = top.reset_index().rename_axis(columns=None)
     return [("largest excess of any pair, by checkpoint", by_step), (f"{at}: pairs of largest excess", pairs)]
-
-
-def onsets(run: Run, of: str, steps: str, advance: Progress | None) -> Result:
-    """Onsets of one run's skills, or of what another instrument says."""
-    if of == "skills":
-        return run.emergence(steps, advance)
-    from interp.emergence.instruments import CAPTIONS, instrument_onsets
-
-    return Result(of, instrument_onsets(run, of, steps, advance), CAPTIONS[of])  # type: ignore[arg-type]
-
-
-def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
-    """One line an edge: when it first mattered, or that it alone never did."""
-    late = "not by " + table["last"].astype(str)
-    step = table["step"].astype(object).where(table["step"].notna(), late)
-    step = step.where(table["state"] != "transient", "came and went")
-    ends = zip(table["ci_low"], table["ci_high"], strict=True)
-    between = [f"({low:.0f}, {high:.0f}]" if pd.notna(low) else "" for low, high in ends]
-    return table[["subject"]].rename(columns={"subject": "edge"}).assign(step=step, between=between)
-
-
-def seeds(runs: Sequence[Run], of: str, steps: str, advance: Progress | None) -> dict[str, pd.DataFrame]:
-    """Events of several runs, their medians, and which precedes which. Raises UserError for runs whose
-    checkpoints differ where both were watched.
-    """
-    from interp.emergence import curriculum
-
-    _refuse_other_schedules(runs)
-    found = curriculum.events({run.name: onsets(run, of, steps, advance).table for run in runs})
-    hops = [name for name in dict.fromkeys(found["event"]) if re.fullmatch(r"hop \d+", str(name))]
-    medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(short_relation))
-    tables = {"events": found, "onset of each event, median over runs": medians.drop(columns=["method"])}
-    if len(hops) > 1:
-        hops = sorted(hops, key=lambda name: int(str(name).split()[1]))
-        tables["order of the hops"] = curriculum.order(found, hops)
-        tables["which precedes which"] = curriculum.precedence(found, hops)
-    if of == "landscape":
-        tables["which precedes which"] = curriculum.precedence(found)
-    return tables
-
-
-def _refuse_other_schedules(runs: Sequence[Run]) -> None:
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise UserError(
-            f"two runs are called {max(names, key=names.count)!r}: runs are told apart by their folder's name"
-        )
-    for run in runs[1:]:
-        both = min(runs[0].steps[-1], run.steps[-1])
-        seen = [[step for step in each.steps if step <= both] for each in (runs[0], run)]
-        if seen[0] != seen[1]:
-            odd = min(set(seen[0]) ^ set(seen[1]))
-            raise UserError(
-                f"{runs[0].path} and {run.path}: different checkpoints (step {odd} is in one alone); onsets over"
-                " seeds need one schedule"
-            )

@@ -1,4 +1,4 @@
-"""Commands that make a run out of weights trained elsewhere: import garg, import plain, import hf."""
+"""Commands that make a run from weights trained elsewhere: import garg, import plain, import hf."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from interp.cli import show
 from interp.cli.training import PresetOrFile
-from interp.runs.folder import RunFolder
 
 app = App(
     name="import", help_epilogue="interp import garg --help, plain --help and hf --help give an example each."
@@ -27,11 +25,12 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     out
         Folder of the run.
     n_heads
-        Number of attention heads, where no config.yaml beside the file says it.
+        Number of attention heads, where no config.yaml next to the file gives it.
     """
+    from interp.cli import training_notes
     from interp.importers.garg import import_garg
 
-    return _imported(import_garg(file, out, n_heads))
+    return training_notes.imported(import_garg(file, out, n_heads))
 
 
 @app.command(
@@ -40,7 +39,7 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
 def plain(
     file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: PresetOrFile, out: Path
 ) -> int:
-    """Read a plain state dict into a run, by a TOML file that says where each of our weights lies in it.
+    """Read a plain state dict into a run, by a TOML file that maps this package's weight names to its keys.
 
     Parameters
     ----------
@@ -53,10 +52,11 @@ def plain(
     out
         Folder of the run.
     """
+    from interp.cli import training_notes
     from interp.config.run import configure
     from interp.importers.plain import import_plain
 
-    return _imported(import_plain(file, mapping, configure(config), out))
+    return training_notes.imported(import_plain(file, mapping, configure(config), out))
 
 
 @app.command(
@@ -75,7 +75,7 @@ def hf(
     order: Literal["value_first", "query_first", "random"] = "value_first",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> int:
-    """Make a run of a Hugging Face causal language model and prompts to ask it; its weights stay where they are.
+    """Make a run from a Hugging Face causal language model and a prompt task; its weights stay where they are.
 
     Parameters
     ----------
@@ -84,20 +84,21 @@ def hf(
     out
         Folder of the run.
     revision
-        A revision that becomes a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
+        A revision to use as a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
     form
         The wording of the prompts.
     hops
-        Look-ups that a question asks for.
+        Hops (look-ups) that a question requires.
     chains
-        Chains of facts in a prompt, the asked one among them.
+        Chains of facts in a prompt, including the queried one.
     shots
         Examples with their answers before the question.
     order
         Order of a chain's facts.
     dtype
-        Floating type that the weights are loaded in.
+        Floating-point type in which the weights are loaded.
     """
+    from interp.cli import training_notes
     from interp.importers.hf import import_hf
 
     run = import_hf(
@@ -111,12 +112,4 @@ def hf(
         shots=shots,
         order=order,
     )
-    return _imported(run)
-
-
-def _imported(run: RunFolder) -> int:
-    steps = ", ".join(map(str, run.steps[:8])) + (", ..." if len(run.steps) > 8 else "")
-    show.note(
-        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; look at it with: interp probe"
-    )
-    return 0
+    return training_notes.imported(run)

@@ -1,16 +1,13 @@
-"""The command that asks a run how its loss bends: sharpness, condition numbers, smoothness along the path, noise."""
+"""The command on the loss landscape: sharpness, condition numbers, smoothness along the path, gradient noise."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 from cyclopts import Parameter
 
-from interp.cli import show
-from interp.cli.analyses import Json, Steps, print_json
-from interp.run import load
+from interp.cli.options import Json, Steps
 
 
 def curvature(
@@ -32,18 +29,20 @@ def curvature(
     run
         Folder of the run.
     prompts
-        Prompts of the one fixed batch on which everything is taken.
+        Number of prompts in the fixed batch on which everything is measured.
     probes
-        Random directions of the estimated Hessian diagonal, where the model is too large for a whole Hessian.
+        Random directions for estimating the Hessian diagonal, where the model is too large for the full Hessian.
     path_only
-        Nothing but loss, gradient norm and smoothness, which cost a gradient or two each.
+        Only loss, gradient norm and smoothness, which cost one or two gradients each.
     llc
-        The local learning coefficient as well (840 gradients a checkpoint).
+        Also the local learning coefficient (840 gradients a checkpoint).
     noise
-        The tail of the gradient's noise as well, from so many batches of the training's size (at least 100).
+        Also the tail of the gradient noise, from this many batches of the training batch size (at least 100).
     """
+    from interp.cli import landscape_tables, results, show
     from interp.landscape.llc import LearningCoefficient
     from interp.landscape.noise import noise_of
+    from interp.run import load
 
     opened, chains = load(run), LearningCoefficient() if llc else None
     with show.progress("curvature") as advance:
@@ -52,27 +51,9 @@ def curvature(
             noise=noise_of(opened, noise) if noise else None,
         )  # fmt: skip
     if json:
-        return print_json(result)
-    show.table(by_step(result.table), "the loss landscape, by checkpoint")
-    for step, reason in refused(result.table):
+        return results.print_json(result)
+    show.table(landscape_tables.by_step(result.table), "the loss landscape, by checkpoint")
+    for step, reason in landscape_tables.refused(result.table):
         show.note(f"step {step}: no learning coefficient, {reason}")
     show.note(result.caption)
     return 0
-
-
-def refused(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """Checkpoints whose chains were refused, and why."""
-    if "note" not in table:
-        return []
-    rows = table[table["note"].fillna("") != ""]
-    return [(int(step), str(why)) for step, why in zip(rows["step"], rows["note"], strict=True)]
-
-
-def by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, one column a metric; `stride`: steps to the checkpoint that smoothness looks ahead to."""
-    wide = table.pivot(index="step", columns="metric", values="value")
-    wide = wide[list(dict.fromkeys(table["metric"]))]
-    strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None
-    if strides is not None:
-        wide["stride"] = strides.astype("Int64")
-    return wide.reset_index().rename_axis(columns=None)

@@ -1,4 +1,4 @@
-"""The algorithms table for people: a line a site, or a line a checkpoint."""
+"""The algorithms table as printed: a line a site, or a line a checkpoint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def families_of(rows: pd.DataFrame) -> list[str]:
 
 
 def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """When each layer takes its place: one line a checkpoint and one column a site, of verdicts and of best steps."""
+    """Verdicts and best-matching steps over training: one line a checkpoint and one column a site."""
     measured = table[table["step"].notna()]
     counted = [family for family in ("newton", "gd") if family in families_of(measured)]
     lines: dict[str, list[dict[str, object]]] = {
@@ -67,7 +67,7 @@ def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def untrained(table: pd.DataFrame) -> pd.DataFrame:
-    """One line: the last site of the untrained twin."""
+    """One line: the last site of the untrained model."""
     measured = table[table["step"].notna()]
     first = measured[measured["step"] == measured["step"].min()]
     error = first[(first["metric"] == "readout error") & (first["control"] == "untrained")]
@@ -77,7 +77,7 @@ def untrained(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def swaps(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a checkpoint, site and algorithm of a causal probe; the range of the random directions beside it."""
+    """One line a checkpoint, site and algorithm of a causal probe, with the range over random directions."""
     whole = table.reindex(columns=table.columns.union(["value", "ci_low", "ci_high"], sort=False))
     named = whole.assign(step=table["step"].astype(object).where(table["step"].notna(), "untrained"))
     lines = [
@@ -109,7 +109,7 @@ def slopes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a site that beats its controls: both partial R2 and their difference, or why there is none."""
+    """One line a site better than its controls: both partial R2 and their difference, or the reason for none."""
     found = rows[rows["metric"].str.startswith("partial r2") & (rows["control"] == "none")]
     lines = []
     for site, group in found.groupby("site", sort=False):
@@ -138,7 +138,7 @@ def contrast_controls(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def filters(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a site with a filter: its slope at small eigenvalues, and what is linear in neither query nor labels."""
+    """One line a site with a filter: its slope at small eigenvalues, and the shares non-linear in query and labels."""
     shown = {
         "small-eigenvalue slope": "slope at small eigenvalues",
         "non-linear share in the query": "non-linear in query",
@@ -187,7 +187,7 @@ def _match(rows: pd.DataFrame, family: str) -> str:
     note = str(own.loc["best step", "note"])
     if "no better than control" in note:
         return "-"
-    if steps["k"].nunique() == 1:  # a rung that stands alone: how like it is, for it has no steps
+    if steps["k"].nunique() == 1:  # a family without steps: its similarity instead
         return f"{steps['metric'].iloc[0]} {steps['value'].iloc[0]:.2f}"
     best, low, high = (int(own.loc[name, "value"]) for name in ("best step", "band low", "band high"))
     return f"{best}{'*' if 'end of the ladder' in note else ''} [{low}-{high}]"

@@ -1,4 +1,4 @@
-"""Commands that write what people open."""
+"""The command that writes the HTML report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-
-from interp.cli import show
-from interp.report.collect import write_report
-from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
-from interp.run import load
-from tasks.errors import UserError
 
 STUDIES = Path("runs/studies")
 
@@ -21,18 +15,24 @@ def report(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     ledger: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
 ) -> int:
-    """Write one HTML file with everything known about one or more runs; it needs no network.
+    """Write one self-contained HTML page with all results of one or more runs; it needs no network.
 
     Parameters
     ----------
     runs
         Folders of the runs, in the order of the page.
     out
-        File to write; RUN/report.html of the first run unless given.
+        File to write; RUN/report.html of the first run by default.
     ledger
-        Ledgers of studies to print beneath; those in runs/studies unless given, and where none is there those that
-        come with the project, of the tasks of these runs.
+        Ledgers of studies to append; by default those in runs/studies, and where there are none the published ones on
+        the tasks of these runs.
     """
+    from interp.cli import show
+    from interp.report.collect import write_report
+    from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
+    from interp.run import load
+    from tasks.errors import UserError
+
     if not runs:
         raise UserError("a report needs at least one run: name a run folder")
     opened = [load(run) for run in runs]

@@ -54,7 +54,7 @@ def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> No
     for piece in fitted(frame):
         out.print(piece)
     if left_out:
-        note(f"left out for room: {', '.join(left_out)}; --json has all")
+        note(f"columns not shown: {', '.join(left_out)}; --json has all")
 
 
 def fitted(frame: pd.DataFrame) -> list[Table]:

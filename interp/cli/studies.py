@@ -1,17 +1,13 @@
-"""The command that sets a paper's claims against what is measured here."""
+"""The command that tests a paper's claims against measurements made here."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli import show
 from interp.studies import STUDIES, run_study
-from interp.studies.ledger import Ledger
-from tasks.errors import UserError
 
 LANGUAGE = "retrieval-prompts"
 
@@ -34,16 +30,16 @@ def study(
     shots: int = 0,
     json: Json = False,
 ) -> int:
-    """Run a paper's study and print its ledger: every claim, the criterion fixed beforehand, the verdict.
+    """Run a paper's study and print its ledger: every claim, its criterion, the measurement, the verdict.
 
     Parameters
     ----------
     name
-        A study, or 'all'. For a grid of learning rates of your own: interp sweep --grid train.lr=[...].
+        A study, or 'all'. For your own grid of learning rates: interp sweep --grid train.lr=[...].
     scale
         quick: minutes on two cores; cpu: hours; paper: the paper's own size, for a GPU.
     out
-        Where its runs stay (OUT/NAME); finished ones are reused, broken-off ones resumed.
+        Where its runs are stored (OUT/NAME); finished ones are reused, interrupted ones resumed.
     strict
         Exit with 1 when a testable claim was not reproduced.
     model
@@ -53,6 +49,9 @@ def study(
     shots
         For retrieval-prompts: examples with their answers before each question.
     """
+    from interp.cli import ledger_text, show
+    from tasks.errors import UserError
+
     asked = {k: v for k, v in {"model": model, "revisions": revisions, "shots": shots}.items() if v}
     if asked and name != LANGUAGE:
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
@@ -60,28 +59,9 @@ def study(
     say = (lambda line: None) if json else (lambda line: print(line, flush=True))
     ledgers = [run_study(each, scale, out / each, say, **asked) for each in names]
     if json:
-        documents = [_document(ledger) for ledger in ledgers]
+        documents = [ledger_text.document(ledger) for ledger in ledgers]
         show.document(documents if name == "all" else documents[0])
     else:
         for ledger in ledgers:
-            _print(ledger)
+            ledger_text.print_ledger(ledger)
     return 1 if strict and not all(ledger.all_reproduced for ledger in ledgers) else 0
-
-
-def _document(ledger: Ledger) -> dict:
-    import json
-
-    return json.loads(ledger.to_json())
-
-
-def _print(ledger: Ledger) -> None:
-    """A ledger as people read it: a claim's name and verdict, then its words, figures and criterion."""
-    show.note(f"{ledger.study} at scale {ledger.scale}, seeds {list(ledger.seeds)}\n")
-    for row in ledger.claims:
-        show.note(f"{row.id}: {row.verdict}")
-        show.indented(f"{row.statement} ({row.source})")
-        show.indented(f"here {row.shown}, n {row.n}; paper {row.paper_value}; counts if {row.criterion}")
-        if row.note:
-            show.indented(row.note)
-    count = Counter(row.verdict for row in ledger.claims)
-    show.note("\n" + ", ".join(f"{number} {verdict}" for verdict, number in count.most_common()))

@@ -1,4 +1,4 @@
-"""The command for many runs at once."""
+"""The command that trains and measures many runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli import show
 from interp.cli.training import PresetOrFile
-from interp.config.run import parse_override
-from interp.sweep.engine import Progress, run_sweep
-from interp.sweep.plan import parse_seeds, read_plan
-from interp.sweep.results import Sweep
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 Lists = Annotated[list[str] | None, Parameter(consume_multiple=True)]
@@ -32,29 +27,34 @@ def sweep(
     scheduler: str | None = None,
     json: Json = False,
 ) -> int:
-    """Train and measure many runs on parallel workers; finished ones are skipped, broken-off ones resume.
+    """Train and measure many runs on parallel workers; finished ones are skipped, interrupted ones resumed.
 
     Parameters
     ----------
     config
         A preset, a run's TOML file, or a sweep's with config, set, grid, zip, seeds and analyses.
     seeds
-        0:8 for 0 to 7, or numbers with commas between.
+        0:8 for 0 to 7, or comma-separated numbers.
     grid
         key=[values]: every combination is run; train.lr=[1e-3,2e-3] searches learning rates.
     zip
-        key=[values], several of one length: they move together.
+        key=[values], several of equal length, varied together.
     settings
         key=value for all runs.
     analyses
-        What to measure at every checkpoint: scores, heads, probe.
+        What to measure at every checkpoint, by name: scores, heads, probe, ... (interp measure RUN lists them).
     out
-        Folder of the sweep; runs/sweeps/NAME unless given.
+        Folder of the sweep; runs/sweeps/NAME by default.
     workers
         Processes on this machine, one thread each.
     scheduler
-        Address of a dask scheduler, or its scheduler file, instead of processes of our own.
+        Address of a dask scheduler, or its scheduler file, instead of local processes.
     """
+    from interp.cli import show, sweep_notes
+    from interp.config.run import parse_override
+    from interp.sweep.engine import run_sweep
+    from interp.sweep.plan import parse_seeds, read_plan
+
     changes = {
         "seeds": parse_seeds(seeds) if seeds else None,
         "grid": _lists("--grid", grid),
@@ -67,46 +67,18 @@ def sweep(
     try:
         with show.progress("sweep") as advance:
             found = run_sweep(
-                plan, folder, workers=workers, scheduler=scheduler, progress=_tell(advance, plan.size)
+                plan,
+                folder,
+                workers=workers,
+                scheduler=scheduler,
+                progress=sweep_notes.tell_all(advance, plan.size),
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; go on with the same command ({folder})") from None
-    return _say(found, json)
+        raise KeyboardInterrupt(f"stopped; resume with the same command ({folder})") from None
+    return sweep_notes.summary(found, json)
 
 
 def _lists(option: str, given: list[str] | None) -> dict[str, Any]:
+    from interp.config.run import parse_override
+
     return dict(parse_override(text, option, "train.lr=[1e-3,2e-3]") for text in given or [])
-
-
-def _tell(advance: Any, total: int) -> Progress:
-    """One bar for the whole, one for each run under way; a run's bar goes when the run is through."""
-    shown: dict[str, int] = {}
-
-    def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
-        advance("runs", done, total)
-        for name in [name for name in shown if name not in steps]:
-            advance(name, shown[name], shown.pop(name))
-        for name, (step, last) in steps.items():
-            shown[name] = last
-            advance(name, step, last)
-
-    return tell
-
-
-def _say(found: Sweep, json: bool) -> int:
-    """The summary, and exit code 1 when a run failed."""
-    if json:
-        document = {
-            "sweep": str(found.path),
-            "runs": [cell.name for cell in found.cells],
-            "failures": dict(found.failures),
-        }
-        show.document(document)
-    else:
-        for name, reason in found.failures.items():
-            show.note(f"failed: {name}: {reason}")
-        done = found.plan.size - len(found.failures)
-        show.note(
-            f"{found.path}: {done} of {found.plan.size} runs done; tables: {', '.join(found.plan.analyses)}"
-        )
-    return 1 if found.failures else 0

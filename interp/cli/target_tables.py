@@ -1,4 +1,4 @@
-"""R2 of readout targets for people: a line a target, or a line a checkpoint."""
+"""R2 of readout targets as printed: a line a target, or a line a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pandas as pd
 from interp.pictures.labels import short_site
 
 LEGEND = (
-    "R2 against the variance within each read. w, X'y and spectrum: mean over coordinates. An algorithm: its step "
-    "that is read best, after the @. (-): no better than a control; shuffled, untrained: the best of each at any site."
+    "R2 against the variance within each output position. w, X'y and spectrum: mean over coordinates. An algorithm: "
+    "its best-decoded step, after the @. (-): no better than a control; shuffled, untrained: the highest over sites."
 )
 
 
@@ -67,7 +67,7 @@ def _figure(value: float) -> str:
 
 
 def _controls(members: pd.DataFrame) -> dict[str, str]:
-    """The best that each control does at any site and checkpoint."""
+    """The best score of each control over sites and checkpoints."""
     found = members[members["control"].isin(["untrained", "shuffled"])]
     means = found.groupby(["control", "site", "step", "target"], dropna=False)["value"].mean()
     kept = means.groupby(["control", "site", "step"], dropna=False)

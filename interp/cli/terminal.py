@@ -1,6 +1,6 @@
-"""Standard output: how wide it is, and what is done when nobody reads it any longer. Loads nothing but rich.
+"""Standard output: its width, and what happens when its pipe is closed. Loads nothing but rich.
 
-A terminal is as wide as it is; a pipe as COLUMNS says, else 100. Nothing is wider than 100 columns.
+A terminal has its own width; a pipe that of COLUMNS, else 100. Nothing is wider than 100 columns.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def columns() -> int:
 
 
 class Output(Console):
-    """A console whose broken pipe is an error like that of any other writing; rich's own would exit with 1."""
+    """A console that raises on a broken pipe, as any other writing does; rich's own would exit with 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def unread() -> int:
-    """The exit code when the reader has gone; what is still to be written goes nowhere, or Python would complain."""
+    """The exit code of a closed pipe; remaining output is discarded, or Python would complain."""
     with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     return UNREAD

@@ -1,24 +1,15 @@
-"""Commands that make and keep runs: train, resume, demo, runs, verify, export."""
+"""Commands that make and manage runs: train, resume, demo, runs, verify, export."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli import show
-from interp.config.run import RunConfig, configure, preset_names
-from interp.runs.folder import RunFolder
-from interp.runs.listing import export_checkpoint, list_runs
-from interp.runs.verify import verify as verify_run
-from interp.train.loop import resume as resume_run
-from interp.train.loop import train as train_run
-from tasks.errors import UserError
+from interp.presets import preset_names
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
-ENORMOUS = 1e6
 if TYPE_CHECKING:
     PresetOrFile = str
 else:  # the shell completes presets; any other word is a file
@@ -38,26 +29,30 @@ def train(
     settings: Settings = None,
     device: str = "cpu",
 ) -> int:
+    from interp.cli import show, training_notes
+    from interp.config.run import configure
+    from interp.train.loop import train as train_run
+
     config_ = configure(
         config, seed=seed, init_seed=init_seed, data_seed=data_seed, steps=steps, overrides=settings or []
     )
     folder = out or Path("runs") / f"{Path(config).stem}-seed{config_.seed}"
-    ended = _is_finished(folder)
+    ended = training_notes.is_finished(folder)
     with show.progress(folder.name) as advance:
-        run = train_run(config_, folder, device=device, progress=_tell(advance, config_))
-    return _trained(run, ended)
+        run = train_run(config_, folder, device=device, progress=training_notes.tell(advance, config_))
+    return training_notes.trained(run, ended)
 
 
-train.__doc__ = f"""Train a model and keep its checkpoints.
+train.__doc__ = f"""Train a model and save its checkpoints.
 
     Parameters
     ----------
     config
         A TOML file, or a preset: {", ".join(preset_names())}.
     out
-        Folder of the run; runs/NAME-seedN unless given.
+        Folder of the run; runs/NAME-seedN by default.
     seed
-        Seeds initialisation and data, unless they have seeds of their own.
+        Seed of initialisation and data, unless init_seed or data_seed is given.
     init_seed
         Seed of the initial weights.
     data_seed
@@ -67,55 +62,26 @@ train.__doc__ = f"""Train a model and keep its checkpoints.
     settings
         Settings to change, as section.key=value in TOML's notation.
     device
-        Where to train; not part of the settings' hash.
+        Device to train on; not part of the settings' hash.
     """
 
 
 def resume(run: Path, /) -> int:
-    """Go on with a run that was broken off; does nothing when it is finished.
+    """Resume an interrupted run; does nothing when it is finished.
 
     Parameters
     ----------
     run
         Folder of the run.
     """
-    config, ended = RunFolder.open(run).config, _is_finished(run)
+    from interp.cli import show, training_notes
+    from interp.runs.folder import RunFolder
+    from interp.train.loop import resume as resume_run
+
+    config, ended = RunFolder.open(run).config, training_notes.is_finished(run)
     with show.progress(run.name) as advance:
-        folder = resume_run(run, progress=_tell(advance, config))
-    return _trained(folder, ended)
-
-
-def _is_finished(folder: Path) -> bool:
-    """Whether there is nothing to train; what is wrong with a folder is for the training to say."""
-    try:
-        return RunFolder.open(folder).finished
-    except UserError:
-        return False
-
-
-def _tell(advance, config: RunConfig):
-    return lambda step, loss: advance("training", step, config.train.steps)
-
-
-def _trained(run: RunFolder, ended: bool) -> int:
-    missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
-    if run.finished and missing:
-        raise UserError(
-            f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "
-            f"{len(run.schedule)}); restore the files, or train the run again in another folder"
-        )
-    done = "was finished already, nothing trained" if ended else "trained"
-    show.note(f"{run.path}: {done}, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
-    largest = max(float(weight.abs().max()) for weight in run.weights(run.steps[-1]).values())
-    if largest > ENORMOUS:  # layer norm hides this from the loss, which then stands still instead of rising
-        print(f"interp: {run.path}: weights have grown to {largest:.0e}; lower train.lr", file=sys.stderr)
-    return 0
-
-
-def _shortened(steps: tuple[int, ...]) -> str:
-    """The realised schedule, the middle of a list of more than a hundred left out."""
-    text = [str(step) for step in steps]
-    return ", ".join(text if len(text) <= 100 else [*text[:50], "...", *text[-10:]])
+        folder = resume_run(run, progress=training_notes.tell(advance, config))
+    return training_notes.trained(folder, ended)
 
 
 def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
@@ -140,8 +106,11 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> int:
     Parameters
     ----------
     folder
-        Where to look.
+        Folder to search.
     """
+    from interp.cli import show
+    from interp.runs.listing import list_runs
+
     table = list_runs(folder)
     if json:
         show.document({"folder": str(folder), "runs": show.records(table)})
@@ -165,6 +134,9 @@ def verify(run: Path, /, *, json: Json = False) -> int:
     run
         Folder of the run.
     """
+    from interp.cli import show
+    from interp.runs.verify import verify as verify_run
+
     found = verify_run(run)
     if json:
         show.document(
@@ -193,11 +165,16 @@ def export(run: Path, /, *, out: Path, step: str = "last") -> int:
     step
         A checkpoint step, or 'last'.
     """
+    from interp.cli import show
+    from interp.runs.folder import RunFolder
+    from interp.runs.listing import export_checkpoint
+    from tasks.errors import UserError
+
     folder = RunFolder.open(run)
     if not folder.steps:
         raise UserError(f"{run}: has no checkpoint yet")
     if step != "last" and not step.isdecimal():
-        raise UserError(f"--step {step!r}: say 'last' or one step number")
+        raise UserError(f"--step {step!r}: give 'last' or one step number")
     weights, settings = export_checkpoint(folder, folder.steps[-1] if step == "last" else int(step), out)
     show.note(f"wrote {weights} and {settings}")
     return 0

@@ -1,100 +1,29 @@
-"""The command that looks over a training's shoulder."""
+"""The command that refreshes the tables of a run while it trains."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-from rich.console import Group
-from rich.live import Live
-from rich.text import Text
-
-from interp.cli import show, wide
-from interp.heads.heads import scorable
-from interp.run import Run, load
-from tasks.errors import UserError
-
-LINES = 12
 
 
 def watch(run: Path, /, *, every: float = 5.0, once: bool = False) -> int:
     """Refresh the scores, heads and readouts of a run while it trains, until it is finished or Ctrl-C.
 
-    In a pipe the tables are printed anew whenever there is another checkpoint.
+    In a pipe the tables are printed again at each new checkpoint.
 
     Parameters
     ----------
     run
         Folder of the run.
     every
-        Seconds between looks.
+        Seconds between updates.
     once
-        Look once and stop.
+        Print once and stop.
     """
+    from interp.cli import live
+    from interp.run import load
+    from tasks.errors import UserError
+
     if every <= 0:
-        raise UserError(f"--every {every:g}: seconds between looks, more than 0")
-    opened, out = load(run), show.console()
-    if out.is_terminal:
-        with Live(console=out, refresh_per_second=2, transient=False) as live:
-            _look(opened, every, once, live.update)
-    else:
-        _look(opened, every, once, lambda view: out.print(view))
+        raise UserError(f"--every {every:g}: seconds between updates, more than 0")
+    live.follow(load(run), every, once)
     return 0
-
-
-def _look(run: Run, every: float, once: bool, put: Callable[[Group], object]) -> None:
-    """Put a view whenever there is something new to see, until there will be no more."""
-    seen = None
-    while True:
-        ended = _ended(run)  # asked before the look, so that the last look sees the end
-        now = (run.steps, ended)
-        if now != seen:
-            put(_view(run, ended))
-        seen = now
-        if once or ended:
-            return
-        time.sleep(every)
-
-
-def _ended(run: Run) -> str:
-    """How the run ended; empty while it has not."""
-    if (step := run.folder.diverged) is not None:
-        return f"diverged at step {step}"
-    return "finished" if run.folder.finished else ""
-
-
-def _view(run: Run, ended: str) -> Group:
-    """The last checkpoints: score by read, and the best head on each relation."""
-    state = ended or ("training or broken off" if run.steps else "no checkpoint yet")
-    title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
-    if not run.steps:
-        return Group(Text(title))
-    parts: list[Any] = [Text(title), *show.fitted(_scores_and_heads(run).tail(LINES))]
-    if len(readouts := _readouts(run)):
-        parts += [
-            Text("\nwhat a linear readout of each site knows, at the last checkpoint"),
-            *show.fitted(readouts),
-        ]
-    return Group(*parts)
-
-
-def _scores_and_heads(run: Run) -> pd.DataFrame:
-    scores = run.scores().table
-    metric = run.task.score_name if run.task.score_name in set(scores["metric"]) else "loss"
-    frame = wide.by_read(scores[scores["control"] == "none"], metric)
-    if not scorable(run.config.model, run.task):
-        return frame
-    heads = wide.best_heads(run.heads().table)
-    return frame.merge(heads[heads.columns[:4]], on="step", how="left")
-
-
-def _readouts(run: Run) -> pd.DataFrame:
-    """One line a read, one column a site; nothing for a model whose layers no readout is taken of."""
-    try:
-        rows = run.probe(steps="last").table
-    except UserError:
-        return pd.DataFrame()
-    return wide.reads_by_site(rows[rows["control"] == "none"])

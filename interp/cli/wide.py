@@ -1,4 +1,4 @@
-"""Long tables turned wide for people: one line a checkpoint."""
+"""Long tables pivoted wide for printing: one line a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pandas as pd
 from interp.pictures.labels import short_relation, short_site
 
 MOST_READS = 8
+LEVELS = {"floor": "minimum loss"}  # how a control is printed where its name in the table is older
 
 
 def by_read(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One line a step, one column a read (`MOST_READS` of them, evenly spread, where there are more); the levels to
-    compare with stand in the last lines."""
+    """One line a step, one column an output position (`MOST_READS` of them, evenly spread, where there are more); the
+    reference levels in the last lines."""
     chosen = table[table["metric"] == metric]
     reads = list(dict.fromkeys(chosen["position"]))
     if len(reads) > MOST_READS:
@@ -22,7 +23,7 @@ def by_read(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     levels = chosen[chosen["control"] != "none"].pivot_table(
         index="control", columns="position", values="value", sort=False
     )
-    return _with_levels(wide, levels)
+    return _with_levels(wide, levels.rename(index=LEVELS))
 
 
 def best_heads(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,14 +48,14 @@ def every_head(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def head_levels(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a control; the highest score of the untrained twin's heads, and that of uniform attention."""
+    """One line a control; the highest score of the untrained model's heads, and that of uniform attention."""
     controls = table[table["control"] != "none"]
     wide = controls.pivot_table(index="control", columns="metric", values="value", aggfunc="max", sort=False)
     return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
 
 
 def onsets(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a subject: when it appeared, the interval of that step, half-rise and 10-90 width in steps."""
+    """One line a subject: its step of emergence, the interval of that step, half-rise and 10-90 width in steps."""
     late = table["step"].isna()
     shown = pd.DataFrame({"subject": table["subject"], "of": table["metric"].map(short_relation)})
     shown["step"] = table["step"].astype(object).where(~late, table["state"])
@@ -68,14 +69,14 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _span(low: float, high: float) -> str:
-    """An interval of steps; an open end where some replicates never rose, nothing where there is no onset."""
+    """An interval of steps; "never" as the upper limit where some replicates did not rise, empty without an onset."""
     if pd.isna(low):
         return ""
     return f"[{low:.0f}, {'never' if pd.isna(high) else f'{high:.0f}'}]"
 
 
 def by_site(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a step, one column a site; the untrained twin in the last line."""
+    """One line a step, one column a site; the untrained model in the last line."""
     short = table.assign(site=table["site"].map(short_site))
     measured = short[short["control"] == "none"]
     wide = _pivot(measured, "site")
@@ -86,7 +87,7 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def reads_by_site(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a read, one column a site, for the rows of one checkpoint; pooled readouts where reads share one."""
+    """One line an output position, one column a site, for one checkpoint; pooled readouts where positions share one."""
     if "readout" in rows:
         rows = rows[(rows["readout"] == "all") & (rows["position"] == "all")]
     metric = rows["metric"].iloc[0]

@@ -1,6 +1,6 @@
-"""Settings of a clamp: which head is held during training, at what, and when.
+"""Settings of a clamp, an intervention on a head during training: which head, to which value, and when.
 
-The settings are part of a run (`train.clamps`); `interp.models.clamps` makes the hooks of them. In a TOML file:
+The settings are part of a run (`train.clamps`); `interp.models.clamps` builds the hooks from them. In a TOML file:
 
     [[train.clamps]]
     site = "L0H2.pattern"
@@ -21,12 +21,12 @@ class ClampConfig(BaseModel):
     """One clamp.
 
     `site`: a head ("L0H2": its output z) or its pattern ("L0H2.pattern"). `to`: "uniform" (pattern: uniform
-    over what the mask allows; output: zeros, a head that says nothing), "relation" (pattern: on each row of
-    the task's relation, all attention on its sources; other rows stay the model's own), or "donor": what
-    another model's head does on the same prompts, named by its run folder `donor`, checkpoint `donor_step`
-    (-1: the last) and head `donor_site` (the same site if left out). From update `start` up to but not
-    including `stop` (0: to the end). `donor_step` and `donor_weights`, the hash of that checkpoint's weights,
-    are filled in when a run is configured, so that a donor that changes later is noticed.
+    over what the mask allows; output: zeros), "relation" (pattern: on each row of the task's relation, all
+    attention on its sources; other rows are unchanged), or "donor": the activation of a source model's head on
+    the same prompts, given by its run folder `donor`, checkpoint `donor_step` (-1: the last) and head
+    `donor_site` (the same site by default). Active from update `start` up to but not including `stop` (0: to the
+    end). `donor_step` and `donor_weights`, the hash of that checkpoint's weights, are filled in when a run is
+    configured, so that a later change of the source model is detected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,14 +46,14 @@ class ClampConfig(BaseModel):
         site = Site.parse(self.site)
         if site.component not in ("z", "pattern") or site.head is None or site.position is not None:
             raise ValueError(
-                f"a clamp holds a head's output (L0H2) or pattern (L0H2.pattern), not {self.site!r}"
+                f"a clamp sets a head's output (L0H2) or pattern (L0H2.pattern), not {self.site!r}"
             )
         if (self.to == "relation") != bool(self.relation) or (self.to == "donor") != bool(self.donor):
             raise ValueError(
                 'to="relation" goes with `relation`, to="donor" with `donor`, and neither with anything else'
             )
         if self.to == "relation" and site.component != "pattern":
-            raise ValueError(f"a relation says where to look: clamp {site.label}.pattern")
+            raise ValueError(f"a relation determines where to attend: clamp {site.label}.pattern")
         if self.stop and self.stop <= self.start:
             raise ValueError(f"stop {self.stop} does not come after start {self.start}")
         if self.donor_site and Site.parse(self.donor_site).component != site.component:
@@ -66,5 +66,5 @@ class ClampConfig(BaseModel):
         return Site.parse(self.site)
 
     def active(self, step: int) -> bool:
-        """Whether the clamp holds in the update that follows `step`."""
+        """Whether the intervention is active in the update that follows `step`."""
         return step >= self.start and (not self.stop or step < self.stop)

@@ -1,6 +1,6 @@
 """The registry of model kinds as settings: which configuration belongs to a `kind`, and reading one.
 
-Holds no model: how one is built from its settings is said in `interp.models.build`, where kinds are registered.
+Independent of models: kinds are registered with their builders in `interp.models.build`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import PydanticCustomError
 
+from interp.config.model_adopted import AdoptedConfig
 from interp.config.model_base import ModelSettings
 from interp.config.model_bridge import BridgeConfig
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
@@ -26,18 +27,18 @@ MODULES = "ALGOSCOPE_MODELS"  # the variable of modules that register model kind
 GROUP = "algoscope.models"  # the entry points that do
 SHIPPED = (
     TransformerConfig, LSTMConfig, LinearConfig, FeatureLinearConfig, TiedAttentionConfig, IndexNetworkConfig,
-    BridgeConfig,
+    BridgeConfig, AdoptedConfig,
 )  # fmt: skip
 _SETTINGS: dict[str, type[ModelSettings]] = {}
 
 
 def kind_of(settings: type[ModelSettings]) -> str:
-    """The kind that a configuration class stands for: the default of its `kind`."""
+    """The kind of a configuration class: the default of its `kind`."""
     return str(settings.model_fields["kind"].default)
 
 
 def register_settings(settings: type[ModelSettings]) -> str:
-    """Make a configuration class known under its kind. Raises UserError where another class has it already."""
+    """Register a configuration class under its kind. Raises UserError if another class has that kind."""
     kind = kind_of(settings)
     known = _SETTINGS.get(kind)
     if known is not None and known.__qualname__ != settings.__qualname__:
@@ -88,7 +89,7 @@ ModelConfig = Annotated[SerializeAsAny[ModelSettings], BeforeValidator(_by_kind)
 
 
 def parse_model(settings: dict[str, Any]) -> ModelSettings:
-    """The configuration that a dictionary describes. Raises UserError with the first complaint, on one line."""
+    """The configuration that a dictionary describes. Raises UserError with the first error, on one line."""
     kind = settings.get("kind")
     found = settings_class(kind)
     if found is None:

@@ -1,10 +1,8 @@
-"""What every model configuration shares: frozen settings, a bound on size, and the check against a task's
-interface.
-"""
+"""Base of model configurations: frozen settings, a bound on size, and the check against a task's interface."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,16 +19,17 @@ Init = Literal["gpt2", "fan_in"]
 class ModelSettings(BaseModel):
     """Base of every model configuration; a subclass adds a literal `kind`.
 
-    Settings are data: how the model is built from them is registered beside the model (`interp.models.build`).
+    Settings are data: the builder of the model is registered separately (`interp.models.build`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    elsewhere: ClassVar[bool] = False  # trained by somebody else: checkpoints may refer to files
 
     kind: Any
     dtype: Any = "float32"
 
     def check(self, interface: Interface) -> None:
-        """Refuse a task that these settings cannot serve. Raises UserError; serves any unless a subclass says."""
+        """Raise UserError for a task that these settings do not support; a subclass overrides this."""
 
     def refuse(self, complaint: str) -> NoReturn:
         """Raise the UserError of a setting that does not fit the task."""

@@ -1,12 +1,12 @@
-"""Settings of an imported language model: whose it is, and the sizes that analyses ask for.
+"""Settings of an imported language model: its source, and the sizes that analyses need.
 
 The weights are elsewhere (`interp.io.hf_reference.Reference`). `settings` is the model's own configuration, from
-which an untrained twin is made.
+which an untrained model is built.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -15,11 +15,13 @@ from tasks.base import Interface
 
 
 class BridgeConfig(ModelSettings):
-    """A causal language model of Hugging Face behind TransformerLens' bridge.
+    """A Hugging Face causal language model behind TransformerLens' bridge.
 
     `parallel`: attention and MLP of a block read the same stream (GPT-NeoX). `gated`: the MLP has a gate.
     `n_kv_heads` is under `n_heads` where heads share keys and values.
     """
+
+    elsewhere: ClassVar[bool] = True
 
     kind: Literal["language-model"] = "language-model"
     name: str
@@ -44,7 +46,7 @@ class BridgeConfig(ModelSettings):
 
     @property
     def mask(self) -> str:
-        """Models without a causal mask are refused at the import."""
+        """Models without a causal mask are rejected at import."""
         return "causal"
 
     @property
@@ -54,7 +56,7 @@ class BridgeConfig(ModelSettings):
 
     @property
     def edges_known(self) -> bool:
-        """Whether what a head or an MLP reads can be written anew from outside: not with gates or shared keys."""
+        """Whether the input of a head or an MLP can be recomputed from its parts: not with gates or shared keys."""
         return not self.gated and self.n_kv_heads == self.n_heads
 
     def check(self, interface: Interface) -> None:

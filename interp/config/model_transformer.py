@@ -1,6 +1,4 @@
-"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading a run's settings
-is cheap.
-"""
+"""Settings of the hooked transformer. Holds no tensor and imports no model, so that reading settings is cheap."""
 
 from __future__ import annotations
 
@@ -8,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from interp.config.model_base import Dtype, Init, ModelSettings, check_interface, refuse_too_many
+from interp.config.model_base import (
+    MAX_PARAMETERS,
+    Dtype,
+    Init,
+    ModelSettings,
+    check_interface,
+    refuse_too_many,
+)
 from tasks.base import Interface
 
 Scale = Literal["sqrt_d_head", "n", "position", "none"]
@@ -21,9 +26,11 @@ class TransformerConfig(ModelSettings):
     divides its scores by sqrt(d_head); linear and relu patterns are divided by "n" (keys that the last row
     may see), by "position" (keys that each row may see), or not at all. Left out: "sqrt_d_head" for softmax,
     "n" otherwise. `mask_query` hides the last position, the query, as a key. `mlp` "none" is an
-    attention-only model. `layer_norm` stands before each sub-layer and before the unembedding. `init`: "gpt2"
-    is normal(.02), "fan_in" is normal(1/sqrt(fan-in)); both scale what writes to the residual stream by
-    1/sqrt(2 n_layers).
+    attention-only model. `positions`: vectors added to the stream for places ("learned"), for token types, or for
+    "both"; "relative": every head has a vector for each distance from row to column, dotted with the row's query
+    and added to the score (Shaw et al. 1803.02155). `layer_norm` stands before each sub-layer and before the
+    unembedding. `init`: "gpt2" is normal(.02), "fan_in" is normal(1/sqrt(fan-in)); both scale what writes to the
+    residual stream by 1/sqrt(2 n_layers).
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -39,7 +46,7 @@ class TransformerConfig(ModelSettings):
     mlp: Literal["none", "gelu", "gelu_new", "relu"] = "gelu"
     d_mlp: int | None = Field(default=None, ge=1)
     biases: bool = True
-    positions: Literal["learned", "token_type", "both", "none"] = "learned"
+    positions: Literal["learned", "token_type", "both", "relative", "none"] = "learned"
     init: Init = "fan_in"
     dtype: Dtype = "float32"
 
@@ -64,6 +71,12 @@ class TransformerConfig(ModelSettings):
         width = 4 * self.n_heads * self.head_width + 2 * self.mlp_width
         return self.n_layers * self.d_model * width
 
+    def distances(self, interface: Interface) -> int:
+        """Distances from a row to a column that have a vector: 0 and up, and with mask "full" as many down."""
+        if self.positions != "relative":
+            return 0
+        return interface.n_ctx if self.mask == "causal" else 2 * interface.n_ctx - 1
+
     @model_validator(mode="after")
     def _consistent(self) -> TransformerConfig:
         if self.d_head is None and self.d_model % self.n_heads:
@@ -87,5 +100,9 @@ class TransformerConfig(ModelSettings):
             self.refuse(
                 f'positions="{self.positions}" needs token types, and the task names none: use "learned"'
             )
+        if self.positions == "relative":
+            vectors = self.n_layers * self.n_heads * self.distances(interface)
+            if vectors * self.head_width > MAX_PARAMETERS:
+                self.refuse(f"{vectors:,} vectors of relative positions are too many: shorten the prompts")
         if self.mask_query and interface.n_ctx < 2:
             self.refuse("mask_query hides the only position of a one-token prompt: switch it off")

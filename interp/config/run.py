@@ -1,8 +1,8 @@
-"""What one run is: a task, a model, a training and its seeds, and where such settings come from.
+"""Settings of a run: a task, a model, a training and its seeds, and how they are read.
 
 Settings are read from a preset or a TOML file, then changed by `key=value` overrides. Their hash covers
-settings only: no path, device, version or time. `init_seed` and `data_seed` follow `seed` unless given and are
-stored resolved.
+settings only: no path, device, version or time. `init_seed` and `data_seed` default to `seed` and are stored
+resolved.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class RunConfig(BaseModel):
-    """Everything that decides a run's numbers."""
+    """Everything that determines a run's numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -84,9 +84,9 @@ class RunConfig(BaseModel):
 
 
 def parse_config(settings: dict[str, Any]) -> RunConfig:
-    """The run these settings describe.
+    """The run that these settings describe.
 
-    Raises UserError with every complaint on one line; for an unknown key it names the nearest known one.
+    Raises UserError with every error on one line; for an unknown key it names the nearest known one.
     """
     try:
         return RunConfig.model_validate(settings)

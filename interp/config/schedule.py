@@ -1,4 +1,4 @@
-"""Which steps a run keeps, evaluates and logs: pure functions of its settings."""
+"""Which steps a run saves, evaluates and logs: pure functions of its settings."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class TrainConfig(BaseModel):
     momentum. `optimiser="spherical"` keeps weight vectors on their sphere.
     `optimiser="muon"` gives `muon_lr` to the two-dimensional weights inside blocks and AdamW's
     `lr` to the rest. `max_loss` stops a run whose loss passes that multiple of its first loss. `final_lr`
-    is the share of the full rate that a cosine ends with. `clamps` hold heads during training
-    (`interp.models.clamps`); a run without them is written, and hashed, without a word of them.
+    is the final share of the rate under cosine decay. `clamps` are interventions on heads during training
+    (`interp.models.clamps`); without them, settings and their hash do not mention them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -67,7 +67,17 @@ class DrawReader:
         return self._rows(names, torch.cat(parts, dim=1))
 
     def _rows(self, names: list[tuple], values: Float[Tensor, "prompt curve"]) -> pd.DataFrame:
-        replicates = torch.cat([w @ values.double() for w in resamples(len(values), self.draws)]).float()
+        replicates = torch.cat(
+            [_means(w, values.double()) for w in resamples(len(values), self.draws)]
+        ).float()
         labels = pd.DataFrame(names, columns=["metric", "position", "layer", "head"])
         drawn = pd.DataFrame(replicates.T.numpy(), columns=[f"draw {j}" for j in range(self.draws)])
         return pd.concat([labels, drawn], axis=1)
+
+
+def _means(weight: Float[Tensor, "draw prompt"], values: Float[Tensor, "prompt curve"]) -> Tensor:
+    """Weighted means over prompts; those in which a curve is undefined (NaN: no pair of a relation) left out of it."""
+    undefined = values.isnan()
+    if not undefined.any():
+        return weight @ values
+    return weight @ values.masked_fill(undefined, 0.0) / (weight @ (~undefined).to(weight))

@@ -9,22 +9,22 @@ round: their onset is that of a fall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import pandas as pd
 
 from interp.analysis.base import Progress
 from interp.analysis.stream import analyse
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
+from interp.emergence.choices import Of
 from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
-from interp.landscape.landscape import kept_curvature
+from interp.landscape.landscape import Curvature
 from interp.landscape.llc import LearningCoefficient
 from interp.pictures.labels import short_site
 from interp.readouts.readouts import Readouts
 from interp.runs.checkpoints import Checkpoints
 from tasks import UserError
 
-Of = Literal["skills", "readouts", "landscape", "edges"]
 FALLING = ("mse", "loss")
 PROMPTS = 128  # of the landscape's batch
 PROBES = 4
@@ -76,8 +76,8 @@ def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | Non
 def _landscape(
     run: Checkpoints, steps: tuple[int, ...], progress: Progress | None, llc: LearningCoefficient
 ) -> pd.DataFrame:
-    bends = kept_curvature(run, steps, prompts=PROMPTS, probes=PROBES, progress=progress)
-    table = pd.concat([bends, analyse(run, [llc], steps, progress)[llc.name]], ignore_index=True)
+    bends = Curvature(prompts=PROMPTS, probes=PROBES)
+    table = pd.concat(analyse(run, [bends, llc], steps, progress).values(), ignore_index=True)
     table = table[table["metric"] != "directional smoothness"].dropna(subset=["value"])
     often = table.groupby("metric")["step"].transform("nunique") >= FEWEST
     return _either_way(table[often].assign(subject=table["metric"])).assign(metric="landscape")

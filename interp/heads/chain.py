@@ -1,12 +1,12 @@
 """The chain-relation matrix of every head: which node of a chain attends to which, by mass and by argmax.
 
 R[layer, head, row, column] is the attention from node `row` to node `column`, averaged over prompts; nodes
-are the query and the links 1..D of the queried chain, and the links of rival chains (averaged over rivals).
+are the query and the links 1..D of the queried chain, and the links of distractor chains (averaged over chains).
 Range [0, 1] for softmax attention, chance: uniform attention (control "uniform"); signed and unbounded for
 linear attention. "argmax" is the share of prompts in which the row's largest weight sits on the column (range
 [0, 1]; a retrieval head in the sense of Wu et al. 2024, arXiv 2404.15574). "look-ahead j" is the mean of
 R[link_k, link_k+j] over k and all chains, "look-back j" that of R[link_k+j, link_k]: how chains merge before
-the query reads them (source: Musat, arXiv 2411.12118; definitions ours).
+the query attends to them (source: Musat, arXiv 2411.12118; definitions of this project).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Key = tuple[str, str, str, str]
 
 
 class ChainMatrix(Analysis):
-    """Chain-relation matrix of every head, with the untrained twin and uniform attention beside it."""
+    """Chain-relation matrix of every head, of the untrained model's heads and of uniform attention."""
 
     name: ClassVar[str] = "chain"
     version: ClassVar[int] = 2

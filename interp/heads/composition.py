@@ -1,10 +1,10 @@
-"""What the weights say: composition of heads, eigenvalues of OV and QK, and why a head looks where it does.
+"""Weight-based analyses: composition of heads, eigenvalues of OV and QK, and attribution of attention scores.
 
 Composition (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"): |B A| / (|B| |A|) in
 Frobenius norms, A the earlier head's OV, B the later head's QK (by its query or key side) or OV; range [0,
-1]. Chance is not 0: random matrices of the same shapes have a score of their own, given beside it, and
-`excess` is the difference. Weights are taken as they are: a LayerNorm's gain is not folded in. A large score
-says that a head could read another, not that it does.
+1]. Chance is not 0: the score of random matrices of the same shapes is reported too, and
+`excess` is the difference. Weights are used as they are: a LayerNorm's gain is not folded in. A large score
+shows that a head could read another, not that it does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def composition(model: HookedModel, *, random: int = 32, seed: int = 0) -> pd.Da
     `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
     `random_high` their largest (a range, not an interval), `excess` value minus mean.
     """
-    ar.require_transformer(model)
+    ar.require_edges(model)
     cfg = model.cfg
     with torch.no_grad():
         ov, qk = _per_head(model.OV), _per_head(model.QK)
@@ -88,7 +88,7 @@ def eigenvalues(model: HookedModel) -> pd.DataFrame:
     reads, QK near 1 attends to what resembles the row. `largest` is the largest modulus; chance of the share
     is 0 for random weights.
     """
-    ar.require_transformer(model)
+    ar.require_edges(model)
     rows = []
     with torch.no_grad():
         for name, matrix in (("OV", model.OV), ("QK", model.QK)):
@@ -114,8 +114,9 @@ def qk_attribution(
     key.
 
     LayerNorm's scale is held at the run's. Units are those of the scores before the mask; means over prompts
-    and pairs. "bias" gathers everything that no sender writes. The terms add up to the score, or a UserError
-    says that they do not.
+    and pairs. "bias" gathers everything that no sender writes; a key "relative position" is the vector of the
+    distance, where the model has such. Raises UserError if the terms do not add up to the
+    score.
     """
     site = check(Site.parse(head), model, inputs.shape[1])
     if site.head is None or site.layer is None or site.component != "z":
@@ -123,7 +124,13 @@ def qk_attribution(
     with torch.no_grad():
         parts = written(model, inputs)
         queries, names = _sided(model, parts, site, "Q", dest)
-        keys, _ = _sided(model, parts, site, "K", source)
+        keys, senders_of_keys = _sided(model, parts, site, "K", source)
+        distances = _by_distance(model, site, dest, source)
+        if distances is not None:
+            keys, senders_of_keys = (
+                torch.cat([keys, distances[None]]),
+                [*senders_of_keys, "relative position"],
+            )
         table = torch.einsum("abnk,cbnk->acbn", queries, keys) / ar.score_scale(model.config)
         hook = f"blocks.{site.layer}.attn.hook_attn_scores"
         scores = model.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook][
@@ -139,9 +146,20 @@ def qk_attribution(
     rows = [
         {"query": q, "key": k, "value": float(means[i, j])}
         for i, q in enumerate(names)
-        for j, k in enumerate(names)
+        for j, k in enumerate(senders_of_keys)
     ]
     return pd.DataFrame(rows).assign(site=head, unit="score")
+
+
+def _by_distance(
+    model: Any, site: Site, dest: Int[Tensor, "batch pair"], source: Int[Tensor, "batch pair"]
+) -> Float[Tensor, "batch pair k"] | None:
+    """The vector that a head dots its query with for each pair's distance; None without relative positions."""
+    table = model.blocks[site.layer].attn.W_rel
+    if table is None:
+        return None
+    zero = 0 if model.config.mask == "causal" else table.shape[1] // 2
+    return table[site.head][dest - source + zero]
 
 
 def _sided(

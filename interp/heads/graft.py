@@ -1,12 +1,11 @@
-"""Grafts: a later checkpoint's heads set into an earlier one, all else left as it was.
+"""Head transplants: a later checkpoint's heads copied into an earlier one, everything else unchanged.
 
-What the early model can do with the late heads, and could not without them, was held up by these heads
-alone; what stays missing needs something else that was not there yet. A graft replaces a head's weights
-(query, key, value and output) and, where there are some, its biases. Sign: `value` is the score with the
-graft minus the host's own (accuracy: positive, the graft helps), or for a loss the host's minus the graft's,
-so that positive always means better. Control "untrained": the same seats filled with the untrained twin's
-heads. Intervals are over prompts, host and graft paired. Source: grafts of layers in Singh et al. 2024
-(arXiv 2404.07129); heads and pairing ours.
+A behaviour that the early model gains with the late heads was limited by these heads alone; what is still missing needs
+something else that had not emerged yet. A transplant replaces a head's weights (query, key, value and output) and,
+where there are some, its biases. Sign: `value` is the score with the transplant minus the host's (accuracy: positive,
+the transplant helps), or for a loss the host's minus that with the transplant, so that positive always means better.
+Control "untrained": the same heads copied from the untrained model. Intervals are over prompts, host and transplant
+paired. Source: transplants of layers in Singh et al. 2024 (arXiv 2404.07129); heads and pairing of this project.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ BIASES = ("b_Q", "b_K", "b_V")
 
 
 def graft(host: Any, donor: Any, heads: Iterable[HeadName]) -> None:
-    """Set the donor's heads into the same seats of `host`, in place.
+    """Copy the source model's heads to the same places in `host`, in place.
 
     Raises UserError for models of different settings, or a head that is not there.
     """
     if host.config != donor.config:
-        raise UserError("a graft needs two checkpoints of one kind of model: their settings differ")
+        raise UserError("a head transplant needs two checkpoints of one kind of model: their settings differ")
     seats = all_heads(host)
     names = (*WEIGHTS, *(BIASES if host.config.biases else ()))
     mine, theirs = host.typed_blocks(), donor.typed_blocks()
@@ -57,17 +56,17 @@ def graft_table(
     teams: Mapping[str, Sequence[HeadName]] | None = None,
     prompts: int = 512,
 ) -> pd.DataFrame:
-    """What each team of heads of checkpoint `donor` adds to earlier checkpoints: one row a host step, team,
-    read and control.
+    """What each group of heads of checkpoint `donor` (the source model) adds to earlier checkpoints: one row a host
+    step, group, output position and control.
 
-    `teams`: names and heads; by default every role that is held at the donor's step, and "every head".
+    `teams`: names and heads; by default every role that some head has at the source's step, and "every head".
     Columns: step (the host's), donor, team, heads, position, metric, control, value, ci_low, ci_high, n.
     Raises UserError for a run without heads, one checkpoint only, or an unknown step.
     """
     (late,) = run.resolve(donor)
     early = [step for step in run.resolve(steps) if step < late]
     if not early:
-        raise UserError(f"{run.path}: a graft needs a checkpoint before step {late}")
+        raise UserError(f"{run.path}: a head transplant needs a checkpoint before step {late}")
     task, giver, twin = run.task, run.model(late), run.twin()
     teams = role_teams(giver, task) if teams is None else teams
     batch = task.sample(run.config.data_seed, "graft", 0, prompts)
@@ -90,14 +89,14 @@ def graft_table(
 
 
 def role_teams(model: HookedModel, task: Task, prompts: int = 512) -> dict[str, list[HeadName]]:
-    """The heads of every role that is held, and all heads together."""
+    """The heads of every role that some head has, and all heads together."""
     refuse_unscorable(model, task)
     batch, cache = run_heads(model, task, prompts, 0)
     return {**held_roles(model, task, batch, cache), "every head": all_heads(model)}
 
 
 def _better(model: HookedModel, task: Task, batch: Batch) -> Float[Tensor, "prompt read"]:
-    """The score of every read, turned so that more is better."""
+    """The score at every output position, signed so that more is better."""
     with torch.no_grad():
         score = task.score(model(batch.inputs), batch).double()
     return score if task.score_name == "accuracy" else -score

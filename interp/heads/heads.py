@@ -1,10 +1,10 @@
-"""Scores of attention heads at one checkpoint: how much of a head's attention falls where the task says it may matter.
+"""Scores of attention heads at one checkpoint: attention mass on the positions that matter for the task.
 
-A task names relations between positions (`Task.relations`); a head's score on a relation is the attention it pays from
+A task defines relations between positions (`Task.relations`); a head's score on a relation is its attention mass from
 a row of the relation to that row's sources, summed over the sources and averaged over rows and prompts. Sign: higher is
 more attention. Range: [0, 1] for softmax attention, where the chance level is uniform attention over the keys the mask
-allows (kept as `control` "uniform"); for linear and ReLU attention it is a signed sum without a bound, and a score
-says how strongly, not with which share, a head reads. A score is a correlation with a role, not proof that the head
+allows (rows with `control` "uniform"); for linear and ReLU attention it is an unbounded signed sum, and a score
+gives the strength, not the share, of attention. A score is a correlation with a role, not proof that the head
 is needed. Source: retrieval score of Musat (arXiv 2411.12118); attention-pattern scores of Olsson et al. (2209.11895).
 """
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.analysis.base import Analysis, Reader
@@ -43,13 +43,13 @@ class HeadScores(Analysis):
         return HeadReader(self.hooks(model), task, unit_of(model.config))
 
     def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
-        """Scores of the untrained twin, and of a head that attends uniformly to the keys its mask allows."""
+        """Scores of the untrained model, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
         return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
 
 
 def scorable(config: Any, task: Task) -> bool:
-    """Whether a model of these settings has heads and the task names relations to score them on."""
+    """Whether a model of these settings has heads and the task defines relations to score them on."""
     return hasattr(config, "n_heads") and bool(task.relations(task.sample(0, "labels", 0, 1)))
 
 
@@ -64,7 +64,7 @@ def uniform_scores(model: HookedModel, task: Task) -> pd.DataFrame:
     uniform = allowed_uniform(model, batch)
     rows = []
     for relation in task.relations(batch):
-        value = relation_mass(uniform, relation.dest, relation.source).mean().item()
+        value = relation_mass(uniform, relation.dest, relation.source, relation.valid).nanmean().item()
         rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
     return pd.DataFrame(rows)
 
@@ -77,7 +77,7 @@ def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch he
 
 
 class HeadReader:
-    """Collects the mass of each head on each relation, prompt by prompt."""
+    """Accumulates the mass of each head on each relation, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task, unit: str):
         self.hooks = hooks
@@ -92,14 +92,18 @@ class HeadReader:
                 f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
             )
         for relation in relations:
-            mass = [relation_mass(cache[hook], relation.dest, relation.source) for hook in self.hooks]
+            pairs = (relation.dest, relation.source, relation.valid)
+            mass = [relation_mass(cache[hook], *pairs) for hook in self.hooks]
             self.masses.setdefault(relation.name, []).append(torch.stack(mass, dim=1))
 
     def table(self) -> pd.DataFrame:
         return pd.concat([self._rows(name, torch.cat(parts)) for name, parts in self.masses.items()])
 
     def _rows(self, name: str, mass: Float[Tensor, "batch layer head"]) -> pd.DataFrame:
+        mass = mass[~mass[:, 0, 0].isnan()]  # prompts that have no pair of this relation
         n, layers, heads = mass.shape
+        if not n:
+            return pd.DataFrame()
         means = bootstrap(mass.reshape(n, -1))
         index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
         return pd.DataFrame(
@@ -121,14 +125,21 @@ def relation_mass(
     pattern: Float[Tensor, "batch head dest source"],
     dest: Int[Tensor, "batch pair"],
     source: Int[Tensor, "batch pair"],
+    valid: Bool[Tensor, "batch pair"] | None = None,
 ) -> Float[Tensor, "batch head"]:
-    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows."""
+    """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows.
+
+    Pairs that are not `valid` do not count, nor do rows without a valid pair; NaN for a prompt without any.
+    """
     prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
-    picked = pattern[prompts, :, dest, source].sum(1)
-    rows = dest[0].unique().numel()
-    return picked / rows
+    picked = pattern[prompts, :, dest, source]
+    if valid is None:
+        return picked.sum(1) / dest[0].unique().numel()
+    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
+    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
+    return (picked * valid[..., None]).sum(1) / rows[:, None]
 
 
 def has_roles(config: Any, task: Task) -> bool:
-    """Whether heads of such a model can hold roles: softmax attention, and a task that names relations."""
+    """Whether heads of such a model can have roles: softmax attention, and a task that defines relations."""
     return scorable(config, task) and unit_of(config) == "attention"

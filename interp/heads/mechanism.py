@@ -1,16 +1,16 @@
-"""Which circuit answers each hop: a head on the hop's own link, or a link that was read ahead by an earlier layer.
+"""Which circuit answers each hop: a head on the hop's own link, or look-ahead heads of an earlier layer.
 
 Two circuits solve the same chain. "stacked": the query attends to link k and takes its value. "look-ahead":
-links read their successors in an early layer, so that link j < k already carries s_k and nobody attends from
-the query to link k (the merging net of `interp.models.wired`). Which of them a hop uses is decided by what
-breaks the hop, not by what heads look at alone: the heads that look at link k are mean-ablated at the query,
-those by which links read ahead at every other position, each as a team (one head may be in both). No head is in a
-team for rows from which no output can be reached, like the links' own rows in the last layer.
+links attend to their successors in an early layer, so that link j < k already carries s_k and no head attends from
+the query to link k (the merging model of `interp.models.wired`). Which of them a hop uses is determined by ablation
+effects, not by attention alone: the heads that attend to link k are mean-ablated at the query, those by which links
+attend to later links at every other position, each as a group (one head may be in both). No head is in a
+group for rows that cannot affect an output, like the links' own rows in the last layer.
 
-Effect: (loss without the team - loss) / (loss without any head - loss) on that hop's read; 0: nothing
-changes, 1: as bad as no attention at all, no bound above. It counts when it is at least `LEAST` and its
-interval over prompts, at 95% for all hops and teams together, lies above 0. Definitions ours; the two
-circuits are those of arXiv 2411.12118 (retrieval heads) and of its depth bound.
+Effect: (loss without the group - loss) / (loss without any head - loss) on that hop; 0: nothing
+changes, 1: as bad as no attention at all, no bound above. It is significant when it is at least `LEAST` and its
+simultaneous 95% interval over prompts, for all hops and groups together, lies above 0. Definitions of this project; the
+two circuits are those of arXiv 2411.12118 (retrieval heads) and of its depth bound.
 """
 
 from __future__ import annotations
@@ -25,23 +25,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.base import Direct
-from interp.heads.roles import HeadName, ablated, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.heads.heads import has_roles
+from interp.heads.roles import (
+    HeadName,
+    ablated,
+    all_heads,
+    counts,
+    held_roles,
+    refuse_unscorable,
+    run_heads,
+)
 from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
 
-LEAST = 0.05
 Kind = Literal["stacked", "look-ahead", "both", "other", "not solved"]
 _AHEAD = re.compile(r"link_k -> link_k\+\d+")
 _HOP = re.compile(r"hop (\d+)")
 
 
 class Mechanism(Direct):
-    """The circuit of every hop at every checkpoint: rows "direct" and "ahead" (a team's effect, with its
+    """The circuit of every hop at every checkpoint: rows "direct" and "ahead" (a group's effect, with its
     heads), and "circuit" (`note` names the circuit, value the hop's share of prompts answered).
 
     A hop counts as solved from half-way between the best guess that follows no link and 1. "other": solved,
-    but neither team matters (hop 1 at depth 1 has no link to read ahead from, so it is "stacked" or "other").
+    but neither group has an effect (hop 1 at depth 1 has no earlier link, so it is "stacked" or "other").
     """
 
     name: ClassVar[str] = "mechanism"
@@ -106,12 +114,12 @@ def mechanism(
 
 
 def circuit_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> Kind:
-    """The circuit that the two effects on a hop speak for. Hop 1 has nothing to be read ahead from: an effect
-    of the look-ahead team on it is a side effect and names nothing.
+    """The circuit that the two effects on a hop imply. Hop 1 has no earlier link: an effect of the look-ahead
+    group on it is a side effect and implies nothing.
     """
     if not solved:
         return "not solved"
-    needs_direct, needs_ahead = _counts(direct), _counts(ahead) and hop > 1
+    needs_direct, needs_ahead = counts(direct), counts(ahead) and hop > 1
     if needs_direct and needs_ahead:
         return "both"
     return "stacked" if needs_direct else "look-ahead" if needs_ahead else "other"
@@ -132,15 +140,23 @@ def named_circuit(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def has_hops(settings: Any, task: Task) -> bool:
+    """Whether heads of such a model can have roles, and the task has an output a hop."""
+    hops = task.kind == "retrieval" and all(_HOP.fullmatch(read) for read in task.reads)
+    return hops and has_roles(settings, task)
+
+
 def _hops(task: Task) -> dict[str, int]:
     found = {read: int(hop[1]) for read in task.reads if (hop := _HOP.fullmatch(read))}
     if len(found) < len(task.reads) or task.kind != "retrieval":
-        raise UserError(f"circuits of hops need a retrieval task with a read a hop, not {list(task.reads)}")
+        raise UserError(
+            f"circuits of hops need a retrieval task with an output a hop, not {list(task.reads)}"
+        )
     return found
 
 
 def _teams(held: Mapping[str, list[HeadName]], hops: Mapping[str, int]) -> dict[str, list[HeadName]]:
-    """Heads on every hop's link, and heads by which links read any later link."""
+    """Heads on every hop's link, and heads by which links attend to any later link."""
     found = {f"link {hop}": list(held.get(f"query -> link_{hop}", [])) for hop in hops.values()}
     found["ahead"] = [head for role, team in held.items() if _AHEAD.fullmatch(role) for head in team]
     return found
@@ -149,17 +165,13 @@ def _teams(held: Mapping[str, list[HeadName]], hops: Mapping[str, int]) -> dict[
 def _effects(
     losses: Float[Tensor, "prompt group read"], teams: list[str], level: float
 ) -> dict[tuple[str, int], Interval]:
-    """Effect of every team on every read; exactly 0 for an empty team. Group 0 is intact, group 1 has no head."""
+    """Effect of every group on every hop; exactly 0 for an empty one. Group 0 is intact, group 1 has no head."""
     whole = losses[:, 1] - losses[:, 0]
     return {
         (team, read): ratio(losses[:, 2 + i, read] - losses[:, 0, read], whole[:, read], level=level).one()
         for i, team in enumerate(teams)
         for read in range(losses.shape[2])
     }
-
-
-def _counts(effect: Interval) -> bool:
-    return effect.value >= LEAST and effect.low > 0
 
 
 def _solved(task: Any, read: int, right: float) -> bool:

@@ -2,15 +2,15 @@
 
 Regression, at the query's row: "rank correlation, x" is Spearman's correlation over examples of the attention
 on an example's x with x_i . x_q ("y": on its label; merged prompts: on the example), range [-1, 1], chance 0,
-positive: similar examples are read more. "recency" is the same with the example's place, positive: late ones
-are read more. "y gain" is the head's OV map from the label coordinate of the read-in to the output, d(output)
+positive: more attention to similar examples. "recency" is the same with the example's position, positive: more
+attention to late ones. "y gain" is the head's OV map from the label coordinate of the read-in to the output, d(output)
 per unit of label at attention 1, signed and unbounded, chance about 0 (LayerNorms left out, direct path
-only). Source: definitions ours, after the readings of 2306.00297.
+only). Source: definitions of this project, after 2306.00297.
 
 Tokens, on random tokens shown twice: "previous token", "duplicate token" and "prefix matching" are the mean
 attention to the token before, to the earlier copy, and to the one after the earlier copy (range [0, 1] for
 softmax; chance: uniform attention). "copying" is sum(lambda) / sum|lambda| over the eigenvalues of W_E W_V
-W_O W_U, range [-1, 1], positive: a token that is read raises its own logit; chance about 0. Source: Olsson et
+W_O W_U, range [-1, 1], positive: an attended token raises its own logit; chance about 0. Source: Olsson et
 al. 2209.11895; Elhage et al. 2021.
 """
 
@@ -34,7 +34,7 @@ Scores = Float[Tensor, "batch layer head"]
 
 
 class RegressionHeads(Analysis):
-    """Rank correlations, recency and label gain of every head, with the untrained twin's."""
+    """Rank correlations, recency and label gain of every head, and of the untrained model's."""
 
     name: ClassVar[str] = "regression-heads"
     twin: ClassVar[bool] = True
@@ -142,13 +142,13 @@ class TokenHeads(Analysis):
 
 
 class TokenHeadReader:
-    """Runs the model on repeated tokens of its own; shown prompts are not looked at."""
+    """Runs the model on its own repeated tokens; the prompts of the chunks are not used."""
 
     def __init__(self, model: HookedModel, task: Task, settings: TokenHeads):
         self.model, self.task, self.settings = model, task, settings
 
     def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        """Nothing: the scores have prompts of their own."""
+        """Nothing: the scores are computed on other prompts."""
 
     def table(self) -> pd.DataFrame:
         tokens = repeated_tokens(self.task, self.settings.prompts)
@@ -158,7 +158,7 @@ class TokenHeadReader:
         pattern = torch.stack([cache[hook] for hook in hooks], dim=1)
         unit = unit_of(self.model.config)
         tables = [head_table(name, score, unit) for name, score in repeat_scores(pattern).items()]
-        copies = copying(self.model, len(self.task.reads))
+        copies = copying(self.model)
         copied = _index(copies).assign(metric="copying", control="none", unit="eigenvalue share")
         return pd.concat([*tables, copied.assign(value=copies.flatten().numpy())], ignore_index=True)
 
@@ -195,15 +195,20 @@ def _skipped(half: int, offset: int) -> int:
     return half + offset
 
 
-def copying(model: HookedModel, reads: int) -> Float[Tensor, "layer head"]:
-    """Eigenvalue share of every head's token-to-logit map, averaged over the reads' blocks of logits."""
+def copying(model: HookedModel) -> Float[Tensor, "layer head"]:
+    """Eigenvalue share of every head's token-to-logit map, averaged over the blocks of logits (one or several)."""
     rows = []
     with torch.no_grad():
+        tokens = model.token_embed.W_E[list(model.interface.outputs) or slice(None)]
+        blocks = max(1, model.W_U.shape[1] // len(tokens))
         for block in model.typed_blocks():
-            into = torch.einsum("vd,hdk->hvk", model.token_embed.W_E, block.attn.W_V).double()
-            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (reads, -1))
-            values = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
-            size = values.abs().sum(-1)
-            share = torch.where(size > 0, values.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
+            values = block.attn.W_V
+            values = values.repeat_interleave(block.attn.W_O.shape[0] // values.shape[0], 0)
+            into = torch.einsum("vd,hdk->hvk", tokens, values).double()
+            out = torch.einsum("hkd,do->hko", block.attn.W_O, model.W_U).double().unflatten(-1, (blocks, -1))
+            into = into[:, : out.shape[-1]]
+            eigen = torch.linalg.eigvals(torch.einsum("hkrv,hvj->hrkj", out[..., : into.shape[1]], into))
+            size = eigen.abs().sum(-1)
+            share = torch.where(size > 0, eigen.real.sum(-1) / size.clamp_min(1e-30), torch.zeros_like(size))
             rows.append(share.mean(1))
     return torch.stack(rows)

@@ -1,15 +1,15 @@
-"""Roles of heads, by what they look at and by what breaks without them.
+"""Roles of heads, by what they attend to and by their ablation effects.
 
 A head *has* a role when it scores at least half-way from uniform attention to all of it on the role's
-relation. What it is *worth* is the causal effect of ablating it: (loss without it - loss) / (loss without any
-head - loss), on the mean loss over reads; 0: nothing changes, 1: as bad as no attention at all, no bound
+relation. Its *ablation effect* is (loss without it - loss) / (loss without any head - loss), on the mean loss over
+output positions; 0: nothing changes, 1: as bad as no attention at all, no bound
 above. A head with a role is "needed" when its own ablation has an effect; "redundant" when it has none by
 itself but has one once every other head of its role is ablated; "idle" when neither. Heads without a role are
-"other" when their ablation has an effect, else "none". An effect counts when it is at least `LEAST` and its
-interval over prompts, at 95% for all heads together, lies above 0. Mean ablation (per position, over prompts)
-keeps what a head always says and takes away what it says about the prompt. Ablating also moves later heads'
-attention; nothing here separates direct from indirect effects. A head has no role for rows from which no output can be
-reached (`interp.causal.reach`): in the last layer those that are not read.
+"other" when their ablation has an effect, else "none". An effect is significant when it is at least `LEAST` and its
+simultaneous 95% interval over prompts, for all heads together, lies above 0. Mean ablation (per position, over prompts)
+keeps a head's mean output and removes its dependence on the prompt. Ablating also changes later heads'
+attention; nothing here separates direct from indirect effects. A head has no role for rows that cannot affect an output
+(`interp.causal.reach`): in the last layer those that are not output positions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.base import CHUNK, Analysis, Direct, Reader
@@ -40,8 +41,7 @@ _RIVALS = {"rival link -> next": "link_k -> link_k+1", "rival link -> previous":
 
 
 def role_of(relation: str) -> str:
-    """The role that a relation belongs to: links of a chain are alike, whichever they are and whosever chain
-    it is.
+    """The role that a relation belongs to: all links of a chain, and all chains, share one.
 
     >>> role_of("link_2 -> link_3"), role_of("query -> link_2")
     ('link_k -> link_k+1', 'query -> link_2')
@@ -70,7 +70,7 @@ def ablated(
 
 
 class Ablations(Analysis):
-    """Effect of ablating each head alone on every read, at every checkpoint (metric "ablation effect")."""
+    """Effect of ablating each head alone on every output position, at every checkpoint (metric "ablation effect")."""
 
     name: ClassVar[str] = "ablation"
     runs_model: ClassVar[bool] = True
@@ -119,7 +119,7 @@ class Roles(Direct):
     name: ClassVar[str] = "roles"
     version: ClassVar[int] = 2
 
-    prompts: int = 512
+    prompts: int = Field(default=512, ge=2)
     kind: str = "mean per position"
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def all_heads(model: HookedModel) -> list[HeadName]:
 def group_losses(
     model: HookedModel, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
 ) -> Float[Tensor, "batch group read"]:
-    """Loss of every read with each group of heads ablated."""
+    """Loss at every output position with each group of heads ablated."""
     outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
     return torch.stack([task.loss(out, batch) for out in outputs], dim=1)
 
@@ -182,7 +182,7 @@ def roles(
 
 
 def refuse_unscorable(model: HookedModel, task: Task) -> None:
-    """Raises UserError where heads have no role to hold."""
+    """Raises UserError where heads cannot have roles."""
     if not scorable(model.config, task):
         raise UserError(f"roles need heads and relations: model {model.config.kind!r}, task {task.kind!r}")
     if unit_of(model.config) != "attention":
@@ -250,7 +250,10 @@ def _score_all(
     known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
-        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).mean(0)
+        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
+        if not len(masses):
+            continue
         means = bootstrap(masses)
         uniform = float(level[relations].mean())
         threshold = uniform + HEAD_SHARE * (1 - uniform)
@@ -269,13 +272,14 @@ class _Worth:
     level: float
 
     def of(self, group: Iterable[HeadName], beyond: Iterable[HeadName] = ()) -> Interval:
-        """What ablating `group` costs over ablating `beyond`, on the scale of ablating everything."""
+        """Ablation effect of `group` in addition to `beyond`, as a share of ablating everything."""
         intact = self.losses[frozenset()]
         gap = self.losses[frozenset(group)] - self.losses[frozenset(beyond)]
         return ratio(gap, self.losses[self.everything] - intact, level=self.level).one()
 
 
-def _counts(effect: Interval) -> bool:
+def counts(effect: Interval) -> bool:
+    """Whether an ablation effect is significant: at least `LEAST`, and its lower confidence limit above 0."""
     return effect.value >= LEAST and effect.low > 0
 
 
@@ -284,9 +288,9 @@ def _row(head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], wor
     team = peers.get(best.role, []) if best.holds else []
     last = worth.of(team, _without(team, head)) if len(team) > 1 else own
     if not best.holds:
-        verdict = "other" if _counts(own) else "none"
+        verdict = "other" if counts(own) else "none"
     else:
-        verdict = "needed" if _counts(own) else "redundant" if _counts(last) else "idle"
+        verdict = "needed" if counts(own) else "redundant" if counts(last) else "idle"
     return {
         "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
         "score": best.score.value, "threshold": best.threshold,

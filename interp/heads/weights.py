@@ -1,8 +1,8 @@
-"""What the weights of heads say at every checkpoint: eigenvalues of OV and QK, and composition of heads.
+"""Weight-based analyses of heads at every checkpoint: eigenvalues of OV and QK, and composition of heads.
 
 Analyses around `interp.heads.composition`, whose docstrings give ranges, chance levels and sources. A rise of
-K-composition between a look-ahead head and a later one is the weights' side of a chain being merged; that the later
-head does read the earlier one, the edges of the circuit must say.
+K-composition between a look-ahead head and a later one is consistent with a chain being merged; whether the later
+head does read the earlier one is shown by the edges of the circuit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks import Task
 
 class HeadWeights(Direct):
     """Positive shares of OV and QK of every head ("OV positive share", "QK positive share"), and per head and kind of
-    composition the strongest earlier head (`sender`), with the largest score of random weights beside it (`random`).
+    composition the strongest earlier head (`sender`), with the largest score of random weights (`random`).
     """
 
     name: ClassVar[str] = "weights"

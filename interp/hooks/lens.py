@@ -12,7 +12,7 @@ import warnings
 from typing import Any
 
 with warnings.catch_warnings():
-    # tqdm, which comes along, asks each notebook for widgets that nothing here shows
+    # tqdm, a dependency, asks each notebook for widgets that nothing here shows
     warnings.filterwarnings("ignore", message="IProgress not found")
     from transformer_lens import ActivationCache, FactoredMatrix, patching
     from transformer_lens.hook_points import HookPoint

@@ -1,7 +1,7 @@
-"""HookedModel: what analyses ask of a model, whoever wrote it.
+"""HookedModel: the interface that analyses require of a model.
 
-`interp.models.hooked.StrictHooks` brings all of it but `config`. What more an analysis needs (weights per head, blocks,
-an unembedding) it asks for by TransformerLens' names, and refuses a model that lacks them.
+`interp.models.hooked.StrictHooks` provides all of it but `config`. Whatever else an analysis needs (weights per head,
+blocks, an unembedding) it accesses by TransformerLens' names, and rejects a model that lacks them.
 """
 
 from __future__ import annotations

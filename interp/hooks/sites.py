@@ -1,4 +1,4 @@
-"""Sites: the one address of every place in a model that causal analysis reads or writes.
+"""Sites: addresses of the activations that causal analysis reads or writes.
 
 A site is a component, its layer, its head and a position. Printed, it is the hook's name, then `.head`, then
 `@position`; both tails are left out where they mean "all": `blocks.2.hook_resid_pre@7`,
@@ -13,47 +13,37 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.hooks.components import COMPONENTS, HEAD_OUT
 from interp.hooks.protocol import HookedModel
 from tasks.base import nearest
 from tasks.errors import UserError
 
-Component = Literal[
-    "embed",
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "mlp_pre",
-    "q",
-    "k",
-    "v",
-    "z",
-    "pattern",
-    "attn_scores",
-    "output",
-]
-COMPONENTS: tuple[str, ...] = get_args(Component)
 HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")
-HEAD_OUT = "head_out"  # another word for z in a grid
+SHARED_COMPONENTS = ("k", "v")  # heads may have them in common
 ROW_COMPONENTS = ("pattern", "attn_scores")
 _UNLAYERED = ("embed", "output")
 _TAIL = r"(?:@(?P<position>\d+|all))?"
 _LONG = re.compile(
-    r"blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\.(?P<head>\d+))?" + _TAIL
+    r"blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\.(?P<head>\d+)(?:-(?P<last>\d+))?)?"
+    + _TAIL
 )
-_SHORT = re.compile(r"L(?P<layer>\d+)(?:H(?P<head>\d+))?(?:\.(?P<component>[a-z_]+))?" + _TAIL)
+_SHORT = re.compile(
+    r"L(?P<layer>\d+)(?:H(?P<head>\d+)(?:-(?P<last>\d+))?)?(?:\.(?P<component>[a-z_]+))?" + _TAIL
+)
 _BARE = re.compile(r"(?P<component>embed|output)" + _TAIL)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Site:
     """One place: `component` of block `layer`, of one `head` or all (None), at one `position` or all (None).
+
+    Where heads share keys and values, `head` counts the shared ones of k and v, and `shared` says how many heads have
+    one in common: the key of heads 2 and 3 is `Site("k", 1, 1, shared=2)`, written L1H2-3.k.
 
     Raises UserError for a component that is unknown, lacks its layer, or has no heads.
 
@@ -67,6 +57,7 @@ class Site:
     layer: int | None = None
     head: int | None = None
     position: int | None = None
+    shared: int = dataclasses.field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         if self.component not in COMPONENTS:
@@ -78,11 +69,27 @@ class Site:
             raise UserError(f"site component {self.component!r} {need}")
         if self.head is not None and self.component not in HEAD_COMPONENTS:
             raise UserError(f"site component {self.component!r} has no heads: leave the head out")
+        if self.shared > 1 and self.component not in SHARED_COMPONENTS:
+            raise UserError(f"site component {self.component!r}: heads share keys and values only")
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The heads that a site of one head, key or value belongs to."""
+        return (
+            () if self.head is None else tuple(range(self.head * self.shared, (self.head + 1) * self.shared))
+        )
+
+    @property
+    def head_label(self) -> str:
+        """How the head is written: 3, or 2-3 for what two heads share; empty without one."""
+        return "" if self.head is None else "-".join(map(str, dict.fromkeys((self.heads[0], self.heads[-1]))))
 
     @classmethod
     def parse(cls, text: str) -> Site:
         """The site that `text` names, in its long or its short form. Raises UserError when it is neither."""
-        spelled = text.strip().replace(".mlp.hook_pre", ".hook_mlp_pre")
+        spelled = (
+            text.strip().replace(".mlp.hook_pre", ".hook_mlp_pre").replace(".mlp.hook_in", ".hook_mlp_in")
+        )
         for form in (_BARE, _LONG, _SHORT):
             if match := form.fullmatch(spelled):
                 return cls._from(match.groupdict(), text)
@@ -100,23 +107,29 @@ class Site:
                     f"{text!r} names a layer but no component: write for example {text}.resid_pre"
                 )
             component = "z"
+        shared = 1 if not head or not parts.get("last") else int(parts["last"] or 0) - int(head) + 1
+        if head and (shared < 1 or int(head) % shared):
+            raise UserError(
+                f"{text!r}: heads that share a key are written from the first to the last, L1H2-3.k"
+            )
         return cls(
             component,
             None if layer is None else int(layer),
-            None if head is None else int(head),
+            None if head is None else int(head) // shared,
             None if position in (None, "all") else int(position),
+            shared,
         )
 
     def __str__(self) -> str:
         stem = self.component if self.layer is None else self.hook(None)
-        return stem + _tail(".", self.head) + _tail("@", self.position)
+        return stem + _tail(".", self.head_label) + _tail("@", self.position)
 
     @property
     def label(self) -> str:
         """The short form, for pictures and circuits."""
         if self.layer is None:
             return self.component + _tail("@", self.position)
-        stem = f"L{self.layer}" + _tail("H", self.head)
+        stem = f"L{self.layer}" + _tail("H", self.head_label)
         part = "" if self.component == "z" and self.head is not None else f".{self.component}"
         return stem + part + _tail("@", self.position)
 
@@ -128,8 +141,8 @@ class Site:
             if n_layers is None:
                 raise ValueError("the hook of `output` depends on the number of layers")
             return f"blocks.{n_layers - 1}.hook_resid_post"
-        if self.component == "mlp_pre":
-            return f"blocks.{self.layer}.mlp.hook_pre"
+        if self.component in ("mlp_pre", "mlp_in"):
+            return f"blocks.{self.layer}.mlp.hook_{self.component.removeprefix('mlp_')}"
         room = "attn." if self.component in HEAD_COMPONENTS else ""
         return f"blocks.{self.layer}.{room}hook_{self.component}"
 
@@ -151,25 +164,41 @@ class Site:
     def columns(self) -> dict[str, Any]:
         """The columns of a table that say where: site, layer, head, position ("all" where there is no one)."""
         return {
-            "site": str(dataclasses.replace(self, head=None, position=None)),
+            "site": str(dataclasses.replace(self, head=None, position=None, shared=1)),
             "layer": -1 if self.layer is None else self.layer,
-            "head": "all" if self.head is None else str(self.head),
+            "head": self.head_label or "all",
             "position": "all" if self.position is None else str(self.position),
         }
 
 
-def _tail(mark: str, number: int | None) -> str:
-    return "" if number is None else f"{mark}{number}"
+def _tail(mark: str, number: int | str | None) -> str:
+    return "" if number in (None, "") else f"{mark}{number}"
+
+
+def group_size(model: HookedModel) -> int:
+    """How many heads of a model share a key and a value: 1 unless they are grouped."""
+    heads = getattr(model.config, "n_heads", 1)
+    return heads // (getattr(model.config, "n_kv_heads", 0) or heads or 1)
+
+
+def slot_site(model: HookedModel, slot: str, layer: int, head: int) -> Site:
+    """The query, key or value of a head: of all heads that share it."""
+    size = group_size(model) if slot in SHARED_COMPONENTS else 1
+    return Site(slot, layer, head // size, shared=size)
 
 
 def check(site: Site, model: HookedModel, n_pos: int) -> Site:
     """The site itself; raises UserError when the model (fed `n_pos` tokens) has no such place."""
-    cfg = model.config
+    cfg, size = model.config, group_size(model)
     if site.component in HEAD_COMPONENTS and not hasattr(cfg, "n_heads"):
         raise UserError(f"site {site}: a {model.config.kind} model has no attention heads")
     for name, value, limit in (
         ("layer", site.layer, cfg.n_layers),
-        ("head", site.head, getattr(cfg, "n_heads", 0)),
+        (
+            "head",
+            site.head,
+            getattr(cfg, "n_heads", 0) // (size if site.component in SHARED_COMPONENTS else 1),
+        ),
         ("position", site.position, n_pos),
     ):
         if value is not None and not 0 <= value < limit:
@@ -184,16 +213,18 @@ def grid(
 ) -> list[Site]:
     """Every site of one component, one for each layer, and for each head and position as `by` says.
 
-    `head_out` is another word for `z`. Axes that the component lacks are passed over. Raises UserError when
+    `head_out` is a synonym of `z`. Axes that the component lacks are passed over. Raises UserError when
     the model has no such component.
     """
     component = "z" if component == HEAD_OUT else component
     axes = set(by)
     headed = component in HEAD_COMPONENTS and "head" in axes
     layers: Iterator[int | None] = iter((None,) if component in _UNLAYERED else range(model.config.n_layers))
-    heads = range(getattr(model.config, "n_heads", 1)) if headed else (None,)
+    size = group_size(model) if component in SHARED_COMPONENTS else 1
+    heads = range(getattr(model.config, "n_heads", 1) // size) if headed else (None,)
+    shared = size if headed else 1
     positions = range(n_pos) if "position" in axes else (None,)
-    sites = [Site(component, layer, head, p) for layer in layers for head in heads for p in positions]
+    sites = [Site(component, layer, head, p, shared) for layer in layers for head in heads for p in positions]
     for site in sites[:1] + sites[-1:]:
         check(site, model, n_pos)
     return sites

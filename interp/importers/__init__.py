@@ -1,1 +1,1 @@
-"""Weights from elsewhere made into runs: Garg's checkpoints (`garg`), any state dict with a mapping (`plain`)."""
+"""Import of external weights as runs: Garg's checkpoints (`garg`), any state dict with a mapping (`plain`)."""

@@ -1,10 +1,10 @@
-"""Checkpoints of Garg et al.'s in-context learners (arXiv 2208.01066), which Fu et al. (2310.17086) take over.
+"""Checkpoints of Garg et al.'s in-context learners (arXiv 2208.01066), also used by Fu et al. (2310.17086).
 
-There a GPT-2 of Hugging Face (`_backbone`) stands between two linear maps: `_read_in` makes a token of each x and of
-each (y, 0, ..., 0), interleaved, and `_read_out` predicts y at the x-tokens. That is our pre-norm transformer on the
-interleaved regression task; its unused token embedding and the stored attention masks of older versions are dropped.
-The number of heads is in no weight: `config.yaml` beside the file, or the caller, must say it. A checkpoint's step is
-the number it carries, written there after that many updates and one more.
+These are a Hugging Face GPT-2 (`_backbone`) between two linear maps: `_read_in` makes a token of each x and of
+each (y, 0, ..., 0), interleaved, and `_read_out` predicts y at the x-tokens. That is this package's pre-norm
+transformer on the interleaved regression task; the unused token embedding and the stored attention masks of older
+versions are dropped. The number of heads is in no weight: `config.yaml` next to the file, or the caller, must give it.
+A checkpoint's step is the number in it, saved there after that many updates and one more.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _two(state: State, key: str, file: Path) -> tuple[int, int]:
 def garg_run(
     layout: Layout, settings: GargConfig | None, n_heads: int | None, last_step: int, where: str
 ) -> RunConfig:
-    """The run of ours that such weights belong to.
+    """The equivalent run of this package.
 
     Without `config.yaml` the task has as many examples as there are positions, and batch and rate of the training,
     which nothing here depends on, are the published ones. Raises UserError for sizes that contradict each other.
@@ -134,7 +134,7 @@ def _heads(layout: Layout, settings: GargConfig | None, n_heads: int | None, whe
     stated = settings.model.n_head if settings is not None else None
     if n_heads is None and stated is None:
         raise UserError(
-            f"{where}: the number of heads is not in the weights: put config.yaml beside the file, or say --n-heads N"
+            f"{where}: the number of heads is not in the weights: put config.yaml next to the file, or give --n-heads N"
         )
     if n_heads is not None and stated is not None and n_heads != stated:
         raise UserError(
@@ -147,7 +147,7 @@ def _heads(layout: Layout, settings: GargConfig | None, n_heads: int | None, whe
 
 
 def garg_mapping(n_layers: int) -> dict[str, Source]:
-    """Where each weight of ours lies in such a checkpoint: its own linear maps are [out, in], GPT-2's [in, out]."""
+    """Where each of this package's weights is in such a checkpoint: linear maps are [out, in], GPT-2's [in, out]."""
     mapping = {
         "token_embed.W_E": Source(key="_read_in.weight", transpose=True),
         "token_embed.b_E": Source(key="_read_in.bias"),

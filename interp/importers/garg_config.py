@@ -1,6 +1,6 @@
-"""The `config.yaml` that Garg's training leaves beside its checkpoints: what of it a run of ours needs, and no more.
+"""The `config.yaml` next to Garg's checkpoints: the settings of it that a run needs.
 
-Read as plain data. What it says must agree with the weights; a task that ours is not is refused, never approximated.
+Read as plain data. It must agree with the weights; a task without an equivalent here is rejected, never approximated.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class GargConfig(_Part):
     training: _Training = _Training()
 
     def check(self, layout: Layout) -> None:
-        """Refuse a configuration of other weights. Raises UserError naming the setting."""
+        """Raise UserError for a configuration of other weights, naming the setting."""
         found = {
             "n_dims": layout.d,
             "n_embd": layout.d_model,
@@ -86,7 +86,7 @@ class GargConfig(_Part):
             )
 
     def task(self, layout: Layout) -> dict[str, Any]:
-        """Settings of our regression task: the last point is the query. Raises UserError for unknown task_kwargs."""
+        """Settings of the regression task: the last point is the query. Raises UserError for unknown task_kwargs."""
         end = self.training.curriculum.points
         settings: dict[str, Any] = {"n": (end.end if end is not None else layout.points) - 1}
         takes = {

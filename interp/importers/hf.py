@@ -1,8 +1,8 @@
-"""A causal language model of Hugging Face as a run: several revisions are its checkpoints, prompts of text its task.
+"""A Hugging Face causal language model as a run: revisions are its checkpoints, prompts of text its task.
 
-The weights stay where they are; every checkpoint refers to the files of its revision (`hf_files`). What analyses need
-of a model is tried on real prompts before anything is written: attention patterns that sum to 1 and look at no later
-token, scores before the softmax, hooks whose parts add up. What a model lacks is named.
+The weights are not copied; every checkpoint references the files of its revision (`hf_files`). What analyses need
+of a model is checked on real prompts before anything is written: attention patterns that sum to 1 and do not attend to
+later tokens, scores before the softmax, hooks whose parts add up. An error names what a model lacks.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _place(source: str) -> str:
 
 
 def bridge_config(model: Any, cfg: Any, name: str, dtype: str) -> BridgeConfig:
-    """The settings of a bridged model. Raises UserError for one that our analyses cannot take."""
+    """The settings of a bridged model. Raises UserError for one that the analyses do not support."""
     own = model.config
     if getattr(own, "is_encoder_decoder", False):
         raise UserError(f"{name}: {type(model).__name__} is an encoder with a decoder; causal models only")
@@ -162,7 +162,7 @@ def task_for(folder: Path, **task: Any) -> TextRetrieval:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer beside a model. Raises UserError when there is none."""
+    """The tokenizer of a model. Raises UserError when there is none."""
     from transformers import AutoTokenizer
 
     with quiet():
@@ -196,7 +196,7 @@ def check_text(task: TextRetrieval, tokenizer: Any) -> None:
 
 
 def check_surface(config: BridgeConfig, bridge: Any, task: TextRetrieval) -> None:
-    """Try on prompts what analyses lean on. Raises UserError naming the first thing that is missing or not so."""
+    """Check on prompts what analyses rely on. Raises UserError naming the first violation."""
     model = BridgedModel(config, task.interface, 0)
     model.hold(bridge)
     inputs = task.sample(0, "surface", 0, 2).inputs

@@ -1,4 +1,4 @@
-"""What looking at a language model takes, counted from its settings before anything is loaded.
+"""Memory requirements of analysing a language model, computed from its settings before anything is loaded.
 
 Bytes of tensors, not of the process: Python, torch and the loader's own needs (a few hundred megabytes) come on top.
 `show` prints the count for two published sizes; nothing is fetched or loaded for it.
@@ -45,8 +45,8 @@ def parameters_of(config: BridgeConfig) -> int:
 def memory(config: BridgeConfig, interface: Interface, prompts: int) -> pd.DataFrame:
     """Bytes by what they are for, for `prompts` prompts at once: one row each, `value` in bytes.
 
-    "weights" is one revision, the most that is held of a run; "untrained twin" stands beside it while controls are
-    read. Some bridged models hold query, key and value weights a second time, split (GPT-NeoX); it is counted for
+    "weights" is one revision, at most one of which is in memory; "untrained model" comes on top while controls are
+    measured. Some bridged models hold query, key and value weights a second time, split (GPT-NeoX); it is counted for
     all. "attention" is every layer's pattern, kept only by what asks for it; "stream" the residual stream after every
     layer; "logits" those of the last token.
     """
@@ -55,7 +55,7 @@ def memory(config: BridgeConfig, interface: Interface, prompts: int) -> pd.DataF
     weights = (parameters_of(config) + split) * width
     rows = {
         "weights": weights,
-        "untrained twin": weights,
+        "untrained model": weights,
         "attention": prompts * config.n_layers * config.n_heads * length**2 * width,
         "stream": prompts * (config.n_layers + 1) * length * config.d_model * width,
         "logits": prompts * config.d_vocab * width,
@@ -85,7 +85,9 @@ def published(name: str, dtype: Any = "float32") -> BridgeConfig:
 def show() -> None:
     """Print the README's table: megabytes by model and type, for two-hop equations among four chains."""
     task = TextRetrieval(hops=2)
-    print("| model | parameters | type | one revision | its untrained twin | attention | stream | logits |")
+    print(
+        "| model | parameters | type | one revision | untrained model | attention | residual stream | logits |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name in PUBLISHED:
         for dtype in _WIDTH:

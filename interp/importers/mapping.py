@@ -1,6 +1,6 @@
-"""From a foreign state dict to the weights of a model of ours, by a stated mapping.
+"""From an external state dict to the weights of one of this package's models, by an explicit mapping.
 
-A mapping names, for every weight of ours, the key it comes from and how it lies there. Ours multiply from the right:
+A mapping gives, for every weight, the key it comes from and its layout there. Weights here multiply from the right:
 `x @ w` with w [in, out], as in TransformerLens; an nn.Linear stores [out, in] and is transposed.
 """
 
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class Source(BaseModel):
-    """Where one of our weights comes from, read in this order.
+    """The source of one weight, applied in this order.
 
     `key`: its name there. `transpose`: it lies there as [out, in]. `part` (i, k): it is the i-th of k equal parts, side
     by side on the last axis (after transposing). `cut`: only its first rows are wanted (a longer position table).
@@ -42,7 +42,7 @@ class Source(BaseModel):
         return self
 
     def foreign(self, ours: Shape) -> Shape:
-        """The shape that the key must have for a weight of ours of this shape (with `cut`, or more rows)."""
+        """The shape that the key must have for a weight of this shape (with `cut`, or more rows)."""
         whole = (*ours[:-1], ours[-1] * self.part[1])
         return whole[::-1] if self.transpose else whole
 
@@ -54,7 +54,7 @@ class Source(BaseModel):
         return found == wanted
 
     def take(self, value: Tensor, ours: Shape) -> Tensor:
-        """Our weight out of the key's tensor, as memory of its own."""
+        """The weight from the key's tensor, as a copy."""
         whole = value.T if self.transpose else value
         first, width = self.part[0] * ours[-1], ours[-1]
         return whole[..., first : first + width][: ours[0]].clone(memory_format=torch.contiguous_format)
@@ -95,7 +95,7 @@ def translate(
     where: str,
     unused: re.Pattern[str] | None = None,
 ) -> dict[str, Tensor]:
-    """Our weights out of a foreign state dict; keys that match `unused` may be there and are dropped.
+    """This package's weights from an external state dict; keys that match `unused` are dropped.
 
     Raises UserError, one line, for keys that are missing or unknown, shapes that do not fit, and values that are not
     finite or not exact in float32.

@@ -1,4 +1,4 @@
-"""Any state dict whose weights are those of a model of ours under other names: a mapping file says which is which."""
+"""Any state dict whose weights are those of one of this package's models under other names, given by a mapping file."""
 
 from __future__ import annotations
 

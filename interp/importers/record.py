@@ -28,7 +28,7 @@ def weight_shapes(config: RunConfig) -> dict[str, Shape]:
 def record(out: Path, config: RunConfig, steps: tuple[int, ...], weights: Weights) -> RunFolder:
     """Write the weights of each step into a run folder, reading all of them once before anything is written.
 
-    The same import again changes nothing, and one that was broken off is finished. Raises UserError for a folder that
+    Repeating the import changes nothing, and an interrupted one is completed. Raises UserError for a folder that
     holds anything else, and what `weights` raises.
     """
     hashes = {step: tensor_hash(weights(step)) for step in steps}

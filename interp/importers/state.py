@@ -1,4 +1,4 @@
-"""Reading other people's weight files without running what they contain.
+"""Reading external weight files without running what they contain.
 
 The one place that opens a pickle, and only through torch's restricted unpickler, which builds tensors and plain
 containers and refuses everything else. What comes out is checked to be a table of finite real tensors.
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 def read_state(path: Path) -> State:
-    """A state dict, or the one under a wrapper (`model_state_dict`, `state_dict`, `model`) beside its `train_step`.
+    """A state dict, or the one under a wrapper (`model_state_dict`, `state_dict`, `model`), and its `train_step`.
 
     Raises UserError for a file that is missing, damaged, would run code, or holds no table of tensors.
     """

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and tensors in files that prove what they are.
+"""Atomic files, and tensor files that carry a hash of their content.
 
 A tensor file is safetensors with one metadata key, `algoscope`: canonical JSON of the file's facts, among them
 the hash of every name, dtype, shape and byte. One key only, because safetensors writes several in random order.
@@ -70,7 +70,7 @@ def make_room(path: Path) -> None:
 
 
 def no_folder(path: Path) -> UserError:
-    """The complaint about a folder that is not there, with the nearest name beside it or where to look."""
+    """The error about a missing folder, with the nearest existing name or where to list runs."""
     if path.exists():
         return UserError(f"{path}: is a file, not the folder of a run")
     beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []

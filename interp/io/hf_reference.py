@@ -1,4 +1,4 @@
-"""Where a Hugging Face model's files lie, and proof that they are the ones a run was measured on.
+"""Location of a Hugging Face model's files, and verification that they are those a run was measured on.
 
 A run of such a model holds no weights. In place of each checkpoint it keeps a reference: the model's name (or folder),
 the revision, and the SHA-256 of every file that loading reads. A local folder holds one revision, or one subfolder a

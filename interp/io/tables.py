@@ -1,7 +1,7 @@
 """Analysis tables on disk: Parquet, stamped with the checkpoints they came from.
 
-The stamp is JSON under the Parquet schema's metadata key `algoscope`; beside it stands a digest of stamp, names, types
-and values, checked on reading, so that a table that was altered is refused and never read as another one.
+The stamp is JSON under the Parquet schema's metadata key `algoscope`, with a digest of stamp, names, types and values
+that is checked on reading, so that an altered table is rejected.
 """
 
 from __future__ import annotations

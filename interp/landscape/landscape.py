@@ -8,20 +8,21 @@ Checkpoints in pairs (100, 101, 200, 201, ...) give true steps at a fraction of 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field, model_validator
 from scipy.optimize import nnls
 from torch import Tensor
 
-from interp.analysis.base import Progress
-from interp.io.tables import Stamp, read_table, write_table
+from interp.analysis.base import Analysis, Reader
+from interp.config.run import RunConfig
+from interp.hooks.protocol import HookedModel
 from interp.landscape.curvature import (  # fmt: skip
     Objective,
     conditioning,
@@ -33,7 +34,7 @@ from interp.landscape.curvature import (  # fmt: skip
 )
 from interp.runs.checkpoints import Checkpoints
 from probes.tables import frame
-from tasks import UserError
+from tasks import Batch, Task, UserError
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def smoothness_fit(gradient: Float[Tensor, " step"], smoothness: Float[Tensor, "
 
 
 def fit_in_words(table: pd.DataFrame) -> str:
-    """What `smoothness_fit` finds along the true steps (stride 1) of a `curvature_table`; empty for fewer than 3 of
+    """What `smoothness_fit` finds along the true steps (stride 1) of a table of `Curvature`; empty for fewer than 3 of
     positive curvature.
     """
     wide = table.pivot(index="step", columns="metric", values="value")
@@ -90,83 +91,78 @@ def fit_in_words(table: pd.DataFrame) -> str:
 
 
 def run_objective(run: Checkpoints, prompts: int) -> Objective:
-    """The objective of a run on its fixed curvature batch."""
-    batch = run.task.sample(run.config.data_seed, "curvature", 0, prompts)
-    return Objective(
-        run.model("last"), run.task, batch.double() if run.config.model.dtype == "float64" else batch
-    )
+    """The objective of a run on its fixed curvature batch, at its last checkpoint."""
+    return _objective(run.model("last"), run.task, prompts, run.config.data_seed)
 
 
-def kept_curvature(
-    run: Checkpoints,
-    steps: Sequence[int] | str = "all",
-    *,
-    prompts: int = 1000,
-    probes: int = 32,
-    sharp: bool = True,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """`curvature_table`, kept as RUN/analysis/curvature.parquet and read from there when nothing has changed.
-
-    Smoothness belongs to pairs of checkpoints, so the table is that of one set of steps: another set, other settings
-    or other weights are measured anew.
-    """
-    asked = run.resolve(steps)
-    settings = {"prompts": prompts, "probes": probes, "sharp": sharp}
-    key = hashlib.sha256(json.dumps(["curvature", 1, settings], sort_keys=True).encode()).hexdigest()[:16]
-    for step in asked:
-        run.folder.weights(step)  # every byte read: a kept row must not stand for a damaged file
-    stamp = Stamp(
-        analysis="curvature", key=key, config=run.folder.config_hash, settings=settings,
-        checkpoints={step: run.folder.weights_hash(step) for step in asked},
-    )  # fmt: skip
-    path = run.folder.table_path("curvature")
-    found = read_table(path)
-    if found is not None and found[1] == stamp:
-        return found[0]
-    table = curvature_table(run, asked, prompts=prompts, probes=probes, sharp=sharp, progress=progress)
-    write_table(path, table, stamp)
-    return table
+def _objective(model: HookedModel, task: Task, prompts: int, seed: int) -> Objective:
+    batch = task.sample(seed, "curvature", 0, prompts)
+    return Objective(model, task, batch.double() if model.config.dtype == "float64" else batch)
 
 
-def curvature_table(
-    run: Checkpoints,
-    steps: Sequence[int] | str = "all",
-    *,
-    prompts: int = 1000,
-    probes: int = 32,
-    sharp: bool = True,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Loss, gradient norm, sharpness, robust condition number at each checkpoint, and smoothness to the
-    next one asked.
+class Curvature(Analysis):
+    """Loss, gradient norm, sharpness, robust condition number at each checkpoint, and smoothness to the next one asked.
 
     Nets of at most 400 parameters have their whole Hessian taken (both condition numbers); larger ones the
     diagonal estimated from `probes` products (`metric` says so). `sharp` off leaves all Hessian columns out
-    but the path's. Raises UserError for fewer than 1 prompt or 2 probes.
+    but the path's. All is taken on `prompts` prompts of the run's own seed of data.
     """
-    if prompts < 1 or probes < 2:
-        raise UserError(f"curvature needs at least 1 prompt and 2 probes, got {prompts} and {probes}")
-    objective = run_objective(run, prompts)
-    asked = run.resolve(steps)
-    states = {step: objective.flat(run.folder.weights(step)) for step in asked}
-    rows: list[dict[str, object]] = []
-    for step, after in zip(asked, (*asked[1:], None), strict=True):
-        at = states[step]
-        found = {"loss": float(objective.loss(at)), "gradient norm": float(objective.gradient(at).norm())}
-        found |= _bends(objective, at, probes) if sharp else {}
-        rows += [{"step": step, "metric": name, "value": value} for name, value in found.items()]
-        if after is not None and not torch.equal(at, states[after]):
-            along = directional_smoothness(objective, at, states[after])
-            rows.append(
-                {"step": step, "metric": "directional smoothness", "value": along, "stride": after - step}
+
+    name: ClassVar[str] = "curvature"
+    runs_model: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    chunks: int = Field(default=0, ge=0, le=0, exclude=True)
+    prompts: int = 1000
+    probes: int = 32
+    sharp: bool = True
+    data_seed: int = Field(default=0, exclude=True)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Curvature:
+        if self.prompts < 1 or self.probes < 2:
+            raise ValueError(
+                f"curvature needs at least 1 prompt and 2 probes, got {self.prompts} and {self.probes}"
             )
-        if progress:
-            progress("checkpoints", len({row["step"] for row in rows}), len(asked))
-    table = frame(rows)
-    table.insert(0, "run", run.name)
-    table.insert(1, "seed", run.config.seed)
-    return table
+        return self
+
+    def of(self, config: RunConfig) -> Curvature:
+        return self.model_copy(update={"data_seed": config.data_seed})
+
+    def serves(self, rows: pd.DataFrame, stride: int | None) -> bool:
+        held = rows["stride"].dropna() if "stride" in rows else ()
+        return [int(kept) for kept in held] == ([] if stride is None else [stride])
+
+    def hooks(self, model: HookedModel) -> list[str]:
+        return []
+
+    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> CurvatureReader:
+        return CurvatureReader(self, _objective(model, task, self.prompts, self.data_seed))
+
+
+class CurvatureReader:
+    """Measures where the model stands, and along the line to the next checkpoint once it knows that."""
+
+    def __init__(self, settings: Curvature, objective: Objective):
+        self.objective, at = objective, objective.weights
+        self.at = at
+        found = {"loss": float(objective.loss(at)), "gradient norm": float(objective.gradient(at).norm())}
+        found |= _bends(objective, at, settings.probes) if settings.sharp else {}
+        self.rows: list[dict[str, object]] = [
+            {"metric": name, "value": value} for name, value in found.items()
+        ]
+
+    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        raise AssertionError("curvature asks for no chunks")
+
+    def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
+        after = self.objective.flat(dict(weights))
+        if not torch.equal(self.at, after):
+            along = directional_smoothness(self.objective, self.at, after)
+            self.rows.append({"metric": "directional smoothness", "value": along, "stride": stride})
+
+    def table(self) -> pd.DataFrame:
+        return frame(self.rows)
 
 
 def _bends(objective: Objective, at: Float[Tensor, " weight"], probes: int) -> dict[str, float]:

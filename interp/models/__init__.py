@@ -1,6 +1,4 @@
-"""Models that are trained and taken apart. Names load on first use, so that importing the package stays
-cheap.
-"""
+"""Hooked models. Names load on first use, so that importing the package is cheap."""
 
 from __future__ import annotations
 

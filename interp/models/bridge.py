@@ -1,4 +1,4 @@
-"""A language model of Hugging Face under the surface of our own transformer.
+"""A Hugging Face language model with the interface of this package's transformer.
 
 TransformerLens' bridge wraps the model as it is (no folding, no centring) with attention spelled out, and it has the
 classic hook points under other names: `blocks.{l}.hook_in` is our `hook_resid_pre` [batch, pos, d_model],
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from interp.config.model_bridge import BridgeConfig
 from interp.hooks.lens import HookPoint, transformer_bridge
-from interp.hooks.protocol import HookedModel
 from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
@@ -45,7 +44,7 @@ _IN_BLOCK = (
 class BridgedModel(LensSurface):
     """A bridged model with our hook names, weights per head, and `start_at_layer` / `stop_at_layer`.
 
-    It is for looking at, not for training: its weights take no gradient, activations do.
+    It is for analysis, not for training: its weights take no gradient, activations do.
     """
 
     def __init__(self, config: BridgeConfig, interface: Interface, seed: int):
@@ -59,14 +58,18 @@ class BridgedModel(LensSurface):
         self.__dict__["_held"] = None  # past nn.Module: the wrapped model names its own parts
         self.__dict__["_points"] = {}
 
-    def refer(self, reference: Reference) -> None:
-        """Take the weights of a revision in place of those held. Raises UserError when they do not fit."""
+    def take_weights(self, weights: dict[str, Tensor], where: str) -> None:
+        """Take the weights of the revision that a checkpoint refers to in place of those held.
+
+        Raises UserError when they do not fit.
+        """
+        reference = Reference.unpack(weights, where)
         self._forget()
         gc.collect()
         self.hold(bridged(load_model(reference.folder(), self.config.dtype).model, self.config.name))
 
     def hold(self, bridge: Any) -> None:
-        """Take a bridge that has its weights. Raises UserError for one of other sizes."""
+        """Use a bridge with loaded weights. Raises UserError for one of other sizes."""
         if (bridge.cfg.n_layers, bridge.cfg.d_model) != (self.config.n_layers, self.config.d_model):
             raise UserError(f"{self.config.name}: the revision's sizes are not those of the first one")
         self.__dict__["_held"] = bridge
@@ -105,6 +108,11 @@ class BridgedModel(LensSurface):
         """Columns of the unembedding that the outputs are read with."""
         return self.bridge.W_U[:, self._outputs()]
 
+    @property
+    def token_embed(self) -> Any:
+        """Where analyses look for `W_E` [d_vocab, d_model]."""
+        return self.bridge
+
     def _outputs(self) -> Any:
         return list(self.interface.outputs) or slice(None)
 
@@ -136,7 +144,7 @@ class BridgedModel(LensSurface):
         start_at_layer: int | None = None,
         stop_at_layer: int | None = None,
     ) -> Float[Tensor, "batch pos width"]:
-        """Outputs [batch, pos, d_out], zero where nothing is read; layers as in `HookedTransformer.forward`.
+        """Outputs [batch, pos, d_out], zero except at output positions; layers as in `HookedTransformer.forward`.
 
         Raises UserError for layers outside the model and for prompts that are no token numbers.
         """
@@ -214,7 +222,7 @@ def classic_points(bridge: Any) -> dict[str, HookPoint]:
     return found
 
 
-def bridged(model: HookedModel, name: str) -> Any:
+def bridged(model: Any, name: str) -> Any:
     """A bridge around a model. Raises UserError for an architecture that it does not know."""
     own = list(model.parameters())  # before the bridge puts split copies beside joint ones
     with quiet():

@@ -1,7 +1,7 @@
-"""The registry of model kinds as models: who builds one from its settings, and the one way to build.
+"""The registry of model kinds as models: the builder of each kind, and building a model from its settings.
 
-Configurations are data and know no model (`interp.config.model`); a kind is registered here with both. Builders that
-come with the package are named by their module and imported when a model of the kind is built.
+Configurations are data, independent of models (`interp.config.model`); a kind is registered here with both. Builders
+that come with the package are named by their module and imported when a model of the kind is built.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _BUILDERS: dict[str, Builder | str] = {
     "tied-attention": "interp.models.tied_attention:TiedAttention",
     "index-network": "interp.models.index_network:IndexNetwork",
     "language-model": "interp.models.bridge:BridgedModel",
+    "adopted": "interp.models.adopted:AdoptedModel",
 }
 
 
 def register(kind: str, settings: type[ModelSettings]) -> Callable[[B], B]:
-    """Decorator of a builder: make a model kind known, so that configurations and runs can say it.
+    """Decorator of a builder: register a model kind, so that configurations and runs can use it.
 
     `settings` is its configuration, whose `kind` defaults to the same name; the builder is a class on
     `interp.models.hooked.StrictHooks`, or a function, called with (settings, interface, seed). Raises UserError for a

@@ -1,21 +1,21 @@
-"""Clamping during training: hold a head's pattern or output fixed while everything else learns.
+"""Clamping during training: a head's pattern or output is fixed while everything else learns.
 
-Asks whether a later head needs an earlier one: with the earlier clamped to what it will become, does the
-later appear at once; clamped to nothing, does it never appear? The value is fixed and gradients flow around
+Tests whether a later head depends on an earlier one: with the earlier clamped to its final function, does the
+later emerge at once; clamped to nothing, does it fail to emerge? The value is fixed and gradients flow around
 it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A clamp is a setting of the run,
 `train.clamps`:
 
     run = Run.train("retrieval", "runs/held", changes={"train.clamps": [
         {"site": "L0H2.pattern", "to": "relation", "relation": "query -> link_1"},
         {"site": "L0H0", "to": "donor", "donor": "runs/free", "donor_step": 1200}]})
-    run.scores()                 # with the clamps in force, as the run was trained
-    run.released().scores()      # the same weights, every head its own again
+    run.scores()                 # with the interventions active, as in training
+    run.released().scores()      # the same weights, without interventions
     with run.held(model, batch, step): model(batch.inputs)
 
-Analyses hold the clamps unless the run is released, because the trained function is the clamped one: a head
-whose pattern is held gets no gradient for its queries and keys, so without the clamp the later heads read what
-they never saw in training. Analyses that run the weights by arithmetic of their own (patching, circuits)
-cannot hold a clamp, and say so.
+Analyses keep the interventions active unless the run is released, because the trained function is the clamped
+one: a head whose pattern is clamped gets no gradient for its queries and keys, so without the clamp the later
+heads receive inputs that they never received in training. Analyses that compute with the weights themselves
+(patching, circuits) do not support clamps and raise an error.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Hook = tuple[str, Callable[..., Tensor]]
 
 
 class Clamps:
-    """The clamps of a training, ready to make hooks.
+    """The clamps of a training, from which hooks are built.
 
-    `donors` maps each `donor` named in the configuration to its model (the trainer loads it; a wired net
-    works alike). Raises UserError for sites outside the model, a relation the task does not have, or a
-    missing donor.
+    `donors` maps each `donor` named in the configuration to its source model (loaded by the trainer; a
+    hand-constructed model works too). Raises UserError for sites outside the model, a relation the task does not
+    have, or a missing source model.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Clamps:
             )
 
     def hooks(self, batch: Any, step: int) -> list[Hook]:
-        """Hooks that hold every active clamp for one batch; an empty list when none is active."""
+        """Hooks of every active clamp for one batch; an empty list when none is active."""
         return [self._hook(config, batch) for config in self.configs if config.active(step)]
 
     def _hook(self, config: ClampConfig, batch: Any) -> Hook:
@@ -124,7 +124,11 @@ class Clamps:
         def value(own: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
             prompts = torch.arange(len(own))[:, None]
             ideal = torch.zeros_like(own)
-            ideal[prompts, relation.dest, relation.source] = 1.0
+            if relation.valid is None:
+                ideal[prompts, relation.dest, relation.source] = 1.0
+            else:
+                counts = relation.valid.to(own)
+                ideal.index_put_((prompts, relation.dest, relation.source), counts, accumulate=True)
             mass = ideal.sum(-1, keepdim=True)
             return torch.where(mass > 0, ideal / mass.clamp_min(1.0), own)
 

@@ -4,13 +4,14 @@ Every hook point receives a fresh tensor, never a parameter or an expanded view,
 place. Attention rows are destinations, columns sources. Attention scores are hooked before masking, so they
 are finite and an intervention on them cannot let a row see what the mask hides. Weights are stored in two
 dimensions, heads side by side, and shown per head as views in TransformerLens orientation. After `fuse` a
-part takes torch's fused kernel while it trains and nobody hooks what that kernel hides: the same function up
-to rounding.
+part uses torch's fused kernel in training where no hook needs what that kernel hides: the same function up to
+rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -76,7 +77,7 @@ def allowed(pos: int, config: ModelSettings, device: torch.device) -> Bool[Tenso
 def attention_pattern(
     scores: Float[Tensor, "batch head pos pos"], config: TransformerConfig
 ) -> Float[Tensor, "batch head pos pos"]:
-    """Scores to weights: the one place that knows mask, nonlinearity and the 1/n scale.
+    """Scores to weights: the one place that applies mask, nonlinearity and the 1/n scale.
 
     Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may
     see (n examples when the query is hidden), "position" each row by its own number of keys.
@@ -93,7 +94,8 @@ def attention_pattern(
 
 class Attention(nn.Module):
     """Multi-head attention with 2-D weights. `b_O` and the per-head biases exist only if the model has
-    biases.
+    biases, `W_rel` [head, distance, d_head] only if positions are relative (`distances` of them; no matrix among
+    others, so that Muon leaves it to AdamW as it does tables of positions).
     """
 
     hook_q_input: HookPoint
@@ -104,7 +106,7 @@ class Attention(nn.Module):
     hook_z: HookPoint
     hook_result: HookPoint
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         self.config = config
         self.heads, self.width = config.n_heads, config.head_width
@@ -114,6 +116,7 @@ class Attention(nn.Module):
             setattr(self, f"b_{name}", parameter(inner) if config.biases else None)
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
+        self.W_rel = parameter(self.heads, distances, self.width) if distances else None
         self.use_attn_result = self.fused = False
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
@@ -180,7 +183,7 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
         fused = self.fused and self.training and self.config.attention == "softmax"
-        fused = fused and not hooked(self.hook_attn_scores, self.hook_pattern)
+        fused = fused and self.W_rel is None and not hooked(self.hook_attn_scores, self.hook_pattern)
         z = self.hook_z(self._fused_mix(q, k, v) if fused else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
@@ -190,10 +193,35 @@ class Attention(nn.Module):
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        if self.W_rel is not None:
+            scores = scores + self.relative(q.transpose(1, 2), q.shape[1])
         if self.config.scale == "sqrt_d_head":
             scores = scores / self.width**0.5
         pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
         return (pattern @ v.transpose(1, 2)).transpose(1, 2)
+
+    def relative(
+        self,
+        q: Float[Tensor, "*lead head row d_head"],
+        pos: int,
+        rows: Any = slice(None),
+        heads: Any = slice(None),
+    ) -> Float[Tensor, "*lead head row pos"]:
+        """What relative positions add to the scores, before their scale, of the queries of some heads at some rows.
+
+        Raises UserError for more positions than there are distances.
+        """
+        assert self.W_rel is not None
+        reach = self.W_rel.shape[1] if self.config.mask == "causal" else (self.W_rel.shape[1] + 1) // 2
+        if pos > reach:
+            raise UserError(
+                f"{pos} positions, but this model has vectors for distances below {reach}: shorten the prompt"
+            )
+        place = torch.arange(pos, device=q.device)
+        ahead = (place[:, None] - place)[rows]
+        index = ahead.clamp(min=0) if self.config.mask == "causal" else ahead + reach - 1
+        every = q @ self.W_rel[heads].transpose(-1, -2)
+        return every.gather(-1, index.expand(*q.shape[:-1], pos))
 
     def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
@@ -232,11 +260,11 @@ class Block(nn.Module):
     it.
     """
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, distances: int = 0):
         super().__init__()
         norm, affine = config.layer_norm != "none", config.layer_norm == "affine"
         self.ln1 = LayerNorm(config.d_model, affine) if norm else None
-        self.attn = Attention(config)
+        self.attn = Attention(config, distances)
         self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
         self.use_split_qkv_input = False
         self.mlp = None
@@ -265,7 +293,7 @@ class Block(nn.Module):
 
 
 def hooked(*points: HookPoint) -> bool:
-    """Whether somebody listens at any of these hook points."""
+    """Whether any of these hook points has a hook."""
     return any(point.fwd_hooks or point.bwd_hooks for point in points)
 
 

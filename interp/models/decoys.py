@@ -1,8 +1,9 @@
-"""Decoys for wired nets: heads that attend strongly and write as much as the planted ones, where nothing reads.
+"""Distractor heads of hand-constructed models: they attend strongly and write as much as the planted ones, unread.
 
-A decoy matches one slot with itself by large random scores and writes unit vectors into the slot "sink", which no head
-and no read-out reads. A quarter of the decoys read a slot of the task's own, the others features of the tokens ("junk")
-that they alone read. Their writes are scaled to the planted heads' median norm, measured on prompts of the task.
+A distractor head matches one slot with itself by large random scores and writes unit vectors into the slot "sink",
+which no head and no readout reads. A quarter of them read a slot of the task, the others features of the tokens
+("junk") that they alone read. Their writes are scaled to the planted heads' median norm, measured on prompts of the
+task.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def build_with_decoys(
     seed: int,
     **settings: Any,
 ) -> tuple[HookedTransformer, Circuit]:
-    """A described net with `decoys` more heads. `strengths`: size of the decoys' scores on the task's slot and on
-    "junk", in this order. `settings` as in `build_wired`.
+    """A hand-constructed model with `decoys` distractor heads added. `strengths`: size of their scores on the task's
+    slot and on "junk", in this order. `settings` as in `build_wired`.
     """
     extra = _decoy_heads(decoys, n_layers, wiring, strengths, seed)
     wiring = dataclasses.replace(wiring, heads=[*wiring.heads, *extra])
@@ -67,7 +68,7 @@ def _decoy_heads(
 
 
 def codes(count: int, seed: int) -> Float[Tensor, "count junk"]:
-    """A unit vector for each symbol or coordinate: the features that decoys read."""
+    """A unit vector for each symbol or coordinate: the features that distractor heads read."""
     drawn = torch.randn(count, JUNK, generator=torch.Generator().manual_seed(seed))
     return drawn / drawn.norm(dim=1, keepdim=True)
 

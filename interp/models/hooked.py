@@ -47,7 +47,7 @@ def residual(inputs: Tensor, d_model: int) -> Tensor:
 
 
 class StrictHooks(HookedRootModule):
-    """TransformerLens' `hooks`, `run_with_hooks` and `run_with_cache` that refuse to do nothing silently."""
+    """TransformerLens' `hooks`, `run_with_hooks` and `run_with_cache`, strict: they never do nothing silently."""
 
     def hook_names(self, name: Name) -> list[str]:
         """The hook points that a name or a predicate over names selects.

@@ -39,7 +39,8 @@ def initialise(model: nn.Module, init: Init, n_layers: int, seed: int) -> None:
 def std_of(name: str, parameter: Tensor, init: Init, n_layers: int) -> float:
     """Standard deviation of a weight's first draw.
 
-    Position vectors: .02. Otherwise .02 ("gpt2") or 1/sqrt(fan-in) ("fan_in"; a table of token vectors sees
+    Position vectors: .02. Otherwise .02 ("gpt2") or 1/sqrt(fan-in) ("fan_in"; the vectors of distances meet
+    queries, so theirs is the head's width; a table of token vectors sees
     one-hot input, of which one entry counts, so its fan-in is the number of tables summed). Weights that
     write to the residual stream are scaled by 1/sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
     """
@@ -51,6 +52,8 @@ def std_of(name: str, parameter: Tensor, init: Init, n_layers: int) -> float:
 
 
 def _fan_in(name: str, parameter: Tensor) -> int:
+    if name.endswith(".W_rel"):
+        return parameter.shape[2]
     if name.startswith("token_embed"):
         return 2 if "key" in name or "value" in name else 1
     return parameter.shape[0]

@@ -1,4 +1,4 @@
-"""Reading the algorithm off the weights of a linear transformer.
+"""The algorithm of a linear transformer, computed from its weights.
 
 Preconditioners are reported with the sign of a descent step: G = -(b_y A_x + b_x a_y')/n, where (b_x', b_y)
 is the last row of P and (A_x; a_y') are the first d columns of Q, so that one layer predicts y'X G x_q. (P,
@@ -21,7 +21,7 @@ from interp.models.linear import LinearTransformer
 
 @dataclass(frozen=True)
 class LayerReading:
-    """What one layer does to the label slot. `preconditioner` is n G [d, d]: compare it with n times a
+    """The effect of one layer on the label slot. `preconditioner` is n G [d, d]: compare it with n times a
     closed form.
 
     `squares` is |b_y a_y| and `shifts` |b_x||A_x|, the terms in sum y_i^2 and in sum x_i x_i' that the
@@ -136,5 +136,5 @@ def covariate_spectra(
 
 
 def flatness(spectra: Float[Tensor, "layers batch d"]) -> Float[Tensor, " layers"]:
-    """Median over prompts of smallest over largest eigenvalue, in [0, 1]: 1 when all directions look alike."""
+    """Median over prompts of smallest over largest eigenvalue, in [0, 1]: 1 for an isotropic spectrum."""
     return (spectra[..., 0] / spectra[..., -1]).median(dim=1).values

@@ -1,8 +1,8 @@
-"""Loading a causal language model of Hugging Face so that every weight comes out of its files.
+"""Loading a Hugging Face causal language model so that every weight comes from its files.
 
-`from_pretrained` draws at random whatever it does not find, and says so in a log only. Here missing, unknown and
-misshapen keys are refused by name at every load (a head tied to the embedding is not missing), and values that are not
-finite. Where nothing fits as it stands, a prefix that all keys share (`module.`, `_orig_mod.`) is taken off.
+`from_pretrained` initialises at random whatever it does not find, and reports it in a log only. Here missing, unknown
+and misshapen keys are rejected by name at every load (a head tied to the embedding is not missing), and values that are
+not finite. Where nothing fits as it stands, a prefix that all keys share (`module.`, `_orig_mod.`) is taken off.
 """
 
 from __future__ import annotations

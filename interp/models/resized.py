@@ -18,6 +18,8 @@ def resized(model: HookedModel, interface: Interface) -> Any:
 
     if interface == model.interface:
         return model
+    if model.config.elsewhere and interface.n_ctx <= model.config.n_ctx:
+        return model
     other = build_model(model.config, interface, 0)
     own = dict(model.named_parameters())
     tied = [name for name, weight in other.named_parameters() if weight.shape != own[name].shape]

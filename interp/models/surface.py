@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import FactoredMatrix
-from interp.models.components import Block
 from interp.models.hooked import StrictHooks
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -74,9 +73,9 @@ class LensSurface(StrictHooks):
         self._lens.device = self.W_U.device
         return self._lens
 
-    def typed_blocks(self) -> list[Block]:
-        """The blocks, with their type."""
-        return list(cast(Iterable[Block], self.blocks))
+    def typed_blocks(self) -> list[Any]:
+        """The blocks: `interp.models.components.Block`, or what a model made elsewhere has in their place."""
+        return list(cast(Iterable[Any], self.blocks))
 
     def _stack(self, name: str) -> Tensor:
         return torch.stack([getattr(block.attn, name) for block in self.typed_blocks()])
@@ -106,12 +105,16 @@ class LensSurface(StrictHooks):
         """[layer, head, d_model (row), d_model (column)]: the bilinear form of the scores, before their
         scale.
         """
-        return FactoredMatrix(self.W_Q, self.W_K.transpose(-2, -1))
+        return FactoredMatrix(self.W_Q, self._of_every_head(self.W_K).transpose(-2, -1))
 
     @property
     def OV(self) -> FactoredMatrix:
         """[layer, head, d_model (in), d_model (out)]: what a head writes for what it attends to."""
-        return FactoredMatrix(self.W_V, self.W_O)
+        return FactoredMatrix(self._of_every_head(self.W_V), self.W_O)
+
+    def _of_every_head(self, weights: Tensor) -> Tensor:
+        """Keys or values once for every head that shares them."""
+        return weights.repeat_interleave(self.cfg.n_heads // weights.shape[1], 1)
 
     def all_head_labels(self) -> list[str]:
         """L0H0, L0H1, ... in order."""

@@ -37,10 +37,12 @@ class HookedTransformer(LensSurface):
         self.token_embed = ReadIn(interface, config.d_model, config.biases)
         self.hook_embed = HookPoint()
         self.positions = None
-        if config.positions != "none":
+        if config.positions not in ("none", "relative"):
             self.positions = Positions(config, interface)
             self.hook_pos_embed = HookPoint()
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(
+            Block(config, config.distances(interface)) for _ in range(config.n_layers)
+        )
         if config.layer_norm != "none":
             self.ln_final = LayerNorm(config.d_model, config.layer_norm == "affine")
         self.W_U = parameter(config.d_model, interface.d_out)

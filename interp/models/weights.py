@@ -1,4 +1,4 @@
-"""Loading weights into a model: by name and shape, or by the reference that stands for a language model's."""
+"""Loading weights into a model: by name and shape, or as a model that was made elsewhere takes its own."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from interp.config.model_bridge import BridgeConfig
-from interp.io.hf_reference import Reference
+from interp.io.hf_reference import REFERENCE
+from interp.io.weight_files import WeightFiles
 from tasks.errors import UserError
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
     """Load weights into a model, or say in one line which name or shape does not fit.
 
-    A language model finds its own by the reference that stands for them.
+    A model with `take_weights` is made elsewhere and takes them by its own names; where a checkpoint refers to files,
+    these are read.
     """
-    if isinstance(getattr(model, "config", None), BridgeConfig):
-        cast(Any, model).refer(Reference.unpack(weights, where))
+    if hasattr(model, "take_weights"):
+        cast(Any, model).take_weights(weights_behind(weights, where), where)
         return
     check_fit(model, weights, where)
     model.load_state_dict(weights)
@@ -36,3 +37,17 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> No
             raise UserError(
                 f"{where}: weight {name!r} is {value.dtype} {tuple(value.shape)}, not as in this model"
             )
+
+
+def weights_of(model: Any, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """A checkpoint's weights by the names of the model's parameters, the files read that it refers to."""
+    found = weights_behind(weights, where)
+    return model.named_weights(found, where) if hasattr(model, "named_weights") else found
+
+
+def weights_behind(weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The weights in the files that a checkpoint refers to; those that it holds, as they are."""
+    if REFERENCE not in weights:
+        return weights
+    found = WeightFiles.behind(weights)
+    return weights if found is None else found.read()

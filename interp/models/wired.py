@@ -1,9 +1,8 @@
-"""Nets whose circuit is known because their weights are written down: multi-hop retrieval and an induction
-pair.
+"""Hand-constructed models, whose circuit is known: multi-hop retrieval and an induction pair.
 
 Residual slots hold one-hot symbols: a token's key and value, the hop answers collected at the query, and what
-a link learns about its neighbours. The depth bound these nets meet is that of arXiv 2411.12118, section 5: a
-layer of attention triples what a position knows. Decoy heads attend sharply and write where nothing reads.
+a link copies from its neighbours. These models attain the depth bound of arXiv 2411.12118, section 5: a layer of
+attention triples the symbols available at a position. Distractor heads attend sharply and write to an unread slot.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MERGE_LAYERS = {1: 1, 2: 2, 3: 2, 4: 2}
 
 @dataclasses.dataclass(frozen=True)
 class WiredNet:
-    """A model, the circuit that was planted in it, and the task that it solves."""
+    """A hand-constructed model, its planted circuit, and the task that it solves."""
 
     model: HookedTransformer
     circuit: Circuit
@@ -44,19 +43,19 @@ def wired_retrieval(
     seed: int = 0,
     dtype: Literal["float32", "float64"] = "float64",
 ) -> WiredNet:
-    """A net that solves `hops`-hop retrieval (pair layout, discrete symbols, no mask, target "ic").
+    """A hand-constructed model of `hops`-hop retrieval (pair layout, discrete symbols, no mask, target "ic").
 
-    "merge" takes the fewest layers: one for a single hop, two for 2 to 4, where layer 0 lets every link read
+    "merge" uses the fewest layers: one for a single hop, two for 2 to 4, where in layer 0 every link attends to
     its successor (and, for four hops, its predecessor). No head of it attends from the query to the last
-    hop's source. "chain" takes a layer a hop: head k attends from the query to link k. `decoys` heads are
-    added, a quarter of them reading the task's tokens. Raises UserError for "merge" with more than 4 hops or
+    hop's source. "chain" uses a layer a hop: head k attends from the query to link k. `decoys` distractor heads
+    are added, a quarter of them reading the task's tokens. Raises UserError for "merge" with more than 4 hops or
     none.
     """
     task = MultiHopRetrieval(
         hops=hops, chains=chains, vocab=vocab, symbols="discrete", layout="pair", target="ic"
     )
     if variant == "merge" and hops not in MERGE_LAYERS:
-        raise UserError(f"the merging net is wired for 1 to 4 hops, not {hops}: use variant='chain'")
+        raise UserError(f"variant='merge' is constructed for 1 to 4 hops, not {hops}: use variant='chain'")
     n_layers = MERGE_LAYERS[hops] if variant == "merge" else hops
     heads = _merge_heads(hops, vocab) if variant == "merge" else _chain_heads(hops, vocab)
     wiring = _retrieval_wiring(heads, hops, vocab, seed)
@@ -137,7 +136,7 @@ def _lookup(query: str, key: str, vocab: int) -> tuple[Match, ...]:
 
 
 def _first_lookup(vocab: int) -> tuple[Match, ...]:
-    """Query to link 1. The query token has the key that it asks for, so it is told not to look at itself."""
+    """Query to link 1. The query token has the key that it asks for, so it must not attend to itself."""
     return (*_lookup("key", "key", vocab), Match("blank", "blank", torch.tensor([[-2 * SHARPNESS]])))
 
 
@@ -150,9 +149,9 @@ def _chain_heads(hops: int, vocab: int) -> list[Head]:
 
 
 def _merge_heads(hops: int, vocab: int) -> list[Head]:
-    """Hop 1: look it up. Hop 2: links read ahead, then look up link 1. Hops 3 and 4: links read ahead (and
-    back), the query looks up link 1; then it finds link 2, which knows s_2 and s_3 (and link 3, which knows
-    s_1 and s_4).
+    """Hop 1: one look-up. Hop 2: links attend to their successors, then link 1 is looked up. Hops 3 and 4: links
+    attend to their successors (and predecessors), the query looks up link 1; then link 2, which holds s_2 and s_3
+    (and link 3, which holds s_1 and s_4).
     """
     first = Head(0, "query -> link_1", _first_lookup(vocab), (_copy("value", "answer 1", vocab),))
     ahead = Head(0, "link_k -> link_k+1", _lookup("value", "key", vocab), (_copy("value", "next", vocab),))

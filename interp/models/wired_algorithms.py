@@ -1,10 +1,9 @@
-"""Nets that run a known algorithm because their weights are written down: gradient descent, GD++, Newton's
-method.
+"""Hand-constructed models of known algorithms: gradient descent, GD++, Newton's method.
 
 All read merged tokens [x; y] (the query's y is 0) and attend without softmax: scores are key times query,
 weighted by 1/n, the query hidden as a key. S = X'X / n and X'y / n are meant per example throughout. Outputs
 are predictions with a plus sign. "relu" attention uses two heads for one linear head: relu(a) v - relu(-a) v
-= a v. `decoys` more heads attend strongly and write where nothing reads (`interp.models.decoys`).
+= a v. `decoys` distractor heads attend strongly and write to an unread slot (`interp.models.decoys`).
 """
 
 from __future__ import annotations

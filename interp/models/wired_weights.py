@@ -1,4 +1,4 @@
-"""Writing a described net's weights down: an ordinary transformer without norms, MLPs or biases.
+"""Weights of a hand-constructed model: an ordinary transformer without norms, MLPs or biases.
 
 Heads take seats drawn from a seed. Scores are those of the match matrices (the softmax scale is undone).
 """

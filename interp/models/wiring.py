@@ -1,5 +1,5 @@
-"""Describing a transformer whose circuit is known: named slots of the residual stream, heads that match and copy
-slots, and the circuit that follows from them.
+"""Description of a hand-constructed transformer: named slots of the residual stream, heads that match and copy slots,
+and the circuit that follows from them.
 
 The circuit is derived from the description alone, backwards from the outputs that count. A sender has an edge to a
 receiver when it writes a slot that the receiver reads, at a place where the receiver reads it and where what comes of
@@ -40,7 +40,7 @@ class Copy:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A head by its role; `planted` heads belong to the circuit, others are decoys."""
+    """A head by its role; `planted` heads belong to the circuit, others are distractor heads."""
 
     layer: int
     role: str
@@ -51,13 +51,13 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Circuit:
-    """The planted truth. Heads are "L0H3"; edges are (sender, receiver), a sender "embed" or a head, a
+    """The planted ground truth. Heads are "L0H3"; edges are (sender, receiver), a sender "embed" or a head, a
     receiver "L1H2.q", ".k", ".v" or "output". "embed" is the residual stream before the first block,
     positions included.
 
     `edges` carry what differs between prompts; `positional` edges carry positions only, so that resampling
-    from a prompt of equal length cannot see them. `roles` names every planted head; `decoys` are the other
-    heads that write.
+    from a prompt of equal length cannot see them. `roles` names every planted head; `decoys` are the
+    distractor heads.
     """
 
     heads: frozenset[str]

@@ -1,6 +1,6 @@
-"""Attention of one layer in a notebook: CircuitsVis' own view in a frame of its own, which loads nothing.
+"""Attention of one layer in a notebook: CircuitsVis' view in a sandboxed frame that loads nothing.
 
-The bundle (1.3 MB) stands in every such output; the frame may run its scripts and reach nothing else.
+The bundle (1.3 MB) is part of every such output; the frame may run its scripts and reach nothing else.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LARGE, ROW, IN_ROW = 690, 100, 6
 
 @dataclass(frozen=True)
 class AttentionView:
-    """Attention of every head of a layer on one prompt; rows are the tokens that look."""
+    """Attention of every head of a layer on one prompt; rows are destination tokens (queries)."""
 
     title: str
     tokens: tuple[str, ...]
@@ -45,7 +45,7 @@ class AttentionView:
         return f"{self.title} (a picture in a notebook; .save(path) writes it as a page)"
 
     def page(self) -> str:
-        """A whole HTML page that needs no network."""
+        """A complete HTML page that needs no network."""
         most = max(1.0, float(self.pattern.abs().max()))
         values = {
             "tokens": list(self.tokens),
@@ -69,7 +69,7 @@ class AttentionView:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the page. Raises UserError when the place cannot be written."""
+        """Write the page. Raises UserError when the path cannot be written."""
         write_atomically(Path(path), self.page().encode())
         return Path(path)
 

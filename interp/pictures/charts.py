@@ -1,8 +1,8 @@
-"""Which picture belongs to which table of an analysis.
+"""The picture of each analysis' table.
 
-Every function takes the long table of its analysis and gives a `Picture`, or None where the table holds nothing to
-draw (a checkpoint without a behaviour). Bands and bars are the table's 95% intervals. Where a picture shows one
-checkpoint, it is the last of the table and its title says so.
+Every function takes the long table of its analysis and returns a `Picture`, or None where the table holds nothing to
+draw (a checkpoint without a behaviour). Bands and bars are the table's 95% intervals. A picture of a single
+checkpoint shows the last of the table and names it in its title.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from interp.pictures.svg import Picture
 
 Chart = Callable[[pd.DataFrame], Picture | None]
 MOST_LINES, MOST_COLUMNS, MOST_BARS = 8, 24, 40
+LEVEL_NAMES = {"floor": "minimum loss"}  # as shown, where the name in the table is older
 
 
 def scores(table: pd.DataFrame) -> Picture | None:
-    """One panel a metric: every read over the checkpoints, floor and chance dashed."""
+    """One panel a metric: every output position over the checkpoints, minimum loss and chance dashed."""
     panels = {}
     for metric, rows in table.groupby("metric", sort=False):
         reads = _spread(list(dict.fromkeys(rows["position"])), MOST_LINES)
         measured = rows[rows["control"] == "none"]
         lines = [_curve(str(read), measured[measured["position"] == read], "step") for read in reads]
         panels[str(metric)] = (lines, _levels(rows[rows["control"] != "none"], reads))
-    return curves("scores of each read over training", panels, "step")
+    return curves("scores at each output position over training", panels, "step")
 
 
 def heads(table: pd.DataFrame) -> Picture | None:
-    """Heads down, relations across, at the last checkpoint, beside the untrained twin's highest."""
+    """Heads down, relations across, at the last checkpoint, with the maximum over the untrained model's heads."""
     rows = _last(table[table["control"] == "none"])
     if rows.empty:
         return None
@@ -41,12 +42,12 @@ def heads(table: pd.DataFrame) -> Picture | None:
     )
     grid = _grid(rows, "head", "metric")
     twin = table[table["control"] == "untrained"].groupby("metric", sort=False)["value"].max()
-    grid.loc["untrained, highest"] = twin.reindex(grid.columns)
+    grid.loc["untrained, maximum"] = twin.reindex(grid.columns)
     return heats(f"attention at step {_step(rows)}", [Heat("", grid.rename(columns=short_relation))])
 
 
 def probe(table: pd.DataFrame) -> Picture | None:
-    """Sites down, reads across, at the last checkpoint: the trained model, its untrained twin."""
+    """Sites down, output positions across, at the last checkpoint: the trained and the untrained model."""
     rows = _last(table)
     if "readout" in rows:
         rows = rows[rows["readout"] == "all"]
@@ -56,14 +57,14 @@ def probe(table: pd.DataFrame) -> Picture | None:
     metric = str(rows["metric"].iloc[0])
     shown = [
         Heat(name, _grid(part[part["metric"] == metric], "site", "position"))
-        for control, name in (("none", "trained"), ("untrained", "untrained twin"))
+        for control, name in (("none", "trained"), ("untrained", "untrained model"))
         if len(part := rows[rows["control"] == control])
     ]
     return heats(f"{metric} of a linear readout at step {_step(rows)}", shown)
 
 
 def algorithms(table: pd.DataFrame) -> Picture | None:
-    """Best-matching step of each rival over the sites of the last checkpoint, with its band."""
+    """Best-matching step of each candidate algorithm over the sites of the last checkpoint, with its range."""
     rows = _last(table[table["control"] == "none"])
     rows = rows[rows["position"] == "all"]
     wide = rows[rows["metric"].isin(["best step", "band low", "band high"])].pivot_table(
@@ -81,7 +82,7 @@ def algorithms(table: pd.DataFrame) -> Picture | None:
 
 
 def emergence(table: pd.DataFrame) -> Picture | None:
-    """When each subject rose: a dot at its step, a bar over its interval; an open end is one that may be never."""
+    """Step of emergence of each subject: a dot, and a bar for its interval, dashed where its upper limit is unknown."""
     rose = table[table["step"].notna()]
     if rose.empty:
         return None
@@ -96,7 +97,7 @@ def emergence(table: pd.DataFrame) -> Picture | None:
     ]
     shown = f" (first {MOST_BARS} of {len(bars)})" if len(bars) > MOST_BARS else ""
     return spans(
-        f"when each skill and head rose for good{shown}", bars[:MOST_BARS], float(table["last"].max()), "step"
+        f"emergence of each skill and head{shown}", bars[:MOST_BARS], float(table["last"].max()), "step"
     )
 
 
@@ -120,15 +121,16 @@ def _curve(name: str, rows: pd.DataFrame, x: str) -> Curve:
 
 
 def _levels(rows: pd.DataFrame, reads: Sequence[object]) -> list[Level]:
-    """What to compare with: one line for all reads where they share it, else each read's own."""
+    """Reference levels: one line for all output positions where they share it, else one for each."""
     found = []
     for name, part in rows[rows["position"].isin(list(reads))].groupby("control", sort=False):
         values = part.groupby("position", sort=False)["value"].first()
         if values.nunique() == 1:
-            found.append(Level(str(name), float(values.iloc[0])))
+            found.append(Level(LEVEL_NAMES.get(str(name), str(name)), float(values.iloc[0])))
         else:
             found += [
-                Level(str(name), float(value), list(reads).index(read)) for read, value in values.items()
+                Level(LEVEL_NAMES.get(str(name), str(name)), float(value), list(reads).index(read))
+                for read, value in values.items()
             ]
     return found
 

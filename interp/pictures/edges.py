@@ -1,6 +1,6 @@
-"""The picture of a circuit: its nodes by layer from bottom to top, its edges as thick as what they are worth.
+"""The picture of a circuit: its nodes by layer from bottom to top, edge width by ablation effect.
 
-Positions are not drawn (the report's circuit view has them): a table of edges knows components only.
+Positions are not drawn (the report's circuit view has them): a table of edges lists components only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def _faithful(rows: pd.DataFrame) -> str:
     drawn = rows[(rows["metric"] == "faithfulness") & (rows["control"] == "random")]["value"]
     if own.empty or drawn.empty:
         return ""
-    return f", carry {own['value'].iloc[0]:.2f} (random ones of their size at most {drawn.max():.2f})"
+    return (
+        f", faithfulness {own['value'].iloc[0]:.2f} (random circuits of its size: at most {drawn.max():.2f})"
+    )
 
 
 def _places(names: list[str]) -> dict[str, tuple[float, float]]:
@@ -67,7 +69,7 @@ def _places(names: list[str]) -> dict[str, tuple[float, float]]:
 
 
 def _level(name: str) -> float:
-    """Height of a node; anything unknown stands between the last block and the output."""
+    """Height of a node; anything unknown is placed between the last block and the output."""
     if name == "embed":
         return -1.0
     if name == "output":

@@ -1,4 +1,4 @@
-"""What may stand inside a page that loads nothing: libraries as text, data as JSON, and the policy that allows both."""
+"""Content of a self-contained page: libraries as text, data as JSON, and the security policy that allows both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 
 def as_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no `<` survives in it, nor a line separator."""
+    """JSON that is safe inside a script element: no `<` and no line separator remains in it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for character in "<\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Short names for tables and pictures, where a line or a column is all the room there is."""
+"""Short names for tables and pictures, where there is room for one line or column only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms that pictures come in: curves with bands, heat maps with their numbers, spans of time."""
+"""Kinds of pictures: curves with bands, annotated heat maps, spans of training steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class Level:
-    """A dashed line to compare with: that of one curve (its place in the panel), or of all of them."""
+    """A dashed reference line, of one curve (by its index in the panel) or of all of them."""
 
     name: str
     value: float
@@ -145,14 +145,14 @@ def _heat(canvas: Canvas, heat: Heat, left: Length, top: Length, most: Length, t
 
 
 def _number(value: Length, most: Length) -> str:
-    """A number as a cell has room for; two decimals where the map's largest is of the order of one."""
+    """A number that fits a cell; two decimals where the largest of the map is of order one."""
     if math.isnan(value):
         return "–"
     return f"{round(value, 2) + 0.0:.2f}" if 0.05 < most < 100 else f"{value:.2g}"
 
 
 def spans(title: str, bars: Sequence[tuple[str, float, float, float]], last: Length, x_name: str) -> Picture:
-    """One line a subject: a dot at its value, a bar from low to high; an unknown high reaches to the end, dashed."""
+    """One line a subject: a dot at its value, a bar from low to high, dashed to the end where high is unknown."""
     side = 12 + 6.2 * max(len(name) for name, *_ in bars)
     canvas = Canvas(side + 420, TOP + ROW * len(bars) + 40, title)
     canvas.text(10, 16, title, size=13)

@@ -1,7 +1,7 @@
-"""What pictures are drawn with: a few shapes on an SVG element, every text escaped because it is built as a tree.
+"""Drawing primitives: a few shapes on an SVG element, every text escaped because it is built as a tree.
 
-Coordinates are pixels from the top left corner. A picture stands on white whatever the notebook's theme, so that its
-colours keep their contrast.
+Coordinates are pixels from the top left corner. The background is white whatever the notebook's theme, so that colours
+keep their contrast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Picture:
         return self.svg
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture as an .svg file. Raises UserError when the place cannot be written."""
+        """Write the picture as an .svg file. Raises UserError when the path cannot be written."""
         write_atomically(Path(path), self.svg.encode())
         return Path(path)
 

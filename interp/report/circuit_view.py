@@ -69,7 +69,7 @@ def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame | None:
 def _places(heads: pd.DataFrame, relations: tuple[Relation, ...], length: int) -> dict[str, Place]:
     """Row and column of the relation that each head attends to most; the query on itself where none is strong."""
     shown = [r for r in relations if not r.name.startswith("rival")]  # the queried chain has the same heads
-    where = {r.name: (int(r.dest[0, 0]), int(r.source[0, 0])) for r in shown}
+    where = {r.name: r.pairs(0)[-1 if r.valid is not None else 0] for r in shown if r.pairs(0)}
     own = heads[(heads["control"] == "none") & heads["metric"].isin(list(where))]
     found: dict[str, Place] = {}
     for (layer, head), rows in own.groupby(["layer", "head"]):

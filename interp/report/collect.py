@@ -1,4 +1,4 @@
-"""From a run to its page: measures what is missing, gathers tables, attention and provenance, and draws nothing.
+"""From a run to the data of its page: measures what is missing and gathers tables, attention and provenance.
 
 With `circuit_view`, `evidence`, `provenance` and `words` the part of the report that knows a `Run`; all behind
 `RunReport` sees plain data only.
@@ -7,23 +7,20 @@ With `circuit_view`, `evidence`, `provenance` and `words` the part of the report
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from interp.analysis.base import Analysis, Progress
+from interp.analysis.base import Progress
+from interp.analysis.registry import build, entries
 from interp.causal.reach import without_dead_rows
-from interp.emergence.draws import CurveDraws
-from interp.emergence.emergence import emergence_table
-from interp.emergence.overlaps import Overlaps, measurable
-from interp.emergence.scores import Scores
-from interp.heads.heads import HeadScores, has_roles, scorable, unit_of
-from interp.heads.mechanism import Mechanism
+from interp.emergence.skills import dated
+from interp.heads.heads import has_roles, scorable, unit_of
+from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
-from interp.readouts.readouts import Readouts, readable
 from interp.report import evidence
 from interp.report.circuit_view import circuit_of, circuit_table, why_not
 from interp.report.model import Attention, Link, RunReport
@@ -38,6 +35,12 @@ from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
 LEVELS = ("floor", "chance")
+EVERYWHERE = (
+    "scores",
+    "emergence",
+    "heads",
+    "probes",
+)  # sections whose analyses are taken at every checkpoint
 LABELS = {
     "attention": "attention mass",
     "accuracy": "accuracy (share of prompts)",
@@ -52,25 +55,24 @@ def write_report(
     progress: Progress | None = None,
     ledgers: Sequence[Ledger | Measured] = (),
 ) -> Path:
-    """Write the page of one or several runs, with the ledgers of studies beneath.
+    """Write the page of one or several runs, followed by the ledgers of studies.
 
-    Raises UserError when a run has no checkpoint, or a damaged one, and at once when the place cannot be written.
+    Raises UserError when a run has no checkpoint, or a damaged one, and at once when the path cannot be written.
     """
     make_room(out)
     return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
-    """Everything a page says about a run, measured at every checkpoint from shared forward passes."""
+    """Everything a page reports about a run, measured at every checkpoint from shared forward passes."""
     has_heads = scorable(run.config.model, run.task)
-    asked: list[Analysis] = [Scores(), CurveDraws(), *([HeadScores()] if has_heads else [])]
-    asked += [Readouts()] if readable(run.config.model) else []
-    asked += [Overlaps()] if measurable(run.config.model, run.task) else []
-    measured = run.tables(asked, "all", progress)
-    scores, heads, overlaps = measured["scores"], measured.get("heads"), measured.get("overlaps")
-    emergence = emergence_table(scores, heads, measured["draws"], overlaps)
+    asked = {section: _asked(run, section) for section in EVERYWHERE}
+    analyses = [build(name) for names in asked.values() for name in names]
+    measured = run.tables(analyses, "all", progress)
+    scores, heads = measured["scores"], measured.get("heads")
+    emergence = dated(measured)
     tables: Tables = {**measured, "emergence": emergence, "heads": _nameable(run, heads)}
-    curves = scores[scores["control"] == "none"]
+    drawn = _joined(measured, asked["scores"])
     kept = None if heads is None else circuit_table(run, progress)
     circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
     agreed = kept is not None and has_roles(run.config.model, run.task)
@@ -89,10 +91,10 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         steps=run.steps,
         facts=facts(run),
         metrics=_losses(run.metrics()),
-        scores=curves if overlaps is None else pd.concat([curves, overlaps], ignore_index=True),
+        scores=drawn[drawn["control"] == "none"].reset_index(drop=True),
         levels=scores[scores["control"].isin(LEVELS)].rename(columns={"control": "level"}),
-        heads=None if heads is None else _everywhere(heads, run.steps),
-        probes=_pooled(measured["probe"]) if "probe" in measured else None,
+        heads=_everywhere(_joined(measured, asked["heads"]), run.steps) if asked["heads"] else None,
+        probes=_pooled(_joined(measured, asked["probes"])) if asked["probes"] else None,
         emergence=emergence if len(emergence) else None,
         attention=attention(run) if has_heads else (),
         circuit=circuit,
@@ -105,9 +107,29 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         ),
         labels={**LABELS, "loss": _loss_label(run)},
         sources=sources(run),
-        made=made(run, found, has_heads, circuit is not None),
+        made=made(run, [*measured, *_taken(tables, found, circuit is not None)], has_heads),
         missing={**missing, **_missing(run, has_heads, circuit is not None)},
     )
+
+
+def _asked(run: Run, section: str) -> list[str]:
+    """The registered analyses that a section of this run's page shows."""
+    there = (entry for entry in entries() if entry.section == section)
+    return [entry.name for entry in there if entry.applies_to(run.config.model, run.task)]
+
+
+def _joined(measured: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """The tables of a section's analyses, one beneath the other."""
+    return pd.concat([measured[name] for name in names], ignore_index=True)
+
+
+def _taken(tables: Tables, found: Tables, drawn: bool) -> list[str]:
+    """What was measured at some checkpoints only, by the analyses' names; patching apart (`evidence.grids_made`)."""
+    there = [
+        name for name in ("circuit", "mechanism", "weights") if {**tables, **found}.get(name) is not None
+    ]
+    matched = ["algorithms", "filters"] if found["algorithms"] is not None else []
+    return [*there, *(["edges"] if drawn else []), *matched]
 
 
 def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFrame | None], dict[str, str]]:
@@ -121,18 +143,18 @@ def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFra
 
 
 def _nameable(run: Run, heads: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Scores of heads that words and sketch may name: of rows from which an output can be reached."""
+    """Scores of the heads that text and sketch may name: at positions that can affect an output."""
     if heads is None:
         return None
     return without_dead_rows(heads, run.config.model, run.task, run.task.relations(_prompt(run)))
 
 
 def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
-    """How each hop is answered; None for tasks without hops and for attention whose weights are no shares."""
-    if run.task.kind != "retrieval":
+    """How each hop is answered; None for tasks without hops and for attention without a softmax."""
+    if not has_hops(run.config.model, run.task):
         return None
     try:
-        return run.tables([Mechanism()], "last", progress)["mechanism"]
+        return run.mechanism("last", progress).table
     except UserError:
         return None
 
@@ -170,7 +192,7 @@ def _loss_label(run: Run) -> str:
 
 
 def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
-    """One row a logged step: the training loss, and the held-out loss averaged over reads where it was taken.
+    """One row a logged step: the training loss, and the held-out loss averaged over output positions where logged.
 
     None for weights that were imported: nothing was logged here.
     """
@@ -182,14 +204,14 @@ def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _everywhere(table: pd.DataFrame, steps: Sequence[int]) -> pd.DataFrame:
-    """Rows that belong to no checkpoint stand at the first and the last, so that they can be drawn as levels."""
+    """Rows that belong to no checkpoint are repeated at the first and the last, so that they draw as levels."""
     level = table[table["step"].isna() & table["layer"].notna()]
     ends = [level.assign(step=step) for step in sorted({steps[0], steps[-1]})]
     return pd.concat([table[table["step"].notna()], *ends], ignore_index=True).astype({"step": int})
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:
-    """Readouts shared over the reads, as a page shows them: error for real targets, accuracy for symbols."""
+    """Readouts pooled over output positions, as a page shows them: error for real targets, accuracy for symbols."""
     if "readout" not in table:
         return table
     chosen = table[(table["readout"] == "all") & (table["metric"] == "mse") & (table["position"] == "all")]
@@ -207,9 +229,9 @@ def attention(run: Run) -> tuple[Attention, ...]:
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [
-        Link(relation.name, int(dest), int(source))
+        Link(relation.name, dest, source)
         for relation in run.task.relations(batch)
-        for dest, source in zip(relation.dest[0], relation.source[0], strict=True)
+        for dest, source in relation.pairs(0)
         if relation.name.startswith("query")
     ]
     settings: Any = run.config.model
@@ -234,6 +256,6 @@ def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:
         )
     if run.task.score_name != "accuracy":
         said["emergence"] = (
-            "no read has an accuracy whose rise could be dated, and no head passed its threshold"
+            "no output position has an accuracy whose onset could be dated, and no head passed its threshold"
         )
     return said

@@ -1,9 +1,9 @@
-"""Several runs side by side: which of them may be compared, in words, and averages over seeds with their intervals.
+"""Comparison of several runs: which of them are comparable, in words, and means over seeds with their intervals.
 
-Runs of one task that share a read stand in one group (all hops in the target, or the last alone: both answer the
-last); within it, runs of one arm (settings alike but for the seeds) are averaged at the steps they share. Averages are
-Student's t over runs (`probes.stats.student`), no interval for a single run. Heads are matched over seeds by what they
-do, not by their number: the ribbon of a relation is the strongest head's score.
+Runs of one task that share an output position form one group (all hops in the target, or the last alone: both answer
+the last); within it, runs of one condition (the same settings but for the seeds) are averaged at the steps they share.
+Intervals are Student's t over runs (`probes.stats.student`), none for a single run. Heads are matched over seeds by
+their function, not by their number: the ribbon of a relation is the strongest head's score.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_DIFFERENCES = 4
 
 
 def groups(pages: Sequence[RunReport]) -> list[Row]:
-    """Groups of two or more runs that can stand side by side."""
+    """Groups of two or more comparable runs."""
     together: list[list[int]] = []
     for index, page in enumerate(pages):
         alike = [own for own in together if any(_comparable(page, pages[other]) for other in own)]
@@ -32,7 +32,7 @@ def groups(pages: Sequence[RunReport]) -> list[Row]:
 
 
 def _comparable(page: RunReport, other: RunReport) -> bool:
-    """The same kind of task (the first of `reads`), and a read in common."""
+    """The same kind of task (the first of `reads`), and an output position in common."""
     return page.reads[:1] == other.reads[:1] and bool(set(page.reads[1:]) & set(other.reads[1:]))
 
 
@@ -48,7 +48,9 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
         for name, own in zip(names, arms.values(), strict=True)
     ]
     arms_named = (
-        f"in {len(names)} arms: {'; '.join(names)}" if len(names) > 1 else "alike but for their seeds"
+        f"in {len(names)} conditions: {'; '.join(names)}"
+        if len(names) > 1
+        else "with the same settings but for their seeds"
     )
     return {
         "runs": members,
@@ -62,7 +64,7 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
 
 
 def _names(settings: list[dict[str, Any]], titles: list[list[str]]) -> list[str]:
-    """Arms by what they differ in; the names of their runs where they differ in too much or in nothing told."""
+    """Conditions by the settings in which they differ; by the names of their runs where these are too many or none."""
     flat = [_flat(one) for one in settings]
     keys = [
         key
@@ -85,7 +87,7 @@ def _flat(value: Any, above: str = "") -> dict[str, Any]:
 
 
 def _averages(pages: list[RunReport]) -> Row:
-    """Averages of the scores per read, and of the strongest head per relation."""
+    """Means of the scores per output position, and of the strongest head's score per relation."""
     scores = [_keyed(page.scores, "position") for page in pages]
     heads = [_keyed(page.heads, None) for page in pages]
     return {"scores": _panels(scores), "heads": _panels(heads)}
@@ -125,7 +127,7 @@ def _panels(runs: list[Curves]) -> list[Row]:
 
 
 def _words(name: str, pages: list[RunReport]) -> str:
-    """One line an arm: how many runs, their final scores, how often each order came."""
+    """One line a condition: number of runs, their final scores, how often each order was observed."""
     many = f"{len(pages)} runs" if len(pages) > 1 else "1 run"
     said = f"{_final(pages)}{_onsets(pages)}{_orders(pages)}"
     return f"{name} ({many}: {', '.join(page.title for page in pages)}): {said}"
@@ -141,7 +143,7 @@ def _final(pages: list[RunReport]) -> str:
         for t in tables
     ]
     if metric != "accuracy":
-        return f"final {metric}, averaged over reads: {_told(student([float(one.mean()) for one in last]))}."
+        return f"final {metric}, averaged over output positions: {_told(student([float(one.mean()) for one in last]))}."
     said = [
         f"{read} {_told(student([float(one[read]) for one in last]), share=True)}"
         for read in last[0].index
@@ -160,7 +162,7 @@ def _told(found: Any, share: bool = False) -> str:
 
 
 def _onsets(pages: list[RunReport]) -> str:
-    """When each read appeared: the runs' steps from first to last, and in how many it did."""
+    """When each output position's accuracy emerged: the range over runs, and in how many runs it did."""
     steps: dict[str, list[float | None]] = {}
     for page in pages:
         if page.emergence is None:
@@ -169,7 +171,7 @@ def _onsets(pages: list[RunReport]) -> str:
         for subject, step in zip(reads["subject"], reads["step"], strict=True):
             steps.setdefault(str(subject), []).append(number(step))
     told = [f"{read} {_when(found)}" for read, found in steps.items()]
-    return f" Appeared: {', '.join(told)}." if told else ""
+    return f" Emerged: {', '.join(told)}." if told else ""
 
 
 def _when(steps: list[float | None]) -> str:
@@ -181,7 +183,7 @@ def _when(steps: list[float | None]) -> str:
 
 
 def _orders(pages: list[RunReport]) -> str:
-    """The orders in which reads emerged, with the number of runs that show each; nothing where one read or none did."""
+    """The orders in which accuracies emerged, with the number of runs that show each; empty where fewer than two."""
     counts: dict[str, int] = {}
     for page in pages:
         table = page.emergence

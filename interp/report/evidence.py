@@ -1,7 +1,7 @@
-"""Causal and algorithmic evidence for a page: patching grids, what weights say, which algorithm a readout resembles.
+"""Causal and algorithmic evidence for a page: patching grids, weight summaries, which algorithm a readout resembles.
 
-These run the model many times over, so they are taken at a few checkpoints spread over the training (`FEW`), not at
-all of them; the slider shows the nearest. What cannot be measured on a run comes back as the reason why.
+These run the model many times over, so they are measured at a few checkpoints spread over training (`FEW`), not at
+all of them; the slider shows the nearest. What cannot be measured on a run is returned as the reason why.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def spread(steps: Sequence[int], count: int = FEW) -> tuple[int, ...]:
 
 
 def patching(run: Run, progress: Progress | None) -> Found:
-    """Effect of every head and every place of the residual stream on every kind of pair; columns `grid` and `column`.
+    """Effect of patching every head and every residual-stream site, for every kind of pair; columns `grid`, `column`.
 
-    Where a site has no head, `column` is its position. The second part says why there is no table.
+    Where a site has no head, `column` is its position. The second value gives the reason where there is no table.
     """
     model: Any = run.config.model
     if model.kind != "transformer":
@@ -84,7 +84,7 @@ def weights(run: Run, progress: Progress | None) -> Found:
 def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None, pd.DataFrame | None, str]:
     """Matches and verdicts, and measured filters with those of the fitted families, at the last checkpoint.
 
-    Checkpoints that were matched before come along. The third part says why there is no table.
+    Checkpoints that were matched before are included. The third value gives the reason where there is no table.
     """
     if run.task.kind != "regression":
         return None, None, "rival algorithms are known for regression only"
@@ -105,22 +105,15 @@ def _known(run: Run, analysis: Analysis) -> set[int]:
     return set(found[1].checkpoints) & set(run.steps)
 
 
-def made_by(run: Run) -> list[tuple[str, str, str]]:
-    """For every kind of evidence here: its section, the command that makes it again, and its table."""
+def grids_made(run: Run) -> list[tuple[str, str, str]]:
+    """For every cached patching grid: its section, the command that reproduces it, and its table."""
     steps = ",".join(map(str, spread(run.steps)))
     rows = []
     for settings in GRIDS.values():
         for pair in _pairs(run):
             by = f" --by {' '.join(settings['by'])}" if "by" in settings else ""
             command = f"interp patch {run.path} --component {settings['component']} --pair {pair}{by} --steps {steps}"
-            rows.append(("patching", command, PatchGrid(pair=pair, **settings).table_name))
-    rows.append(("weights", f"interp report {run.path}", HeadWeights().table_name))
-    rows.append(
-        (
-            "algorithms",
-            f"interp probe {run.path} --algorithms --steps last",
-            AlgorithmMatch().for_checkpoints(len(run.steps)).table_name,
-        )
-    )
-    rows.append(("algorithms", f"interp report {run.path}", FilterCurves().table_name))
+            table = PatchGrid(pair=pair, **settings).table_name
+            if run.folder.table_path(table).exists():
+                rows.append(("patching", command, f"analysis/{table}.parquet"))
     return rows

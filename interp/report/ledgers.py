@@ -1,4 +1,4 @@
-"""Ledgers of studies on a page: every claim beside what was measured, the verdict as a sign and as a word."""
+"""Ledgers of studies on a page: every claim with its measurement, the verdict as a sign and as a word."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RELATED = {
 
 
 def read_ledger(path: Path) -> Ledger:
-    """A ledger kept by a study, or printed by `interp study NAME --json`. Raises UserError when the file is none."""
+    """A ledger saved by a study, or printed by `interp study NAME --json`. Raises UserError when the file is none."""
     try:
         return Ledger.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -36,18 +36,18 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def find_ledgers(folder: Path) -> list[Ledger]:
-    """Every ledger that studies have kept under a folder, by name."""
+    """Every ledger that studies have saved under a folder, by name."""
     return [read_ledger(path) for path in sorted(folder.glob("*/ledger-*.json"))]
 
 
 def kept_ledgers(kinds: Iterable[str]) -> list[Measured]:
-    """The kept measurements of the studies on these kinds of task, made on other runs than the page's."""
+    """The published measurements of the studies on these kinds of task, made on other runs than the page's."""
     studies = [study for kind in dict.fromkeys(kinds) for study in RELATED.get(kind, ())]
     return [found for study in studies if (found := measured(study))]
 
 
 def shown(one: Ledger | Measured) -> dict[str, Any]:
-    """A ledger as the template prints it, with the day and version where it comes with them."""
+    """A ledger as the template prints it, with its date and version where known."""
     ledger = one.ledger if isinstance(one, Measured) else one
     origin = (
         f"measured {one.date} with version {one.version}, not on these runs"

@@ -1,8 +1,8 @@
 """What a page is made of: plain data about one run, checked before it is drawn.
 
 Tables are long pandas DataFrames (one row a measurement). `step` is a training step, `value` is in the unit its label
-names, `ci_low`/`ci_high` bound a 95% interval. A table that is `None` leaves its section out; `missing` may say why.
-Attention rows are destinations (who looks), columns are sources (who is looked at).
+names, `ci_low`/`ci_high` are 95% confidence limits. A table that is `None` leaves its section out; `missing` may hold
+the reason. Attention rows are destinations (queries), columns are sources (keys).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Link:
-    """One place of a prompt where attention has a known meaning: row `dest` should look at column `source`."""
+    """One pair of positions whose attention has a known meaning: row `dest` should attend to column `source`."""
 
     relation: str
     dest: int
@@ -56,7 +56,7 @@ class Attention:
     """Attention of every head over one prompt at several checkpoints.
 
     `signed` marks attention without a softmax, whose weights may be negative and need not sum to 1; otherwise every
-    weight lies in [0, 1]. `causal` greys the sources to the right of a destination. `note` tells in a sentence
+    weight lies in [0, 1]. `causal` greys the sources to the right of a destination. `note` is a sentence on
     what to look for.
     """
 
@@ -83,7 +83,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Node:
-    """A place in the circuit: a "token" that is read, a "head" or "mlp" that writes at a position, or the "output".
+    """A node of the circuit: an input "token", a "head" or "mlp" that writes at a position, or the "output".
 
     `name` is what edges call it; `head` counts only for heads, `layer` for heads and MLPs.
     """
@@ -100,8 +100,8 @@ class Circuit:
     """Which nodes act on which, and how strongly, at each checkpoint.
 
     `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
-    answer) and, where it is known, `ci_low, ci_high`. `tokens` labels every position of the prompt; `chain` names the
-    positions that have a meaning, in the order in which the answer is reached ("query", "link 1", ...).
+    answer) and, where known, `ci_low, ci_high`. `tokens` labels every position of the prompt; `chain` names the
+    positions along the chain to the answer, in order ("query", "link 1", ...).
     """
 
     tokens: tuple[str, ...]
@@ -126,26 +126,27 @@ class Circuit:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything a page says about one run.
+    """Everything a page reports about one run.
 
-    title, verdict: the run's name, and one paragraph that says what was trained and what it does.
-    answers: further questions of a reader in a hurry, each with its answer in words; `sketch` the picture beside them.
-    arm: the settings without the seeds; runs of one arm are averaged where several runs stand side by side.
-    reads: the kind of task and what it asks; runs of one kind that share a read are compared.
+    title, verdict: the run's name, and one paragraph on what was trained and how well it performs.
+    answers: the main questions, each with its answer in words; `sketch` is the picture beside them.
+    arm: the settings without the seeds (the condition); runs of one condition are averaged when runs are compared.
+    reads: the kind of task and its output positions; runs of one kind that share an output position are compared.
     facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
     steps: the checkpoints the slider stops at, ascending.
     metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".
-    scores: per read; `step, position, metric, value[, ci_low, ci_high]`.
-    levels: references; `level` ("floor" or "chance"), `metric` ("loss" or one of the scores'), `position`, `value`.
+    scores: per output position; `step, position, metric, value[, ci_low, ci_high]`.
+    levels: references; `level` ("floor", the minimum achievable loss, or "chance"), `metric` ("loss" or one of the
+        scores'), `position`, `value`.
     heads: `step, layer, head, metric (the relation), value[, ci_low, ci_high, control]`.
     probes: `step, site, metric, value[, control, target, algorithm, position, ci_low, ci_high]`.
-    emergence: `subject, metric, step[, ci_low, ci_high]`, or `before`, the last checkpoint at which it was not yet
-        there, in place of an interval; a step that is missing means "not by the last checkpoint".
+    emergence: `subject, metric, step[, ci_low, ci_high]`, or `before`, the last checkpoint at which it had not
+        emerged, in place of an interval; a missing step means right-censored: not by the last checkpoint.
     patching: `step, grid` (what is patched), `pair, layer, column` (head or position), `value[, ci_low, ci_high]`.
-    faithfulness: the rows of the circuit's judgement, `metric, control, value[, ci_low, ci_high, edges]`.
+    faithfulness: the rows of the circuit's evaluation, `metric, control, value[, ci_low, ci_high, edges]`.
     weights: `step, layer, head, metric, value[, sender, random]`.
     algorithms, filters: the tables of `AlgorithmMatch` and `FilterCurves`.
-    lower_is_better: the metrics that are errors, so that a strong colour always means "well read".
+    lower_is_better: the metrics that are errors, so that a strong colour always means a good score.
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
     sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).

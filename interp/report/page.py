@@ -1,7 +1,7 @@
 """One self-contained HTML file from plain data: no request leaves it, and no label can become markup.
 
 Scripts are allowed by their hash alone, so a script that got in by a label would not run even if the escaping failed.
-What enters the page unescaped is written here and nowhere else: the libraries, our own assets, JSON and base64.
+What enters the page unescaped is listed here and nowhere else: the libraries, the page's own assets, JSON and base64.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()) -> str:
-    """The page of one or several runs, with the ledgers of studies beneath.
+    """The page of one or several runs, followed by the ledgers of studies.
 
     Raises UserError when there is no run, or when a run's data cannot be drawn as it is.
     """
@@ -84,9 +84,9 @@ def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()
 
 
 def write(html: str, path: str | Path) -> Path:
-    """Write the page whole or not at all, into a folder that is made if need be.
+    """Write the page atomically, into a folder that is created if missing.
 
-    Raises UserError when the place cannot be written.
+    Raises UserError when the path cannot be written.
     """
     path = Path(path)
     make_room(path)

@@ -1,7 +1,7 @@
 """The numbers of a page as JSON: every long table becomes panels (rows x steps), rounded to five digits.
 
-A panel holds one value of its keys (metric, control, target, ...), named rows (reads, heads, sites) and one array each
-for the value and the two ends of its interval; null stands for "not measured".
+A panel holds one value of its keys (metric, control, target, ...), named rows (output positions, heads, sites) and one
+array each for the value and its two confidence limits; null stands for "not measured".
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
         if cell in cells:
             raise UserError(
                 f"table {name}: two values for {cell[0]} at step {cell[1]}; keep one, or name a column that"
-                " tells them apart"
+                " distinguishes them"
             )
         cells[cell] = row
     labels, steps = list(dict.fromkeys(where for where, _ in cells)), sorted({step for _, step in cells})
@@ -139,12 +139,12 @@ def _patching(table: pd.DataFrame) -> list[Row]:
 
 def _faithfulness(table: pd.DataFrame) -> list[Row]:
     names = {
-        ("faithfulness", "full"): "whole model",
+        ("faithfulness", "full"): "full model",
         ("faithfulness", "none"): "the circuit",
         ("faithfulness", "random"): "random circuits of its size",
-        ("faithfulness", "empty"): "other prompts only",
-        ("completeness", "none"): "completeness (1: nothing left outside)",
-        ("minimality", "none"): "its least needed edge",
+        ("faithfulness", "empty"): "empty circuit (all resample-ablated)",
+        ("completeness", "none"): "completeness (1: no effect outside the circuit)",
+        ("minimality", "none"): "minimality: effect of its weakest edge",
     }
     rows = {(str(r["metric"]), str(r["control"])): [] for r in rows_of(table)}
     for row in rows_of(table):

@@ -1,15 +1,15 @@
-"""Where a page's numbers come from: settings, seeds, hashes, versions; the command and table behind each figure."""
+"""Provenance of a page's numbers: settings, seeds, hashes, versions; the command and table behind each figure."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import pandas as pd
-
+from interp.analysis.registry import entries, entry
 from interp.io.hf_reference import Reference
-from interp.readouts.readouts import readable
+from interp.io.weight_files import WeightFiles
 from interp.report import evidence
 from interp.report.model import Fact
 from interp.run import Run
@@ -44,9 +44,18 @@ def _short(settings: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(k, v) for k, v in told if not (isinstance(v, dict) and len(v) > 3)]
 
 
+def _adopted(run: Run) -> list[Fact]:
+    """Where an adopted model's weights lie, and that their training is not known here."""
+    files = WeightFiles.behind(run.folder.weights(run.steps[-1]))
+    places = ["this run"] if files is None else list(files.weight_files)
+    return [Fact("training", "took place elsewhere; last weights in", place) for place in places]
+
+
 def _training(run: Run) -> list[Fact]:
     """How the weights were trained, where that is known."""
     config, train = run.config, run.config.train
+    if config.model.kind == "adopted":
+        return _adopted(run)
     if config.model.kind == "language-model":
         where = Reference.unpack(run.folder.weights(run.steps[-1]), str(run.path))
         return [
@@ -67,43 +76,27 @@ def _training(run: Run) -> list[Fact]:
     ]
 
 
-def made(
-    run: Run, found: dict[str, pd.DataFrame | None], has_heads: bool, has_circuit: bool
-) -> tuple[tuple[str, str, str], ...]:
-    """For every figure: its section, the command that makes its numbers again, and the table they stand in."""
+def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[str, str, str], ...]:
+    """For every figure: its section, the command that reproduces its numbers, and the table that holds them.
+
+    `measured` are the names of the registered analyses that the page ran.
+    """
     path = run.path
     rows = [
-        ("scores", f"interp scores {path}", "analysis/scores.parquet"),
-        ("emergence", f"interp emergence {path}", "analysis/draws.parquet"),
+        (each.section or each.name, each.words(path), f"analysis/{each.name}.parquet")
+        for each in map(entry, measured)
     ]
-    if run.config.model.kind != "language-model":  # trained elsewhere
+    if not run.config.model.elsewhere:
         rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
-    if readable(run.config.model):
-        rows.append(("probes", f"interp probe {path}", "analysis/probe.parquet"))
-    if has_heads:
-        rows.append(("heads", f"interp heads {path}", "analysis/heads.parquet"))
+    if has_attention:
         rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))
-    if has_circuit:
-        rows.append(("circuit", f"interp circuit {path}", "analysis/circuit.parquet"))
-        rows.append(("circuit", f"interp report {path}", "analysis/edges.parquet"))
-    kept = [(name, command, f"analysis/{table}.parquet") for name, command, table in evidence.made_by(run)]
-    return (*rows, *(row for row in kept if found.get(row[0]) is not None))
+    return (*rows, *evidence.grids_made(run))
 
 
 def sources(run: Run) -> dict[str, str]:
-    """The command and the table under each figure, in one line."""
-    commands = {
-        "circuit": ("circuit", "edges"),
-        "scores": ("scores", "scores"),
-        "heads": ("heads", "heads"),
-        "probes": ("probe", "probe"),
-        "emergence": ("emergence", "draws"),
-        "algorithms": ("probe --algorithms", "algorithms"),
-        "faithfulness": ("circuit", "circuit"),
-        "patching": ("patch", "patch-*"),
-    }
-    return {
-        section: f"interp {command.split()[0]} {run.path} {' '.join(command.split()[1:])}".strip()
-        + f"  ->  analysis/{table}.parquet"
-        for section, (command, table) in commands.items()
-    } | {"metrics": f"{run.path}/metrics.jsonl"}
+    """The command and the table under each section's figure, in one line; of several the first that is registered."""
+    found = {"metrics": f"{run.path}/metrics.jsonl"}
+    for each in entries():
+        if each.section:
+            found.setdefault(each.section, f"{each.words(run.path)}  ->  analysis/{each.file}.parquet")
+    return found

@@ -44,7 +44,7 @@ def levels(attention: Attention) -> tuple[int, float]:
         return 128, (float(np.abs(pattern).max()) or 1.0) / 127
     if pattern.min() < 0 or pattern.max() > 1 + 1e-4:
         raise UserError(
-            f"attention {attention.name!r}: weights outside [0, 1]; say signed=True for linear attention"
+            f"attention {attention.name!r}: weights outside [0, 1]; set signed=True for linear attention"
         )
     return 0, 1 / 255
 

@@ -1,6 +1,6 @@
-"""The one picture at the top of a page: which head looks where on the shown prompt, and when each thing appeared.
+"""The picture at the top of a page: which head attends where on the shown prompt, and when each part emerged.
 
-Left the prompt with one numbered arc a relation (from the token that looks to the one looked at), right the same
+Left the prompt with one numbered arc a relation (from the attending token to the attended one), right the same
 numbers and the skills in the order of their onset, each with its interval. Only geometry lives here; the template
 draws it, in the page's colours and without a script.
 """
@@ -60,7 +60,7 @@ def sketch(
     last: int,
     agreement: pd.DataFrame | None = None,
 ) -> Sketch | None:
-    """The picture; None where no head looks anywhere and nothing emerged."""
+    """The picture; None where no head attends to a relation and nothing emerged."""
     found = [] if heads is None else _looks(heads, {r.name: r for r in relations}, agreement)
     skills = _skills(scores, emergence, last)
     count = len(found) + len(skills)
@@ -72,7 +72,7 @@ def sketch(
     looks = [
         Line(
             name,
-            f"L{layer}H{head} pays {score:.0%}",
+            f"L{layer}H{head} attends with {score:.0%}",
             *_onset(emergence, f"L{layer}H{head}", name),
             _arc(at, pair, base),
         )
@@ -83,10 +83,11 @@ def sketch(
 
 
 def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The head of each relation at the last checkpoint; relations of the chains not asked about left out.
+    """The head of each relation at the last checkpoint; relations of distractor chains left out.
 
-    The one that looks there most. Where ablations were measured (`interp.heads.agreement`), of those within `NEAR`
-    of it whose role that is the one whose ablation costs most: a score alone may crown a head that nothing needs.
+    The one with the most attention there. Where ablations were measured (`interp.heads.agreement`), among heads with
+    this role within `NEAR` of it the one with the largest ablation effect: a high score alone may belong to a head
+    that nothing needs.
     """
     last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
     last = last[~last["metric"].str.startswith("rival")]
@@ -100,13 +101,13 @@ def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.
 
 
 def worths(agreement: pd.DataFrame) -> dict[tuple[object, object, str], tuple[str, float]]:
-    """By layer, head and the role it has at the last checkpoint: what its ablation makes of it, and what that costs."""
+    """By layer, head and its role at the last checkpoint: the verdict of its ablation, and the ablation effect."""
     last = agreement[(agreement["step"] == agreement["step"].max()) & (agreement["role"] != "")]
     return {(r.layer, r.head, str(r.role)): (str(r.verdict), float(r.effect)) for r in last.itertuples()}  # type: ignore[arg-type]
 
 
 def first_middle_last(count: int) -> list[int]:
-    """The places of the first, the middle and the last of many, the same wherever a page shows three of them."""
+    """Indices of the first, the middle and the last of many, the same wherever a page shows three of them."""
     return sorted({round(i * (count - 1) / (MOST_SKILLS - 1)) for i in range(MOST_SKILLS)})
 
 
@@ -125,14 +126,14 @@ def _looks(
 
 def _pair(relation: Relation, share: float, taken: set[tuple[int, int]]) -> tuple[int, int]:
     """One of a relation's pairs; relations with many fan out, and no two show the same one if they need not."""
-    pairs = list(zip(relation.dest[0].tolist(), relation.source[0].tolist(), strict=True))
+    pairs = relation.pairs(0) or [(int(relation.dest[0, 0]), int(relation.source[0, 0]))]
     first = int(share * len(pairs))
     turned = pairs[first:] + pairs[:first]
     return next((pair for pair in turned if pair not in taken and pair[::-1] not in taken), turned[0])
 
 
 def _skills(scores: pd.DataFrame, emergence: pd.DataFrame, last: int) -> list[Line]:
-    """The reads, or the first, the middle and the last of many."""
+    """The output positions, or the first, the middle and the last of many."""
     metric = "accuracy" if (scores["metric"] == "accuracy").any() else "loss"
     now = scores[(scores["step"] == last) & (scores["metric"] == metric) & (scores["control"] == "none")]
     said = "{:.0%} right" if metric == "accuracy" else "loss {:.2g}"
@@ -154,7 +155,7 @@ def _onset(
 
 
 def _arc(at: Sequence[tuple[str, float]], pair: tuple[int, int], base: float) -> tuple[str, float, float]:
-    """An arc from the token that looks to the one looked at, as high as it is wide (within the picture)."""
+    """An arc from the attending token to the attended one, as high as it is wide (within the picture)."""
     start, end = at[pair[0]][1], at[pair[1]][1]
     lift = min(base - TOP - 6, 34 + 0.42 * abs(start - end))
     high = base - 1.33 * lift

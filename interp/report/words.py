@@ -1,4 +1,4 @@
-"""What a page says first, in words: only what the tables beside it hold, with the levels to compare with."""
+"""The sentences at the top of a page: only what its tables hold, each figure with its reference level."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ TASKS = {
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 MOST_READS = 6
-FAINTER = "A head counts from when it looks half-way at its place: fainter looks can carry an answer before."
+FAINTER = "A head emerges when its attention crosses half-maximum; weaker attention can carry an answer before that."
 Tables = Mapping[str, pd.DataFrame | None]
 
 
 def verdict(run: Run, tables: Tables) -> str:
-    """What was trained and how well it does, beside chance or the lowest loss."""
+    """What was trained and how well it performs, relative to chance or the minimum achievable loss."""
     task = TASKS.get(run.task.kind, "Its task is {kind}")
     said = task.format(kind=run.task.kind, hops=getattr(run.task, "hops", "")) + ". "
     return said + f"{_trained(run)} {_performance(run, _have(tables, 'scores'))}"
 
 
 def answers(run: Run, tables: Tables) -> dict[str, str]:
-    """Which circuit does it, in which order it came, how sure that is; each a sentence or a few."""
+    """Which circuit does it, in which order its parts emerged, how certain that is; each in a few sentences."""
     circuit = [
         hops_answered(tables.get("mechanism"), tables.get("circuit")),
         algorithm_said(tables.get("algorithms")),
@@ -45,8 +45,8 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     ]
     found = {
         "Which circuit does it": " ".join(part for part in circuit if part),
-        "In which order it came": order_said(_have(tables, "emergence"), tables.get("heads") is not None),
-        "How sure we are": _sure(run, tables),
+        "In which order it emerged": order_said(_have(tables, "emergence"), tables.get("heads") is not None),
+        "How certain this is": _sure(run, tables),
     }
     return {question: text for question, text in found.items() if text}
 
@@ -59,10 +59,15 @@ def _have(tables: Tables, name: str) -> pd.DataFrame:
 
 def _trained(run: Run) -> str:
     model: Any = run.config.model
+    if model.kind == "adopted":
+        return (
+            f"A {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} parameters) was "
+            f"trained elsewhere and adopted as it is, with {len(run.steps)} checkpoints."
+        )
     if model.kind == "language-model":
         return (
             f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "
-            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, asked here in the "
+            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, prompted here in the "
             f"form {getattr(run.task, 'form', run.task.kind)!r}."
         )
     shape = f"{model.n_layers}-layer " if hasattr(model, "n_layers") else ""
@@ -88,13 +93,16 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
             + (f" (chance {reference[row.position]:.0%})" if len(reference) else "")
             for row in last.itertuples()
         ]
-        return f"Accuracy on {int(last['n'].iloc[0]):,} fresh prompts: {', '.join(each)}."
+        return f"Accuracy on {int(last['n'].iloc[0]):,} held-out prompts: {', '.join(each)}."
     mean = last["value"].mean()
     if not len(reference):
-        return f"Its loss is {mean:.3g} on {int(last['n'].iloc[0])} fresh prompts; the task has no closed-form floor."
+        return (
+            f"Its loss is {mean:.3g} on {int(last['n'].iloc[0])} held-out prompts; the task has no closed-form "
+            "minimum loss."
+        )
     floor = reference.mean()
-    ratio = f", {mean / floor:.2f} times the lowest possible {floor:.3g}" if floor > 0 else ""
-    return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (guessing zero scores 1)."
+    ratio = f", {mean / floor:.2f} times the minimum achievable {floor:.3g}" if floor > 0 else ""
+    return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (predicting zero scores 1)."
 
 
 def order_said(emergence: pd.DataFrame, heads: bool) -> str:
@@ -108,13 +116,13 @@ def order_said(emergence: pd.DataFrame, heads: bool) -> str:
     late = reads[reads["step"].isna()]["subject"].tolist()
     said = "".join(_joined(came, i) for i in range(len(came)))
     first = f"{said} (training step, with its 95% interval; ≈ where intervals overlap)." if said else ""
-    never = f"Not by step {int(reads['last'].max()):,}: {', '.join(late)}." if late else ""
+    never = f"Not emerged by step {int(reads['last'].max()):,}: {', '.join(late)}." if late else ""
     fainter = FAINTER if heads and came["metric"].eq("accuracy").any() else ""
     return " ".join(part for part in (first, never, fainter) if part)
 
 
 def _read_number(name: str) -> int:
-    """The number at the end of a read's name ("x 10"), 0 without one."""
+    """The number at the end of an output position's name ("x 10"), 0 without one."""
     digits = name.rsplit(" ", 1)[-1]
     return int(digits) if digits.isdigit() else 0
 
@@ -135,7 +143,7 @@ def _span(low: Any, high: Any, how: str) -> str:
 
 
 def _sure(run: Run, tables: Tables) -> str:
-    """Intervals and controls, and what they do not cover."""
+    """Confidence intervals and controls, and which variation they leave out."""
     parts = [
         _faithful(tables.get("circuit")),
         agreement_said(tables.get("agreement")),
@@ -146,7 +154,7 @@ def _sure(run: Run, tables: Tables) -> str:
     else:
         seeds = f"init seed {run.config.init_seed}, data seed {run.config.data_seed}"
     parts.append(
-        f"Intervals are over prompts of this one run ({seeds}): another seed may come in another order."
+        f"Intervals are over prompts of this one run ({seeds}); another seed may show another order."
     )
     return " ".join(part for part in parts if part)
 
@@ -157,7 +165,7 @@ def _faithful(table: pd.DataFrame | None) -> str:
     rows = table[table["metric"] == "faithfulness"]
     own, drawn = rows[rows["control"] == "none"].iloc[0], rows[rows["control"] == "random"]["value"]
     return (
-        f"On prompts that did not choose it the circuit carries {own['value']:.0%}"
+        f"On held-out prompts the circuit carries {own['value']:.0%}"
         f" {_span(own['ci_low'], own['ci_high'], '{:.0%}')} of the behaviour; {len(drawn)} random circuits of its"
         f" size carry {drawn.min():.0%} to {drawn.max():.0%}."
     )
@@ -168,7 +176,7 @@ def _beside_twin(heads: pd.DataFrame | None) -> str:
         return ""
     twin = heads[heads["control"] == "untrained"]["value"]
     return (
-        f"No head of an untrained twin pays more than {twin.max():.2f} to any of these places."
+        f"No head of the untrained model puts more than {twin.max():.2f} of its attention on any of these positions."
         if len(twin)
         else ""
     )

@@ -1,7 +1,7 @@
-"""A run's checkpoints: which there are, which a question means, and the model of each.
+"""A run's checkpoints: which exist, which steps a request means, and the model of each.
 
-Steps are given as "all", "last", one step, or several. A run that was trained with clamps keeps them in force unless
-it is released. Nothing is asked of the models here: that is `interp.run`.
+Steps are given as "all", "last", one step, or several. In a run that was trained with clamps the interventions stay
+active unless it is released. Analyses of the models are in `interp.run`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Checkpoints:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints that are there, increasing."""
+        """Steps of the existing checkpoints, increasing."""
         return self.folder.steps
 
     def resolve(self, steps: Steps) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ class Checkpoints:
     def model(self, step: Steps = "last", into: Any = None) -> Any:
         """The hooked model at one checkpoint, in eval mode; `into` reuses a model of this run instead of a new one.
 
-        Raises UserError where clamps are in force, for weights alone are not the function that was trained.
+        Raises UserError where interventions are active: weights alone are not the function that was trained.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -132,13 +132,13 @@ class Checkpoints:
 
     @property
     def clamped(self) -> bool:
-        """Whether clamps of the training are in force here (`interp.models.clamps`)."""
+        """Whether interventions of the training are active here (`interp.models.clamps`)."""
         return not self._let_go and bool(self.config.train.clamps)
 
     def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
-        """Within it, `model` runs with the clamps that hold at `step`, which are those of this very batch.
+        """Within it, `model` runs with the interventions that are active at `step`, for this batch.
 
-        `model` is `run.released().model(step)`. Does nothing where no clamp is in force.
+        `model` is `run.released().model(step)`. Does nothing where no intervention is active.
         """
         return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
 
@@ -160,5 +160,5 @@ class Checkpoints:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of trained numbers."""
+        """Number of trained parameters."""
         return sum(p.numel() for p in self.twin().parameters())

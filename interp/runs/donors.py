@@ -1,7 +1,7 @@
-"""Clamps of a run that is to be trained or measured: donors found, pinned by the hash of their weights, loaded.
+"""Source models of clamps (`donor` in the settings): found, pinned by the hash of their weights, loaded.
 
-A donor is a checkpoint of another run. Its step and the hash of its weights become part of the settings, so a
-run that goes on later, or is measured, goes on with the very same donor or not at all.
+A source model is a checkpoint of another run. Its step and the hash of its weights become part of the settings, so
+that a resumed or measured run uses exactly the same source model, or fails.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SHARED = ("inputs", "n_ctx", "d_in", "d_vocab")
 
 
 def settle(config: RunConfig) -> RunConfig:
-    """The same settings with every donor's step and weights written down, and every name in them checked.
+    """The same settings with the step and weights hash of every source model filled in, and every name checked.
 
-    Raises UserError for a donor that is not there, is not what was written down, or reads other prompts, and
+    Raises UserError for a source model that is missing, differs from the recorded one, or uses other prompts, and
     for sites and relations that model and task do not have.
     """
     if not config.train.clamps:
@@ -38,7 +38,7 @@ def settle(config: RunConfig) -> RunConfig:
 
 
 def clamps_of(config: RunConfig, model: HookedModel) -> Clamps:
-    """The clamps of a run, ready to make hooks for `model`; donors come in its floating type and on its device.
+    """The clamps of a run, with source models in the floating type and on the device of `model`.
 
     Raises UserError as `settle` does.
     """
@@ -60,7 +60,7 @@ def _open(clamp: ClampConfig) -> RunFolder:
 
 
 def _model(folder: RunFolder, step: int) -> Any:
-    """A donor's model at a checkpoint, in eval mode."""
+    """A source model at a checkpoint, in eval mode."""
     config = folder.config
     model = build_model(config.model, config.task.interface, config.init_seed)
     load_weights(model, folder.weights(step), str(folder.checkpoint_path(step)))
@@ -68,7 +68,7 @@ def _model(folder: RunFolder, step: int) -> Any:
 
 
 def _pinned(clamp: ClampConfig, task: Task) -> ClampConfig:
-    """A clamp with its donor's step and weights hash. Raises UserError for a donor that will not do."""
+    """A clamp with the step and weights hash of its source model. Raises UserError for an unsuitable source model."""
     if clamp.to != "donor":
         return clamp
     folder = _open(clamp)

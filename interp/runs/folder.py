@@ -1,7 +1,7 @@
-"""The run folder: where it keeps what, and reading it back so that damage is an error and never a number.
+"""The run folder: its layout, and reading it back so that damage is an error and never a number.
 
 config.json                      settings, their hash, schema and package version, device, checksum of it all
-metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are for people and not checked
+metrics.jsonl, timing.jsonl      see `interp.runs.metrics`; timings are informative and not checked
 checkpoints/00000000.safetensors weights; facts: format, step, config hash, weights hash
 resume/state.safetensors         weights and optimiser state of the latest point to resume from
 analysis/NAME.parquet            tables
@@ -23,6 +23,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
 from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
 from interp.io.hf_reference import REFERENCE, Reference
+from interp.io.weight_files import WeightFiles
 from interp.runs import header
 from interp.runs.metrics import as_table, read_metrics
 from tasks.errors import UserError
@@ -34,7 +35,7 @@ _CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
 
 
 class RunFolder:
-    """One run on disk. Opening reads config.json only; the rest is read, and checked, when asked for."""
+    """One run on disk. Opening reads config.json only; the rest is read, and checked, when needed."""
 
     def __init__(self, path: Path, head: header.Header):
         self.path = path
@@ -68,7 +69,7 @@ class RunFolder:
 
     @property
     def recorded(self) -> bool:
-        """Whether the training loop was someone else's (`Recorder`)."""
+        """Whether the run was recorded from an external training loop (`Recorder`)."""
         return isinstance(self.head.content, header.Recording)
 
     @property
@@ -94,7 +95,7 @@ class RunFolder:
 
     @property
     def schedule(self) -> tuple[int, ...]:
-        """Steps whose weights the run means to keep, increasing."""
+        """Steps whose weights the run is to save, increasing."""
         content = self.head.content
         if isinstance(content, RunConfig):
             return checkpoint_steps(content.train.schedule, content.train.steps)
@@ -102,7 +103,7 @@ class RunFolder:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints that are there, increasing."""
+        """Steps of the existing checkpoints, increasing."""
         folder = self.path / "checkpoints"
         names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
         return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
@@ -150,14 +151,19 @@ class RunFolder:
             return as_table(self.records(), (), "score")
         return as_table(self.records(), task.reads, task.score_name)
 
-    def weights(self, step: int) -> dict[str, Tensor]:
+    def weights(self, step: int, again: bool = False) -> dict[str, Tensor]:
         """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.
 
-        Of an imported language model it is the reference to its files, and these are what is checked.
+        Of weights that lie elsewhere it is the reference to their files, and these are what is checked: those of an
+        adopted model by size and time of change, once their bytes were hashed (`again`: by their bytes anew).
         """
         weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
         if REFERENCE in weights:
-            Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+            files = WeightFiles.behind(weights)
+            if files is not None:
+                files.check(self.path, again)
+            else:
+                Reference.unpack(weights, str(self.checkpoint_path(step))).check()
         return weights
 
     def weights_hash(self, step: int) -> str:
@@ -196,7 +202,7 @@ class RunFolder:
         return self.path / "analysis"
 
     def table_path(self, name: str) -> Path:
-        """Where the table of an analysis is kept."""
+        """Path of the cached table of an analysis."""
         return self.analysis_path / f"{name}.parquet"
 
     def resume_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -232,7 +238,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Sole right to train this run until the block or the process ends; UserError if another has it."""
+        """Exclusive lock on training this run until the block or the process ends; UserError if another has it."""
         try:
             file = open(self.path / ".lock", "ab")  # noqa: SIM115
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Runs as a list, and one checkpoint taken out of its run folder as plain files."""
+"""List of runs, and export of one checkpoint as plain files."""
 
 from __future__ import annotations
 

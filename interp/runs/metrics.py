@@ -1,8 +1,8 @@
-"""The metrics of a run: one canonical JSON object a line, each sealed by a hash over itself and all before it.
+"""The metrics of a run: one canonical JSON object a line, each with a hash over itself and all before it.
 
 A line holds `step`, the training `loss` of the batch that the weights of that step see next, the learning rate
-`lr`, where due `eval` (`loss` and `score` of each read on the held-out prompts), at checkpoints `weights` (the
-hash), and `chain`. An `event` says why a run stopped. No line holds a clock.
+`lr`, where due `eval` (`loss` and `score` at each output position on the held-out prompts), at checkpoints
+`weights` (the hash), and `chain`. An `event` gives the reason why a run stopped. No line holds a clock time.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def _checked(path: Path, number: int, line: bytes, chain: str, last: int) -> dic
 
 
 class MetricsLog:
-    """Appends to a metrics file; `size` and `chain` say where it stands."""
+    """Appends to a metrics file; `size` and `chain` are its current state."""
 
     def __init__(self, path: Path, size: int, chain: str):
         self.path, self.size, self.chain = path, size, chain
 
     @classmethod
     def after(cls, path: Path, records: list[dict[str, Any]], start: str) -> MetricsLog:
-        """A log that goes on behind these records, the first ones of the file."""
+        """A log that continues after these records, the first ones of the file."""
         size = sum(len(canonical(record)) + 1 for record in records)
         return cls(path, size, records[-1]["chain"] if records else start)
 
@@ -97,7 +97,7 @@ class MetricsLog:
 
 
 def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) -> pd.DataFrame:
-    """Long format: step, split (train or eval), metric, position ("all" or a read's name), value."""
+    """Long format: step, split (train or eval), metric, position ("all" or an output position's name), value."""
     rows: list[tuple[int, str, str, str, float | None]] = []
     for record in records:
         step = record["step"]
@@ -112,7 +112,7 @@ def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) 
 
 
 def reached(run: Path) -> int:
-    """The last step that a run's timings tell of; 0 before the first. Not a checked number: for people only."""
+    """The last step in a run's timings; 0 before the first. Not a checked number: for display only."""
     try:
         lines = (run / "timing.jsonl").read_text(encoding="utf-8").splitlines()
         return int(json.loads(lines[-1])["step"])

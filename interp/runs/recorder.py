@@ -1,11 +1,11 @@
-"""A run folder for training loops that are not ours.
+"""A run folder for external training loops.
 
     recorder = Recorder("runs/mine", {"task": "parity", "lr": 0.1}, schedule=[0, 10, 100, 1000])
     for step in range(1001):
         recorder.record(step, model, loss=loss)
 
-The folder has config, checkpoints and chained metrics like any other and passes `verify`; the state to resume from is
-the loop's own business. When the settings are those of a `RunConfig` of ours, every analysis works on it too.
+The folder has config, checkpoints and chained metrics like any other and passes `verify`; resuming is the loop's own
+responsibility. When the settings are those of a `RunConfig`, every analysis works on it too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from interp.config.model_bridge import BridgeConfig
 from interp.config.run import RunConfig
 from interp.config.schedule import checkpoint_steps
 from interp.models.build import build_model
@@ -33,10 +32,10 @@ from tasks.errors import UserError
 
 
 class Recorder:
-    """Keeps what a hand-written loop hands it.
+    """Records an external training loop.
 
-    `schedule` names the steps whose weights are kept, from 0 to the last; with a `RunConfig` it may be left out. A
-    second recording into the same folder is refused unless `start` says from which step on it is to be overwritten.
+    `schedule` lists the steps whose weights are saved, from 0 to the last; with a `RunConfig` it may be left out. A
+    second recording into the same folder is refused unless `start` gives the step from which on it is overwritten.
     Metrics are written at scheduled steps and every `log_every` steps. Raises UserError as `RunFolder.create` does.
     """
 
@@ -59,7 +58,7 @@ class Recorder:
         self._log = self._begin(start)
 
     def record(self, step: int, weights: nn.Module | Mapping[str, Tensor], **metrics: float) -> None:
-        """Hand over a step: weights after `step` updates (a model or its state dict) and what was measured on them.
+        """Record a step: weights after `step` updates (a model or its state dict) and their metrics.
 
         Steps must come in order and none of the schedule may be passed over. A metric that is not finite is kept as
         missing. Raises UserError otherwise, and when the disk refuses.
@@ -101,7 +100,7 @@ class Recorder:
         return weights
 
     def close(self) -> None:
-        """Let others train or record here; called by itself at the last step."""
+        """Release the lock on the folder; called automatically at the last step."""
         self._lock.__exit__(None, None, None)
 
     def _begin(self, start: int) -> MetricsLog:
@@ -138,7 +137,7 @@ def _blank(folder: RunFolder) -> nn.Module | None:
         config = folder.config
     except UserError:
         return None
-    if isinstance(config.model, BridgeConfig):  # a reference to files, which were looked at before
+    if config.model.elsewhere:  # its own names, or a reference to files: both were looked at before
         return None
     return build_model(config.model, config.task.interface, config.init_seed)
 

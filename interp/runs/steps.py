@@ -1,4 +1,4 @@
-"""Which checkpoints of a run folder a question means: "all", "last", one step, or several."""
+"""Which checkpoints of a run folder a request means: "all", "last", one step, or several."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Re-reading a whole run folder in order, up to the first file that is not what it claims.
+"""Verification of a whole run folder in order, up to the first file whose content does not match.
 
 Order: config.json, metrics.jsonl, resume state, each step of the schedule (its weights also put into a model of the
-settings, where these are ours), files that do not belong, tables. A run that was broken off is sound when it has
+settings, where these are ours), files that do not belong, tables. An interrupted run is sound when it has
 everything it should have so far. Timings and reports are not checked.
 """
 
@@ -38,7 +38,7 @@ class Verification:
     def __str__(self) -> str:
         if self.problem:
             return self.problem
-        advice = f", go on with: interp resume {self.path}" if self.state == "unfinished" else ""
+        advice = f", resume it with: interp resume {self.path}" if self.state == "unfinished" else ""
         return f"{self.path}: {self.checked} files are what they claim; the run is {self.state}{advice}"
 
 
@@ -131,7 +131,7 @@ class _Checks:
                 self._checkpoint(path, step, stated, complete)
 
     def _checkpoint(self, path: Path, step: int, stated: dict[int, str], complete: int) -> None:
-        weights = self.folder.weights(step)
+        weights = self.folder.weights(step, again=True)
         if self.model is not None:
             load_weights(self.model, weights, str(path))
         found = self.folder.weights_hash(step)

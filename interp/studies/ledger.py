@@ -68,12 +68,17 @@ class Row(BaseModel):
     ci_high: float | None
     n: int
     unit: str
-    arm: str
+    condition: str
     budget: str
     command: str
     criterion: str
     verdict: Verdict
     note: str
+
+    @property
+    def claim(self) -> str:
+        """The claim's id; a claim asked of several models has a row "claim, model" for each."""
+        return self.id.partition(", ")[0]
 
     @property
     def shown(self) -> str:
@@ -107,7 +112,7 @@ class Claim:
         ci_high: float,
         n: int,
         *,
-        arm: str,
+        condition: str,
         budget: str,
         command: str,
         note: str = "",
@@ -117,13 +122,13 @@ class Claim:
         numbers = {"value": value, "ci_low": ci_low, "ci_high": ci_high}
         return self._row(
             **{k: float(v) if math.isfinite(v) else None for k, v in numbers.items()},
-            n=n, arm=arm, budget=budget, command=command, verdict=verdict, note=note,
+            n=n, condition=condition, budget=budget, command=command, verdict=verdict, note=note,
         )  # fmt: skip
 
     def not_testable(self, *, would_need: str, command: str) -> Row:
         """The row of a claim that this scale cannot test; `would_need` names the scale that could, and its cost."""
         return self._row(
-            value=None, ci_low=None, ci_high=None, n=0, arm="", budget="", command=command,
+            value=None, ci_low=None, ci_high=None, n=0, condition="", budget="", command=command,
             verdict="not testable at this scale", note=would_need,
         )  # fmt: skip
 

@@ -37,7 +37,8 @@ FRESH = "as code and measurements say"
 CLAIMS_HEAD = """# Every claim, and what was measured
 
 Written by `python -m interp.studies.summary`. Scale, seeds, version and day of each study stand in the table of the
-project's README; criterion, n, arm, budget and command of each row in the JSON file of the study beside this page."""
+project's README; criterion, n, condition, budget and command of each row in the JSON file of the study beside this
+page."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _current(study: str, claims: dict[str, Claim], found: Measured | None) -> di
     """The rows of every claim whose criterion is still the one it was judged by."""
     rows: dict[str, list[Row]] = {name: [] for name in claims}
     for row in found.ledger.claims if found else ():
-        name = row.id.partition(", ")[0]  # a claim asked of several models has a row "claim, model" for each
+        name = row.claim
         if name not in claims:
             raise UserError(
                 f"measured {study}: claim {row.id!r} is not in the code; run interp study {study} anew"

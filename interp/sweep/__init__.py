@@ -1,1 +1,1 @@
-"""Many runs at once: which ones (plan), on which workers (engine), and their results as one table (results)."""
+"""Sweeps: which runs (plan), on which workers (engine), and their results as one table (results)."""

@@ -1,6 +1,6 @@
-"""What a worker does for one cell: train (or resume, or skip) the run, then measure it. Runs in another process.
+"""The work on one cell: train (or resume, or skip) the run, then measure it. Runs in another process.
 
-Everything that can go wrong comes back as text: a worker's own failure must not take the sweep with it.
+Every failure is returned as text: a failing worker must not end the sweep.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from typing import Any
 
 from interp._version import __version__
 
-ANALYSES = ("scores", "heads", "probe")
 LOCK_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 
 
 class Dropped(Exception):
-    """Nobody waits for this cell any more (the sweep was stopped)."""
+    """This cell is no longer needed (the sweep was stopped)."""
 
 
 def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> str | None:
-    """Bring one run to its end and measure it; None when all went well, else the reason in one line."""
+    """Finish one run and measure it; None on success, else the reason in one line."""
     from interp.config.run import parse_config
     from interp.run import load
     from interp.train import Diverged, train
@@ -67,16 +66,10 @@ def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
 
 
 def analysis(name: str) -> Any:
-    """The analysis of a name. Raises UserError for an unknown one."""
-    from interp.emergence.scores import Scores
-    from interp.heads.heads import HeadScores
-    from interp.readouts.readouts import Readouts
-    from tasks.errors import UserError
+    """The registered analysis of a name. Raises UserError for an unknown one, and for one that needs settings."""
+    from interp.analysis.registry import build
 
-    known = dict(zip(ANALYSES, (Scores, HeadScores, Readouts), strict=True))
-    if name not in known:
-        raise UserError(f"unknown analysis {name!r}: known are {', '.join(ANALYSES)}")
-    return known[name]()
+    return build(name)
 
 
 def about() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The workers of a sweep: a local cluster that ends with it, or a scheduler that is already there, looked over first.
+"""The workers of a sweep: a local cluster that ends with it, or an existing scheduler, which is checked first.
 
 Every worker must run this very version of the package, take one task at a time (torch's thread count belongs to the
 process), and see the sweep's folder.
@@ -31,9 +31,9 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def client_of(workers: int, scheduler: str | None) -> Iterator[Any]:
-    """A client of the scheduler asked for, or of a cluster of this machine that ends with the block.
+    """A client of the given scheduler, or of a local cluster that ends with the block.
 
-    Raises UserError when there are no workers to be had, or they are not fit.
+    Raises UserError when there are no workers, or unsuitable ones.
     """
     import dask.config
     from distributed import Client

@@ -1,9 +1,9 @@
 """Runs a sweep's cells on dask.distributed workers: a local cluster, or any scheduler that is already there.
 
-Cells are idempotent: a finished run is skipped by its config hash, a broken-off one resumes, so a worker that dies
-costs the time since its last saved state and nothing else; the scheduler hands its cell to another worker. Results are
-read from the run folders, in the order of the plan, never from the order of arrival. One thread of BLAS and torch per
-worker. With a scheduler elsewhere the folder must be on a disk that its workers share.
+Cells are idempotent: a finished run is skipped by its config hash, an interrupted one resumed, so that a worker that
+dies costs only the time since its last saved state; the scheduler passes its cell to another worker. Results are read
+from the run folders, in the order of the plan, not of arrival. One thread of BLAS and torch per worker. With a
+scheduler elsewhere the folder must be on a disk that its workers share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from interp.sweep.plan import Cell, SweepPlan, cells
 from interp.sweep.results import PLAN, Sweep, gather, read_sweep_file
 from tasks.errors import UserError
 
-Progress = Callable[[int, dict[str, tuple[int, int]], dict[str, str]], None]
+SweepProgress = Callable[[int, dict[str, tuple[int, int]], dict[str, str]], None]
 
 
 def run_sweep(
@@ -35,14 +35,14 @@ def run_sweep(
     *,
     workers: int = 2,
     scheduler: str | None = None,
-    progress: Progress | None = None,
+    progress: SweepProgress | None = None,
 ) -> Sweep:
-    """Run every cell of a plan under `out` and gather the tables; failures are collected, the rest goes on.
+    """Run every cell of a plan under `out` and gather the tables; failures are collected, the other cells continue.
 
-    A folder that holds a part of this plan already (fewer seeds, say) is gone on with; when nothing is left to do, no
-    worker is started. `scheduler` is an address ("tcp://host:8786") or a scheduler file (.json). `progress` is told how
-    many cells are done, the step and last step of every run under way, and the failures so far. Raises UserError before
-    any run is touched for a plan, folder, scheduler or worker that will not do.
+    A folder that already holds a part of this plan (for example fewer seeds) is extended; when nothing is left to do,
+    no worker is started. `scheduler` is an address ("tcp://host:8786") or a scheduler file (.json). `progress` receives
+    the number of finished cells, the step and last step of every running one, and the failures so far. Raises UserError
+    before any run is touched for an unsuitable plan, folder, scheduler or worker.
     """
     todo = cells(plan)
     for name in plan.analyses:
@@ -60,8 +60,8 @@ def run_sweep(
     return gather(plan, out, todo, failures)
 
 
-def _counted(progress: Progress | None, before: int) -> Progress:
-    """Progress that counts the cells that were done before this call, too."""
+def _counted(progress: SweepProgress | None, before: int) -> SweepProgress:
+    """SweepProgress that counts the cells that were done before this call, too."""
     return lambda done, steps, failures: progress(before + done, steps, failures) if progress else None
 
 
@@ -102,7 +102,7 @@ def _write_plan(plan: SweepPlan, out: Path) -> None:
 
 
 def _run_all(
-    client: Any, plan: SweepPlan, out: Path, todo: Sequence[Cell], progress: Progress
+    client: Any, plan: SweepPlan, out: Path, todo: Sequence[Cell], progress: SweepProgress
 ) -> dict[str, str]:
     """Submit every cell and wait; the reasons of those that failed."""
     call = uuid.uuid4().hex  # a shared scheduler remembers keys: another sweep's "seed=0" is not ours

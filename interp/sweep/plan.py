@@ -1,4 +1,4 @@
-"""Which runs a sweep holds: a base configuration, a grid, zipped lists and seeds, as one list of named cells.
+"""The runs of a sweep: a base configuration, a grid, zipped lists and seeds, as one list of named cells.
 
 A cell's folder is named after the settings that vary, so that the same plan, or a longer one, always finds its runs
 again. Cells stand in the order of the plan: grid (first key slowest), then zipped lists, then seeds.
@@ -29,12 +29,12 @@ Values = tuple[Any, ...]
 
 
 class SweepPlan(BaseModel):
-    """A sweep as its TOML file says it.
+    """A sweep as described by its TOML file.
 
     `config`: a preset, or a run's settings (`read_plan` puts them in the place of a run's TOML file, so that a sweep
     does not change when the file does). `set`: settings that all runs share. `grid`: every combination of its lists;
     `zip`: lists of one length that move together. `seeds`: numbers, or "0:8" for 0 to 7. `analyses`: what is measured
-    at every checkpoint of every run ("scores", "heads", "probe").
+    at every checkpoint of every run: names of registered analyses ("scores", "heads", "probe", ...).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +112,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         return tuple(range(int(span[1]), int(span[2])))
     if re.fullmatch(r"\d{1,18}(,\d{1,18})*", text):
         return tuple(int(part) for part in text.split(","))
-    raise UserError(f"seeds {text!r}: write 0:8 for 0 to 7, or numbers with commas between")
+    raise UserError(f"seeds {text!r}: write 0:8 for 0 to 7, or comma-separated numbers")
 
 
 def read_plan(source: str, changes: Mapping[str, Any]) -> SweepPlan:

@@ -1,4 +1,4 @@
-"""A sweep's results as one table: the runs' own tables under each other, with the settings that vary as columns.
+"""A sweep's results as one table: the runs' tables concatenated, with the varied settings as columns.
 
 Aggregates over seeds use the intervals of `probes.stats`: Student's t for means of fewer than 20 seeds. Missing runs
 are missing rows, and are named.
@@ -84,7 +84,7 @@ class Sweep:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """The sweep kept in a folder. Raises UserError when there is none."""
+    """The sweep in a folder. Raises UserError when there is none."""
     path = Path(path)
     return Sweep(path, read_sweep_file(path)[1], _failures(path / FAILURES))
 

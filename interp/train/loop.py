@@ -54,13 +54,13 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, path: Path, step: int):
         self.step = step
-        super().__init__(f"{path}: stopped at step {step}; go on with: interp resume {path}")
+        super().__init__(f"{path}: stopped at step {step}; resume with: interp resume {path}")
 
 
 def train(
     config: RunConfig, out: str | Path, *, device: str = "cpu", progress: Progress | None = None
 ) -> RunFolder:
-    """Train a run into a folder, going on where an earlier call of the same settings was broken off.
+    """Train a run into a folder, resuming an interrupted earlier call with the same settings.
 
     Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
     """
@@ -70,10 +70,12 @@ def train(
 
 
 def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
-    """Go on with the run in a folder; at once done when it is finished. Raises as `train` does."""
+    """Resume the run in a folder; returns at once when it is finished. Raises as `train` does."""
     folder = RunFolder.open(out)
     if folder.recorded:
-        raise UserError(f"{folder.path}: was recorded from a loop of its own; go on with that loop")
+        raise UserError(
+            f"{folder.path}: was recorded from an external training loop; continue with that loop"
+        )
     _check_device(folder.head.device)
     return _run(folder, progress)
 
@@ -176,7 +178,7 @@ class _Training:
         return self.config.task.loss(self._outputs(batch, step), batch).mean()
 
     def _outputs(self, batch: Batch, step: int) -> Tensor:
-        """The model's outputs with the clamps of this step in force."""
+        """The model's outputs with the interventions of this step active."""
         if not self.settings.clamps:
             return self.forward(batch.inputs)
         return self.model.run_with_hooks(batch.inputs, fwd_hooks=self.clamps.hooks(batch, step))
@@ -214,7 +216,7 @@ class _Training:
 
     @torch.no_grad()
     def _evaluate(self, step: int) -> dict[str, Any]:
-        """Mean loss and score of each read on the held-out prompts, clamped as the training is."""
+        """Mean loss and score at each output position on held-out prompts, with the interventions of the training."""
         self.model.eval()
         outputs = self._outputs(self.held_out, step)
         loss = self.config.task.loss(outputs, self.held_out).double().mean(0).tolist()

@@ -48,7 +48,7 @@ class Optimisers:
         return found
 
     def restore(self, saved: dict[str, Tensor], device: torch.device | str) -> None:
-        """Take back what `state` gave. Raises UserError for a quantity of an unknown parameter."""
+        """Restore what `state` returned. Raises UserError for a quantity of an unknown parameter."""
         states: dict[str, dict[str, Tensor]] = {}
         for label, value in saved.items():
             name, _, quantity = label.rpartition("/")

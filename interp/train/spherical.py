@@ -2,7 +2,7 @@
 
 Every row of every weight is a vector of its own, of norm sqrt(d) for d columns (Arnaboldi et al., arXiv 2506.02651,
 section 4, batch 1 and squared loss without 1/2 in the paper). It has no state. Also here: the warning about a rate
-beyond the bound under which such a run still finds its direction.
+beyond the stability bound.
 """
 
 from __future__ import annotations

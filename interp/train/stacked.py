@@ -1,10 +1,10 @@
 """Several small models trained at once, as one model with a leading axis.
 
-For nets so small that a step's time is overhead: seeds and learning rates ride along on one stack. Each
-member sees exactly the data, initialisation, clipping and updates that `interp.train` would give it alone,
+For nets so small that a step's time is overhead: seeds and learning rates are stacked along one axis. Each
+member gets exactly the data, initialisation, clipping and updates that `interp.train` would give it alone,
 so that a member equals its single run to rounding (Adam, AdamW, SGD with momentum, sign descent, weight decay
-as torch has it; the schedule of rates is `schedule.rate`). Nothing is written to disk. Where stacking does
-not pay (`interp.train.stacked_pace` measures it), train the members one by one; the sweep always does.
+as torch has it; the schedule of rates is `schedule.rate`). Nothing is written to disk. Where stacking is not
+faster (`interp.train.stacked_pace` measures it), train the members one by one; the sweep always does.
 """
 
 from __future__ import annotations

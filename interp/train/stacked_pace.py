@@ -1,8 +1,9 @@
 """A stack of runs against the same runs one after the other: CPU seconds, by batch size.
 
-Peer: each run alone, with torch's own optimisers and autograd, as the training loop does it. Both arms draw the same
-data and take the same steps; they take turns, and the faster turn of each counts. CPU time of this process, with the
-number of threads torch has when called. `ratio` is the peer's time over ours: above 1, stacking pays.
+Baseline: each run alone, with torch's own optimisers and autograd, as the training loop does it. Both conditions draw
+the same data and take the same steps; they alternate, and the faster repetition of each counts. CPU time of this
+process, with the number of threads torch has when called. `ratio` is the baseline's time over the stack's: above 1,
+stacking is faster.
 
     python -m interp.train.stacked_pace [PRESET] [--members N] [--steps N] [--set key=value ...]
 """
@@ -76,7 +77,9 @@ def alone(config: RunConfig) -> None:
 
 def main() -> None:
     """Print one JSON object a row."""
-    parser = argparse.ArgumentParser(description="stacked runs against the same runs one after the other")
+    parser = argparse.ArgumentParser(
+        description="stacked runs compared with the same runs one after the other"
+    )
     parser.add_argument("preset", nargs="?", default="retrieval")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)

@@ -27,6 +27,16 @@ def bound(hops: int) -> int:
     return layers
 
 
+def doubling_bound(hops: int) -> int:
+    """floor(log_2(hops)) + 2: layers that suffice for k-hop induction under a causal mask, where reach doubles with
+    every layer behind the first (Sanford et al. 2402.09268; that fewer do not rests on a conjecture). 1 for no
+    hop: the answer is the token itself.
+    """
+    if hops < 0:
+        raise UserError(f"hops must not be negative, got {hops}")
+    return hops.bit_length() + 1
+
+
 def layers_needed(
     hops: int,
     layout: Layout = "pair",

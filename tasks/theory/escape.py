@@ -94,7 +94,7 @@ class Landscape:
         return rate * self.pull(m) - rate**2 * self.noise * m / (2 * self.net.length)
 
     def stable_rate(self, start: float, threshold: float) -> float:
-        """The rate up to which the drift increases |m| all the way from `start` to `threshold`.
+        """The rate up to which the drift increases |m| along the whole path from `start` to `threshold`.
 
         Taken along overlaps of equal size; untied ones with the signs towards which they are pulled. 0 where the pull
         itself points inwards somewhere on that way, so that no rate escapes without luck.

@@ -44,7 +44,7 @@ def test_a_gpu_s_run_is_the_cpu_s_within_rounding(tmp_path) -> None:
 COMPILED = """
 import functools, sys, torch
 torch.compile = functools.partial(torch.compile, backend="eager")  # the backend that needs no C++ compiler
-from interp.config import configure
+from interp.config.run import configure
 from interp.train import train
 train(configure("retrieval", overrides=sys.argv[2:]), sys.argv[1])
 from torch._dynamo.utils import counters

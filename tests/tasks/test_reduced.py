@@ -7,7 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from interp.studies.single_index.direct import attention_step, simulate_attention_direct, simulate_net_direct
+from interp.studies.single_index.theory_direct import (
+    attention_step,
+    simulate_attention_direct,
+    simulate_net_direct,
+)
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interp.studies.single_index.phase import minimum_angles
+from interp.studies.single_index.theory import minimum_angles
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.single_index import (

@@ -20,9 +20,9 @@ from interp.causal.metrics import normalised
 from interp.emergence import curriculum
 from interp.emergence.onset import onset
 from interp.landscape import llc, tails
-from interp.studies.linear_attention import paths as linear_attention_paths
-from interp.studies.single_index import bridge as single_index_bridge
-from interp.studies.single_index import chains as single_index_chains
+from interp.studies.linear_attention import measure_paths as linear_attention_paths
+from interp.studies.single_index import measure as single_index_chains
+from interp.studies.single_index import rows_emergence as single_index_bridge
 from probes import filter_shape, matching, stats
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems

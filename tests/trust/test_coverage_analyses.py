@@ -18,9 +18,9 @@ from torch import Tensor
 from interp.calibration import planted_model as planted
 from interp.causal.directions import _compare
 from interp.emergence.onset import onset
-from interp.studies.newton.context import quotient
-from interp.studies.single_index import bridge as single_index_bridge
-from interp.studies.single_index import waits as single_index_waits
+from interp.studies.newton.rows_common import quotient
+from interp.studies.single_index import rows_emergence as single_index_bridge
+from interp.studies.single_index import rows_waits as single_index_waits
 from probes import contrast, filter_shape, filters, induced, matching, stats
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.contrast import ContrastConfig, Rows

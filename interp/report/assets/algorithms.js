@@ -1,4 +1,5 @@
-// Which rival algorithm each layer's readout resembles: match maps with best step and band, and the measured filter.
+// Which candidate algorithm each layer's readout resembles: match maps with best step and bootstrap range, and the
+// measured spectral filter.
 
 function algorithmViews(run) {
   if (!run.algorithms) return;
@@ -15,12 +16,12 @@ function algorithmViews(run) {
   if (sites.length > 1) select.value = state.site;
   addView(match, () => {}, (el) => drawMatch(now(), now().maps[state.map], el));
   if (sites.length) addView(filter, (el) => drawFilter(run, sites[state.site], el));
-  else filter.replaceChildren(make("p", "No site's readout beats its controls, so there is no filter to draw.", { class: "absent" }));
+  else filter.replaceChildren(make("p", "No site's readout is better than its controls, so no filter is shown.", { class: "absent" }));
   addView(verdicts, () => {}, (el) => tellVerdicts(now(), el));
-  caption(run, "algorithms", "Left: how alike the readout of each layer and each number of steps of a rival algorithm are on held-out prompts; the " +
-    "dot is the best step, the bar its band: the steps that a resampling of prompts could also have put first. A match is the nearest of the steps " +
-    "offered, no proof. Right: the filter on the eigenvalues of S = X'X that the readout applies to the least-squares solution, measured with " +
-    "95% intervals, beside every family's best member (its misfit: the share of the output that it does not explain beyond query noise). Families whose curves lie together cannot be told apart. " +
+  caption(run, "algorithms", "Left: similarity between the readout of each layer and each number of steps of a candidate algorithm on held-out prompts; the " +
+    "dot is the best-matching step, the bar its range over bootstrap resamples of prompts. A match is the nearest of the steps " +
+    "compared, not a proof. Right: the spectral filter on the eigenvalues of S = X'X that the readout applies to the least-squares solution, measured with " +
+    "95% intervals, and every family's best member (its misfit: the share of the output that it does not explain beyond query noise). Families whose curves coincide cannot be distinguished. " +
     `Measured at steps ${steps.map(whole).join(", ")}; filters at the last.`);
 }
 
@@ -70,14 +71,14 @@ function drawFilter(run, site, element) {
   });
   plot(element, traces, {
     height: 360, showlegend: true, margin: { l: 56, r: 14, t: 76, b: 46 },
-    xaxis: { type: "log", title: { text: "eigenvalue of S (log)" } }, yaxis: { title: { text: "filter (1: as least squares)" } },
+    xaxis: { type: "log", title: { text: "eigenvalue of S (log)" } }, yaxis: { title: { text: "filter (1: least squares)" } },
   });
 }
 
 function tellVerdicts(at, place) {
   const table = make("table");
   const head = make("tr");
-  for (const text of ["readout of", "filter verdict", "families", "misfit [95% CI]", "free filter [95% CI]", "best member", "why"]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["readout of", "filter verdict", "families", "misfit [95% CI]", "free filter [95% CI]", "best member", "reason"]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const v of at.verdicts) {
     const line = make("tr");

@@ -48,9 +48,9 @@ function attentionViews(run) {
   });
 }
 
-const REST = 150;  // milliseconds without a move after which the slider counts as let go
+const REST = 150;  // milliseconds without a move after which the slider counts as released
 
-/** CircuitsVis takes long for a layer: a slider on its way moves painted maps, and CircuitsVis once it stands. */
+/** CircuitsVis takes long for a layer: a moving slider updates painted maps, and CircuitsVis once it stops. */
 function whenRested(state, work) {
   cancelIdleCallback(state.idle);
   clearTimeout(state.rest);
@@ -111,10 +111,10 @@ function ignoreRestingPointer(place) {
 
 function tellAttention(run, state) {
   const a = run.attention[state.prompt];
-  const scale = a.signed ? `Weights here may be negative (red) and are drawn on ±${number(127 * a.scale)}. ` : "";
-  caption(run, "attention", `${a.note ? `${a.note} ` : ""}Rows are the tokens that look, columns the tokens looked at; hover a small map to ` +
-    `see it large, click to keep it. ${scale}Weights are stored in one byte each: what is drawn is within ` +
-    `${number(a.error)} of the model's own value (never more than 1/255 of the range). Drawn by CircuitsVis.`);
+  const scale = a.signed ? `Weights may be negative here (red) and are drawn on ±${number(127 * a.scale)}. ` : "";
+  caption(run, "attention", `${a.note ? `${a.note} ` : ""}Rows are destination tokens (queries), columns source tokens (keys); hover a small map to ` +
+    `enlarge it, click to pin it. ${scale}Weights are stored in one byte each, within ` +
+    `${number(a.error)} of the model's value (at most 1/255 of the range). Drawn by CircuitsVis.`);
 }
 
 async function showAttention(run, state, place) {
@@ -212,13 +212,13 @@ function unpack(a, bytes, step, layer) {
   return Array.from({ length: heads }, () => Array.from({ length: dest }, row));
 }
 
-/** For every relation the prompt knows: how much each head of the layer puts on it, averaged over its rows. */
+/** For every relation of the prompt: the attention mass of each head of the layer on it, averaged over its rows. */
 function tellLinks(a, attention, layer, place) {
   place.replaceChildren();
   if (!a.links.length) return;
   const table = make("table");
   const head = make("tr");
-  head.append(make("th", "should look"), ...attention.map((_, h) => make("th", `L${layer}H${h}`, { scope: "col" })));
+  head.append(make("th", "relation"), ...attention.map((_, h) => make("th", `L${layer}H${h}`, { scope: "col" })));
   table.append(head);
   for (const relation of new Set(a.links.map((l) => l[0]))) {
     const links = a.links.filter((l) => l[0] === relation);
@@ -233,5 +233,5 @@ function tellLinks(a, attention, layer, place) {
     }
     table.append(line);
   }
-  place.append(make("h3", "In this prompt, at this checkpoint"), table);
+  place.append(make("h3", "Attention mass in this prompt, at this checkpoint"), table);
 }

@@ -23,9 +23,9 @@ function circuitViews(run) {
   addView(places[0], (el) => drawCircuit(run, state, el, pick, told), (el) => moveCircuit(run, state, el));
   addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
   caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
-    `width is the causal effect (${c.unit}) of one node on the next at the chosen checkpoint: blue where it serves the answer, orange and ` +
-    "dashed where it works against it, thin grey where its 95% interval includes zero. Hover or focus a node for its numbers; " +
-    "press it for its effects and its attention over training, what its weights say, and its pattern.");
+    `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint: blue where it supports the answer, orange and ` +
+    "dashed where it opposes it, thin grey where its 95% CI includes zero. Hover or focus a node for its numbers; " +
+    "click it for its effects and its attention over training, a summary of its weights, and its pattern.");
 }
 
 /** Positions that carry nodes get more room than bare tokens; a node's place depends on its neighbours in a cell. */

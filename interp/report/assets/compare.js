@@ -1,6 +1,6 @@
-// Runs side by side: thin lines are single runs, thick ones the mean over the seeds of an arm with its interval.
+// Comparison of runs: thin lines are single runs, thick ones the mean over the seeds of a condition with its interval.
 
-const FEW_READS = 4;  // as many have a plot each
+const FEW_READS = 4;  // up to so many output positions have a plot each
 const MANY_CIRCUITS = 8;
 
 function compareViews(groups) {
@@ -17,15 +17,15 @@ function compareViews(groups) {
     if (group.runs.some((r) => page.runs[r].emergence)) addView(at("emergence"), (el) => drawOnsets(all, el), move);
     else at("emergence").remove();
     compareCircuits(all, place);
-    place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of an arm (alike in everything " +
-      "but their seeds), its band the 95% interval of Student's t over runs, where an arm has two or more (over two runs it is wide, and of shares only what lies between 0 and 1 is drawn). " +
-      "Training losses are over the reads that an arm is asked for: between arms, compare accuracies. Of heads the strongest one's score on the relation is shown, whichever head it is. Last: the step at which each read and each relation " +
-      "(its earliest head) appeared, one mark a run with its 95% interval over prompts; a triangle at the end of the run has not appeared by then. " +
-      "Colour, dash and the shape of the mark tell the arms apart.";
+    place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of a condition (the same settings " +
+      "but for the seeds), its band the 95% CI over runs (Student's t), where a condition has two or more runs (over two runs it is wide; for shares it is cut at 0 and 1). " +
+      "Training losses cover the output positions that a condition is trained on: between conditions, compare accuracies. For heads, the score of the strongest head on the relation is shown, whichever head it is. Last: the step at which each accuracy and each relation " +
+      "(its earliest head) emerged, one mark per run with its 95% CI over prompts; a triangle at the end of the run is right-censored (not emerged by then). " +
+      "Conditions differ by colour, dash and marker.";
   });
 }
 
-/** A plot for every read that has an accuracy, where these are few. False where there are none or too many. */
+/** A plot for every output position that has an accuracy, where these are few. False where there are none or too many. */
 function readPlots(group, element, move) {
   const reads = optionsOf(group, "scores").filter(([metric]) => metric === "accuracy");
   if (!reads.length || reads.length > FEW_READS) return false;
@@ -35,7 +35,7 @@ function readPlots(group, element, move) {
   return true;
 }
 
-/** Metrics and rows that any arm has, those of the arm with most of them first. */
+/** Metrics and rows that any condition has, those of the condition with most of them first. */
 function optionsOf(group, kind) {
   const found = new Map();
   for (const arm of [...group.arms].sort((a, b) => size(b) - size(a))) {
@@ -46,7 +46,7 @@ function optionsOf(group, kind) {
   function size(arm) { return (arm[kind] || []).reduce((sum, p) => sum + p.rows.length, 0); }
 }
 
-/** The circuits of the runs, two a row; of many runs the first of every arm. */
+/** The circuits of the runs, two a row; of many runs the first of every condition. */
 function compareCircuits(group, place) {
   const shown = group.runs.length > MANY_CIRCUITS ? group.arms.map((arm) => arm.runs[0]) : group.arms.flatMap((arm) => arm.runs);
   const circuits = place.querySelector('[data-part="circuits"]');
@@ -57,7 +57,7 @@ function compareCircuits(group, place) {
     const box = make("div");
     box.append(make("h3", group.arms.length > 1 ? `${run.title} (${group.arms[armOf(group, r)].name})` : run.title));
     circuits.append(box);
-    if (!run.circuit) { box.append(make("p", `Left out: ${group.no_circuit[r] || "no circuit was searched for this run."}`, { class: "absent" })); continue; }
+    if (!run.circuit) { box.append(make("p", `Not shown: ${group.no_circuit[r] || "no circuit was searched for this run."}`, { class: "absent" })); continue; }
     const element = make("div", "", { class: "circuit", "data-view": `compare-circuit-${r}` });
     box.append(element);
     const state = { chosen: null, edges: [] };
@@ -98,7 +98,7 @@ function drawLosses(group, element) {
   });
 }
 
-/** One metric and row of the averaged panels, chosen by name; every arm's mean over its runs. */
+/** One metric and row of the averaged panels, chosen by name; every condition's mean over its runs. */
 function comparePanels(group, kind, controls, element, move) {
   const options = optionsOf(group, kind);
   if (!options.length) { element.remove(); return; }
@@ -145,7 +145,7 @@ function singleRun(run, kind, metric, row) {
   return panel.rows.includes(row) ? [{ x: panel.steps, y: panel.value[panel.rows.indexOf(row)] }] : [];
 }
 
-/** One row a subject: reads by their name, relations by their earliest head; a mark for every run, at its end if never. */
+/** One row a subject: output positions by name, relations by their earliest head; a mark for every run, at its end if censored. */
 function drawOnsets(group, element) {
   const colours = inks("series");
   const at = placeOf(group);
@@ -156,7 +156,7 @@ function drawOnsets(group, element) {
   const last = (e) => page.runs[e.run].steps.at(-1);
   const lane = (e) => (0.7 * group.arms.flatMap((arm) => arm.runs).indexOf(e.run)) / group.runs.length;
   const told = (e) => [plain(page.runs[e.run].title), plain(`${e.subject} · ${e.metric}`),
-    e.step === null ? `not by step ${whole(last(e))}` : `step ${whole(e.step)}`, e.low === null ? "" : `[${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`];
+    e.step === null ? `not emerged by step ${whole(last(e))}` : `step ${whole(e.step)}`, e.low === null ? "" : `[${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`];
   const marks = (own, colour, symbol) => ({
     x: own.map((e) => at(e.step ?? last(e))), y: own.map((e) => 0.3 - names.indexOf(e.name) - lane(e)), mode: "markers",
     marker: { size: 9, symbol, color: colour, line: { width: 2 } }, customdata: own.map(told),
@@ -171,16 +171,16 @@ function drawOnsets(group, element) {
     };
     return [
       { ...marks(came, colour, symbols[i % symbols.length]), error_x: spans, name: plain(arm.name) },
-      { ...marks(never, colour, "triangle-right-open"), name: plain(`${arm.name}: not by the end`), showlegend: never.length > 0 },
+      { ...marks(never, colour, "triangle-right-open"), name: plain(`${arm.name}: right-censored`), showlegend: never.length > 0 },
     ];
   });
   plot(element, traces, {
-    title: "appeared at", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps),
+    title: "step of emergence", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps),
     yaxis: { tickvals: names.map((_, i) => -i), ticktext: names.map(plain), ticks: "", range: [0.6 - names.length, 0.6] },
   });
 }
 
-/** The first time each subject appeared in a run; one that never did is kept as such. */
+/** The first onset of each subject in a run; one that did not emerge stays censored. */
 function firstOnsets(r) {
   const first = new Map();
   for (const e of page.runs[r].emergence || []) {

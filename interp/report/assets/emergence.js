@@ -1,14 +1,14 @@
-// When each thing appeared: one line a subject, earliest at the top, with the interval of the step.
+// When each skill and head emerged: one line a subject, earliest at the top, with the interval of the step.
 
 function emergenceViews(run) {
   if (!run.emergence) return;
   const events = [...run.emergence].sort((a, b) => (a.step ?? Infinity) - (b.step ?? Infinity));
   addView(part(run, "emergence"), (el) => drawEmergence(run, events, el), (el) => moveEmergence(run, events, el));
   const never = events.filter((e) => e.step === null).map((e) => e.subject);
-  caption(run, "emergence", "A point is the training step from which the subject stays above its threshold; the bar is " +
-    (events[0].interval ? "its 95% interval. " : "the time since the checkpoint before, within which it happened. ") +
-    "Filled points lie at or before the chosen checkpoint. The order is only known where bars do not overlap." +
-    (never.length ? ` Not by the last checkpoint: ${never.join(", ")}.` : ""));
+  caption(run, "emergence", "A point is the training step of the first sustained crossing of the threshold; the bar is " +
+    (events[0].interval ? "its 95% CI over prompts. " : "the range since the previous checkpoint, within which it happened. ") +
+    "Filled points lie at or before the selected checkpoint. The order is only resolved where bars do not overlap." +
+    (never.length ? ` Right-censored (not emerged by the last checkpoint): ${never.join(", ")}.` : ""));
 }
 
 function drawEmergence(run, events, element) {

@@ -1,11 +1,11 @@
-// How much of the behaviour the circuit carries, beside random circuits of its size; points with their intervals.
+// Faithfulness of the circuit, compared with random circuits of its size; points with their intervals.
 
 function faithfulnessView(run) {
   if (!run.faithfulness) return;
   addView(part(run, "faithfulness"), (el) => drawFaithfulness(run, el));
-  caption(run, "faithfulness", "Share of the behaviour left when everything outside the circuit carries other prompts, at the last checkpoint " +
-    "and on prompts other than those that chose it: 1 is the whole model, 0 the other prompts' run; bars are 95% intervals over prompts. " +
-    "A circuit says something only where random circuits with as many edges carry less.");
+  caption(run, "faithfulness", "Faithfulness: share of the behaviour that remains when everything outside the circuit is resample-ablated, at the last checkpoint " +
+    "and on held-out prompts: 1 is the full model, 0 the fully resample-ablated run; bars are 95% CIs over prompts. " +
+    "A circuit is informative only where random circuits with as many edges are less faithful.");
 }
 
 function drawFaithfulness(run, element) {

@@ -44,7 +44,7 @@ function addCursor(element) {
   element.on("plotly_afterplot", () => { if (element.pointed) shiftCursor(element); });
 }
 
-/** Put the cursor at an x value; heat maps say `half` a column and get a frame around the whole of it. */
+/** Put the cursor at an x value; heat maps pass `half` a column and get a frame around the whole of it. */
 function point(element, x, half = 0) {
   element.pointed = { x, half };
   shiftCursor(element);
@@ -87,7 +87,7 @@ function columnAxis(steps) {
   const every = Math.max(1, Math.ceil(steps.length / 8));
   const ticks = steps.map((_, i) => i).filter((i) => i % every === 0);
   return {
-    title: { text: "checkpoint, named by its training step" }, showgrid: false,
+    title: { text: "checkpoint (training step)" }, showgrid: false,
     tickvals: ticks, ticktext: ticks.map((i) => whole(steps[i])), range: [-0.5, steps.length - 0.5],
   };
 }

@@ -1,5 +1,5 @@
-// What is known of one head of the circuit, beside its edges: where it attends over training, what its weights say, its
-// pattern by CircuitsVis.
+// One head of the circuit, beside its edges: where it attends over training, a summary of its weights, its pattern by
+// CircuitsVis.
 
 function headCard(run, node, card) {
   card.hidden = !node || node.kind !== "head";
@@ -8,7 +8,7 @@ function headCard(run, node, card) {
   if (card.hidden) return;
   if (run.showPattern) whenIdle(card, () => run.showPattern(node.layer, node.head));
   card.dataset.head = node.name;
-  place.append(make("h3", `${node.name}: what it attends to, and what its weights say`));
+  place.append(make("h3", `${node.name}: what it attends to, and what its weights show`));
   const box = make("div", "", { class: "pair" });
   const lines = make("div", "", { class: "plot", "data-part": "head-lines" });
   box.append(lines, weightTable(run, node));
@@ -46,7 +46,7 @@ function weightTable(run, node) {
   if (!run.weights) return make("p", "No weight summary was measured for this run.", { class: "absent" });
   const table = make("table");
   const head = make("tr");
-  for (const text of ["of its weights", "value", "how to read it"]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["weight statistic", "value", "interpretation"]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   const told = (name, value, why) => {
     const line = make("tr");
@@ -56,11 +56,11 @@ function weightTable(run, node) {
   for (const p of run.weights.shares) {
     const row = p.rows.indexOf(node.name);
     const i = nearest(p.steps, page.step);
-    const why = p.keys.metric.startsWith("OV") ? "near 1: copies what it reads" : "near 1: looks at what resembles the row";
+    const why = p.keys.metric.startsWith("OV") ? "near 1: copies what it attends to" : "near 1: attends to tokens that resemble the query token";
     if (row >= 0) told(`${p.keys.metric}, step ${whole(p.steps[i])}`, number(p.value[row][i]), `${why}; random weights: 0`);
   }
   for (const j of run.weights.joined.filter((w) => w.head === node.name)) {
-    told(`${j.metric}, most with ${j.sender}`, number(j.value), `largest of random weights: ${number(j.random)}; at the last checkpoint`);
+    told(`${j.metric}, largest with ${j.sender}`, number(j.value), `maximum over random weights: ${number(j.random)}; at the last checkpoint`);
   }
   return table;
 }

@@ -16,9 +16,9 @@ function headViews(run) {
   addView(places[1], (el) => drawHeadLines(run, chosen, el), (el) => movePoint(run, el));
   addView(part(run, "head-best"), () => {}, (el) => tellBest(run, relations, el));
   caption(run, "heads", "Each row on the left is a head (L1H3 is head 3 of layer 1, counted from 0), layers going up; each " +
-    "column is a checkpoint, the chosen one framed. Colour is the head's score on the relation: the attention it puts on " +
-    "the tokens that the relation names. Right: the strongest heads over training, with 95% intervals; the other heads in grey. " +
-    "Below: the strongest head of every relation at the chosen checkpoint; one no head has learned stays at the level of the untrained control.");
+    "column is a checkpoint, the selected one framed. Colour is the head's score on the relation: its attention mass on " +
+    "the tokens that the relation names. Right: the strongest heads over training, with 95% CIs; the other heads in grey. " +
+    "Below: the strongest head of every relation at the selected checkpoint; a relation that no head has learned stays at the level of the untrained model.");
 }
 
 function drawHeadMap(run, panel, element) {
@@ -71,12 +71,12 @@ function drawHeadLines(run, panel, element) {
   });
 }
 
-/** The strongest head of every relation at the chosen checkpoint, beside the strongest one of each control. */
+/** The strongest head of every relation at the selected checkpoint, and the strongest one of each control. */
 function tellBest(run, relations, place) {
   const controls = [...new Set(run.heads.map((p) => p.keys.control))].filter((c) => c !== "none");
   const table = make("table");
   const head = make("tr");
-  for (const text of ["relation", "strongest head", "score", "95% interval", ...controls]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["relation", "strongest head", "score", "95% CI", ...controls]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const panel of relations) {
     const [row, column] = strongest(panel);

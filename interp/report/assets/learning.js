@@ -1,13 +1,14 @@
-// The first picture: loss over steps, scores of single reads, both against the closed-form floor and chance;
-// and the numbers of the chosen checkpoint in words.
+// The first figure: loss over steps and scores of single output positions, both with the closed-form minimum and chance;
+// and a table of the selected checkpoint.
 
 const MANY_READS = 6;
 
 const labelOf = (run, metric) => run.labels[metric] || metric;
 const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const LEVEL_NAMES = { floor: "minimum loss", chance: "chance" };
 
-/** The floor or chance of one read, else of "all". */
+/** The minimum achievable loss, or chance, of one output position, else of "all". */
 function levelAt(run, metric, kind, read) {
   const found = levelsOf(run, metric, kind);
   const own = found.find((l) => l.position === read) || (read === "all" && found.length ? { value: mean(found.map((l) => l.value)) } : null);
@@ -27,7 +28,7 @@ function learningViews(run) {
   }
 }
 
-/** Shares come before losses: a share answers "how often is it right" without knowing a floor. */
+/** Shares come before losses: a share can be judged without knowing the minimum loss. */
 function scoreViews(run) {
   const panels = [...run.scores].sort((a, b) => run.lower.includes(a.keys.metric) - run.lower.includes(b.keys.metric));
   let panel = panels[0];
@@ -42,15 +43,15 @@ function scoreViews(run) {
   addView(places[1], () => {}, (el) => tellScores(run, panel, el));
 }
 
-const SCORE_WORDS = " line is one read of the prompt, with its 95% interval as a band; dotted lines are " +
-  "what guessing without the examples would reach (chance), dashed grey ones the best any method can do (floor).";
-const PROFILE_WORDS = " point is one read, in prompt order, at the chosen checkpoint, beside the first checkpoint, " +
-  "the closed-form floor (the Bayes answer) and chance. A model that learns in context falls towards the floor from left to right.";
+const SCORE_WORDS = " line is one output position of the prompt, with its 95% CI over prompts as a band; dotted lines are " +
+  "the level of guessing without the examples (chance), dashed grey ones the minimum achievable loss.";
+const PROFILE_WORDS = " point is one output position, in prompt order, at the selected checkpoint, compared with the first checkpoint, " +
+  "the minimum achievable loss (closed-form Bayes risk) and chance. In-context learning appears as a fall towards the minimum from left to right.";
 
 function lossWords(run) {
-  const averaged = run.metrics.each > 1 ? ` (each point is the mean of ${run.metrics.each} logged steps)` : "";
-  return `Left: training loss${averaged}; the vertical line is the chosen checkpoint. A curve that reaches the floor has ` +
-    "nothing left to learn.";
+  const averaged = run.metrics.each > 1 ? ` (each point averages ${run.metrics.each} logged steps)` : "";
+  return `Left: training loss${averaged}; the vertical line is the selected checkpoint. A curve that reaches the minimum loss has ` +
+    "no room to improve.";
 }
 
 function movePoint(run, element) {
@@ -70,7 +71,7 @@ function drawLoss(run, element) {
   }));
   for (const [kind, dash] of [["floor", "dash"], ["chance", "dot"]]) {
     const value = levelAt(run, "loss", kind, "all");
-    if (value !== null) traces.push(level(value, `${kind} ${number(value)}`, ink("muted"), dash, ends));
+    if (value !== null) traces.push(level(value, `${LEVEL_NAMES[kind]} ${number(value)}`, ink("muted"), dash, ends));
   }
   plot(element, traces, {
     xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(labelOf(run, "loss")) }, rangemode: "tozero" }, showlegend: true,
@@ -86,10 +87,10 @@ function drawScores(run, panel, element) {
   for (const [kind, dash] of [["chance", "dot"], ["floor", "dash"]]) {
     const found = levelsOf(run, metric, kind);
     const values = [...new Set(found.map((l) => l.value))];
-    if (values.length === 1) traces.push(level(values[0], `${kind} ${number(values[0])}`, ink("muted"), dash, ends));
+    if (values.length === 1) traces.push(level(values[0], `${LEVEL_NAMES[kind]} ${number(values[0])}`, ink("muted"), dash, ends));
     else for (const l of found) {
       const row = panel.rows.indexOf(l.position);
-      if (row >= 0) traces.push({ ...level(l.value, `${kind}, ${l.position}`, colours[row % colours.length], dash, ends), showlegend: false });
+      if (row >= 0) traces.push({ ...level(l.value, `${LEVEL_NAMES[kind]}, ${l.position}`, colours[row % colours.length], dash, ends), showlegend: false });
     }
   }
   plot(element, traces, {
@@ -97,7 +98,7 @@ function drawScores(run, panel, element) {
   });
 }
 
-/** Shares keep the whole scale from 0 to 1 in sight; anything else finds its own. */
+/** Shares keep the whole scale from 0 to 1; anything else is scaled to its values. */
 function range(run, panel) {
   const values = panel.value.flat().filter((v) => v !== null);
   const share = !run.lower.includes(panel.keys.metric) && values.every((v) => v >= 0 && v <= 1);
@@ -110,18 +111,18 @@ function drawProfile(run, panel, element) {
   const last = panel.steps.length - 1;
   const line = (name, y, style) => ({ x: reads, y, name, mode: "lines", line: style, hovertemplate: `${name}<br>%{x}: %{y:.3g}<extra></extra>` });
   const traces = [
-    { ...line("chosen checkpoint", panel.value.map((v) => v[last]), { color: ink("accent"), width: 2.5 }), mode: "lines+markers",
+    { ...line("selected checkpoint", panel.value.map((v) => v[last]), { color: ink("accent"), width: 2.5 }), mode: "lines+markers",
       marker: { size: 6 }, error_y: { type: "data", symmetric: false, thickness: 1, width: 0, array: [], arrayminus: [] } },
     line(`step ${whole(panel.steps[0])}`, panel.value.map((v) => v[0]), { color: inks("series")[0], width: 1.5, dash: "dashdot" }),
   ];
   for (const [kind, dash] of [["floor", "dash"], ["chance", "dot"]]) {
     const y = panel.rows.map((read) => levelAt(run, metric, kind, read));
-    if (y.some((v) => v !== null)) traces.push(line(kind, y, { color: ink("muted"), width: 1.5, dash }));
+    if (y.some((v) => v !== null)) traces.push(line(LEVEL_NAMES[kind], y, { color: ink("muted"), width: 1.5, dash }));
   }
   const every = Math.ceil(reads.length / 10);
   const highest = Math.max(...traces.slice(1).flatMap((t) => t.y), ...panel.value.flat().filter((v) => v !== null));
   plot(element, traces, {
-    xaxis: { title: { text: "read (in prompt order)" }, type: "category", tickvals: reads.filter((_, i) => i % every === 0), showgrid: false },
+    xaxis: { title: { text: "output position (in prompt order)" }, type: "category", tickvals: reads.filter((_, i) => i % every === 0), showgrid: false },
     yaxis: { title: { text: plain(labelOf(run, metric)) }, range: [0, 1.06 * highest] }, showlegend: true,
   });
 }
@@ -129,7 +130,7 @@ function drawProfile(run, panel, element) {
 function moveProfile(run, panel, element) {
   const i = nearest(panel.steps, page.step);
   const y = panel.value.map((v) => v[i]);
-  const update = { y: [y], name: [`step ${whole(panel.steps[i])} (chosen)`] };
+  const update = { y: [y], name: [`step ${whole(panel.steps[i])} (selected)`] };
   if (panel.low) {
     update["error_y.array"] = [y.map((v, r) => panel.high[r][i] - v)];
     update["error_y.arrayminus"] = [y.map((v, r) => v - panel.low[r][i])];
@@ -137,7 +138,7 @@ function moveProfile(run, panel, element) {
   Plotly.restyle(element, update, [0]);
 }
 
-/** The chosen checkpoint in numbers: a few reads with their intervals, and what they are measured against. */
+/** The selected checkpoint in numbers: a few output positions with their intervals and reference levels. */
 function tellScores(run, panel, element) {
   const i = nearest(panel.steps, page.step);
   const metric = panel.keys.metric;
@@ -147,7 +148,7 @@ function tellScores(run, panel, element) {
   const kinds = ["floor", "chance"].filter((kind) => levelsOf(run, metric, kind).length);
   const table = make("table");
   const head = make("tr");
-  for (const text of ["read", metric, "95% interval", ...kinds]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["output", metric, "95% CI", ...kinds.map((kind) => LEVEL_NAMES[kind])]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const r of rows) {
     const line = make("tr");

@@ -6,7 +6,7 @@ function showRun(index) {
   for (const run of page.runs) article(run).hidden = run.index !== index;
   const run = page.runs[index];
   drawTrack(run);
-  go(ended ? run.steps.length - 1 : nearest(run.steps, page.step));  // the end of one run is looked at beside another's
+  go(ended ? run.steps.length - 1 : nearest(run.steps, page.step));  // the end of one run is compared with another's
 }
 
 function wireTheme() {

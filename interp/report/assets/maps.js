@@ -22,7 +22,7 @@ function tint(colour, share) {
 
 const tints = new Map();
 
-/** The colour of a weight, kept: 256 weights are all there are. */
+/** The colour of a weight, cached: there are 256 weights at most. */
 function colourOf(weight, top) {
   const share = Math.max(-1, Math.min(1, weight / top));
   if (!tints.has(share)) tints.set(share, tint(share < 0 ? NEGATIVE : POSITIVE, Math.abs(share)));

@@ -1,4 +1,4 @@
-// Patching grids: what one place of the clean run is worth, put into the corrupt one, at the nearest measured checkpoint.
+// Patching grids: the effect of one site of the clean run, patched into the corrupt one, at the nearest measured checkpoint.
 
 function patchingViews(run) {
   if (!run.patching) return;
@@ -10,21 +10,21 @@ function patchingViews(run) {
     redraw([place]);
   });
   addView(place, (el) => drawPatching(chosen, el), (el) => movePatching(run, chosen, el));
-  caption(run, "patching", "A place of the run on the clean prompt is put into the run on the corrupt prompt, whose tokens differ as the " +
-    "pair's name says: 0 leaves the corrupt answer, 1 brings the whole clean one back. Blank cells have a 95% interval that includes 0. " +
+  caption(run, "patching", "An activation of the run on the clean prompt is patched into the run on the corrupt prompt, whose tokens differ as the " +
+    "pair's name states. Normalised patching metric: 0 is the corrupt output, 1 the clean one. Blank cells have a 95% CI that includes 0. " +
     `Measured at ${whole(chosen.steps.length)} checkpoints (steps ${chosen.steps.map(whole).join(", ")}); the nearest to the slider is shown. ` +
-    "Before the behaviour exists there is nothing to bring back, and the effects are noise.");
+    "Before the behaviour has emerged there is nothing to restore, and the effects are noise.");
 }
 
 function drawPatching(panel, element) {
   plot(element, [{
     type: "heatmap", z: [], x: panel.columns.map(plain), y: panel.layers.map((l) => `layer ${l}`), zmin: -1, zmax: 1,
-    colorscale: diverging(), colorbar: { ...bar("share brought back"), tickvals: [-1, -0.5, 0, 0.5, 1] }, xgap: 1, ygap: 1, hoverongaps: true,
+    colorscale: diverging(), colorbar: { ...bar("share restored"), tickvals: [-1, -0.5, 0, 0.5, 1] }, xgap: 1, ygap: 1, hoverongaps: true,
     texttemplate: panel.columns.length <= 16 ? "%{text}" : "",
     hovertemplate: "%{y}, %{x}<br>%{customdata}<extra></extra>",
   }], {
     height: 130 + 34 * panel.layers.length, margin: { l: 64, r: 8, t: 34, b: 60 },
-    xaxis: { type: "category", showgrid: false, title: { text: panel.keys.grid === "head outputs" ? "head" : "position of the prompt" } },
+    xaxis: { type: "category", showgrid: false, title: { text: panel.keys.grid === "head outputs" ? "head" : "prompt position" } },
     yaxis: { type: "category", showgrid: false, ticks: "" },
   });
 }

@@ -1,4 +1,4 @@
-// Probe results by site and checkpoint, and the chosen checkpoint beside its controls on the same colours.
+// Probe results by site and checkpoint, and the selected checkpoint beside its controls on the same colour scale.
 
 function probeViews(run) {
   if (!run.probes) return;
@@ -11,10 +11,10 @@ function probeViews(run) {
     tell();
     redraw(places);
   });
-  const tell = () => caption(run, "probes", "Each row on the left is a place in the residual stream, the embedding at the bottom and " +
-    "later layers above; each column is a checkpoint, the chosen one framed. A strong colour means that a linear probe, scored on " +
-    `prompts it was not fitted on, reads the quantity well (${run.lower.includes(chosen.keys.metric) ? "low error" : "high score"}). ` +
-    "Right: the chosen checkpoint in numbers, beside the same probe on controls. What an untrained twin shows as well was not learned.");
+  const tell = () => caption(run, "probes", "Each row on the left is a site of the residual stream, the embedding at the bottom and " +
+    "later layers above; each column is a checkpoint, the selected one framed. A strong colour means that a linear probe, scored on " +
+    `held-out prompts, decodes the quantity well (${run.lower.includes(chosen.keys.metric) ? "low error" : "high score"}). ` +
+    "Right: the selected checkpoint in numbers, with the same probe on its controls. What can be decoded as well from the untrained model was not learned.");
   tell();
   addView(places[0], (el) => drawProbeMap(run, chosen, el), (el) => point(el, nearest(chosen.steps, page.step), 0.5));
   addView(places[1], (el) => drawProbeControls(run, chosen, el), (el) => moveProbeControls(run, chosen, el));
@@ -73,7 +73,7 @@ function drawProbeControls(run, panel, element) {
     texttemplate: "%{text}", hoverinfo: "skip",
   }], {
     height: probeHeight(panel), margin: { l: 10, r: 8, t: 12, b: 46 },
-    xaxis: { tickvals: names.map((_, i) => i), ticktext: names, showgrid: false, range: [-0.5, names.length - 0.5], title: { text: "at the chosen checkpoint" } },
+    xaxis: { tickvals: names.map((_, i) => i), ticktext: names, showgrid: false, range: [-0.5, names.length - 0.5], title: { text: "at the selected checkpoint" } },
     yaxis: { showgrid: false, showticklabels: false, ticks: "" },
   });
 }

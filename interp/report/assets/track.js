@@ -30,7 +30,7 @@ function drawTrack(run) {
     return element;
   }
 
-  /** Reads have a line and their name, unless it would lie on the name before; heads are marks alone. */
+  /** Output positions have a line and their name, unless it would overlap the name before; heads are marks alone. */
   function nameReads() {
     let free = 0;
     const reads = (run.emergence || []).filter((e) => e.step !== null && isRead(e)).sort((a, b) => a.step - b.step);
@@ -59,14 +59,14 @@ function drawTrack(run) {
 const isRead = (event) => !/^L\d+H\d+$/.test(event.subject);
 const MOST_TOLD = 3;
 
-/** What appeared since the checkpoint before, reads first; what the marks on the track say to who cannot see them. */
+/** What emerged since the previous checkpoint, output positions first: the marks on the track as text for screen readers. */
 function appeared(run, i) {
   const after = i ? run.steps[i - 1] : -1;
   const found = (run.emergence || []).filter((e) => e.step !== null && after < e.step && e.step <= run.steps[i]);
   const told = [...found.filter(isRead), ...found.filter((e) => !isRead(e))].map((e) => (isRead(e) ? e.subject : `${e.subject} ${e.metric}`));
   if (!told.length) return "";
   const more = told.length > MOST_TOLD ? ` and ${told.length - MOST_TOLD} more` : "";
-  return ` · appeared: ${told.slice(0, MOST_TOLD).join(", ")}${more}`;
+  return ` · emerged: ${told.slice(0, MOST_TOLD).join(", ")}${more}`;
 }
 
 function announce(run) {

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from interp.run import Run
-from interp.studies.linear_attention import paths as curves
+from interp.studies.linear_attention import measure_paths as curves
 from interp.studies.linear_attention import runs as runs
 from interp.studies.stacked_heads.figures import COLOURS, ribbons
 

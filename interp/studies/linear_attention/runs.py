@@ -14,16 +14,19 @@ import torch
 
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.run import Run
-from interp.studies import linear_common as nets
-from interp.studies.linear_common import Bench, run_config
+from interp.studies import linear_nets as nets
+from interp.studies.context import StudyContext
+from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
+NAME = "linear-attention"
+SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
 EVAL_PROMPTS = 20_000
-Net = LinearConfig | FeatureLinearConfig
+LandscapeNet = LinearConfig | FeatureLinearConfig
 
 
 @dataclass(frozen=True)
-class Setting:
+class DataSetting:
     """A data setting with the learning rates of the authors' code, its bound on the gradient's norm, and the
     prompts of a step.
     """
@@ -45,11 +48,11 @@ def _task(n: int, **settings: object) -> InContextRegression:
 
 
 SETTINGS = {
-    "S1": Setting(_task(20), {"sgd": 0.02, "adam": 0.02, "sign": 0.002}),
-    "S2": Setting(_task(5), {"sgd": 0.01, "adam": 0.005}),
-    "S3": Setting(_task(20, law="gamma-sphere"), {"sgd": 0.02, "adam": 0.02}),
-    "sphere": Setting(_task(20, law="sphere"), {"sgd": 5.0, "adam": 0.1}, clip=0.1),
-    "mlp": Setting(_task(20, target="features", hidden=10), {"sgd": 0.05, "adam": 0.01}, batch=2000),
+    "S1": DataSetting(_task(20), {"sgd": 0.02, "adam": 0.02, "sign": 0.002}),
+    "S2": DataSetting(_task(5), {"sgd": 0.01, "adam": 0.005}),
+    "S3": DataSetting(_task(20, law="gamma-sphere"), {"sgd": 0.02, "adam": 0.02}),
+    "sphere": DataSetting(_task(20, law="sphere"), {"sgd": 5.0, "adam": 0.1}, clip=0.1),
+    "mlp": DataSetting(_task(20, target="features", hidden=10), {"sgd": 0.05, "adam": 0.01}, batch=2000),
 }
 LINEAR = ("S1", "S2", "S3", "sphere")
 GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -57,7 +60,7 @@ SHORT_GRID = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True)
-class Sizes:
+class LandscapeBudget:
     """Sizes of a scale. `searched`: learning rates of the authors' settings are the best of `GRID` instead of
     the authors'; where the authors give none (other depths, softmax) they always are the best of a grid, of
     `SHORT_GRID` unless `searched`. `starts`: starts a seed and kind of the GD++ fits.
@@ -76,9 +79,9 @@ class Sizes:
 
 
 SIZES = {
-    "quick": Sizes(2000, 500, 800, 1000, 1500, 6_000, 1, 2, 200, False),
-    "cpu": Sizes(10_000, 4000, 4000, 4000, 10_000, 20_000, 3, 8, 400, True),
-    "paper": Sizes(10_000, 10_000, 10_000, 10_000, 10_000, 40_000, 5, 16, 400, True),
+    "quick": LandscapeBudget(2000, 500, 800, 1000, 1500, 6_000, 1, 2, 200, False),
+    "cpu": LandscapeBudget(10_000, 4000, 4000, 4000, 10_000, 20_000, 3, 8, 400, True),
+    "paper": LandscapeBudget(10_000, 10_000, 10_000, 10_000, 10_000, 40_000, 5, 16, 400, True),
 }
 EVERY = 50
 HESSIANS = (250, 750, 1250)
@@ -92,16 +95,19 @@ def model_of(layers: int = 3, attention: str = "linear") -> LinearConfig:
 FEATURES = FeatureLinearConfig(n_layers=3, family="full", corner="random", init_std=0.1, hidden=30)
 
 
-def net_of(name: str, layers: int = 3, attention: str = "linear") -> Net:
+def net_of(name: str, layers: int = 3, attention: str = "linear") -> LandscapeNet:
     """The net of a setting."""
     return FEATURES if name == "mlp" else model_of(layers, attention)
 
 
+Study = StudyContext[LandscapeBudget]
+
+
 def run_of(
-    bench: Bench,
+    study: Study,
     name: str,
     optimiser: str,
-    model: Net,
+    model: LandscapeNet,
     seed: int,
     steps: int,
     rate: float | None = None,
@@ -120,26 +126,26 @@ def run_of(
     }  # fmt: skip
     kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
     folder = f"{kind}-{steps}-lr{raw:g}-{seed}"
-    return nets.trained(run_config(task, model, seed, settings), bench.out, folder)
+    return nets.trained(run_config(task, model, seed, settings), study.out, folder)
 
 
-def rate_of(bench: Bench, sizes: Sizes, name: str, optimiser: str, model: Net, steps: int) -> float:
+def rate_of(study: Study, name: str, optimiser: str, model: LandscapeNet, steps: int) -> float:
     """The authors' rate, or the best of a grid: the lowest of the seeds' worst losses after `search_steps`, among the
     rates at which every seed's run of all `steps` comes to its end; the lowest of all where none does.
     """
     theirs = model.n_layers == 3 and model.attention == "linear"
-    if theirs and not sizes.searched:
+    if theirs and not study.budget.searched:
         return SETTINGS[name].rates[optimiser]
 
     def worst(rate: float, length: int) -> float:
-        return max(final_loss(run_of(bench, name, optimiser, model, s, length, rate)) for s in bench.seeds)
+        return max(final_loss(run_of(study, name, optimiser, model, s, length, rate)) for s in study.seeds)
 
-    length = min(steps, sizes.search_steps)
-    rates = sorted(GRID if sizes.searched else SHORT_GRID, key=lambda rate: worst(rate, length))
+    length = min(steps, study.budget.search_steps)
+    rates = sorted(GRID if study.budget.searched else SHORT_GRID, key=lambda rate: worst(rate, length))
     return next((rate for rate in rates if math.isfinite(worst(rate, steps))), rates[0])
 
 
-def steps_of(sizes: Sizes, model: Net, name: str) -> int:
+def steps_of(sizes: LandscapeBudget, model: LandscapeNet, name: str) -> int:
     """How long runs of a kind are."""
     if name == "mlp":
         return sizes.mlp_steps
@@ -148,14 +154,14 @@ def steps_of(sizes: Sizes, model: Net, name: str) -> int:
     return sizes.steps if model.n_layers == 3 else sizes.depth_steps
 
 
-def arm(
-    bench: Bench, sizes: Sizes, name: str, optimiser: str, layers: int = 3, attention: str = "linear"
+def condition(
+    study: Study, name: str, optimiser: str, layers: int = 3, attention: str = "linear"
 ) -> list[Run]:
     """A run for each seed, as long as its kind of row asks for."""
     model = net_of(name, layers, attention)
-    steps = steps_of(sizes, model, name)
-    rate = rate_of(bench, sizes, name, optimiser, model, steps)
-    return [run_of(bench, name, optimiser, model, seed, steps, rate) for seed in bench.seeds]
+    steps = steps_of(study.budget, model, name)
+    rate = rate_of(study, name, optimiser, model, steps)
+    return [run_of(study, name, optimiser, model, seed, steps, rate) for seed in study.seeds]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""What the study of layers against Newton's method trains: the main arm, the other arms, the budget of each scale.
+"""What the study of layers against Newton's method trains: conditions, the budget of each scale.
 
-Every run is an ordinary run folder: a finished one is reused, a broken-off one resumed. Arms differ from the arm
-"base" in the settings named here and in nothing else; the main arm has more examples a prompt and several seeds.
+Every run is an ordinary run folder: a finished one is reused, a broken-off one resumed. Conditions differ from
+"base" in the settings named here and in nothing else; the main one has more examples a prompt and several seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from interp.run import Run, load
 from interp.studies.ledger import Scale
 from interp.train import train
 
+NAME = "newton"
 MUON: Mapping[str, Any] = MappingProxyType(
     {"train.schedule": {"log": 8, "every": 200}, "train.save_every": 200, "train.batch": 64}
 )
@@ -37,8 +38,8 @@ AS_PUBLISHED: Mapping[str, Any] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """The task and the transformer of an arm, and its training steps."""
+class NetSizes:
+    """The task and the transformer of an condition, and its training steps."""
 
     d: int
     n: int
@@ -59,14 +60,14 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Budget:
+class NewtonBudget:
     """Sizes and seeds of a scale. `widths` are those of the one-head nets of the width claim, `filter_prompts` and
     `queries` what a filter verdict asks, `chunks` of 256 prompts what matching and readouts see.
     """
 
     seeds: int
-    main: Sizes
-    arm: Sizes
+    main: NetSizes
+    side: NetSizes
     widths: tuple[int, ...]
     narrow_steps: int
     lstm_layers: int
@@ -77,11 +78,11 @@ class Budget:
     recipe: Mapping[str, Any] = field(default_factory=lambda: MUON)
 
 
-BUDGETS: dict[Scale, Budget] = {
-    "quick": Budget(
+BUDGETS: dict[Scale, NewtonBudget] = {
+    "quick": NewtonBudget(
         3,
-        Sizes(5, 20, 6, 4, 64, 1600),
-        Sizes(5, 10, 6, 4, 64, 1000),
+        NetSizes(5, 20, 6, 4, 64, 1600),
+        NetSizes(5, 10, 6, 4, 64, 1000),
         (4, 8, 16, 32),
         800,
         3,
@@ -90,10 +91,10 @@ BUDGETS: dict[Scale, Budget] = {
         256,
         200,
     ),
-    "cpu": Budget(
+    "cpu": NewtonBudget(
         5,
-        Sizes(5, 20, 8, 4, 64, 6000),
-        Sizes(5, 20, 8, 4, 64, 4000),
+        NetSizes(5, 20, 8, 4, 64, 6000),
+        NetSizes(5, 20, 8, 4, 64, 4000),
         (4, 8, 16, 32),
         4000,
         3,
@@ -102,10 +103,10 @@ BUDGETS: dict[Scale, Budget] = {
         512,
         300,
     ),
-    "paper": Budget(
+    "paper": NewtonBudget(
         3,
-        Sizes(20, 40, 12, 8, 256, 500_001),
-        Sizes(20, 40, 12, 8, 256, 500_001),
+        NetSizes(20, 40, 12, 8, 256, 500_001),
+        NetSizes(20, 40, 12, 8, 256, 500_001),
         (8, 16, 32, 64),
         500_001,
         10,
@@ -117,7 +118,7 @@ BUDGETS: dict[Scale, Budget] = {
     ),
 }
 
-ARMS: dict[str, dict[str, Any]] = {
+CONDITIONS: dict[str, dict[str, Any]] = {
     "base": {},
     "lstm": {},
     "kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
@@ -131,41 +132,41 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def arm_names(budget: Budget) -> tuple[str, ...]:
-    """Every arm besides the main one, the narrow nets by their width."""
-    return (*ARMS, *(f"width-{width}" for width in budget.widths))
+def condition_names(budget: NewtonBudget) -> tuple[str, ...]:
+    """Every condition besides the main one, the narrow nets by their width."""
+    return (*CONDITIONS, *(f"width-{width}" for width in budget.widths))
 
 
-def main_config(budget: Budget, seed: int) -> RunConfig:
-    """One seed of the main arm."""
+def main_config(budget: NewtonBudget, seed: int) -> RunConfig:
+    """One seed of the main condition."""
     return configure("regression", seed=seed, changes={**budget.recipe, **budget.main.settings()})
 
 
-def arm_config(budget: Budget, arm: str, seed: int) -> RunConfig:
-    """The one run of an arm."""
-    changes = {**budget.recipe, **budget.arm.settings(), **_changes(budget, arm)}
-    if arm == "lstm":
+def condition_config(budget: NewtonBudget, condition: str, seed: int) -> RunConfig:
+    """The one run of a condition."""
+    changes = {**budget.recipe, **budget.side.settings(), **_changes(budget, condition)}
+    if condition == "lstm":
         changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
         changes |= budget.lstm
-        changes["model"] = {"kind": "lstm", "n_layers": budget.lstm_layers, "d_model": budget.arm.width}
+        changes["model"] = {"kind": "lstm", "n_layers": budget.lstm_layers, "d_model": budget.side.width}
     return configure("regression", seed=seed, changes=changes)
 
 
-def _changes(budget: Budget, arm: str) -> dict[str, Any]:
-    if arm.startswith("width-"):
-        width = int(arm.removeprefix("width-"))
+def _changes(budget: NewtonBudget, condition: str) -> dict[str, Any]:
+    if condition.startswith("width-"):
+        width = int(condition.removeprefix("width-"))
         return {"model.d_model": width, "model.n_heads": 1, "train.steps": budget.narrow_steps}
-    return {"model.n_layers": budget.arm.layers // 2} if arm == "half-depth" else ARMS[arm]
+    return {"model.n_layers": budget.side.layers // 2} if condition == "half-depth" else CONDITIONS[condition]
 
 
-def main_run(budget: Budget, out: Path, seed: int) -> Run:
-    """A seed of the main arm: trained now, gone on with, or found finished."""
+def main_run(budget: NewtonBudget, out: Path, seed: int) -> Run:
+    """A seed of the main condition: trained now, gone on with, or found finished."""
     return _trained(main_config(budget, seed), out / f"main-{seed}")
 
 
-def arm_run(budget: Budget, out: Path, arm: str, seed: int) -> Run:
-    """The run of an arm: trained now, gone on with, or found finished."""
-    return _trained(arm_config(budget, arm, seed), out / f"{arm}-{seed}")
+def condition_run(budget: NewtonBudget, out: Path, condition: str, seed: int) -> Run:
+    """The run of a condition: trained now, gone on with, or found finished."""
+    return _trained(condition_config(budget, condition, seed), out / f"{condition}-{seed}")
 
 
 def _trained(config: RunConfig, path: Path) -> Run:

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from interp.studies.figure_page import Part, write_page
-from interp.studies.single_index.phase import REGIMES, flow, phase_diagram
+from interp.studies.single_index.theory import REGIMES, flow, phase_diagram
 from tasks.theory.reduced import Setting, simulate_attention
 from tasks.theory.single_index import opposite, positional_semantic
 

@@ -31,6 +31,11 @@ SMALL = {
 }
 EXAMPLES = (
     "interp.run",
+    "interp.run.measuring",
+    "interp.run.emergence",
+    "interp.run.heads",
+    "interp.run.readouts",
+    "interp.run.causes",
     "interp.runs.checkpoints",
     "interp.analysis.result",
     "interp.pictures.svg",
@@ -70,6 +75,8 @@ def test_every_question_put_to_a_run_has_an_example() -> None:
         "emergence",
         "patch",
         "circuit",
+        "measure",
+        "analyses",
         "show_attention",
         "metrics",
         "model",
@@ -177,7 +184,9 @@ def test_the_circuit_is_drawn_with_its_strongest_edges_and_what_it_carries() -> 
     svg = ElementTree.fromstring(CHARTS["circuit"](pd.DataFrame(edges + judged).assign(step=8)).svg)
     said = [e.text for e in svg.iter() if e.tag.endswith("title")]
     assert "embed to L0H1: 0.6" in said
-    assert said[0] == "circuit at step 8: 3 edges, carry 0.90 (random ones of their size at most 0.25)"
+    assert (
+        said[0] == "circuit at step 8: 3 edges, faithfulness 0.90 (random circuits of its size: at most 0.25)"
+    )
     assert {"embed", "L0H1", "output"} <= set(_words(svg))
 
 

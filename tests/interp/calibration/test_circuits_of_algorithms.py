@@ -33,7 +33,7 @@ def test_search_returns_exactly_what_was_planted_among_decoys(name):
 
 
 def test_a_net_that_is_not_there_is_refused():
-    with pytest.raises(UserError, match="no wired net"):
+    with pytest.raises(UserError, match="no hand-constructed model"):
         recovered(["GD, 9 steps"])
 
 

@@ -35,7 +35,7 @@ def pair():
     return type(found)(found.kind, found.clean.double(), found.corrupt.double(), found.changed)
 
 
-@pytest.mark.parametrize("settings", [{"mlp": "none"}, {"layer_norm": "none"}, {}])
+@pytest.mark.parametrize("settings", [{"mlp": "none"}, {"layer_norm": "none"}, {"positions": "relative"}, {}])
 def test_a_head_is_the_sum_of_its_outgoing_edges(settings):
     """A sender's total derivative is that of its edges: every way onward starts with one of them."""
     model, p = model_of(**settings), pair()
@@ -137,7 +137,9 @@ def test_sets_of_senders_and_receivers():
         patch_paths(net.model, net.task, p, [(["output"], [second])])
 
 
-@pytest.mark.parametrize("settings", [{}, {"mlp": "none", "layer_norm": "none"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"mlp": "none", "layer_norm": "none"}, {"positions": "relative", "mask": "full"}]
+)
 def test_exact_edges_equal_path_patching(settings):
     """Two roads to one number: the fast engine's edges, and hooks at the receiver."""
     model, p = model_of(**settings), pair()

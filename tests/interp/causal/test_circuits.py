@@ -192,7 +192,7 @@ def test_bad_searches_are_refused(settings):
         find_circuit(net.model, net.task, prompts=32, **settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"mask": "full", "attention": "linear"}])
+@pytest.mark.parametrize("settings", [{}, {"mask": "full", "attention": "linear"}, {"positions": "relative"}])
 def test_runs_do_not_depend_on_the_runs_before_them(settings):
     task = InContextRegression(d=3, n=4)
     model = build_model(

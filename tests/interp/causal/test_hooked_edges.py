@@ -11,7 +11,8 @@ from interp.causal.paths import patch_paths
 from interp.importers.hf import bridge_config
 from interp.models import TransformerConfig, build_model
 from interp.models.bridge import BridgedModel, bridged
-from interp.studies.retrieval_prompts.small_models import SmallModel, build_small
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
+from interp.studies.retrieval_prompts.runs_weights import build_small
 from tasks import TextRetrieval, build
 
 TASK = TextRetrieval(hops=1, chains=2)

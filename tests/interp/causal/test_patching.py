@@ -65,6 +65,9 @@ CASES = {
         "last",
         {"attention": "relu", "mask": "full", "mask_query": True, "biases": False, "n_layers": 2},
     ),
+    "relative positions, some reads": ("some", {"positions": "relative", "n_layers": 3}),
+    "relative positions both ways": ("all", {"positions": "relative", "mask": "full"}),
+    "relative positions, linear": ("some", {"positions": "relative", "attention": "linear"}),
     "one layer": ("some", {"layer_norm": "no_affine", "mlp": "none", "n_layers": 1}),
 }
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from interp.causal.over_training import CircuitSearch
+from interp.cli import COMMANDS
 from interp.cli import run as cli
 
 SMALL = [
@@ -92,7 +93,7 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
     assert len(edges) == 20
     assert lines[edges[0]].split()[0] == "S29"
     assert max(number for number, line in enumerate(lines) if "faithfulness" in line) < edges[0]
-    assert any("20 heaviest of 30 edges" in line for line in lines)
+    assert any("20 largest of 30 edges" in line for line in lines)
     assert max(map(len, lines)) <= 100
     assert cli([*asked, "--edges", "30"]) == 0
     assert capsys.readouterr().out.count("output") == 30
@@ -101,9 +102,9 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["probe", "--layers", "9"], "layer '9' is not there: known are embed, 0"),
+        (["probe", "--layers", "9"], "no layer '9': known are embed, 0"),
         (["probe", "--layers", "0,embd"], "layer 'embd'"),
-        (["probe", "--read", "hop 9"], "read 'hop 9' is not there: known are hop 1, hop 2, hop 3"),
+        (["probe", "--read", "hop 9"], "no output position 'hop 9': known are hop 1, hop 2, hop 3"),
         (["probe", "--targets", "w"], "regression runs only"),
         (["probe", "--ridge", "-1"], "greater than 0"),
         (["probe", "--normalised"], "leave normalised and per_position out"),
@@ -258,6 +259,17 @@ def test_import_and_help_load_nothing_heavy() -> None:
     heavy = {"torch", "transformer_lens", "pandas", "plotly", "transformers", "pydantic", "scipy"}
     assert not heavy & _modules("import interp")
     assert not heavy & _modules("from interp.cli import run; run(['--help'])")
+
+
+def test_help_of_every_command_loads_nothing_heavy() -> None:
+    heavy = {"torch", "transformer_lens", "pandas", "pyarrow", "plotly", "transformers", "pydantic", "scipy"}
+    commands = [name for group in COMMANDS.values() for name in group] + [
+        "import garg",
+        "import plain",
+        "import hf",
+    ]
+    asked = f"from interp.cli import run; [run([*words.split(), '--help']) for words in {commands}]"
+    assert not heavy & _modules(asked)
 
 
 def test_siblings_are_ours() -> None:

@@ -9,7 +9,7 @@ import json
 import pandas as pd
 import pytest
 
-from interp.cli import head_views
+from interp.cli import onset_tables
 from interp.cli import run as cli
 
 SMALL = [
@@ -70,7 +70,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
     wrong = {
         "different checkpoints": ["emergence", folders[0], other],
         "two runs are called": ["emergence", folders[0], folders[0]],
-        "one alone for edges": ["emergence", *folders, "--of", "edges"],
+        "exactly one with --of edges": ["emergence", *folders, "--of", "edges"],
         "no circuit at checkpoint 8": ["emergence", folders[0], "--of", "edges"],
         "cannot tell a rise from noise": ["emergence", folders[0], "--of", "landscape"],
         "relations only": ["heads", folders[0], "--view", "roles", "--layers"],
@@ -89,6 +89,6 @@ def test_edges_are_shown_with_the_checkpoints_between_which_they_came() -> None:
          "state": ["emerged", "not emerged", "transient"], "last": 40, "ci_low": [10.0, None, 0.0],
          "ci_high": [20.0, None, 5.0]}
     ).astype({"step": "Int64", "rose": "Int64"})  # fmt: skip
-    shown = head_views.edge_onsets(table)
-    assert shown["step"].tolist() == [20, "not by 40", "came and went"]
+    shown = onset_tables.edge_onsets(table)
+    assert shown["step"].tolist() == [20, "not emerged by 40", "transient"]
     assert shown["between"].tolist() == ["(10, 20]", "", "(0, 5]"]

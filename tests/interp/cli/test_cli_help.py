@@ -10,7 +10,7 @@ import pytest
 
 from interp.cli import COMMANDS, app, show
 from interp.cli import run as cli
-from interp.cli.studies import _print
+from interp.cli.ledger_text import print_ledger
 from interp.config.run import configure
 from interp.config.schedule import checkpoint_steps
 from interp.hooks.sites import COMPONENTS, HEAD_OUT
@@ -141,7 +141,7 @@ def test_columns_are_left_out_before_a_name_is_folded(capsys) -> None:
     assert "n" * 60 in shown
     assert "two" not in shown.splitlines()[0]
     assert "one" in shown.splitlines()[0]
-    assert "left out for room: two" in shown
+    assert "columns not shown: two" in shown
     show.table(frame.drop(columns=["two"]), spare=("one",))
     assert "left out" not in capsys.readouterr().out
 
@@ -203,13 +203,15 @@ def test_a_ledger_is_not_squeezed_into_columns(capsys) -> None:
     claim = Claim(
         "first", "Words that go on " * 8, "arXiv 1, Fig 2", "about 3", Criterion.within(2.0, 4.0), "steps"
     )
-    row = claim.measured(3.1, 2.5, 3.5, 5, arm="main", budget="1 step", command="interp study x")
+    row = claim.measured(3.1, 2.5, 3.5, 5, condition="main", budget="1 step", command="interp study x")
     later = claim.not_testable(would_need="a GPU", command="interp study x")
-    _print(Ledger("x", "quick", (0, 1), (row, later)))
+    print_ledger(Ledger("x", "quick", (0, 1), (row, later)))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     assert "first: reproduced" in lines
-    assert any(line.strip().startswith("here 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines)
+    assert any(
+        line.strip().startswith("measured 3.1 [2.5, 3.5] steps, n 5; paper about 3;") for line in lines
+    )
     assert lines[-1] == "1 reproduced, 1 not testable at this scale"
 
 

@@ -52,7 +52,7 @@ def test_further_rivals_and_when_layers_take_their_place(folder, capsys) -> None
     shown = capsys.readouterr().out
     for word in (
         *rivals,
-        "best step [band] of each rival",
+        "best step [range] of each algorithm",
         "free filter",
         "L0, by checkpoint",
         "filter verdict, by checkpoint and layer",
@@ -78,9 +78,9 @@ def test_prompts_of_another_law(folder, capsys) -> None:
         (["--targets", "w", "--algorithms"], "ask one at a time"),
         (["--algorithms", "--families", "adam"], "no algorithm 'adam'"),
         (["--families", "gd"], "unknown setting 'families'"),
-        (["--layers", "9"], "layer '9' is not there"),
+        (["--layers", "9"], "no layer '9'"),
         (["--algorithms", "--context", "99"], "context 99 is not read"),
-        (["--read", "x 99"], "read 'x 99' is not there"),
+        (["--read", "x 99"], "no output position 'x 99'"),
         (["--algorithms", "--read", "x 2"], "leave it out"),
         (["--shift", "d=9"], "'d' cannot change"),
         (["--shift", "x_scale"], "key=value"),

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from interp.cli import live
 from interp.cli import run as command
-from interp.cli import watching
 from interp.config.run import configure
 from interp.runs.folder import RunFolder
 from interp.train import Diverged, train
@@ -59,7 +59,7 @@ def test_in_a_pipe_every_change_is_printed_once_and_at_once(tmp_path, capsys, mo
         if len(shown) == 2:
             train(config, tmp_path / "r")
 
-    monkeypatch.setattr(watching.time, "sleep", wait)
+    monkeypatch.setattr(live.time, "sleep", wait)
     assert command(["watch", str(tmp_path / "r")]) == 0
     assert shown == ["r: step 0 of 8, no checkpoint yet\n", ""]
     assert capsys.readouterr().out.splitlines()[0] == "r: step 8 of 8, finished"

@@ -29,7 +29,8 @@ def sites(draw):
     number = st.none() | st.integers(0, 99)
     layer = None if component in ("embed", "output") else draw(st.integers(0, 99))
     head = draw(number) if component in HEAD_COMPONENTS else None
-    return Site(component, layer, head, draw(number))
+    shared = draw(st.integers(1, 8)) if component in ("k", "v") and head is not None else 1
+    return Site(component, layer, head, draw(number), shared)
 
 
 @given(sites())
@@ -74,7 +75,9 @@ def test_heads_of_an_lstm_are_refused_but_its_stream_is_a_site():
 
 def test_every_site_of_a_model_is_written_where_it_is_read():
     model, x = small(), torch.randn(3, 5, 3)
-    for component in COMPONENTS:
+    for component in set(COMPONENTS) - {
+        "mlp_in"
+    }:  # a place of modules made elsewhere (tests/external/test_adopt.py)
         for site in grid(model, component, 5)[-3:]:
             hook = site.hook(2)
             part = site.read(model.run_with_cache(x, names_filter=hook)[1][hook])

@@ -20,7 +20,9 @@ from interp.models import build_model
 from interp.models.pretrained import shared_prefixes
 from interp.runs.recorder import Recorder
 from interp.runs.verify import verify
-from interp.studies.retrieval_prompts.small_models import SmallModel, build_small, save, tokenizer_of
+from interp.studies.retrieval_prompts.runs import save
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
+from interp.studies.retrieval_prompts.runs_weights import build_small, tokenizer_of
 from tasks.errors import UserError
 
 LACKING = "transformer.h.1.mlp.c_fc.weight"

@@ -20,7 +20,9 @@ from interp.importers.hf_memory import PUBLISHED, memory, parameters_of, publish
 from interp.models.bridge import bridged, quiet
 from interp.report.words import verdict
 from interp.runs.verify import verify
-from interp.studies.retrieval_prompts.small_models import SmallModel, build_small, save, tokenizer_of
+from interp.studies.retrieval_prompts.runs import save
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
+from interp.studies.retrieval_prompts.runs_weights import build_small, tokenizer_of
 from tasks import TextRetrieval, UserError
 from tasks.prompts_lexicon import word_level
 

@@ -225,14 +225,24 @@ def test_the_command_prints_keeps_and_reads_again(tmp_path, capsys, monkeypatch)
     before, after = (objective.flat(run.folder.weights(step)) for step in (3, 4))
     exact = curvature.directional_smoothness(objective, before, after)
     assert along[0]["value"] == pytest.approx(exact, rel=1e-5)
-    kept = run.folder.table_path("curvature").read_bytes()
+    (table,) = run.folder.table_path("curvature").parent.glob("curvature*")
+    kept = table.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(landscape, "curvature_table", None)  # the kept table must serve
+        patched.setattr(landscape, "CurvatureReader", None)  # the kept table must serve
         assert command([*asked, "--steps", "3,4"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == rows
     assert command([*asked, "--path-only"]) == 0
     assert "sharpness" not in {row["metric"] for row in json.loads(capsys.readouterr().out)["rows"]}
-    assert run.folder.table_path("curvature").read_bytes() != kept
+    assert table.read_bytes() == kept, "other settings have a table of their own"
+    assert command([*asked, "--steps", "0,3,4"]) == 0
+    whole = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["stride"] for row in whole if row["stride"]] == [3, 1]
+    assert [row for row in whole if row["step"] >= 3] == rows
+    assert command([*asked, "--steps", "0,4"]) == 0
+    apart = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["stride"] for row in apart if row["stride"]] == [4], (
+        "smoothness is along the line to the next asked"
+    )
     assert command(["curvature", str(run.path), "--prompts", "0"]) == 2
     assert "at least 1 prompt" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from interp.cli.landscape import refused
+from interp.cli.landscape_tables import refused
 from interp.emergence.instruments import instrument_onsets
 from interp.landscape.llc import LearningCoefficient, check_traces, local_learning_coefficient, split_rhat
 from interp.run import Run

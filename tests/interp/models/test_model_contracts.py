@@ -56,7 +56,7 @@ OPTIONS = {
     "layer_norm": ["none", "no_affine", "affine"],
     "mlp": ["none", "gelu", "gelu_new", "relu"],
     "biases": [True, False],
-    "positions": ["learned", "token_type", "both", "none"],
+    "positions": ["learned", "token_type", "both", "relative", "none"],
     "init": ["gpt2", "fan_in"],
     "dtype": ["float32", "float64"],
 }

@@ -81,7 +81,9 @@ def test_the_weights_of_an_untrained_net_say_nothing():
     assert (joined["value"] / joined["random"]).max() < 1.15
 
 
-@pytest.mark.parametrize("settings", [{}, {"layer_norm": "none", "mlp": "none", "biases": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"layer_norm": "none", "mlp": "none", "biases": False}, {"positions": "relative"}]
+)
 def test_qk_attribution_adds_up_and_names_the_planted_source(settings):
     net = wired_retrieval(2, variant="chain", dtype="float32")
     role = {name: head for head, name in net.circuit.roles.items()}

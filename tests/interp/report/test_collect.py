@@ -31,12 +31,16 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert {"untrained", "none"} <= set(report.heads["control"])
     assert report.attention[0].pattern.shape == (3, 1, 2, 13, 13)
     assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
-    assert "Accuracy on 1,024 fresh prompts" in report.verdict
-    assert set(report.answers) == {"Which circuit does it", "In which order it came", "How sure we are"}
+    assert "Accuracy on 1,024 held-out prompts" in report.verdict
+    assert set(report.answers) == {
+        "Which circuit does it",
+        "In which order it emerged",
+        "How certain this is",
+    }
     assert "No head pays half of its attention" in report.answers["Which circuit does it"], (
         "nothing was learned"
     )
-    assert "this one run (seed 0)" in report.answers["How sure we are"]
+    assert "this one run (seed 0)" in report.answers["How certain this is"]
     assert report.sketch is not None
     assert [line.text for line in report.sketch.lines if line.arc is None] == ["hop 1", "hop 2", "hop 3"]
     assert report.patching is not None
@@ -61,8 +65,8 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, 
     assert "told in words" in report.missing["circuit"]
     told = report.answers["Which circuit does it"]
     assert "2 edges through 1 head are left" in told
-    assert "carries 90%" in report.answers["How sure we are"]
-    assert "Circuit and attention agree on 1 of 2 heads" in report.answers["How sure we are"]
+    assert "carries 90%" in report.answers["How certain this is"]
+    assert "Circuit and attention agree on 1 of 2 heads" in report.answers["How certain this is"]
     assert report.faithfulness is not None
     page = render([report], ())
     assert 'data-view="faithfulness"' in page

@@ -48,7 +48,7 @@ def test_a_recording_is_a_run_folder(tmp_path):
     assert run.weights(5)["weight"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
     with pytest.raises(UserError, match="a recording without task and model of ours"):
         _ = run.config
-    with pytest.raises(UserError, match="go on with that loop"):
+    with pytest.raises(UserError, match="continue with that loop"):
         resume(tmp_path / "run")
 
 

@@ -10,7 +10,7 @@ import pytest
 from interp.studies.ledger import Claim, Criterion, Ledger
 
 CLAIM = Claim("a", "x is about one", "paper, section 1", "1.0", Criterion.within(0.9, 1.1))
-SHOWN = {"arm": "main", "budget": "1 step", "command": "interp study x"}
+SHOWN = {"condition": "main", "budget": "1 step", "command": "interp study x"}
 
 
 @pytest.mark.parametrize(

@@ -13,33 +13,44 @@ import torch
 from interp.config.run import configure
 from interp.models.build import build_model
 from interp.models.linear_weights import relative_error
-from interp.studies import STUDIES
-from interp.studies import linear_common as linear_nets
+from interp.studies import STUDIES, linear_nets
+from interp.studies.context import StudyContext
 from interp.studies.figure_page import Part, write_page
-from interp.studies.linear_attention import deep as linear_attention_deep
 from interp.studies.linear_attention import figures as linear_attention_figures
-from interp.studies.linear_attention import paths as linear_attention_paths
+from interp.studies.linear_attention import measure_depth as linear_attention_deep
+from interp.studies.linear_attention import measure_paths as linear_attention_paths
 from interp.studies.linear_attention import runs as linear_attention_runs
-from interp.studies.linear_attention import study as linear_attention
+from interp.studies.linear_attention import study as linear_attention_study
 from interp.studies.linear_attention.claims import CLAIMS as LANDSCAPE
-from interp.studies.one_step_gd import saddle as one_step_gd_saddle
-from interp.studies.one_step_gd import study as one_step_gd
+from interp.studies.one_step_gd import rows as one_step_rows
+from interp.studies.one_step_gd import rows_saddle as one_step_gd_saddle
+from interp.studies.one_step_gd import runs as one_step_gd
+from interp.studies.one_step_gd import study as one_step_study
 from interp.studies.one_step_gd import theory as linear
 from interp.studies.one_step_gd.claims import CLAIMS as ONE_STEP
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 
-SMALL = one_step_gd.Budget(50_000, 4000, 60, 60, 32, ((5, 40), (3,), (0.0, 1.0)))
+SMALL = one_step_gd.OneStepBudget(50_000, 4000, 60, 60, 32, ((5, 40), (3,), (0.0, 1.0)))
 
 
 @pytest.fixture
-def bench(tmp_path) -> linear_nets.Bench:
-    return linear_nets.Bench("one-step-gd", "quick", tmp_path, (0, 1), lambda text: None)
+def study(tmp_path) -> StudyContext:
+    return one_step(tmp_path, (0, 1))
+
+
+def one_step(out, seeds) -> StudyContext:
+    return StudyContext("one-step-gd", "quick", out, seeds, lambda line: None, SMALL, ONE_STEP)
+
+
+def landscape(out, seeds=(0,)) -> StudyContext:
+    sizes = linear_attention_runs.SIZES["quick"]
+    return StudyContext("linear-attention", "quick", out, seeds, lambda line: None, sizes, LANDSCAPE)
 
 
 def test_studies_are_known_by_name() -> None:
-    assert STUDIES[one_step_gd.NAME] == one_step_gd.__name__
-    assert STUDIES[linear_attention.NAME] == linear_attention.__name__
+    assert STUDIES[one_step_gd.NAME] == one_step_study.__name__
+    assert STUDIES[linear_attention_runs.NAME] == linear_attention_study.__name__
     assert all(claim.id == key for claims in (ONE_STEP, LANDSCAPE) for key, claim in claims.items())
 
 
@@ -73,7 +84,7 @@ def test_laws_of_tasks() -> None:
         linear_nets.law_of(one_step_gd.law("sphere"))
 
 
-def test_a_fit_ends_at_the_optimum_and_says_so(bench: linear_nets.Bench) -> None:
+def test_a_fit_ends_at_the_optimum_and_says_so(study: StudyContext) -> None:
     config = linear_nets.run_config(
         InContextRegression(d=3, n=10, layout="merged"),
         one_step_gd.GD,
@@ -84,30 +95,30 @@ def test_a_fit_ends_at_the_optimum_and_says_so(bench: linear_nets.Bench) -> None
     assert relative_error(G, linear.isotropic_step(10, 3) * torch.eye(3).double()) < 0.06
 
 
-def test_rows_judge_what_was_measured(bench: linear_nets.Bench) -> None:
-    claim = ONE_STEP["gd-cosine"]
-    words = {"arm": "a", "budget": "b"}
-    assert bench.row(claim, [0.9995, 0.9996, 0.9995], **words).verdict == "reproduced"
-    assert bench.row(claim, [0.9995], **words).verdict == "partly"
-    assert bench.row(claim, [0.5, 0.6, 0.5], **words).verdict == "not reproduced"
-    assert bench.row(claim, [0.9995, 0.9996], **words).command == "interp study one-step-gd --scale quick"
+def test_rows_judge_what_was_measured(study: StudyContext) -> None:
+    claim = "gd-cosine"
+    words = {"condition": "a", "budget": "b"}
+    assert study.row(claim, [0.9995, 0.9996, 0.9995], **words).verdict == "reproduced"
+    assert study.row(claim, [0.9995], **words).verdict == "partly"
+    assert study.row(claim, [0.5, 0.6, 0.5], **words).verdict == "not reproduced"
+    assert study.row(claim, [0.9995, 0.9996], **words).command == "interp study one-step-gd --scale quick"
 
 
-def test_short_training_does_not_reproduce(bench: linear_nets.Bench) -> None:
+def test_short_training_does_not_reproduce(study: StudyContext) -> None:
     """After 60 steps on 32 prompts the full net is not at the optimum, and the rows must say so."""
-    verdicts = {row.id: row.verdict for row in one_step_gd.full_family(bench, SMALL)}
+    verdicts = {row.id: row.verdict for row in one_step_rows.full_family(study)}
     assert verdicts == {
         "full-error": "not reproduced",
         "full-excess": "not reproduced",
         "full-nuisance": "not reproduced",
     }
-    before = sorted(path.name for path in bench.out.iterdir())
-    one_step_gd.full_family(bench, SMALL)
-    assert sorted(path.name for path in bench.out.iterdir()) == before == ["full-0", "full-1"]
+    before = sorted(path.name for path in study.out.iterdir())
+    one_step_rows.full_family(study)
+    assert sorted(path.name for path in study.out.iterdir()) == before == ["full-0", "full-1"]
 
 
-def test_gradient_flow_balances(bench: linear_nets.Bench) -> None:
-    (row,) = one_step_gd.gradient_flow(bench, SMALL)
+def test_gradient_flow_balances(study: StudyContext) -> None:
+    (row,) = one_step_rows.gradient_flow(study)
     assert row.verdict == "reproduced"
     assert row.value == pytest.approx(1, abs=1e-4)
 
@@ -126,8 +137,8 @@ def test_deep_nets_reach_the_floor_of_descent() -> None:
 
 
 def test_paths_of_a_run_hold_true_steps(tmp_path) -> None:
-    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
-    run = linear_attention_runs.run_of(bench, "S1", "sgd", linear_attention_runs.model_of(1), 0, 150)
+    study = landscape(tmp_path)
+    run = linear_attention_runs.run_of(study, "S1", "sgd", linear_attention_runs.model_of(1), 0, 150)
     found = linear_attention_paths.path(run)
     assert list(found.index) == [0, 50, 100]
     assert (found["gradient norm"] > 0).all()
@@ -136,19 +147,20 @@ def test_paths_of_a_run_hold_true_steps(tmp_path) -> None:
     assert linear_attention_runs.final_loss(run) < 5
 
 
-def test_a_diverged_seed_is_left_out_and_counted(bench: linear_nets.Bench) -> None:
-    claim, words = LANDSCAPE["gap-S1"], {"arm": "a", "budget": "b"}
-    row = bench.ratios(claim, [10.0, float("inf"), 10.0], **words)
+def test_a_diverged_seed_is_left_out_and_counted(tmp_path) -> None:
+    study = landscape(tmp_path)
+    claim, words = "gap-S1", {"condition": "a", "budget": "b"}
+    row = study.ratios(claim, [10.0, float("inf"), 10.0], **words)
     assert (row.value, row.ci_low, row.n, row.verdict) == (pytest.approx(10), None, 2, "partly")
     assert "1 of 3 seeds left out" in row.note
-    lost = bench.ratios(claim, [10.0, float("nan"), 0.0], **words)
+    lost = study.ratios(claim, [10.0, float("nan"), 0.0], **words)
     assert (lost.value, lost.verdict) == (None, "not reproduced")
 
 
 def test_a_run_that_diverges_has_an_infinite_loss_and_is_not_chosen(tmp_path) -> None:
-    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    study = landscape(tmp_path)
     model = linear_attention_runs.model_of(2)
-    run = linear_attention_runs.run_of(bench, "S1", "sign", model, 0, 30, rate=1e6)
+    run = linear_attention_runs.run_of(study, "S1", "sign", model, 0, 30, rate=1e6)
     assert run.folder.diverged is not None
     assert linear_attention_runs.final_loss(run) == float("inf")
 
@@ -181,21 +193,21 @@ def test_members_of_a_descent_go_their_own_ways() -> None:
 
 
 def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
-    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
-    run = linear_attention_runs.run_of(bench, "mlp", "adam", linear_attention_runs.FEATURES, 0, 60)
+    study = landscape(tmp_path)
+    run = linear_attention_runs.run_of(study, "mlp", "adam", linear_attention_runs.FEATURES, 0, 60)
     assert linear_attention_runs.final_loss(run) < linear_attention_runs.label_variance(run)
     assert list(linear_attention_paths.path(run).index) == [0, 50]
 
 
 def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
     """After 60 steps both starts are far above the optimum, and the rows say what their weights hold."""
-    bench = linear_nets.Bench("one-step-gd", "quick", tmp_path, (0,), lambda text: None)
-    rows = {row.id: row for row in one_step_gd_saddle.saddle(bench, SMALL)}
+    study = one_step(tmp_path, (0,))
+    rows = {row.id: row for row in one_step_gd_saddle.saddle(study)}
     assert (rows["saddle-share"].value, rows["saddle-share"].n) == (1, 2)
     assert rows["saddle-detour"].value > 0.05
     assert "cannot have rank one" in rows["saddle-rank"].note
     assert one_step_gd_saddle.least_rank_one_excess() == pytest.approx(1.95, abs=0.01)
-    (part,) = bench.parts
+    (part,) = study.parts
     drawn = [np.array(picture.z)[::-1] for picture in part.body.data]
     assert len(drawn) == 3
     assert np.linalg.matrix_rank(drawn[1], tol=1e-9) == 1
@@ -204,9 +216,9 @@ def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
 
 
 def test_pictures_and_the_table_beside_the_paper(tmp_path) -> None:
-    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0,), lambda text: None)
+    study = landscape(tmp_path)
     sgd, adam = (
-        linear_attention_runs.run_of(bench, "S2", name, linear_attention_runs.model_of(1), 0, 60)
+        linear_attention_runs.run_of(study, "S2", name, linear_attention_runs.model_of(1), 0, 60)
         for name in ("sgd", "adam")
     )
     table = linear_attention_figures.beside_the_paper([sgd], [adam], [50, 55])
@@ -250,10 +262,10 @@ def test_a_searched_rate_is_one_at_which_every_run_comes_to_its_end(tmp_path, mo
     losses = {(0.1, 200): 0.1, (0.05, 200): 0.2, (0.1, 500): math.inf}  # the fastest start breaks off later
     monkeypatch.setattr(linear_attention_runs, "run_of", lambda *settings: (settings[-1], settings[-2]))
     monkeypatch.setattr(linear_attention_runs, "final_loss", lambda run: losses.get(run, 1.0))
-    bench = linear_nets.Bench("linear-attention", "quick", tmp_path, (0, 1), lambda text: None)
-    sizes, model = linear_attention_runs.SIZES["quick"], linear_attention_runs.model_of(8)
-    assert linear_attention_runs.rate_of(bench, sizes, "S1", "sgd", model, 500) == 0.05
+    study = landscape(tmp_path, (0, 1))
+    model = linear_attention_runs.model_of(8)
+    assert linear_attention_runs.rate_of(study, "S1", "sgd", model, 500) == 0.05
     monkeypatch.setattr(
         linear_attention_runs, "final_loss", lambda run: math.inf if run[1] == 500 else losses.get(run, 1.0)
     )
-    assert linear_attention_runs.rate_of(bench, sizes, "S1", "sgd", model, 500) == 0.1  # none does
+    assert linear_attention_runs.rate_of(study, "S1", "sgd", model, 500) == 0.1  # none does

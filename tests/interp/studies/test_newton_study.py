@@ -9,28 +9,39 @@ import pytest
 import torch
 
 from interp.models import build_model
-from interp.studies.linear_common import Bench
-from interp.studies.newton import rates as newton_rates
+from interp.studies.context import StudyContext
+from interp.studies.newton import measure_two_layer as newton_two_layer
+from interp.studies.newton import rows_conditions
 from interp.studies.newton import study as newton
-from interp.studies.newton import two_layer as newton_two_layer
+from interp.studies.newton import theory as newton_rates
 from interp.studies.newton.claims import CLAIMS
-from interp.studies.newton.nets import outside_span
-from interp.studies.newton.runs import BUDGETS, MUON, Budget, Sizes, arm_config, arm_names, main_config
+from interp.studies.newton.measure import outside_span
+from interp.studies.newton.runs import (
+    BUDGETS,
+    MUON,
+    NetSizes,
+    NewtonBudget,
+    condition_config,
+    condition_names,
+    main_config,
+)
 from interp.train import train
 from tasks.base import generator
 from tasks.regression import InContextRegression
 
-TINY = Budget(
-    2, Sizes(3, 5, 3, 2, 8, 2), Sizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
+TINY = NewtonBudget(
+    2, NetSizes(3, 5, 3, 2, 8, 2), NetSizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
     {**MUON, "train.batch": 4, "train.schedule.log": 0, "train.eval_batch": 4},
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("scale", ["quick", "cpu", "paper"])
-def test_every_arm_of_every_scale_builds(scale):
+def test_every_condition_of_every_scale_builds(scale):
     budget = BUDGETS[scale]
-    configs = [arm_config(budget, arm, 0) for arm in arm_names(budget)]
-    assert len({config.model_dump_json() for config in configs}) == len(configs), "an arm is like another"
+    configs = [condition_config(budget, name, 0) for name in condition_names(budget)]
+    assert len({config.model_dump_json() for config in configs}) == len(configs), (
+        "a condition is like another"
+    )
     for config in [main_config(budget, 0), *configs] if scale == "quick" else ():
         assert build_model(config.model, config.task.interface, 0) is not None
 
@@ -46,19 +57,22 @@ def test_the_paper_size_takes_a_step(tmp_path):
     assert train(config, tmp_path / "run").finished
 
 
+def toy(out, report):
+    return StudyContext("newton", "quick", out, (0, 1), report, TINY, CLAIMS)
+
+
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     out = tmp_path_factory.mktemp("newton")
     said: list[str] = []
-    bench = Bench("newton", "quick", out, (0, 1), said.append)
-    return newton.measure(newton.Study(bench, TINY), "quick"), out, said
+    return newton.measure(toy(out, said.append)), out, said
 
 
-def test_a_toy_ledger_holds_every_claim_with_its_arm_and_budget(ledger):
+def test_a_toy_ledger_holds_every_claim_with_its_condition_and_budget(ledger):
     found, out, _ = ledger
     assert [row.id for row in found.claims] == list(CLAIMS)
     assert {"main-0", "main-1", "lstm-0", "kappa-100-0", "width-4-0"} <= {p.name for p in out.iterdir()}
-    assert all(row.arm and row.budget for row in found.claims)
+    assert all(row.condition and row.budget for row in found.claims)
 
 
 def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
@@ -80,8 +94,8 @@ def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
 def test_finished_runs_are_reused(ledger):
     _, out, _ = ledger
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")}
-    again = newton.Study(Bench("newton", "quick", out, (0, 1), lambda _: None), TINY)
-    base = [row for row in newton.widths(again) if row.id == "g-narrow"]
+    again = toy(out, lambda _: None)
+    base = [row for row in rows_conditions.widths(again) if row.id == "g-narrow"]
     assert base == [row for row in ledger[0].claims if row.id == "g-narrow"]
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")} == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interp.studies.single_index.phase import flow, minima, moments, phase_diagram, regime
+from interp.studies.single_index.theory import flow, minima, moments, phase_diagram, regime
 from tasks.theory.single_index import attention_student, opposite, population_loss, positional_semantic
 
 

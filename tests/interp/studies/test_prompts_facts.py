@@ -7,9 +7,10 @@ import torch
 
 from interp.importers.hf import import_hf
 from interp.run import load
-from interp.studies.retrieval_prompts import facts as facts
+from interp.studies.retrieval_prompts import measure_facts as facts
 from interp.studies.retrieval_prompts.claims import CLAIMS, EXPLORATORY
-from interp.studies.retrieval_prompts.small_models import SmallModel, make_small
+from interp.studies.retrieval_prompts.runs import make_small
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
 from tasks import TextRetrieval
 
 TASK = TextRetrieval(hops=2)

@@ -13,7 +13,8 @@ from interp.cli import run as cli
 from interp.studies.ledger import Ledger
 from interp.studies.retrieval_prompts import measure as measure
 from interp.studies.retrieval_prompts import study as study
-from interp.studies.retrieval_prompts.small_models import SETTINGS, SmallModel, few_names, make_small, text_of
+from interp.studies.retrieval_prompts.runs import SETTINGS, make_small, small_models
+from interp.studies.retrieval_prompts.runs_texts import SmallModel, few_names, text_of
 from tasks import TextRetrieval, UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
@@ -69,7 +70,7 @@ def ledger(tmp_path_factory):
 def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
     found, out = ledger
     verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
-    assert list(verdict) == [*list(study.CLAIMS)[:-1], *study.EXPLORATORY, "order"]
+    assert list(verdict) == [*study.CLAIMS, *study.EXPLORATORY]
     for claim in (
         "above-chance",
         "two-hops",
@@ -178,7 +179,7 @@ def test_a_model_is_for_this_study_alone(capsys):
 @pytest.mark.skipif(not FULL, reason="minutes of training")
 def test_the_study_finds_answers_in_a_trained_net(tmp_path):
     """One net at quick scale, of a seed that the ledger does not have."""
-    name, settings = "small-gpt-neox-2", study.small_models("quick")["small-gpt-neox-0"]
+    name, settings = "small-gpt-neox-2", small_models("quick")["small-gpt-neox-0"]
     found = study.run("quick", tmp_path, print, small={name: settings.model_copy(update={"seed": 2})})
     verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
     for claim in ("above-chance", "two-hops", "generation", "falls", "order"):

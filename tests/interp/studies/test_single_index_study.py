@@ -7,21 +7,22 @@ import math
 import numpy as np
 import pytest
 
-from interp.studies.single_index import bridge as bridge
-from interp.studies.single_index import landscape as landscape
-from interp.studies.single_index import waits as waiting
-from interp.studies.single_index.bench import Bench, Budget
-from interp.studies.single_index.chains import LINEAR, middle, resampled, scaling, slope
+from interp.studies.context import StudyContext
+from interp.studies.single_index import rows_emergence as bridge
+from interp.studies.single_index import rows_landscape as landscape
+from interp.studies.single_index import rows_waits as waiting
 from interp.studies.single_index.claims import CLAIMS
 from interp.studies.single_index.figures import gains_figure, semantic_figure, waits_figure
+from interp.studies.single_index.measure import LINEAR, middle, resampled, scaling, slope
+from interp.studies.single_index.runs import ChainBudget
 from tasks.theory.reduced import Escapes
 
-TINY = Budget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
+TINY = ChainBudget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench("quick", 0, tmp_path, lambda line: None)
+def study(tmp_path):
+    return StudyContext("single-index", "quick", tmp_path, (0,), lambda line: None, TINY, CLAIMS)
 
 
 def test_scalings_are_one_on_their_own_law():
@@ -56,8 +57,8 @@ def test_the_emergence_estimator_finds_planted_crossings():
     assert np.isinf(bridge.emergence_steps(flat, 0.5)).all()
 
 
-def test_the_bridge_recovers_times_and_slopes_of_a_small_chain(bench):
-    rows = {row.id: row for row in bridge.emergence(bench, TINY)}
+def test_the_bridge_recovers_times_and_slopes_of_a_small_chain(study):
+    rows = {row.id: row for row in bridge.emergence(study)}
     assert set(rows) == {"bridge-slope-1", "bridge-slope-2", "bridge-gap-1", "bridge-gap-2", "bridge-times"}
     assert rows["bridge-times"].value < 0.05
     assert 0.8 < rows["bridge-slope-1"].value < 1.3
@@ -71,12 +72,12 @@ def test_every_paired_interval_is_zero_for_equal_samples():
     assert np.isnan(few.low), "too few replicas for an interval"
 
 
-def test_runs_of_the_ordinary_loop_are_kept_and_reused(bench):
-    (row,) = bridge.ordinary_runs(bench, TINY)
-    folders = sorted(bench.out.iterdir())
+def test_runs_of_the_ordinary_loop_are_kept_and_reused(study):
+    (row,) = bridge.ordinary_runs(study)
+    folders = sorted(study.out.iterdir())
     assert len(folders) == 2
     before = [f.joinpath("metrics.jsonl").stat().st_mtime_ns for f in folders]
-    (again,) = bridge.ordinary_runs(bench, TINY)
+    (again,) = bridge.ordinary_runs(study)
     assert again == row
     assert [f.joinpath("metrics.jsonl").stat().st_mtime_ns for f in folders] == before
     assert 0.2 < row.value < 5
@@ -95,16 +96,16 @@ def test_every_claim_is_stated_once_with_its_source():
     assert set(waiting.RULES) < set(CLAIMS)
 
 
-def test_odd_targets_need_injected_encodings(bench, monkeypatch):
+def test_odd_targets_need_injected_encodings(study, monkeypatch):
     monkeypatch.setattr(landscape, "ODD_CHAIN", (50, 0.2, 3000, 40))
-    rows = {row.id: row for row in landscape.odd_targets(bench, TINY)}
+    rows = {row.id: row for row in landscape.odd_targets(study)}
     assert {name: row.verdict for name, row in rows.items()} == dict.fromkeys(rows, "reproduced")
     assert (rows["odd-none"].value, rows["odd-injected"].value) == (0, 1)
 
 
-def test_the_minimum_turns_smoothly_only_with_the_encoding_inside(bench):
-    (row,) = landscape.inside(bench, TINY)
+def test_the_minimum_turns_smoothly_only_with_the_encoding_inside(study):
+    (row,) = landscape.inside(study)
     assert row.value < 20
     assert "90 degrees" in row.note
-    both = {point["target"] for point in bench.curves["minima"]}
+    both = {point["target"] for point in study.points["minima"]}
     assert both == {"encoded_target", "positional_semantic"}

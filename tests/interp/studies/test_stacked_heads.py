@@ -14,11 +14,14 @@ import pytest
 from interp.landscape.llc import LearningCoefficient
 from interp.readouts.reach import depth_of
 from interp.run import load
+from interp.studies.context import StudyContext
 from interp.studies.ledger import Ledger
+from interp.studies.stacked_heads import rows
 from interp.studies.stacked_heads import study as study
 from interp.studies.stacked_heads.claims import CLAIMS
-from interp.studies.stacked_heads.depth import measured_cells, reachable
-from interp.studies.stacked_heads.runs import BUDGETS, QUICK, Bench
+from interp.studies.stacked_heads.rows_circuits import READS_LINK
+from interp.studies.stacked_heads.rows_depth import measured_cells, reachable
+from interp.studies.stacked_heads.runs import BUDGETS, QUICK
 from interp.train.loop import Interrupted, train
 
 # another cluster on the machine may hold dask's usual dashboard port
@@ -41,10 +44,14 @@ TOY = replace(
 )
 
 
+def toy(out: Path) -> StudyContext:
+    return StudyContext("stacked-heads", "quick", out, (0, 1), lambda line: None, TOY, CLAIMS)
+
+
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory) -> tuple[Ledger, Path]:
     out = tmp_path_factory.mktemp("study")
-    return study.measure(Bench("quick", out, lambda line: None, TOY)), out
+    return study.measure(toy(out)), out
 
 
 def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> None:
@@ -74,7 +81,7 @@ def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> 
 def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
     first, out = ledger
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    again = study.measure(Bench("quick", out, lambda line: None, TOY))
+    again = study.measure(toy(out))
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stamps
     assert again.to_json() == first.to_json()
 
@@ -83,7 +90,7 @@ def test_a_broken_off_study_is_gone_on_with_and_changes_no_figure(ledger, tmp_pa
     first, out = ledger
     kept = tmp_path / "study"
     shutil.copytree(out, kept)
-    runs = [path for arm in ("final", "ic") for path in sorted((kept / arm).glob("seed=*"))[-1:]]
+    runs = [path for name in ("final", "ic") for path in sorted((kept / name).glob("seed=*"))[-1:]]
     for path in runs:
         config = load(path).config
         shutil.rmtree(path)
@@ -94,7 +101,7 @@ def test_a_broken_off_study_is_gone_on_with_and_changes_no_figure(ledger, tmp_pa
 
         with pytest.raises(Interrupted):
             train(config, path, progress=stop)
-    again = study.measure(Bench("quick", kept, lambda line: None, TOY))
+    again = study.measure(toy(kept))
     assert again.to_json() == first.to_json()
 
 
@@ -104,8 +111,8 @@ def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
 
 
 def test_cells_say_what_is_solved_and_where_the_bound_is(ledger) -> None:
-    cells = measured_cells(Bench("quick", ledger[1], lambda line: None, TOY))
-    found = {(c.arm, c.layers, c.hops): (c.solved, c.beyond) for c in cells.itertuples()}
+    cells = measured_cells(toy(ledger[1]))
+    found = {(c.condition, c.layers, c.hops): (c.solved, c.beyond) for c in cells.itertuples()}
     assert found == {("depth", 1, 2): (0, False), ("grid", 1, 1): (0, False), ("grid", 1, 3): (0, False)}
     rows = {row.id: row for row in ledger[0].claims}
     assert rows["depth-necessity"].n == 2, "a net of one hop has none beyond the bound"
@@ -138,10 +145,10 @@ def test_every_scale_has_a_budget_for_every_arm() -> None:
 
 def test_order_of_first_heads() -> None:
     def events(first: float | None, second: float | None) -> pd.DataFrame:
-        rows = [("a", study.READS_LINK[0], first), ("a", study.READS_LINK[1], second)]
+        rows = [("a", READS_LINK[0], first), ("a", READS_LINK[1], second)]
         return pd.DataFrame([{"run": r, "event": e, "step": s, "last": 9} for r, e, s in rows])
 
-    assert study._first_before(events(1, 2)).value == 1
-    assert study._first_before(events(2, 1)).value == 0
-    assert study._first_before(events(None, None).astype({"step": "Float64"})).value == 0
-    assert not math.isnan(study._first_before(events(1, None).astype({"step": "Float64"})).low)
+    assert rows.first_before(events(1, 2)).value == 1
+    assert rows.first_before(events(2, 1)).value == 0
+    assert rows.first_before(events(None, None).astype({"step": "Float64"})).value == 0
+    assert not math.isnan(rows.first_before(events(1, None).astype({"step": "Float64"})).low)

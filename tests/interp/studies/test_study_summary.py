@@ -19,7 +19,7 @@ STUDY = "one-step-gd"
 def ledger() -> Ledger:
     """A ledger with a row for each claim of the study, the first measured, the others not testable."""
     first, *others = summary.claims_of(STUDY).values()
-    said = {"arm": "main", "budget": "1 step", "command": f"interp study {STUDY}"}
+    said = {"condition": "main", "budget": "1 step", "command": f"interp study {STUDY}"}
     rows = [first.measured(0.5, 0.25, 0.75, 3, **said)]
     rows += [claim.not_testable(would_need="a GPU", command="") for claim in others]
     return Ledger(STUDY, "quick", (0, 1, 2), tuple(rows))

@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(tmp_path) -> None:
         os.killpg(sweep.pid, signal.SIGINT)
         said = sweep.stderr.read()
         assert sweep.wait(60) == 130
-        assert said.strip() == f"interp: stopped; go on with the same command ({out})"
+        assert said.strip() == f"interp: stopped; resume with the same command ({out})"
         assert _is_gone(sweep.pid), "the workers have ended"
     finally:
         sweep.stderr.close()

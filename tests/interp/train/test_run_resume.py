@@ -68,7 +68,7 @@ def until_metrics_hold(file: Path, size: int) -> None:
 
 ZYGOTE = """
 import json, os, signal, sys
-from interp.config import parse_config
+from interp.config.run import parse_config
 from interp.train import train
 for line in iter(sys.stdin.readline, ""):
     job = json.loads(line)

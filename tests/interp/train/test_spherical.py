@@ -9,7 +9,7 @@ from torch import nn
 
 from interp.config.run import configure, parse_config
 from interp.models import build_model
-from interp.studies.single_index.direct import attention_step, net_step
+from interp.studies.single_index.theory_direct import attention_step, net_step
 from interp.train import RunFolder, resume, train
 from interp.train.spherical import SphericalSGD
 from tasks.errors import UserError

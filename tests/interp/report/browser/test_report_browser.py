@@ -321,7 +321,7 @@ def test_play_runs_to_the_last_checkpoint_and_stops(opened, retrieval):
 def test_without_scripts_the_words_and_tables_are_there(opened, retrieval):
     run = retrieval(count=6, tokens=8)
     page = opened(run, java_script_enabled=False)
-    assert "switched off here" in page.page.locator(".notice").inner_text()
+    assert "disabled here" in page.page.locator(".notice").inner_text()
     assert page.page.locator("#bar").is_hidden()
     page.page.get_by_text("Scores at the last checkpoint", exact=True).click()
     last = run.scores[(run.scores["position"] == "hop 3") & (run.scores["step"] == run.steps[-1])]

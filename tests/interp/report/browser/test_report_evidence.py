@@ -66,7 +66,7 @@ def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(open
     page.until("e => e.querySelector('.drawn') && e.querySelector('table')", card)
     said = card.inner_text()
     assert "OV positive share" in said
-    assert "K-composition, most with L0H1" in said
+    assert "K-composition, largest with L0H1" in said
     pattern = page.page.locator("#run-0 [data-part='head-pattern']")
     page.until("e => e.dataset.head === 'L1H3' && e.querySelector('canvas')", pattern)
     page.page.keyboard.press("Home")
@@ -142,11 +142,12 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     within = "#compare"
     words = page.page.locator("#compare .verdict li").all_inner_texts()
     assert (
-        page.page.locator("#compare h2").inner_text() == "4 runs in 2 arms: task.target ic; task.target final"
+        page.page.locator("#compare h2").inner_text()
+        == "4 runs in 2 conditions: task.target ic; task.target final"
     )
     assert "hop 1 at step 500 to 600, hop 2 at step 1,000 to 1,100" in words[0]
     assert words[0].endswith("Order: hop 1 < hop 2 < hop 3 in 2 of 2.")
-    assert "hop 3 5.5% [0.0%, 11.9%]. Appeared: hop 3 in no run." in words[1]
+    assert "hop 3 5.5% [0.0%, 11.9%]. Emerged: hop 3 in no run." in words[1]
     lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
     single = "e => e.data.filter(t => t.opacity === 0.45).length"
     arms = ["task.target ic", "task.target final"]
@@ -162,7 +163,7 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     assert page.see("compare-circuit-0", within=within).locator('[data-node="L1H3"]').count() == 1
     assert (
         page.page.locator("#compare [data-part='circuits'] .absent").all_inner_texts()
-        == ["Left out: it does nothing."] * 2
+        == ["Not shown: it does nothing."] * 2
     )
     page.see("compare-circuit-2", within=within).locator('[data-node="L1H3"]').click()
     page.until("() => !document.getElementById('run-2').hidden")
@@ -174,7 +175,7 @@ def ledger(text: str = "") -> Ledger:
     claim = Claim(f"depth{text}", f"Depth decides{text}", "a paper, Thm 1", "1", Criterion.above(0.5))
     rows = [
         claim.measured(
-            value, value - 0.1, value + 0.1, 3, arm="adam", budget="1 step", command="interp study x"
+            value, value - 0.1, value + 0.1, 3, condition="adam", budget="1 step", command="interp study x"
         )
         for value in (0.9, 0.55, 0.1)
     ]

@@ -1,0 +1,64 @@
+"""On which runs an analysis can be taken, where the settings of the model and the task decide it.
+
+Conditions that only the analysis itself can check (a context length outside the task's, active interventions) are
+reported when it runs. Imports no analysis and no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def layers(settings: Any, task: Any) -> bool:
+    """Whether there is a residual stream after every layer."""
+    return hasattr(settings, "n_layers")
+
+
+def heads(settings: Any, task: Any) -> bool:
+    """Whether the model has attention heads."""
+    return hasattr(settings, "n_heads")
+
+
+def pairs(settings: Any, task: Any) -> bool:
+    """Whether the task has clean and corrupt prompts to patch between."""
+    return layers(settings, task) and bool(task.pair_kinds)
+
+
+def edges(settings: Any, task: Any) -> bool:
+    """Whether the model's heads and MLPs can be given inputs of their own."""
+    return settings.kind == "transformer" or bool(getattr(settings, "edges_known", False))
+
+
+def matrices(settings: Any, task: Any) -> bool:
+    """Whether heads have OV and QK matrices."""
+    return settings.kind == "transformer"
+
+
+def regression(settings: Any, task: Any) -> bool:
+    """Whether layers can be matched with iterates of least squares."""
+    return layers(settings, task) and task.kind == "regression"
+
+
+def regression_heads(settings: Any, task: Any) -> bool:
+    """Whether heads attend to examples of a regression prompt."""
+    return heads(settings, task) and task.kind == "regression"
+
+
+def token_heads(settings: Any, task: Any) -> bool:
+    """Whether heads attend to single tokens, at least four of them."""
+    return heads(settings, task) and task.interface.inputs == "token" and task.interface.n_ctx >= 4
+
+
+def chains(settings: Any, task: Any) -> bool:
+    """Whether heads attend to links of a chain."""
+    return heads(settings, task) and task.kind == "retrieval"
+
+
+def linear_regression(settings: Any, task: Any) -> bool:
+    """Whether the weights are those of linear attention on a regression task."""
+    return settings.kind == "linear" and settings.attention == "linear" and task.kind == "regression"
+
+
+def weights_at_hand(settings: Any, task: Any) -> bool:
+    """Whether checkpoints hold the weights themselves, not a reference to somebody else's."""
+    return settings.kind != "language-model"

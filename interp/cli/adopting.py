@@ -1,0 +1,111 @@
+"""Commands for modules that were trained elsewhere: adopt, check."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from interp.cli import show
+from interp.cli.training import Json
+from tasks.errors import UserError
+
+
+def adopt(
+    module: str,
+    /,
+    *,
+    task: str,
+    out: Path,
+    checkpoints: str | None = None,
+    layout: str | None = None,
+    steps: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (),
+    pad: int | None = None,
+    copy: bool = False,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", consume_multiple=True)] = (),
+) -> int:
+    """Make a run of somebody else's module: weights stay where they are, and what is claimed of it is proven.
+
+    Parameters
+    ----------
+    module
+        A function that builds the module (package.file:function), or the folder of a saved Hugging Face model.
+    task
+        What it is asked: a task's kind, a preset, or a TOML file with a table `task`.
+    out
+        Folder of the run.
+    checkpoints
+        Weights of the module: a pattern in quotes ('out/ckpt_*.pt'), a file, or a folder.
+    layout
+        Where the parts of a block lie: a shipped layout or a TOML file; the shipped one that fits unless given.
+    steps
+        The steps to take, of those that are there.
+    pad
+        The token that fills up short prompts.
+    copy
+        Keep the weights in the run in place of references to their files.
+    set_
+        Settings of the task, as key=value.
+    """
+    from interp.adoption import adopt as adopted
+    from interp.cli import training_notes
+
+    run = adopted(
+        module if ":" in module else Path(module),
+        task=task_settings(task, set_),
+        out=out,
+        checkpoints=checkpoints,
+        layout=layout,
+        steps=steps,
+        pad=pad,
+        copy=copy,
+    )
+    return training_notes.imported(run.folder)
+
+
+def task_settings(task: str, changes: tuple[str, ...]) -> dict[str, Any]:
+    """The settings of a task by its kind, a preset, or a TOML file. Raises UserError for a file without a task."""
+    from interp.config.run import parse_override, read_toml
+    from interp.presets import preset_names, preset_text
+
+    if task in preset_names():
+        settings = tomllib.loads(preset_text(task))["task"]
+    elif Path(task).is_file():
+        found = read_toml(Path(task))
+        settings = found.get("task", found)
+        if "kind" not in settings:
+            raise UserError(f"{task}: holds no task (a table `task` with its `kind`)")
+    else:
+        settings = {"kind": task}
+    return {**settings, **dict(parse_override(text, example="n=8") for text in changes)}
+
+
+def check(run: Path, *, step: str = "last", json: Json = False) -> int:
+    """Prove again what is claimed of an adopted model, and print what holds and what is refused.
+
+    Parameters
+    ----------
+    run
+        Folder of a run made by `interp adopt`.
+    step
+        The checkpoint whose weights are tried.
+    json
+        Print one JSON document.
+    """
+    from interp.adoption import proven
+    from interp.run import load
+
+    model = load(run).model(int(step) if step.isdigit() else step)
+    proofs = getattr(model, "proofs", None)
+    if proofs is None:
+        raise UserError(
+            f"{run}: is a run of a model of ours or a bridged one; only adopted modules are proven"
+        )
+    if json:
+        rows = [{"claim": p.claim, "holds": p.holds, "error": p.error, "refuses": p.refuses} for p in proofs]
+        show.document({"run": str(run), "proofs": rows})
+    else:
+        print(proven(proofs))
+    return 0 if all(p.holds for p in proofs) else 1

@@ -1,0 +1,46 @@
+"""Output of a result: as JSON, as a Parquet table; and the list of available analyses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from interp.analysis.result import Result
+from interp.cli import show
+from interp.io.files import make_room, write_atomically
+
+
+def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
+    """The rows of a result as one JSON document, with further entries."""
+    rows = show.records(result.table)
+    show.document({"analysis": result.name, "caption": result.caption, "rows": rows, **(besides or {})})
+    return 0
+
+
+def room(out: Path | None) -> None:
+    """Raises UserError at once if the table could not be written later."""
+    if out is not None:
+        make_room(out)
+
+
+def keep(result: Result, out: Path | None) -> None:
+    """The rows as Parquet, written in one step."""
+    if out is not None:
+        buffer = io.BytesIO()
+        pd.DataFrame(result.table).to_parquet(buffer, index=False)
+        write_atomically(out, buffer.getvalue())
+
+
+def listed(analyses: pd.DataFrame, json: bool) -> int:
+    """The analyses that apply to a run."""
+    if json:
+        show.document({"analyses": show.records(analyses)})
+        return 0
+    for each in analyses.itertuples():
+        show.note(f"{each.name}: {each.command}")
+        show.indented(str(each.caption))
+    return 0

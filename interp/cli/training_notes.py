@@ -1,0 +1,59 @@
+"""What commands that train say on the way and in the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from interp.cli import show
+from interp.config.run import RunConfig
+from interp.runs.folder import RunFolder
+from tasks.errors import UserError
+
+ENORMOUS = 1e6
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is nothing left to train; problems of the folder are reported by the training."""
+    try:
+        return RunFolder.open(folder).finished
+    except UserError:
+        return False
+
+
+def tell(advance: Any, config: RunConfig) -> Callable[[int, float], object]:
+    """A training's progress as that of a bar."""
+    return lambda step, loss: advance("training", step, config.train.steps)
+
+
+def trained(run: RunFolder, ended: bool) -> int:
+    """Say what there is now. Raises UserError for a finished run whose checkpoints are not all there."""
+    missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
+    if run.finished and missing:
+        raise UserError(
+            f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "
+            f"{len(run.schedule)}); restore the files, or train the run again in another folder"
+        )
+    done = "was finished already, nothing trained" if ended else "trained"
+    show.note(f"{run.path}: {done}, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
+    largest = max(float(weight.abs().max()) for weight in run.weights(run.steps[-1]).values())
+    if largest > ENORMOUS:  # layer norm hides this from the loss, which then stands still instead of rising
+        print(f"interp: {run.path}: weights have grown to {largest:.0e}; lower train.lr", file=sys.stderr)
+    return 0
+
+
+def _shortened(steps: tuple[int, ...]) -> str:
+    """The realised schedule; of more than a hundred steps the middle is elided."""
+    text = [str(step) for step in steps]
+    return ", ".join(text if len(text) <= 100 else [*text[:50], "...", *text[-10:]])
+
+
+def imported(run: RunFolder) -> int:
+    """Say what was imported."""
+    steps = ", ".join(map(str, run.steps[:8])) + (", ..." if len(run.steps) > 8 else "")
+    show.note(
+        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; analyse it with: interp probe"
+    )
+    return 0

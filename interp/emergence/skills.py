@@ -1,0 +1,31 @@
+"""Emergence of a run's skills, put together: which analyses it takes, and their tables as one table of onsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from interp.analysis.base import Analysis
+from interp.emergence.draws import CurveDraws
+from interp.emergence.emergence import emergence_table
+from interp.emergence.overlaps import Overlaps, measurable
+from interp.emergence.scores import Scores
+from interp.heads.heads import HeadScores, scorable
+from tasks import Task
+
+CAPTION = "Onset: where the fitted curve rises above its threshold for good; intervals over prompts."
+
+
+def asked(settings: Any, task: Task) -> list[Analysis]:
+    """The analyses that emergence needs of a run with such a model (its settings) and task."""
+    found: list[Analysis] = [Scores(), CurveDraws()]
+    found += [HeadScores()] if scorable(settings, task) else []
+    found += [Overlaps()] if measurable(settings, task) else []
+    return found
+
+
+def dated(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Onsets (`emergence_table`) out of the tables of what was `asked`, by the analyses' names."""
+    return emergence_table(tables["scores"], tables.get("heads"), tables["draws"], tables.get("overlaps"))

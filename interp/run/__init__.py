@@ -1,0 +1,75 @@
+"""The main Python interface: a run and all its analyses.
+
+`load` reads the configuration and the list of checkpoints; nothing else is loaded until a model, a table or a picture
+is requested. Every analysis returns a `Result` whose `table` is a long DataFrame, cached under RUN/analysis. The
+contents of a run (checkpoints, models, interventions) are in `interp.runs.checkpoints`; the analyses as methods are in
+this package, one module for each package that implements them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from interp.config.run import RunConfig, configure
+from interp.run.causes import CausalQuestions
+from interp.run.emergence import EmergenceQuestions
+from interp.run.heads import HeadQuestions
+from interp.run.landscape import LandscapeQuestions
+from interp.run.readouts import ReadoutQuestions
+from interp.runs.folder import RunFolder
+from tasks import UserError
+
+__all__ = ["Run", "load"]
+
+
+def load(path: str | Path, *, released: bool = False) -> Run:
+    """The run in a folder. Raises UserError when the folder holds none, or a damaged one.
+
+    A run that was trained with clamps is measured with these interventions active; with `released`, without them.
+    """
+    return Run(RunFolder.open(Path(path)), released=released)
+
+
+class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, LandscapeQuestions):
+    """A trained (or half-trained) model with its checkpoints, its task, and the analyses of both.
+
+    >>> from interp import load
+    >>> run = load("runs/demo/retrieval")
+    >>> run
+    Run(runs/demo/retrieval: retrieval, ... checkpoints, finished)
+    >>> run.steps[0], run.task.reads
+    (0, ('hop 1', 'hop 2', 'hop 3'))
+    """
+
+    @classmethod
+    def train(
+        cls,
+        config: str | Path | Mapping[str, Any] | RunConfig,
+        out: str | Path,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> Run:
+        """Train a run into a folder (or resume it there) and open it.
+
+        `config` is a preset's name, a TOML file, settings as nested dictionaries, or a RunConfig, which takes no
+        further changes. `changes` are dotted settings such as {"train.lr": 2e-3}. Raises UserError for settings or a
+        folder that will not do, and what the training loop raises (`Diverged`, `Interrupted`).
+        """
+        from interp.train import train as train_folder
+
+        if isinstance(config, RunConfig):
+            if seed is not None or steps is not None or changes:
+                raise UserError("a RunConfig is complete: put seed, steps and changes into it")
+            resolved = config
+        else:
+            resolved = configure(config, seed=seed, steps=steps, changes=changes)
+        return cls(train_folder(resolved, out, device=device))
+
+    def released(self) -> Run:
+        """The same run without interventions: its weights alone."""
+        return Run(self.folder, released=True)

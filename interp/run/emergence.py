@@ -1,0 +1,55 @@
+"""Scores of a run and emergence over training."""
+
+from __future__ import annotations
+
+from interp.analysis.base import Progress
+from interp.analysis.result import Result
+from interp.emergence.choices import Of
+from interp.run.measuring import Measuring
+from interp.runs.steps import Steps
+
+
+class EmergenceQuestions(Measuring):
+    """Scores and emergence as methods of a run."""
+
+    def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Loss and score at every output position, with the minimum achievable loss and the chance level.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> chance = run.scores(steps="last").table.query("control == 'chance'")
+        >>> chance["position"].tolist()
+        ['hop 1', 'hop 2', 'hop 3']
+        """
+        return self._measured("scores", steps, progress)
+
+    def overlaps(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Absolute overlaps of a single-index model's weights with the teacher's direction, in [0, 1].
+
+        Raises UserError for other models and tasks.
+        """
+        return self._measured("overlaps", steps, progress)
+
+    def emergence(
+        self, steps: Steps = "all", progress: Progress | None = None, *, of: Of = "skills"
+    ) -> Result:
+        """First sustained crossing of each score, head and overlap over its threshold, with intervals over prompts.
+
+        `of` selects other curves: "readouts" what can be decoded at each site, "landscape" curvature and learning
+        coefficient (seconds a checkpoint), "edges" those of the final circuit; their intervals are gaps between
+        checkpoints. Raises UserError for another `of`, and for too few checkpoints.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
+        True
+        """
+        if of == "skills":
+            from interp.emergence.skills import CAPTION, asked, dated
+
+            found = self.tables(asked(self.config.model, self.task), steps, progress)
+            return Result("emergence", dated(found), CAPTION)
+        from interp.emergence.instruments import CAPTIONS, instrument_onsets
+
+        table = instrument_onsets(self, of, self.resolve(steps), progress)
+        return Result(of, table, CAPTIONS[of])

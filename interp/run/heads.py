@@ -1,0 +1,126 @@
+"""Head analyses of a run: what heads attend to, their roles and ablation effects, composition of their weights."""
+
+from __future__ import annotations
+
+import torch
+
+from interp.analysis.base import Progress
+from interp.analysis.result import Result
+from interp.causal.choices import Ablation
+from interp.pictures.attention import AttentionView
+from interp.run.measuring import Measuring
+from interp.runs.steps import Steps
+from tasks import UserError
+
+
+class HeadQuestions(Measuring):
+    """Head analyses as methods of a run."""
+
+    def heads(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Attention mass of every head on every relation of the task.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> last = run.heads(steps="last").table.query("control == 'none'")
+        >>> bool(last["value"].between(0, 1).all())
+        True
+        """
+        return self._measured("heads", steps, progress)
+
+    def chain(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Which node of a chain attends to which, of every head, by mass and by argmax (`interp.heads.chain`).
+
+        Raises UserError for a task without chains.
+        """
+        return self._measured("chain", steps, progress)
+
+    def patterns(
+        self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int | None = None
+    ) -> Result:
+        """Scores of every head on known patterns (`interp.heads.patterns`), and of the untrained model's heads.
+
+        On a regression run rank correlations with the query, recency and label gain; on tasks of single tokens
+        previous-token, duplicate-token, prefix-matching and copying scores, on `prompts` sequences of repeated tokens
+        (256). Raises UserError for other tasks, and for `prompts` on a regression run, which shares the prompts of
+        other analyses.
+        """
+        if self.task.kind != "regression":
+            return self._measured("token-heads", steps, progress, prompts=prompts)
+        if prompts is not None:
+            raise UserError("prompts are chosen for token heads only: leave them out for a regression run")
+        return self._measured("regression-heads", steps, progress)
+
+    def roles(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        prompts: int = 512,
+        kind: Ablation = "mean per position",
+        seed: int = 0,
+    ) -> Result:
+        """The role of every head by what it attends to, and its ablation effect, a share of all heads' effect.
+
+        `kind` of ablation: "zero", "mean" or "mean per position"; see `interp.heads.roles` for verdicts and
+        thresholds. Raises UserError for a model or task whose heads can have no role.
+        """
+        return self._measured("roles", steps, progress, prompts=prompts, kind=kind, seed=seed)
+
+    def ablation(
+        self, steps: Steps = "all", progress: Progress | None = None, *, kind: Ablation = "mean per position"
+    ) -> Result:
+        """Ablation effect of each head alone at every output position; 1: as bad as without any head."""
+        return self._measured("ablation", steps, progress, kind=kind)
+
+    def mechanism(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        prompts: int = 512,
+        kind: Ablation = "mean per position",
+        seed: int = 0,
+    ) -> Result:
+        """Which circuit answers each hop of a retrieval run: stacked heads, or look-ahead heads.
+
+        Definitions in `interp.heads.mechanism`. Raises UserError for other tasks and for signed attention.
+        """
+        return self._measured("mechanism", steps, progress, prompts=prompts, kind=kind, seed=seed)
+
+    def composition(
+        self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0
+    ) -> Result:
+        """Q-, K- and V-composition of every pair of heads, compared with `random` draws of random weights (at least 2).
+
+        Source: Elhage et al. 2021, "composition scores"; the chance level is that of weights of the same shapes.
+        """
+        return self._measured("composition", steps, progress, random=random, seed=seed)
+
+    def weights(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Positive eigenvalue shares of OV and QK of every head, in [0, 1], and the head it composes with most."""
+        return self._measured("weights", steps, progress)
+
+    def show_attention(self, layer: int = 0, *, step: Steps = "last", prompt: int = 0) -> AttentionView:
+        """Attention of every head of a layer on one held-out prompt, drawn by CircuitsVis.
+
+        Prompt 0 is the one on the report's page. Raises UserError for a layer without an attention pattern.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> run.show_attention(layer=0)
+        Attention of layer 0 at step ..., prompt 0 (a picture in a notebook; .save(path) writes it as a page)
+        """
+        at, name = self._one(step), f"blocks.{layer}.attn.hook_pattern"
+        model = self.released().model(at)
+        batch = self.task.sample(self.config.data_seed, "report", prompt, 1)
+        if name not in model.hook_dict:
+            layers = sum(hook.endswith("attn.hook_pattern") for hook in model.hook_dict)
+            raise UserError(
+                f"layer {layer!r}: this model has attention patterns in {layers} layers, from 0 on"
+            )
+        batch = batch.double() if self.config.model.dtype == "float64" else batch
+        with torch.no_grad(), self.held(model, batch, at):
+            pattern = model.run_with_cache(batch.inputs, names_filter=[name])[1][name][0]
+        heads = tuple(f"L{layer}H{head}" for head in range(len(pattern)))
+        title = f"Attention of layer {layer} at step {at}, prompt {prompt}"
+        return AttentionView(title, tuple(self.task.labels(batch)[0]), pattern.float(), heads)

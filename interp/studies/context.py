@@ -1,0 +1,126 @@
+"""A study under way: its scale, seeds, folder and claims, and how every ledger row of every study is made.
+
+Owns the words that rows repeat (the command), the pictures and tables that rows leave behind (`parts`, in order), the
+points that figures are drawn from (`points`), and what was read once and is asked for again (`memory`). Knows no
+paper: what a study trains and measures stands in its own room.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from interp.studies.figure_page import Part
+from interp.studies.ledger import Claim, Ledger, Row, Scale
+from probes import stats
+from probes.stats import Interval
+
+Report = Callable[[str], None]
+Budget = TypeVar("Budget")
+
+
+@dataclass
+class StudyContext(Generic[Budget]):
+    """Where a study's rows are made. `budget` is the study's own: sizes, steps and seeds of the scale.
+
+    `seeds` are those of training; a row's `n` counts them unless its note says otherwise.
+    """
+
+    study: str
+    scale: Scale
+    out: Path
+    seeds: tuple[int, ...]
+    report: Report
+    budget: Budget
+    claims: Mapping[str, Claim]
+    parts: list[Part] = field(default_factory=list)
+    points: dict[str, list[dict]] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What to type to measure the rows again."""
+        return f"interp study {self.study} --scale {self.scale}"
+
+    def progress(self, line: str) -> None:
+        """One line of progress, with the study's name before it."""
+        self.report(f"{self.study}: {line}")
+
+    def show(self, body: go.Figure | pd.DataFrame, title: str, words: str) -> None:
+        """Put a picture or a table on the study's page."""
+        self.parts.append(Part(body, title, words))
+
+    def keep(self, curve: str, **point: object) -> None:
+        """One point of a figure that is drawn at the end."""
+        self.points.setdefault(curve, []).append(point)
+
+    def remembered(self, name: str, read: Callable[[], Any]) -> Any:
+        """What `read` gives, read once: many rows ask for the same reading."""
+        if name not in self.memory:
+            self.memory[name] = read()
+        return self.memory[name]
+
+    def row(
+        self, claim: str | Claim, found: Interval | Sequence[float], *, condition: str, budget: str,
+        note: str = "", scale: stats.Scale = "linear", command: str | None = None,
+    ) -> Row:  # fmt: skip
+        """A row of an interval, or of one value per seed (Student's t on `scale`; one value has no interval)."""
+        own = self.claims[claim] if isinstance(claim, str) else claim
+        made = found if isinstance(found, Interval) else stats.student(list(found), scale)
+        method = f"{made.method}, n={made.n}" if made.method not in ("", "exact") else ""
+        return own.measured(
+            made.value, made.low, made.high, made.n, condition=condition, budget=budget,
+            command=command or self.command, note="; ".join(part for part in (note, method) if part),
+        )  # fmt: skip
+
+    def values(
+        self, claim: str, found: Sequence[float], *, condition: str, budget: str, note: str = "",
+        scale: stats.Scale = "linear",
+    ) -> Row:  # fmt: skip
+        """As `row`, for values that may be missing (0 or infinite under a log scale, NaN) because a run diverged.
+
+        Those seeds are left out and counted in the note, and the row has no interval, so that nothing is settled by
+        the seeds that are left; with fewer than two of them it has no value.
+        """
+        kept = [v for v in found if math.isfinite(v) and (scale == "linear" or v > 0)]
+        if len(kept) == len(found):
+            return self.row(claim, found, condition=condition, budget=budget, note=note, scale=scale)
+        value = stats.student(kept, scale).value if len(kept) > 1 else math.nan
+        lost = f"{len(found) - len(kept)} of {len(found)} seeds left out: a run of theirs diverged"
+        return self.row(
+            claim, Interval(value, math.nan, math.nan, len(kept), "no interval"), condition=condition,
+            budget=budget, note="; ".join(part for part in (note, lost) if part),
+        )  # fmt: skip
+
+    def ratios(
+        self, claim: str, found: Sequence[float], *, condition: str, budget: str, note: str = ""
+    ) -> Row:
+        """`values` on a log scale."""
+        return self.values(claim, found, condition=condition, budget=budget, note=note, scale="log")
+
+    def exact(self, claim: str, value: float, *, condition: str, budget: str, note: str = "") -> Row:
+        """A row of a figure without sampling error (a worst case over stated inputs, an identity)."""
+        return self.row(claim, exactly(value), condition=condition, budget=budget, note=note)
+
+    def ledger(self, rows: Sequence[Row]) -> Ledger:
+        """The study's ledger, its rows in the order of the claims."""
+        order = {name: place for place, name in enumerate(self.claims)}
+        return Ledger(
+            self.study, self.scale, self.seeds, tuple(sorted(rows, key=lambda row: order[row.claim]))
+        )
+
+
+def exactly(value: float, n: int = 1) -> Interval:
+    """A figure without sampling error."""
+    return Interval(value, value, value, n, "exact")
+
+
+def nothing(n: int, why: str) -> Interval:
+    """What a row holds that could not be measured."""
+    return Interval(math.nan, math.nan, math.nan, n, why)

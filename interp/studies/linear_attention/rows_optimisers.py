@@ -1,0 +1,225 @@
+"""Rows of the landscape study on the optimisers: who ends lower, curvature, smoothness, noise, depth, other nets.
+
+Ratios are SGD over
+Adam unless the claim says otherwise, geometric means over seeds with Student's t on the log scale. What the
+rows do not show: causes. An optimiser that is faster where curvature is milder may be so for another
+reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.landscape.tails import asymmetry, tail
+from interp.run import Run
+from interp.studies.ledger import Row
+from interp.studies.linear_attention import figures as figures
+from interp.studies.linear_attention import measure_paths as curves
+from interp.studies.linear_attention import runs as runs
+from interp.studies.linear_attention.runs import Study
+
+LOSS_WORDS = (
+    "Training loss of one batch, median over seeds in their range; squared error of labels as they are drawn."
+)
+TABLE_WORDS = (
+    "Above 1, SGD's path is worse conditioned (R, max over median of |H_ii|), rougher, or ends higher."
+)
+NOISE_WORDS = (
+    "Batches of 1000 prompts at the weights of the first seed's start. The slower a line falls, the heavier."
+)
+DEPTH_WORDS = "Rates of both optimisers are the best of a grid at every depth. Above 1, Adam ends lower."
+SOFTMAX_WORDS = f"{LOSS_WORDS} Rates of the softmax nets are the best of a grid; their runs are shorter."
+
+
+def _gap(study: Study, name: str, *, above: str = "sgd", below: str = "adam", **model) -> list[float]:
+    """Final loss of one optimiser over another's, seed by seed; 0, infinite or NaN where an arm diverged."""
+    arms = [runs.condition(study, name, optimiser, **model) for optimiser in (above, below)]
+    return [runs.final_loss(a) / runs.final_loss(b) for a, b in zip(*arms, strict=True)]
+
+
+def _rates(study: Study, name: str, **model) -> str:
+    """The learning rates of both optimisers, in words."""
+    arms = {o: runs.condition(study, name, o, **model)[0] for o in ("sgd", "adam")}
+    unit = runs.label_variance(arms["sgd"])
+    return f"{arms['sgd'].config.train.lr / unit:g}/{arms['adam'].config.train.lr:g}"
+
+
+def gaps(study: Study) -> list[Row]:
+    """Who ends lower, in each data setting."""
+    for name in runs.LINEAR:
+        arms = {optimiser: runs.condition(study, name, optimiser) for optimiser in ("sgd", "adam")}
+        arms |= {"sign": runs.condition(study, name, "sign")} if name == "S1" else {}
+        study.show(figures.loss_figure(arms), f"Adam beside SGD with momentum: {name}", LOSS_WORDS)
+    words: dict[str, Any] = {
+        "condition": "three layers, gd++ family",
+        "budget": f"{study.budget.steps} steps of 1000 prompts",
+    }
+    return [
+        *(study.ratios(f"gap-{name}", _gap(study, name), **words) for name in runs.LINEAR),
+        study.ratios("gap-sign", _gap(study, "S1", below="sign"), **words),
+    ]
+
+
+def conditions(study: Study) -> list[Row]:
+    """Robust condition numbers along both paths, by the diagonal that the paper measures; by eigenvalues in the
+    notes. The paper's table, in the paper's own summary, goes to the page.
+    """
+    rows = []
+    for name in ("S1", "S2", "S3"):
+        sgd, adam = (runs.condition(study, name, optimiser) for optimiser in ("sgd", "adam"))
+        asked = [step for step in runs.HESSIANS if (name, step) != ("S2", 250)]
+        rows += [_condition(study, name, step, sgd, adam) for step in asked]
+        table = figures.beside_the_paper(sgd, adam, [step for step in asked if step != 250], name)
+        study.show(table, f"Beside the paper's figures: {name}", TABLE_WORDS)
+    return rows
+
+
+def _condition(study: Study, name: str, step: int, sgd: list[Run], adam: list[Run]) -> Row:
+    spectral = _geometric(figures.condition_ratios(sgd, adam, step, how="eigenvalues"))
+    key = f"condition-{name}" if step == 750 else f"condition-{name}-{step}"
+    return study.ratios(
+        key, figures.condition_ratios(sgd, adam, step), condition="max over median of |H_ii|, zero rows counted",
+        budget="1000 fixed prompts", note=f"by eigenvalues {spectral:.3g}",
+    )  # fmt: skip
+
+
+def _median_smoothness(run: Run) -> float:
+    return float(curves.path(run)["directional smoothness"].median())
+
+
+def _smoothness_ratio(arms: list[list[Run]]) -> list[float]:
+    return [_median_smoothness(a) / _median_smoothness(b) for a, b in zip(*arms, strict=True)]
+
+
+def paths(study: Study) -> list[Row]:
+    """Directional smoothness of both paths, and how it goes with the gradient along Adam's."""
+    arms = [runs.condition(study, "S1", optimiser) for optimiser in ("sgd", "adam")]
+    words: dict[str, Any] = {
+        "condition": "S1",
+        "budget": f"one true step in {runs.EVERY}, 1000 fixed prompts",
+    }
+    fits = [curves.path_fit(run) for run in arms[1]]
+    study.show(
+        figures.smoothness_figure({"sgd": arms[0][0], "adam": arms[1][0]}),
+        "Curvature against the gradient (S1)", "One dot a true step of the first seed; lower is smoother.",
+    )  # fmt: skip
+    note = f"slopes {', '.join(f'{f.slope:.2f}' for f in fits)}"
+    note += f"; negative curvature at {sum(f.negative for f in fits)} steps"
+    return [
+        study.row("smoothness", _smoothness_ratio(arms), scale="log", **words),
+        study.row("l0-l1", [f.correlation for f in fits], note=note, **words),
+    ]
+
+
+def _noise(study: Study, name: str, draws: int, batch: int, **model) -> Float[Tensor, " draw"]:
+    setting = runs.SETTINGS[name]
+    return curves.noise_lengths(study.seeds[0], setting, runs.net_of(name, **model), draws=draws, batch=batch)
+
+
+def tails(study: Study) -> list[Row]:
+    """Tails of the gradient noise at the start, between settings and between depths."""
+    lengths = {name: _noise(study, name, study.budget.noise_draws, 1000) for name in runs.LINEAR}
+    study.show(figures.noise_figure(lengths), "Gradient noise at the start", NOISE_WORDS)
+    found = {name: tail(one) for name, one in lengths.items()}
+    index = {name: one.q99_over_median.value for name, one in found.items()}
+    words: dict[str, Any] = {
+        "condition": "first seed's start, n counts draws",
+        "budget": f"{study.budget.noise_draws} batches of 1000",
+    }
+    rows = [
+        study.row(
+            f"noise-{name}", curves.tail_ratio(found[name], found["S1"]),
+            note=f"q99/median {index[name]:.2f} against {index['S1']:.2f}", **words,
+        )
+        for name in ("sphere", "S2", "S3")
+    ]  # fmt: skip
+    draws = 4 * study.budget.noise_draws
+    shallow, deepest = (tail(_noise(study, "S1", draws, 50, layers=n)) for n in (2, 8))
+    words = {"condition": "first seed's start, n counts draws", "budget": f"{draws} batches of 50"}
+    return [*rows, study.row("noise-depth", curves.tail_ratio(deepest, shallow), **words)]
+
+
+def depth(study: Study) -> list[Row]:
+    """Slope of the log loss ratio on log depth, seed by seed; learning rates are searched at every depth."""
+    layers = (2, 4, 6, 8)
+    ratios = {n: _gap(study, "S1", layers=n) for n in layers}
+    study.show(figures.depth_figure(layers, ratios), "The gap against depth (S1)", DEPTH_WORDS)
+    slopes = [_log_slope(layers, [ratios[n][k] for n in layers]) for k in range(len(study.seeds))]
+    note = "ratio and rates SGD/Adam " + "; ".join(
+        f"L={n}: {_geometric(ratios[n]):.2f} at {_rates(study, 'S1', layers=n)}" for n in layers
+    )
+    budget = f"{study.budget.depth_steps} steps, rates the best of a grid of those that come to the end"
+    return [study.values("depth-gap", slopes, condition="S1", budget=budget, note=note)]
+
+
+def _geometric(values: Sequence[float]) -> float:
+    finite = [math.log(v) for v in values if 0 < v < math.inf]
+    return math.exp(sum(finite) / len(finite)) if finite else math.nan
+
+
+def _log_slope(x: Sequence[int], y: Sequence[float]) -> float:
+    """Least-squares slope of log y on log x; NaN where a y is 0, infinite or no number."""
+    if not all(0 < v < math.inf for v in y):
+        return math.nan
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def softmax(study: Study) -> list[Row]:
+    """The same instruments on softmax attention with the same weights; learning rates are searched."""
+    arms = [runs.condition(study, "S1", optimiser, attention="softmax") for optimiser in ("sgd", "adam")]
+    words: dict[str, Any] = {
+        "condition": "S1, softmax, three layers",
+        "budget": f"{study.budget.softmax_steps} steps of 1000 prompts, rates the best of a grid",
+    }
+    draws = max(study.budget.noise_draws // 4, 200)
+    linear, soft = (tail(_noise(study, "S1", draws, 1000, attention=kind)) for kind in ("linear", "softmax"))
+    both = dict(zip(("softmax, sgd", "softmax, adam"), arms, strict=True))
+    both |= {f"linear, {name}": runs.condition(study, "S1", name) for name in ("sgd", "adam")}
+    study.show(figures.loss_figure(both), "Softmax attention beside linear attention (S1)", SOFTMAX_WORDS)
+    ends = [sum(map(runs.final_loss, arm)) / len(arm) for arm in arms]
+    note = (
+        f"rates SGD/Adam {_rates(study, 'S1', attention='softmax')}; mean losses {ends[0]:.3g}/{ends[1]:.3g}"
+    )
+    fits = [curves.path_fit(run).correlation for run in arms[1]]
+    return [
+        study.ratios(
+            "softmax-gap", _gap(study, "S1", attention="softmax"), note=note, **words
+        ),
+        study.row("softmax-smoothness", _smoothness_ratio(arms), scale="log", **words),
+        study.row("softmax-l0-l1", fits, **words),
+        study.row(
+            "softmax-noise", curves.tail_ratio(soft, linear), condition="first seed's start, n counts draws",
+            budget=f"{draws} batches of 1000",
+        ),
+    ]  # fmt: skip
+
+
+def features(study: Study) -> list[Row]:
+    """The non-linear variant: targets linear in a frozen net, a trained net before full linear attention."""
+    arms = [runs.condition(study, "mlp", optimiser) for optimiser in ("sgd", "adam")]
+    words: dict[str, Any] = {
+        "condition": "ReLU net 5-30-5, three full layers",
+        "budget": f"{study.budget.mlp_steps} steps of 2000 prompts",
+    }
+    draws = max(study.budget.noise_draws // 4, 200)
+    setting = runs.SETTINGS["mlp"]
+    lengths = curves.noise_lengths(study.seeds[0], setting, runs.FEATURES, draws=draws, batch=1000)
+    named: dict[str, list[Run]] = {"sgd": arms[0], "adam": arms[1]}
+    study.show(figures.loss_figure(named), "Targets through a frozen ReLU net", LOSS_WORDS)
+    ends = [_geometric([runs.final_loss(run) for run in arm]) for arm in arms]
+    return [
+        study.ratios(
+            "mlp-gap", _gap(study, "mlp"), note=f"losses {ends[0]:.3g}/{ends[1]:.3g}", **words
+        ),
+        study.ratios("mlp-condition", figures.condition_ratios(arms[0], arms[1], 750), **words),
+        study.row(
+            "mlp-noise", asymmetry(lengths), condition="first seed's start, n counts draws",
+            budget=f"{draws} batches of 1000",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,115 @@
+"""The nets of the study of layers against Newton's method, read once each, and how its rows are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from interp.config.model_lstm import LSTMConfig
+from interp.config.model_transformer import TransformerConfig
+from interp.readouts.algorithms import AlgorithmMatch
+from interp.run import Run
+from interp.studies.context import StudyContext
+from interp.studies.ledger import Row
+from interp.studies.newton.measure import MatchedNet
+from interp.studies.newton.runs import NewtonBudget, condition_config, condition_run, main_run
+from probes.algorithms.iterates import Algorithm
+from probes.stats import Interval
+from tasks.regression import InContextRegression
+
+OLS, OGD = Algorithm("ols"), Algorithm("ogd")
+
+
+Study = StudyContext[NewtonBudget]
+
+
+def settings(study: Study, filters: int) -> AlgorithmMatch:
+    """What every net is read with; `filters`: prompts that a filter verdict asks."""
+    sizes = study.budget
+    return AlgorithmMatch(chunks=sizes.chunks, filter_prompts=filters, weight_prompts=48, draws=sizes.draws)
+
+
+def mains(study: Study) -> list[MatchedNet]:
+    """The seeds of the main condition, read with a filter verdict."""
+    return [
+        _net(study, f"main-{seed}", lambda s=seed: main_run(study.budget, study.out, s), True)
+        for seed in study.seeds
+    ]
+
+
+def net_of(study: Study, condition: str) -> MatchedNet:
+    """The one net of a condition."""
+    return _net(study, condition, lambda: run_of(study, condition), False)
+
+
+def run_of(study: Study, condition: str) -> Run:
+    """The run of a condition, not read yet."""
+    return condition_run(study.budget, study.out, condition, study.seeds[0])
+
+
+def _net(study: Study, name: str, run: Callable[[], Run], filters: bool) -> MatchedNet:
+    def read() -> MatchedNet:
+        study.progress(name)
+        return MatchedNet.of(run(), settings(study, study.budget.filter_prompts if filters else 2))
+
+    return study.remembered(name, read)
+
+
+def main_row(study: Study, claim: str, figure: Callable[[MatchedNet], float], note: str = "") -> Row:
+    """A row of the main condition: one figure a seed."""
+    return row(study, claim, [figure(net) for net in mains(study)], "main", note)
+
+
+def row(study: Study, claim: str, found: Interval | list[float], condition: str, note: str = "") -> Row:
+    """A row; where a figure does not exist it is NaN, and the claim is not measured."""
+    if not isinstance(found, Interval) and any(math.isnan(value) for value in found):
+        each = ", ".join(f"{value:.3g}" for value in found)
+        note = "; ".join(part for part in (note, f"not defined in every seed: {each}") if part)
+        found = Interval(math.nan, math.nan, math.nan, len(found), "none")
+    return study.row(claim, found, condition=condition, budget=words(study.budget, condition), note=note)
+
+
+def words(budget: NewtonBudget, condition: str) -> str:
+    """The budget of a condition (or of several, joined by " and ") as a row says it."""
+    if condition == "main":
+        return str(budget.main)
+    if condition.startswith("closed form"):
+        return "no training"
+    config = condition_config(budget, condition.split(" and ")[-1], 0)
+    model, task = config.model, config.task
+    assert isinstance(model, TransformerConfig | LSTMConfig)
+    assert isinstance(task, InContextRegression)
+    heads = f", {model.n_heads} heads" if isinstance(model, TransformerConfig) else " LSTM"
+    size = f"{model.n_layers} layers x {model.d_model}{heads}"
+    return f"d {task.d}, n {task.n}, {size}, {config.train.steps} steps"
+
+
+def task_of(run: Run) -> InContextRegression:
+    """The regression task of a run."""
+    assert isinstance(run.task, InContextRegression)
+    return run.task
+
+
+def quotient(top: Interval, bottom: Interval) -> Interval:
+    """A quotient of two positive figures; its ends are quotients of the ends, so it is conservative."""
+    if not (bottom.low > 0):
+        return Interval(top.value / bottom.value, math.nan, math.nan, 1, "none: the divisor may be 0")
+    return Interval(
+        top.value / bottom.value,
+        top.low / bottom.high,
+        top.high / bottom.low,
+        1,
+        "bounds over prompts, one seed",
+    )
+
+
+def listed(values: torch.Tensor) -> str:
+    """Figures on one line."""
+    return ", ".join(f"{value:.2g}" for value in values.tolist())
+
+
+def best_of(*nets: MatchedNet) -> str:
+    """Best Newton steps by layer, for a row's note."""
+    return "best Newton steps " + " and ".join(str(net.match("newton").best[1:]) for net in nets)

@@ -1,0 +1,91 @@
+"""What the study of one step of descent trains: tasks, nets, and the sizes of each scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from interp.config.model_linear import LinearConfig
+from interp.run import Run
+from interp.studies import linear_nets as nets
+from interp.studies.context import StudyContext
+from interp.studies.linear_nets import run_config
+from tasks.regression import InContextRegression
+
+NAME = "one-step-gd"
+SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
+SPECTRUM = (3.0, 1.0, 0.5, 0.25, 2.0)
+
+
+@dataclass(frozen=True)
+class OneStepBudget:
+    """Sizes of a scale: prompts of the Monte Carlo rows and of the L-BFGS fits, training steps, prompts a
+    step.
+    """
+
+    prompts: int
+    fit_prompts: int
+    gd_steps: int
+    full_steps: int
+    batch: int
+    sweep: tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]
+
+
+GRID = ((5, 10, 20, 40), (3, 5, 10), (0.0, 0.5, 1.0))
+BUDGETS = {
+    "quick": OneStepBudget(400_000, 20_000, 2000, 4000, 512, GRID),
+    "cpu": OneStepBudget(1_000_000, 40_000, 2000, 6000, 1024, GRID),
+    "paper": OneStepBudget(4_000_000, 80_000, 4000, 8000, 1024, GRID),
+}
+ISOTROPIC = InContextRegression(d=5, n=20, layout="merged")
+NOISY = InContextRegression(d=5, n=20, layout="merged", noise=0.5)
+ANISOTROPIC = InContextRegression(
+    d=5, n=20, layout="merged", eigenvalues=SPECTRUM, x_scale=(sum(SPECTRUM) / 5) ** 0.5, basis="fixed"
+)
+WHITENED = ANISOTROPIC.model_copy(update={"prior": "inverse-covariance", "noise": 1.0})
+GD = LinearConfig(n_layers=1, family="gd", init_std=0.05)
+FULL = LinearConfig(n_layers=1, family="full", init_std=0.1)
+TRAPPED = LinearConfig(n_layers=1, family="full", init_std=0.1, corner="random")
+
+
+def law(name: str) -> InContextRegression:
+    """Isotropic prompts with another law of covariates."""
+    return ISOTROPIC.model_copy(update={"law": name})
+
+
+def target(name: str) -> InContextRegression:
+    """Isotropic normal prompts with a non-linear target."""
+    return ISOTROPIC.model_copy(update={"target": name, "hidden": 20})
+
+
+def gd_run(study: StudyContext[OneStepBudget], seed: int) -> Run:
+    """One layer with a trained preconditioner alone."""
+    settings: dict[str, Any] = {
+        "optimiser": "adam",
+        "betas": (0.9, 0.9),
+        "lr": 0.02,
+        "decay": "cosine",
+        "clip": 1.0,
+    }
+    sizes = {"steps": study.budget.gd_steps, "batch": 512, "log_every": 100, "save_every": 1000}
+    return nets.trained(run_config(ISOTROPIC, GD, seed, settings | sizes), study.out, f"gd-{seed}")
+
+
+def full_run(
+    study: StudyContext[OneStepBudget], task: InContextRegression, model: LinearConfig, name: str, seed: int
+) -> Run:
+    """One layer with all of P and Q trained."""
+    settings: dict[str, Any] = {
+        "optimiser": "adam",
+        "betas": (0.9, 0.9),
+        "lr": 0.01,
+        "decay": "cosine",
+        "clip": 1.0,
+    }
+    sizes = {
+        "steps": study.budget.full_steps,
+        "batch": study.budget.batch,
+        "log_every": 100,
+        "save_every": 1000,
+    }
+    return nets.trained(run_config(task, model, seed, settings | sizes), study.out, f"{name}-{seed}")

@@ -1,0 +1,43 @@
+"""A model that the study of prompts asks, and how rows and tables of one model are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from interp.studies.context import StudyContext
+from interp.studies.ledger import Row
+from probes.stats import Interval
+
+Study = StudyContext[int]  # the budget is the number of shots before a question
+
+
+@dataclasses.dataclass(frozen=True)
+class AskedModel:
+    """One model of the study: where it is, which revisions, and what its rows call it."""
+
+    name: str
+    source: str
+    revisions: tuple[str, ...]
+    budget: str
+    taught: str = ""  # what the training itself settles of the order over hops
+
+
+def row(study: Study, asked: AskedModel, claim: str, found: Interval, note: str = "") -> Row:
+    """A ledger row of one model."""
+    own = dataclasses.replace(study.claims[claim], id=f"{claim}, {asked.name}")
+    return study.row(
+        own, found, condition=asked.name, budget=asked.budget, command=command(study, asked), note=note
+    )
+
+
+def command(study: Study, asked: AskedModel) -> str:
+    """The command that measures a row of this model again."""
+    return study.command + ("" if asked.name.startswith("small-") else f" --model {asked.source}")
+
+
+def keep(study: Study, table: pd.DataFrame, asked: AskedModel, what: str) -> None:
+    """Write a table beside the ledger."""
+    study.out.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(study.out / f"{asked.name.replace('/', '--')}-{what}.parquet")

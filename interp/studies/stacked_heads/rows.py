@@ -1,0 +1,104 @@
+"""Rows of the study of stacked heads on the order of learning and on targets without, or with another, curriculum.
+
+"Not learned" always means within the budget of the row. Intervals are over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from interp.emergence import curriculum
+from interp.run import Run
+from interp.studies.context import nothing
+from interp.studies.ledger import Row
+from interp.studies.stacked_heads.measure import (
+    HOPS,
+    accuracy,
+    came,
+    delay,
+    events,
+    survival_words,
+)
+from interp.studies.stacked_heads.rows_circuits import READS_LINK
+from interp.studies.stacked_heads.runs import Study, row
+from probes.stats import Interval, share, student
+
+
+def order(study: Study, runs: Sequence[Run]) -> list[Row]:
+    """Order of hops and of heads, and the loss's drops."""
+    found = events(runs)
+    table = curriculum.order(found, HOPS).set_index("metric")
+    medians = curriculum.over_seeds(found).set_index("event")
+    said = ", ".join(f"{hop} {medians.loc[hop, 'value']:.0f}" for hop in HOPS)
+    counts = [len(curriculum.drops(*_total_loss(run))) for run in runs]
+    last = student([accuracy(run)[-1] for run in runs])
+    return [
+        row(study, "curriculum-solves", _interval(table.loc["every event emerged"]), "ic"),
+        row(study, "last-hop", last, "ic"),
+        row(study, "fixed-order", _interval(table.loc["strictly in order"]), "ic", f"median onsets: {said}"),
+        row(study, "fixed-order-tau", _interval(table.loc["kendall tau"]), "ic"),
+        row(study, "head-order", first_before(found), "ic"),
+        row(study, "head-leads", _lead(found), "ic", "median over seeds, exact order statistics"),
+        row(study, "stages", share(counts.count(len(HOPS)), len(counts)), "ic", f"drops a run: {counts}"),
+    ]
+
+
+def _interval(row: Any) -> Interval:
+    return Interval(row["value"], row["ci_low"], row["ci_high"], int(row["n"]), "")
+
+
+def first_before(found: pd.DataFrame) -> Interval:
+    """Share of runs in which link 1 has a head before link 2 has one (neither: not counted as before)."""
+    if not set(READS_LINK) <= set(found["event"]):
+        return share(0, found["run"].nunique())
+    pair = curriculum.precedence(found, READS_LINK).iloc[0]
+    return share(int(pair["before"]), int(pair["n"]))
+
+
+def _lead(found: pd.DataFrame) -> Interval:
+    """Lead of the first head on link 2 before hop 2."""
+    if not {READS_LINK[1], HOPS[1]} <= set(found["event"]):
+        return nothing(0, "no head and no hop")
+    steps = found[found["event"].isin([READS_LINK[1], HOPS[1]])]["step"]
+    return (
+        nothing(0, "neither came")
+        if steps.isna().all()
+        else curriculum.lead_time(found, READS_LINK[1], HOPS[1])
+    )
+
+
+def _total_loss(run: Run) -> tuple[list[int], list[float]]:
+    """Held-out loss summed over hops, by checkpoint."""
+    table = run.scores().table
+    loss = table[(table["metric"] == "loss") & (table["control"] == "none")].groupby("step")["value"].sum()
+    return [int(step) for step in loss.index], loss.tolist()
+
+
+def curricula(study: Study, ic: Sequence[Run], others: Mapping[str, Sequence[Run]]) -> list[Row]:
+    """Targets without, with another, and with a maimed curriculum."""
+    last, blind = HOPS[2], others["gaussian-final"]
+    plain = f"with every hop in the target: {survival_words(others['gaussian-ic'], last)}"
+    final = student([accuracy(run)[-1] for run in others["final"]])
+    return [
+        row(study, "final-discrete", final, "final", survival_words(others["final"], last)),
+        row(
+            study,
+            "final-gaussian",
+            came(blind, last),
+            "gaussian-final",
+            f"{survival_words(blind, last)}; {plain}",
+        ),
+        row(
+            study, "mix", came(others["mix"], "asked hop"), "mix", survival_words(others["mix"], "asked hop")
+        ),
+        row(
+            study,
+            "dropped-hop",
+            delay(others["no-hop-1"], ic, HOPS[1]),
+            "no-hop-1",
+            survival_words(others["no-hop-1"], HOPS[1]),
+        ),
+    ]

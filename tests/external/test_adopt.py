@@ -1,0 +1,310 @@
+"""Modules of other people's making, adopted as they are: what is proven of them, edges, refusals, checkpoints."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import interp
+from interp.causal.attribution import completeness
+from interp.causal.circuits import resampled_pair
+from interp.causal.edge_effects import exact_edges
+from interp.causal.edge_runs import EdgeRuns
+from interp.causal.graph import edges
+from interp.causal.metrics import metric_of
+from interp.runs.verify import verify
+from tasks import UserError
+
+HERE = Path(__file__).parent
+TASK = {"kind": "previous-token", "n": 8, "vocabulary": 13}
+
+
+def _module(name: str):
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+theirs = _module("modules")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE / "installed"))
+        yield
+
+
+@cache
+def adopted(name: str):
+    """A module, its run and its model, each made once."""
+    layout = theirs.ENCODER if name == "TransformerEncoder" else None
+    module = theirs.drawn(theirs.KINDS[name]())
+    run = interp.adopt(module, task=TASK, layout=layout, quiet=True)
+    return module, run, run.model()
+
+
+def all_outputs(module, inputs):
+    """Logits at every position, by what the module itself gives."""
+    if isinstance(module, theirs.NanoGPT) and not isinstance(module, theirs.MinGPT):
+        return module(inputs, inputs)[0]
+    out = module(inputs)
+    return (
+        out
+        if isinstance(out, torch.Tensor)
+        else out[0]
+        if isinstance(out, tuple)
+        else next(iter(out.values()))
+    )
+
+
+@pytest.mark.parametrize("name", theirs.KINDS)
+@torch.no_grad()
+def test_every_proof_holds_and_outputs_are_the_modules_own(name):
+    module, run, model = adopted(name)
+    assert [str(proof) for proof in model.proofs if not proof.holds] == []
+    inputs = run.task.sample(0, "eval", 0, 4).inputs
+    found, wanted = model(inputs)[:, 1:], all_outputs(module, inputs)[:, 1:]  # position 0 is not asked
+    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["nanoGPT", "TransformerEncoder", "Llama", "GPT-NeoX"])
+def test_circuits_are_the_clean_run_when_full_and_the_other_run_when_empty(name):
+    _, run, model = adopted(name)
+    pair = resampled_pair(run.task, 0, 6)
+    runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
+    with torch.no_grad():
+        clean, other = model(pair.clean.inputs), model(pair.corrupt.inputs)
+    assert (runs.outputs(runs.known) - clean).abs().max() < 1e-4 * clean.abs().max()
+    assert (runs.outputs(()) - other).abs().max() < 1e-4 * other.abs().max()
+
+
+def test_edges_into_shared_keys_and_values_are_one_for_the_heads_that_share_them():
+    _, run, model = adopted("Llama")
+    receivers = {receiver for _, receiver in edges(model)}
+    assert {"L0H0-1.k", "L0H2-3.v", "L1H3.q"} <= receivers
+    assert not {"L0H0.k", "L0H1.v"} & receivers
+    table = run.patch("k", by=("layer", "head"), prompts=4).table
+    assert table["head"].tolist() == ["0-1", "2-3"] * 2
+    assert model.QK.AB.shape == model.OV.AB.shape == (2, 4, 24, 24)
+
+
+def test_one_edge_patched_is_what_changing_the_shared_key_by_hand_gives():
+    _, run, model = adopted("Llama")
+    pair = resampled_pair(run.task, 0, 6)
+    clean, other = pair.clean.inputs, pair.corrupt.inputs
+    metric = metric_of(run.task, pair, "loss")
+    found = exact_edges(model, clean, other, metric, only={("embed", "L1H2-3.k"), ("L0H1", "L1.mlp_pre")})
+    with torch.no_grad():
+        caches = [model.run_with_cache(x, return_cache_object=False)[1] for x in (clean, other)]
+        block, before = model.blocks[1], "blocks.1.hook_resid_pre"
+        moved = caches[1]["blocks.0.hook_resid_pre"] - caches[0]["blocks.0.hook_resid_pre"]
+        key = block.ln1.plain(caches[0][before] + moved) @ block.attn.W_K[1]
+
+        def write(value, hook):
+            value = value.clone()
+            value[:, :, 1] = key
+            return value
+
+        by_hand = metric(model.run_with_hooks(clean, fwd_hooks=[("blocks.1.attn.hook_k", write)]))
+    change = dict(zip(found.edges, found.values, strict=True))["embed", "L1H2-3.k"]
+    assert torch.allclose(change, by_hand - metric(model(clean)), atol=1e-4)
+    assert change.abs().max() > 1e-3
+
+
+def test_gradients_flow_so_that_attributions_add_up_to_the_difference():
+    _, run, model = adopted("Qwen2")
+    pair = resampled_pair(run.task, 0, 4)
+    metric = metric_of(run.task, pair, "loss")
+    found = completeness(model, pair.clean.inputs, pair.corrupt.inputs, metric, ig_steps=24)
+    assert found["error"] < 0.1
+
+
+def test_starting_and_stopping_at_a_layer_is_the_whole_run():
+    _, run, model = adopted("Mistral")
+    inputs = run.task.sample(0, "eval", 0, 3).inputs
+    with torch.no_grad():
+        whole = model(inputs)
+        for layer in range(3):
+            stream = model(inputs, stop_at_layer=layer)
+            assert torch.allclose(model(stream, start_at_layer=layer)[:, 1:], whole[:, 1:], atol=1e-4)
+
+
+def test_the_module_that_was_given_stays_as_it_was():
+    module = theirs.drawn(theirs.NanoGPT())
+    inputs = torch.randint(13, (2, 8))
+    before = module(inputs)[0]
+    weights = {name: w.clone() for name, w in module.named_parameters()}
+    interp.adopt(module, task=TASK, quiet=True).model()(inputs)
+    assert torch.equal(module(inputs)[0], before)
+    assert all(torch.equal(w, weights[name]) for name, w in module.named_parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_the_untrained_model_beside_it_has_other_weights_and_the_same_sizes():
+    _, run, model = adopted("GPT-2")
+    own, other = model.own_weights(), run.twin().own_weights()
+    assert {name: w.shape for name, w in own.items()} == {name: w.shape for name, w in other.items()}
+    assert not any(torch.equal(own[name], other[name]) for name in own if own[name].ndim == 2)
+
+
+BROKEN = {
+    "a typo": ({"like": "gpt2", "norm1": "ln1"}, "norm1 at 'ln1': did you mean 'ln_1'"),
+    "norms swapped": ({"like": "gpt2", "norm1": "ln_2", "norm2": "ln_1"}, "edges"),
+    "no final norm": ({"like": "gpt2", "norm_final": ""}, "outputs equal the module's own: does not hold"),
+    "maps in another order": ({"like": "gpt2", "order": "heads"}, "edges"),
+    "the wrong projection": ({"like": "gpt2", "out": "mlp.c_proj"}, "edges"),
+    "no blocks": (
+        {"like": "gpt2", "blocks": "transformer.layers"},
+        "no list of blocks at 'transformer.layers'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_layout_is_refused_or_what_needs_it_is(what):
+    layout, told = BROKEN[what]
+    module = theirs.drawn(theirs.NanoGPT())
+    if " " in told:
+        with pytest.raises(UserError, match=told):
+            interp.adopt(module, task=TASK, layout=layout, quiet=True)
+        return
+    run = interp.adopt(module, task=TASK, layout=layout, quiet=True)
+    model = run.model()
+    assert told in model.refused
+    with pytest.raises(UserError):
+        EdgeRuns(model, *[run.task.sample(0, "eval", step, 2).inputs for step in (0, 1)])
+    assert model(run.task.sample(0, "eval", 0, 2).inputs).isfinite().all()  # what does not need it works
+
+
+def test_a_post_norm_encoder_has_heads_and_patches_and_no_circuit():
+    module = theirs.drawn(theirs.Encoder(norm_first=False))
+    run = interp.adopt(module, task=TASK, layout=theirs.ENCODER, quiet=True)
+    assert len(run.patch("z", by=("layer", "head"), prompts=4).table) == 8
+    with pytest.raises(UserError, match="the stream after a block is the stream before"):
+        run.circuit(prompts=4)
+    with pytest.raises(UserError, match="no hook"):
+        run.patch("resid_mid", by=("layer",), prompts=4)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Checkpoints as a nanoGPT run leaves them: compiled names, optimiser beside the weights, the step inside."""
+    for step in (0, 100, 250):
+        module = theirs.drawn(theirs.NanoGPT(), step)
+        state = {f"_orig_mod.{name}": value for name, value in module.state_dict().items()}
+        content = {"model": state, "optimizer": {"lr": 1e-3}, "iter_num": step, "config": {"n": 1}}
+        torch.save(content, tmp_path / f"ckpt_{step}.pt")
+    return tmp_path
+
+
+def test_a_pattern_of_checkpoints_is_referred_to_and_verified(folder, tmp_path):
+    run = interp.adopt(
+        theirs.NanoGPT, checkpoints=folder / "ckpt_*.pt", task=TASK, out=tmp_path / "run", quiet=True
+    )
+    assert run.steps == (0, 100, 250)
+    assert sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file()) < 20_000
+    inputs = run.task.sample(0, "eval", 0, 2).inputs
+    for step in run.steps:
+        wanted = theirs.drawn(theirs.NanoGPT(), step)(inputs, inputs)[0]
+        assert (run.model(step)(inputs)[:, 1:] - wanted[:, 1:]).abs().max() < 1e-4 * wanted.abs().max()
+    assert verify(run.path).ok
+    file = folder / "ckpt_100.pt"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(bytes(data))
+    assert "altered since it was adopted" in str(verify(run.path))
+    with pytest.raises(UserError, match="altered since it was adopted"):
+        run.model(100)
+
+
+def test_same_size_and_time_but_other_bytes_are_found_by_verify(folder, tmp_path):
+    run = interp.adopt(
+        theirs.NanoGPT, checkpoints=folder / "ckpt_*.pt", task=TASK, out=tmp_path / "run", quiet=True
+    )
+    assert verify(run.path).ok
+    file = folder / "ckpt_250.pt"
+    facts, data = file.stat(), bytearray(file.read_bytes())
+    data[-2000] ^= 255
+    file.write_bytes(bytes(data))
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert "altered" in str(verify(run.path))
+
+
+def test_state_dicts_under_other_prefixes_and_in_memory(tmp_path):
+    module = theirs.drawn(theirs.bare_gpt2())
+    inner = {f"backbone.{name}": value for name, value in module.state_dict().items()}
+    buffered = {**inner, "backbone.h.0.attn.bias": torch.ones(1, 1, 8, 8)}
+    run = interp.adopt(theirs.bare_gpt2, checkpoints={5: buffered}, task=TASK, quiet=True)
+    assert run.steps == (5,)
+    del buffered["backbone.ln_f.weight"]
+    with pytest.raises(UserError, match=r"without weight 'ln_f\.weight'"):
+        interp.adopt(theirs.bare_gpt2, checkpoints={5: buffered}, task=TASK, quiet=True)
+    odd = {**inner, "backbone.extra.weight": torch.ones(2)}
+    with pytest.raises(UserError, match=r"extra\.weight' is no weight of GPT2Model"):
+        interp.adopt(theirs.bare_gpt2, checkpoints={5: odd}, task=TASK, quiet=True)
+
+
+def test_folders_of_safetensors_with_steps_in_their_names(tmp_path):
+    for step in (10, 20):
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        weights = {k: v.contiguous() for k, v in theirs.drawn(theirs.llama(), step).state_dict().items()}
+        half = len(weights) // 2
+        for part, names in enumerate((list(weights)[:half], list(weights)[half:])):
+            save_file({n: weights[n] for n in names}, place / f"model-0000{part + 1}-of-00002.safetensors")
+        torch.save({"lr": 1.0}, place / "optimizer.pt")
+    run = interp.adopt(theirs.llama, checkpoints=tmp_path, task=TASK, quiet=True)
+    assert run.steps == (10, 20)
+    assert set(run.scores().table["step"].dropna()) == {10, 20}
+    called = interp.adopt(
+        theirs.llama, checkpoints=lambda step: theirs.drawn(theirs.llama(), step).state_dict(), steps=[10], task=TASK,
+        quiet=True,
+    )  # fmt: skip
+    assert torch.equal(called.model().W_U, run.model(10).W_U)
+
+
+def test_a_file_that_could_run_code_is_refused(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"model": {"w": torch.ones(1)}, "args": Hostile()}, tmp_path / "ckpt_1.pt")
+    with pytest.raises(UserError, match="could run code"):
+        interp.adopt(theirs.NanoGPT, checkpoints=tmp_path / "ckpt_1.pt", task=TASK, quiet=True)
+
+
+def test_a_run_names_its_builder_and_imports_nothing_on_its_own_word(folder, tmp_path, monkeypatch):
+    from interp.models import builders
+
+    run = interp.adopt(
+        "modules:NanoGPT", checkpoints=folder / "ckpt_0.pt", task=TASK, out=tmp_path / "run", quiet=True
+    )
+    monkeypatch.setattr(builders, "_KNOWN", {})
+    with pytest.raises(UserError, match="ALGOSCOPE_MODELS=modules"):
+        interp.load(run.path).model()
+    monkeypatch.setenv("ALGOSCOPE_MODELS", "modules")
+    assert interp.load(run.path).model().config.architecture == "NanoGPT"
+
+
+def test_modules_that_do_not_fit_are_refused_in_one_line():
+    with pytest.raises(UserError, match="none of the layouts"):
+        interp.adopt(nn.Linear(3, 3), task=TASK, quiet=True)
+    with pytest.raises(
+        UserError, match=r"prompts of 9 tokens are longer than the module's context of 8|does not run"
+    ):
+        interp.adopt(theirs.NanoGPT, task={**TASK, "n": 9}, quiet=True)
+    with pytest.raises(UserError, match="no such file or folder"):
+        interp.adopt(theirs.NanoGPT, checkpoints="nowhere/ckpt.pt", task=TASK, quiet=True)
