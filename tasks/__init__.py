@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from tasks.conditional import ConditionalBatch, ConditionalRetrieval
     from tasks.errors import UserError
+    from tasks.given import GivenPrompts, from_tensors
     from tasks.induction import Induction, InductionBatch
     from tasks.khop import KHop, KHopBatch
     from tasks.markov import MarkovBatch, MarkovChains
@@ -44,6 +45,10 @@ _HOMES = {
         "ConditionalRetrieval",
     ),
     "errors": ("UserError",),
+    "given": (
+        "GivenPrompts",
+        "from_tensors",
+    ),
     "induction": (
         "Induction",
         "InductionBatch",
@@ -82,6 +87,7 @@ __all__ = [
     "Batch",
     "ConditionalBatch",
     "ConditionalRetrieval",
+    "GivenPrompts",
     "InContextRegression",
     "Induction",
     "InductionBatch",
@@ -106,6 +112,7 @@ __all__ = [
     "UserError",
     "build",
     "check_batch",
+    "from_tensors",
     "generator",
     "kinds",
     "register",

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
 from tasks.errors import UserError
-from tasks.prompts_forms import Form, Plan, Sentence, Shape, answer_pool, fill, plan, pools_of
+from tasks.prompts_forms import Form, Plan, Sentence, SentenceShape, answer_pool, fill, plan, pools_of
 from tasks.prompts_lexicon import Lexicon, word_level
 from tasks.retrieval_reading import MARGIN
 
@@ -96,9 +96,9 @@ class TextRetrieval(Task):
         return self
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> SentenceShape:
         """Chains, links of each, and hops asked for."""
-        return Shape(self.chains, self.links or self.hops, self.hops)
+        return SentenceShape(self.chains, self.links or self.hops, self.hops)
 
     @cached_property
     def _plan(self) -> Plan:

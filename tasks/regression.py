@@ -22,7 +22,7 @@ from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batc
 from tasks.covariates import Law, directions, fixed_basis, haar, normalised, squared_radius, two_level
 from tasks.errors import UserError
 from tasks.regression_floor import least_loss
-from tasks.regression_pairs import PAIR_KINDS, Draws, corrupted
+from tasks.regression_pairs import PAIR_KINDS, RegressionDraws, corrupted
 from tasks.regression_reading import relations, token_names
 from tasks.risk import risk
 from tasks.theory.bayes import predictions
@@ -90,7 +90,7 @@ class InContextRegression(Task):
             raise ValueError("give eigenvalues or kappa, not both")
         if self.target != "linear" and not (self.isotropic and self.law == "normal"):
             raise ValueError(
-                f"target {self.target!r} needs isotropic x of law 'normal' (its label variance is known there)"
+                f"target {self.target!r} needs isotropic x with law='normal' (its label variance is known there)"
             )
         own_basis = self.basis == "prompt" and not self.isotropic and self.prior != "gaussian"
         if self.pool and (why := regression_pool.complaint(self.pool, self.d, self.target, own_basis)):
@@ -165,7 +165,7 @@ class InContextRegression(Task):
         memory limit."""
         return self._label(self._draws(generator(seed, stream, step), batch))
 
-    def _draws(self, gen: torch.Generator, batch: int, basis: Tensor | None = None) -> Draws:
+    def _draws(self, gen: torch.Generator, batch: int, basis: Tensor | None = None) -> RegressionDraws:
         self._check(batch)
         basis = self.bases(gen, batch) if basis is None else basis
         x = self.draw_x(gen, basis, self.n + 1)
@@ -173,7 +173,7 @@ class InContextRegression(Task):
         noise = torch.randn(batch, self.n + 1, generator=gen) * self.noise
         if self.pool:
             rows = regression_pool.drawn(gen, batch, self.pool, self.d, self.pool_seed)
-        return Draws(x, basis, rows, outer, noise)
+        return RegressionDraws(x, basis, rows, outer, noise)
 
     def _check(self, batch: int) -> None:
         per_prompt = 2 * (self.n + 1) * (self.d + 1) + (0 if self.basis == "none" else self.d**2)
@@ -204,7 +204,7 @@ class InContextRegression(Task):
         roots = torch.tensor(self.spectrum, dtype=x.dtype, device=x.device).rsqrt() * self.weight_scale
         return torch.einsum("bpi,bik,k,bjk->bpj", x, basis.to(x), roots, basis.to(x))
 
-    def _label(self, draws: Draws) -> RegressionBatch:
+    def _label(self, draws: RegressionDraws) -> RegressionBatch:
         if self.target == "linear":
             w = self.whiten(draws.rows, draws.basis)[:, 0] * draws.outer
             clean = torch.einsum("bpd,bd->bp", draws.x.double(), w.double()).float()

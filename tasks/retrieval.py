@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
-from tasks.retrieval_draws import Draws, edges, in_order, ranked
+from tasks.retrieval_draws import RetrievalDraws, edges, in_order, ranked
 from tasks.retrieval_reading import chain_relations, exact, hop_loss, hop_score, token_labels
 
 MAX_LINKS = 65536
@@ -136,7 +136,7 @@ class MultiHopRetrieval(Task):
         memory limit."""
         return self._assemble(self._draw(seed, stream, step, batch))
 
-    def _draw(self, seed: int, stream: str, step: int, batch: int) -> Draws:
+    def _draw(self, seed: int, stream: str, step: int, batch: int) -> RetrievalDraws:
         """Everything random about a batch, from one row of normal draws a prompt."""
         gaussian = self.symbols == "gaussian"
         n_table = self.n_symbols * self.width if gaussian else self.vocab
@@ -155,7 +155,7 @@ class MultiHopRetrieval(Task):
         table: Float[Tensor, "batch table"],
         order: Float[Tensor, "batch all_links"],
         hop: Float[Tensor, "batch hops"],
-    ) -> Draws:
+    ) -> RetrievalDraws:
         """Symbols, slots and the hop asked for, each a ranking of normal draws or the draws themselves."""
         if self.symbols == "discrete":
             names = table = table.argsort(dim=1)[:, : self.n_symbols]
@@ -166,7 +166,7 @@ class MultiHopRetrieval(Task):
         chains, stray = names.split([self.n_symbols - 2 * n_stray, 2 * n_stray], dim=1)
         slots = ranked(order, self.chains, n_stray, self.order)
         slots, stray_slots = slots.split([self.n_links - n_stray, n_stray], dim=1)
-        return Draws(
+        return RetrievalDraws(
             chains=chains.unflatten(1, (self.chains, self.hops + self.dangling + 1)),
             slots=slots.unflatten(1, (self.chains, self.hops + self.dangling)),
             stray=stray.unflatten(1, (n_stray, 2)),
@@ -175,7 +175,7 @@ class MultiHopRetrieval(Task):
             asked=hop.argmax(1) if self.target == "mix" else torch.full((len(hop),), self.hops - 1),
         )
 
-    def _assemble(self, draws: Draws) -> RetrievalBatch:
+    def _assemble(self, draws: RetrievalDraws) -> RetrievalBatch:
         """Tokens, targets and source positions of what was drawn."""
         chain, asked = draws.chains[:, 0, : self.hops + 1], draws.asked
         place = (lambda slot: slot) if self.layout == "pair" else (lambda slot: 2 * slot + 1)
@@ -195,7 +195,7 @@ class MultiHopRetrieval(Task):
             asked=asked,
         )
 
-    def _tokens(self, draws: Draws) -> Shaped[Tensor, "batch pos *token"]:
+    def _tokens(self, draws: RetrievalDraws) -> Shaped[Tensor, "batch pos *token"]:
         """The prompt in this task's layout: links by slot, the announcement if there is one, the query."""
         slots = torch.cat([draws.slots.flatten(1), draws.stray_slots], dim=1)
         links = in_order(edges(draws.chains, draws.stray), slots)
@@ -215,7 +215,9 @@ class MultiHopRetrieval(Task):
             names = torch.cat([links.flatten(1), end], dim=1)
         return names if self.symbols == "discrete" else self._embed(names, draws)
 
-    def _embed(self, names: Int[Tensor, "batch pos *slot"], draws: Draws) -> Float[Tensor, "batch pos d_in"]:
+    def _embed(
+        self, names: Int[Tensor, "batch pos *slot"], draws: RetrievalDraws
+    ) -> Float[Tensor, "batch pos d_in"]:
         """Vectors in place of names (zeros for the blank), with one-hot coordinates for the announced hop."""
         padded = F.pad(draws.table, (0, 0, 0, 1))
         vectors = _rows(padded, names.flatten(1)).reshape(*names.shape[:2], -1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class Draws:
+class RetrievalDraws:
     """What determines a prompt: symbol names along every chain and stray link, their table, and each link's
     slot."""
 
@@ -26,7 +26,7 @@ class Draws:
     table: Shaped[Tensor, "batch symbols *width"]
     asked: Int[Tensor, "batch"]
 
-    def exchanged(self, hop: int) -> Draws:
+    def exchanged(self, hop: int) -> RetrievalDraws:
         """The first two chains trade everything after symbol s_{hop-1}: only the values of their links `hop`
         move."""
         chains, slots = self.chains.clone(), self.slots.clone()
@@ -34,7 +34,7 @@ class Draws:
         slots[:, :2, hop:] = self.slots[:, :2, hop:].flip(1)
         return dataclasses.replace(self, chains=chains, slots=slots)
 
-    def turned(self) -> Draws:
+    def turned(self) -> RetrievalDraws:
         """The first two chains change places: the other one is queried."""
         swap = [1, 0, *range(2, self.chains.shape[1])]
         return dataclasses.replace(self, chains=self.chains[:, swap], slots=self.slots[:, swap])

@@ -32,8 +32,8 @@ from tasks.theory.single_index import (
 )
 
 DRAWN_AT_ONCE, MOST_STEPS = 400_000, 64
-Draws = tuple[ndarray, ...]
-Chain = tuple[Callable[[], Draws], Callable[..., ndarray]]
+Randoms = tuple[ndarray, ...]
+Chain = tuple[Callable[[], Randoms], Callable[..., ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def survival_median(times: Float[ndarray, " n"], horizon: Float[ndarray, " n"] |
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class EscapeSetting:
     """How a chain is run: dimension, rate, overlap at the start (a number, or "random" on the sphere), threshold."""
 
     d: int
@@ -98,7 +98,7 @@ class Setting:
 
 def simulate_net(
     net: Net,
-    setting: Setting,
+    setting: EscapeSetting,
     replicas: int,
     steps: int,
     seed: int,
@@ -125,7 +125,7 @@ def simulate_net(
 
 def simulate_attention(
     target: Function,
-    setting: Setting,
+    setting: EscapeSetting,
     pattern: Float[ndarray, " L"],
     reduction: Reduction,
     replicas: int,
@@ -153,7 +153,7 @@ def norm(state: ndarray) -> ndarray:
 
 
 def starting_overlaps(
-    setting: Setting, rng: np.random.Generator, shape: tuple[int, int], joint: bool = False
+    setting: EscapeSetting, rng: np.random.Generator, shape: tuple[int, int], joint: bool = False
 ) -> ndarray:
     """Overlaps at step 0; joint: two coordinates of one random vector instead of one of each of several."""
     if setting.start != "random":
@@ -168,10 +168,10 @@ def starting_overlaps(
 
 def drive(
     state: ndarray,
-    draw: Callable[[], Draws],
+    draw: Callable[[], Randoms],
     step: Callable[..., ndarray],
     measure: Callable[[ndarray], ndarray],
-    setting: Setting,
+    setting: EscapeSetting,
     steps: int,
     every: int,
     overlaps: Callable[[ndarray], ndarray] = lambda state: state,
@@ -203,11 +203,11 @@ def _block(numbers: int) -> int:
     return max(1, min(MOST_STEPS, DRAWN_AT_ONCE // numbers))
 
 
-def _tied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -> Chain:
+def _tied(net: Net, setting: EscapeSetting, replicas: int, rng: np.random.Generator) -> Chain:
     d, rate, length = setting.d, setting.rate, net.length
     root, value, slope, target = 1 / math.sqrt(length), net.sigma.value, net.sigma.slope, net.target
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas)
         return rng.standard_normal((*shape, length)), rng.standard_normal(shape), rng.chisquare(d - 2, shape)
 
@@ -222,11 +222,11 @@ def _tied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -
     return draw, step
 
 
-def _untied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -> Chain:
+def _untied(net: Net, setting: EscapeSetting, replicas: int, rng: np.random.Generator) -> Chain:
     d, rate, length = setting.d, setting.rate, net.length
     root, value, slope, target = 1 / math.sqrt(length), net.sigma.value, net.sigma.slope, net.target
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas, length)
         return rng.standard_normal(shape), rng.standard_normal(shape), rng.chisquare(d - 2, shape)
 
@@ -273,7 +273,7 @@ def attention_stable_rate(
 
 def _attention(
     target: Function,
-    setting: Setting,
+    setting: EscapeSetting,
     pattern: ndarray,
     reduction: Reduction,
     replicas: int,
@@ -283,7 +283,7 @@ def _attention(
     d, length = setting.d, len(pattern)
     pace, weights = setting.rate / d, reduction_weights(reduction, length)
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas, length)
         return (*rng.standard_normal((3, *shape)), rng.chisquare(d - 3, shape[:2]))
 

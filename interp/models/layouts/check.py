@@ -295,5 +295,5 @@ def _seen(model: Any, inputs: Tensor, hooks: list[Any], names: list[str]) -> dic
         kept[hook.name] = value.clone()
 
     with model.hooks(fwd_hooks=[*hooks, *((name, keep) for name in names)]):
-        model(inputs)
+        model(inputs, stop_at_layer=model.config.n_layers)
     return kept

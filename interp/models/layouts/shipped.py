@@ -74,5 +74,5 @@ def _guess(module: nn.Module) -> Layout:
         return layout
     raise UserError(
         f"{type(module).__name__}: none of the layouts {', '.join(shipped())} fits its names; "
-        'say where its parts are: layout={"like": "gpt2", "blocks": ...} or a TOML file'
+        'specify where its parts are: layout={"like": "gpt2", "blocks": ...} or a TOML file'
     )

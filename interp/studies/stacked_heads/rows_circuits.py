@@ -34,15 +34,13 @@ def _heads(study: Study, runs: Sequence[Run]) -> list[Row]:
     planned = [
         ahead > STRONG and one > VERY_STRONG and two > VERY_STRONG for ahead, one, two in map(_tops, runs)
     ]
-    held = pd.concat([roles(run.model(), run.task) for run in runs])
-    held = held[held["role"] != ""]
-    verdicts = ", ".join(f"{n} {name}" for name, n in held["verdict"].value_counts().items())
-    matter = (
-        share(int((held["verdict"] != "idle").sum()), len(held))
-        if len(held)
-        else nothing(0, "no head has a role")
-    )
-    note = f"n counts heads of {len(runs)} runs: {verdicts}"
+    each = [roles(run.model(), run.task) for run in runs]
+    held = [table[table["role"] != ""] for table in each]
+    with_roles = [table for table in held if len(table)]
+    most = [float((table["verdict"] != "idle").mean()) > 0.5 for table in with_roles]
+    matter = share(sum(most), len(most)) if most else nothing(0, "no head has a role")
+    verdicts = pd.concat(held)["verdict"].value_counts()
+    note = "heads of all runs: " + ", ".join(f"{n} {name}" for name, n in verdicts.items())
     return [
         row(study, "retrieval-heads", share(sum(planned), len(planned)), "ic"),
         row(study, "heads-matter", matter, "ic", note),

@@ -186,7 +186,9 @@ def ledger(text: str = "") -> Ledger:
 def test_a_ledger_says_its_verdicts_in_words_and_hostile_ones_stay_text(opened, retrieval):
     page = opened(retrieval(count=6, tokens=8), ledgers=[ledger(HOSTILE)])
     said = page.page.locator("#ledgers").inner_text()
-    for sign, verdict in zip("✓◐✗–", ("reproduced", "partly", "not reproduced", "not testable"), strict=True):
+    for sign, verdict in zip(
+        "✓◐✗–", ("reproduced", "inconclusive", "contradicted", "not testable"), strict=True
+    ):
         assert f"{sign} {verdict}" in said or f"{sign} 1 {verdict}" in said
     assert f"Depth decides{HOSTILE}" in said
     assert page.page.locator("img").count() == 0
