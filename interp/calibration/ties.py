@@ -99,7 +99,7 @@ def isotropic(name: str, seed: int, setting: Setting) -> str:
     return conclude(world, noisy(world, clean, LAW.noise), setting.tests).kind
 
 
-def undecided(setting: PlantedSetting) -> pd.DataFrame:
+def undecided(setting: Setting) -> pd.DataFrame:
     """One row per case without a distinguishable family: how often "indistinguishable" was the verdict."""
     seeds = range(setting.replicates)
     top = LAW.world(0, 2000).top
