@@ -1,4 +1,4 @@
-"""Cells of tables as a page's script takes them: finite numbers or null, rows as dicts."""
+"""Cells and rows of tables as the page's JSON has them: five digits, null where nothing was measured."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from interp.report import matched
 from interp.report.cells import JsonRow, given, number, rows_of
+from interp.report.circuit_payload import faithfulness
 from interp.report.model import REQUIRED, DrawnCircuit, RunReport
 from tasks.errors import UserError
 
@@ -139,26 +140,6 @@ def _patching(table: pd.DataFrame) -> list[JsonRow]:
     return found
 
 
-def _faithfulness(table: pd.DataFrame) -> list[JsonRow]:
-    names = {
-        ("faithfulness", "full"): "full model",
-        ("faithfulness", "none"): "the circuit",
-        ("faithfulness", "random"): "random circuits of its size",
-        ("faithfulness", "empty"): "empty circuit (all resample-ablated)",
-        ("completeness", "none"): "completeness (1: no effect outside the circuit)",
-        ("minimality", "none"): "minimality: effect of its weakest edge",
-    }
-    rows = {(str(r["metric"]), str(r["control"])): [] for r in rows_of(table)}
-    for row in rows_of(table):
-        point = {
-            "value": number(row["value"]),
-            "low": number(row.get("ci_low")),
-            "high": number(row.get("ci_high")),
-        }
-        rows[str(row["metric"]), str(row["control"])].append({**point, "edges": number(row.get("edges"))})
-    return [{"name": name, "points": rows[key]} for key, name in names.items() if key in rows]
-
-
 def _weights(table: pd.DataFrame) -> JsonRow:
     """Shares of every head over steps, and the head it composes with most at each."""
     rows = rows_of(table)
@@ -190,7 +171,7 @@ def payload(run: RunReport) -> JsonRow:
         "probes": lambda t: panels(rows_of(t), lambda row: str(row["site"]), PROBE_KEYS, "probes"),
         "emergence": _emergence,
         "patching": _patching,
-        "faithfulness": _faithfulness,
+        "faithfulness": faithfulness,
         "weights": _weights,
         "algorithms": matched.algorithms,
         "filters": matched.filters,
