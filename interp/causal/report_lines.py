@@ -18,7 +18,7 @@ def heads_in(table: pd.DataFrame) -> frozenset[str]:
 def curve_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The sizes of the search's curve, largest first, on the prompts that the circuit is reported on."""
     rows = table[(table["metric"] == "faithfulness") & (table["control"] == "curve")]
-    return rows.sort_values("edges", ascending=False, kind="stable")
+    return rows if rows.empty else rows.sort_values("edges", ascending=False, kind="stable")
 
 
 def search_line(table: pd.DataFrame) -> str:
