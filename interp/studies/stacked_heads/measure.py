@@ -38,7 +38,7 @@ def onsets(runs: Sequence[Run], event: str) -> np.ndarray:
 
 
 def came(runs: Sequence[Run], event: str) -> Interval:
-    """Share of runs in which an event came for good."""
+    """Share of runs in which an event emerged and was sustained."""
     return share(int((onsets(runs, event) < math.inf).sum()), len(runs))
 
 
