@@ -124,6 +124,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # raised where files that the task reads change
     score_name: ClassVar[str] = "loss"
 
     @property
@@ -193,6 +194,14 @@ class Task(BaseModel):
 
     def relations(self, batch: Any) -> tuple[Relation, ...]:
         """Position pairs at which attention has a known meaning; none by default."""
+        return ()
+
+    def uses(self) -> tuple[Any, ...]:
+        """Functions, classes and values outside this class that decide its numbers: tables are stamped with them.
+
+        The class itself, its module and what its methods refer to are taken without being named here. Files that a task
+        reads are not seen: raise the class's `version` when they change.
+        """
         return ()
 
     def labels(self, batch: Any) -> list[list[str]]:

@@ -261,7 +261,7 @@ def _encoded(
     own = getattr(tokenizer, "pad_token_id", None)
     fill = next((p for p in (pad, own, getattr(tokenizer, "eos_token_id", None)) if p is not None), None)
     if fill is None:
-        raise UserError("the tokenizer names no token to fill up short prompts with: say which (pad=...)")
+        raise UserError("the tokenizer names no token to fill up short prompts with: give one (pad=...)")
     longest = max(map(len, words))
     inputs = torch.tensor([word + [fill] * (longest - len(word)) for word in words])
     due = [

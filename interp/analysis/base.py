@@ -91,6 +91,12 @@ class Analysis(BaseModel):
         """Rows that belong to no checkpoint (chance levels, the untrained model's scores); none by default."""
         return None
 
+    def uses(self) -> tuple[Any, ...]:
+        """What decides the numbers besides the class: its settings, and code that these name. Tables are stamped with
+        such of it as is not this package's (`interp.io.code`).
+        """
+        return tuple(getattr(self, name) for name in type(self).model_fields)
+
     @property
     def table_name(self) -> str:
         """File name of the table: the analysis' name, with the key behind it when settings are not the usual ones."""

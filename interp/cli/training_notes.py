@@ -34,7 +34,8 @@ def tell(advance: Any, config: RunConfig) -> TrainingProgress:
 
 def trained(run: RunFolder, ended: bool) -> int:
     """Say what there is now. Raises UserError for a finished run whose checkpoints are not all there."""
-    missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
+    gone = run.thinned
+    missing = [s for s in run.schedule if s <= run.last_step and s not in run.steps and s not in gone]
     if run.finished and missing:
         raise UserError(
             f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "

@@ -115,6 +115,21 @@ def patch(table: pd.DataFrame) -> Picture | None:
     )
 
 
+def llc_sweep(table: pd.DataFrame) -> Picture | None:
+    """Gammas down, step sizes across: effective parameters at the last checkpoint, blank where chains were refused."""
+    rows = _last(table)
+    rows = rows.assign(
+        gamma=rows["gamma"].map("gamma {:g}".format), size=rows["step_size"].map("{:g}".format)
+    )
+    if rows["value"].isna().all():
+        return None
+    grid = rows.pivot(index="gamma", columns="size", values="value")
+    grid = grid.reindex(index=list(dict.fromkeys(rows["gamma"])), columns=list(dict.fromkeys(rows["size"])))
+    return heats(
+        f"effective parameters by gamma and step size, checkpoint {_step(rows)}", [Heat("step size", grid)]
+    )
+
+
 def _curve(name: str, rows: pd.DataFrame, x: str) -> Curve:
     rows = rows.dropna(subset=[x, "value"]).sort_values(x)
     return Curve(name, *(tuple(map(float, rows[column])) for column in (x, "value", "ci_low", "ci_high")))
@@ -168,4 +183,5 @@ CHARTS: dict[str, Chart] = {
     "emergence": emergence,
     "patch": patch,
     "circuit": circuit,
+    "llc sweep": llc_sweep,
 }

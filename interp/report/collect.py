@@ -29,6 +29,7 @@ from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
+from interp.runs.names import told_apart
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
@@ -59,6 +60,7 @@ def write_report(
     Raises UserError when a run has no checkpoint, or a damaged one, and at once when the path cannot be written.
     """
     make_room(out)
+    told_apart(runs)
     return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 
@@ -82,6 +84,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     tables["algorithms"] = found["algorithms"]
     return RunReport(
         title=run.name,
+        identity=run.identity,
         verdict=verdict(run, tables),
         answers=answers(run, tables),
         sketch=_sketch(run, tables),

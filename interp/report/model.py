@@ -18,6 +18,7 @@ from jaxtyping import Float
 from interp.report.sketch import Sketch
 from tasks.errors import UserError
 
+MAKES = " · "  # between a command and the table that it makes, in a section's source
 REQUIRED = {
     "metrics": ("step", "loss"),
     "scores": ("step", "position", "metric", "value"),
@@ -148,6 +149,7 @@ class RunReport:
     algorithms, filters: the tables of `AlgorithmMatch` and `FilterCurves`.
     lower_is_better: the metrics that are errors, so that a strong colour always means a good score.
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
+    identity: what the run is, wherever it lies; pages of equal identity are copies of one run ("": not known).
     sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).
     """
@@ -158,6 +160,7 @@ class RunReport:
     answers: Mapping[str, str] = field(default_factory=dict)
     sketch: Sketch | None = None
     arm: str = ""
+    identity: str = ""
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     metrics: pd.DataFrame | None = None

@@ -18,10 +18,11 @@ from markupsafe import Markup
 
 from interp.io.files import make_room, write_atomically
 from interp.pictures.inline import as_json, at_once, library, policy
+from interp.report.cells import given, rows_of
 from interp.report.compare import groups
 from interp.report.ledgers import shown
 from interp.report.model import DrawnAttention, Fact, RunReport
-from interp.report.payload import given, payload, rows_of
+from interp.report.payload import payload
 from interp.report.quantise import Packed, pack
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError

@@ -8,33 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
+from interp.report.cells import JsonRow, given, number, rows_of
+from interp.report.circuit_payload import faithfulness
 from interp.report.model import REQUIRED, DrawnCircuit, RunReport
 from tasks.errors import UserError
 
 MOST_POINTS = 1200
 PROBE_KEYS = ("metric", "target", "algorithm", "k", "position", "control")
-
-
-JsonRow = dict[str, Any]
-
-
-def number(value: Any) -> float | None:
-    """Five significant digits, or None where there is no finite number."""
-    return float(f"{float(value):.5g}") if given(value) and math.isfinite(value) else None
-
-
-def given(value: Any) -> bool:
-    """Whether a table's cell holds anything."""
-    return value is not None and bool(pd.notna(value))
-
-
-def rows_of(table: pd.DataFrame) -> list[JsonRow]:
-    """A table's rows as dictionaries."""
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def panels(
@@ -156,26 +139,6 @@ def _patching(table: pd.DataFrame) -> list[JsonRow]:
     return found
 
 
-def _faithfulness(table: pd.DataFrame) -> list[JsonRow]:
-    names = {
-        ("faithfulness", "full"): "full model",
-        ("faithfulness", "none"): "the circuit",
-        ("faithfulness", "random"): "random circuits of its size",
-        ("faithfulness", "empty"): "empty circuit (all resample-ablated)",
-        ("completeness", "none"): "completeness (1: no effect outside the circuit)",
-        ("minimality", "none"): "minimality: effect of its weakest edge",
-    }
-    rows = {(str(r["metric"]), str(r["control"])): [] for r in rows_of(table)}
-    for row in rows_of(table):
-        point = {
-            "value": number(row["value"]),
-            "low": number(row.get("ci_low")),
-            "high": number(row.get("ci_high")),
-        }
-        rows[str(row["metric"]), str(row["control"])].append({**point, "edges": number(row.get("edges"))})
-    return [{"name": name, "points": rows[key]} for key, name in names.items() if key in rows]
-
-
 def _weights(table: pd.DataFrame) -> JsonRow:
     """Shares of every head over steps, and the head it composes with most at each."""
     rows = rows_of(table)
@@ -285,7 +248,7 @@ def payload(run: RunReport) -> JsonRow:
         "probes": lambda t: panels(rows_of(t), lambda row: str(row["site"]), PROBE_KEYS, "probes"),
         "emergence": _emergence,
         "patching": _patching,
-        "faithfulness": _faithfulness,
+        "faithfulness": faithfulness,
         "weights": _weights,
         "algorithms": _algorithms,
         "filters": _filters,

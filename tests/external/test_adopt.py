@@ -15,8 +15,8 @@ from torch import nn
 
 import interp
 import tasks
-from interp.causal.attribution import completeness
-from interp.causal.circuits import resampled_pair
+from interp.causal.behaviour import resampled_pair
+from interp.causal.completeness import completeness
 from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges

@@ -41,11 +41,14 @@ WORLDS = {
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference, ceiling",
+    "probes/interval.py": COPIED,
     "probes/filter_shape.py": "filters: f at an eigenvalue; bootstrap, power of a filter",
     "probes/filters.py": "filters: log-likelihood below the best; filters: misfit",
     "probes/matching.py": "matching: relative distance to a step; bootstrap, slope of matched steps",
     "probes/readout.py": "readout: squared error, R2",
-    "probes/stats.py": "bootstrap, mean of 64 prompts; t without skew, mean of 64 prompts",
+    "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
+    "order statistics, median of 8 seeds",
+    "probes/stats.py": "bootstrap, mean of 64 prompts; skewness-corrected t, mean of 64 prompts",
 }
 
 

@@ -240,6 +240,10 @@ def faithfulness() -> pd.DataFrame:
     return pd.DataFrame(
         [{"metric": "faithfulness", "control": c, "edges": 8} | near(v, 0.03) for c, v in told]
         + [{"metric": "completeness", "control": "none", "edges": 8} | near(0.9)]
+        + [
+            {"metric": "faithfulness", "control": "curve", "edges": e, "heads": h, "note": n} | near(v, 0.03)
+            for e, h, v, n in ((20, 6, 1.0, ""), (8, 4, 0.95, "chosen"), (4, 2, 0.6, ""))
+        ]
     )
 
 

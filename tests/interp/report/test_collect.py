@@ -37,7 +37,7 @@ def test_a_retrieval_run(tmp_path) -> None:
         "In which order it emerged",
         "How certain this is",
     }
-    assert "No head pays half of its attention" in report.answers["Which circuit does it"], (
+    assert "No head attends with half of its mass" in report.answers["Which circuit does it"], (
         "nothing was learned"
     )
     assert "this one run (seed 0)" in report.answers["How certain this is"]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interp.report.cells import number, rows_of
 from interp.report.model import DrawnAttention, DrawnCircuit, DrawnLink, Node, RunReport
-from interp.report.payload import MOST_POINTS, curves, number, panels, payload, rows_of
+from interp.report.payload import MOST_POINTS, curves, panels, payload
 from interp.report.quantise import from_bytes, pack
 from tasks.errors import UserError
 

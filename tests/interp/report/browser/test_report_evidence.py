@@ -59,7 +59,7 @@ def test_patching_grids_move_with_the_slider_and_leave_unsure_cells_blank(opened
 def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(opened, retrieval):
     page = opened(retrieval(count=12, tokens=8))
     told = page.see("faithfulness").evaluate("e => e.data[0].customdata.map(c => c[0])")
-    assert told.count("random circuits of its size") == 3
+    assert told.count("matched random circuits") == 3
     page.see("circuit").locator('[data-node="L1H3"]').focus()
     page.page.keyboard.press("Enter")
     card = page.page.locator('#run-0 [data-part="head-card"]')
