@@ -3,9 +3,9 @@
 Owns: the partial R2 of neighbouring targets. Iterates of rival algorithms are nearly collinear, so a plain R2
 is high for all of them; here target and activations are first freed of the nuisance targets (Frisch-Waugh,
 coefficients from the "fit" prompts), then read by ridge, and scored on "test" prompts as 1 - error / error
-without the activations. Chance is 0 (held out, so it may be below). The ceiling is the partial R2 a site
-would reach if it carried the target with the noise of its best-read target: where it is low, no site could
-show the difference.
+without the activations. Chance is 0 (held out, so it may be below) and 1 the most there is; how much of that
+a noisy site could reach is not known. A site that carries both rivals scores high on both: what tells them
+apart is the paired difference.
 """
 
 from __future__ import annotations
@@ -64,13 +64,10 @@ def nearest(target: Float[Tensor, "prompt read"], rivals: Float[Tensor, "rival p
 
 @dataclasses.dataclass(frozen=True)
 class Partial:
-    """Squared errors per test prompt: with and without the activations, and the noise of the best-read
-    target.
-    """
+    """Squared errors per test prompt, with and without the activations."""
 
     error: Float[Tensor, "prompt"]
     base: Float[Tensor, "prompt"]
-    noise: Float[Tensor, "prompt"]
 
 
 def partial(fit: Rows, choose: Rows, test: Rows, config: ContrastConfig, site: str = "site") -> Partial:
@@ -89,7 +86,7 @@ def partial(fit: Rows, choose: Rows, test: Rows, config: ContrastConfig, site: s
     readout = _ridge(parts[0], parts[1], config, site)
     x, z = parts[2]
     error = (readout.predict(x.flatten(0, 1)).reshape(z.shape) - z).square().mean((1, 2))
-    return Partial(error, z.square().mean((1, 2)), _noise(fit, choose, test, config, site))
+    return Partial(error, z.square().mean((1, 2)))
 
 
 def _freed(free: _Free, rows: Rows, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,16 +116,6 @@ def _ridge(
     return ridge.fit(fitting, choosing, ridge.relative_strengths(fitting, config.strengths), site)
 
 
-def _noise(fit: Rows, choose: Rows, test: Rows, config: ContrastConfig, site: str) -> Tensor:
-    pairs = [
-        (r.activations.double(), torch.stack([r.first, r.second], -1).double()) for r in (fit, choose, test)
-    ]
-    readout = _ridge(pairs[0], pairs[1], config, site)
-    x, both = pairs[2]
-    errors = (readout.predict(x.flatten(0, 1)).reshape(both.shape) - both).square().mean(1)
-    return errors[:, int(errors.mean(0).argmin())]
-
-
 def contrast(
     fit: Rows,
     choose: Rows,
@@ -138,11 +125,11 @@ def contrast(
     site: str = "site",
     random_w: tuple[Rows, Rows, Rows] | None = None,
 ) -> pd.DataFrame:
-    """Partial R2 of each rival beyond the other, their paired difference, the ceilings and the controls.
+    """Partial R2 of each rival beyond the other, their paired difference, and the controls.
 
     `names` are the two rivals. `random_w` holds the same splits with targets computed from labels of other
     weight vectors on the same inputs. Rows: metric "partial r2", "partial r2 difference" (first minus second,
-    one bootstrap), "ceiling"; controls "shuffled" and "random w".
+    one bootstrap); controls "shuffled" and "random w".
     """
     gen = torch.Generator().manual_seed(config.seed)
     arms = {"none": (fit, choose, test), "shuffled": tuple(rows.dealt(gen) for rows in (fit, choose, test))}
@@ -152,7 +139,7 @@ def contrast(
     for control, (a, b, c) in arms.items():
         one = partial(a, b, c, config, site)
         two = partial(a.swapped(), b.swapped(), c.swapped(), config, site)
-        columns = torch.stack([one.error, one.base, two.error, two.base, one.noise, two.noise], 1)
+        columns = torch.stack([one.error, one.base, two.error, two.base], 1)
         found = stats.bootstrap(columns, _figures, draws=config.draws, seed=config.seed)
         for i, (metric, algorithm) in enumerate(_labels(*names)):
             shared = {
@@ -168,16 +155,10 @@ def contrast(
 
 def _labels(first: str, second: str) -> list[tuple[str, str]]:
     difference = ("partial r2 difference", f"{first} - {second}")
-    return [
-        ("partial r2", first),
-        ("partial r2", second),
-        difference,
-        ("ceiling", first),
-        ("ceiling", second),
-    ]
+    return [("partial r2", first), ("partial r2", second), difference]
 
 
 def _figures(means: Tensor) -> Tensor:
-    error1, base1, error2, base2, noise1, noise2 = means.unbind(1)
+    error1, base1, error2, base2 = means.unbind(1)
     first, second = 1 - error1 / base1, 1 - error2 / base2
-    return torch.stack([first, second, first - second, base1 / (base1 + noise1), base2 / (base2 + noise2)], 1)
+    return torch.stack([first, second, first - second], 1)

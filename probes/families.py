@@ -1,10 +1,11 @@
-"""Families of spectral filters and their best members on a readout's outputs.
+"""Families of algorithms and their best members on a readout's outputs.
 
-Owns: what a likelihood needs of the outputs at probe queries (`Observations`), the ladders of steps and
-ranges of sizes of each family, and the search for its best members. Sizes are searched in units of the
-typical scale of S. "gd++" keeps γ|S| in [0.5, 1]: trained nets sit there (2306.00297: |ab| times the top of
-S/n is .5 to .7), and as γ goes to 0 it is gradient descent. The scan interpolates f and only proposes
-members; their evidence is computed exactly.
+Owns: the ladders of steps and ranges of sizes of each family, and the search for its best members. Sizes are searched
+in units of the typical scale of S. A family that has another for a limit stops short of it, or nothing could ever be
+told from it: "gd++" keeps γ|S| in [0.5, 1] (trained nets sit there, 2306.00297: |ab| times the top of S/n is .5 to .7;
+as γ goes to 0 it is gradient descent) and "momentum" keeps β at .3 or more. What remains a limit of another
+(`LIMITS`) fits wherever that one does. The scan interpolates f and only proposes members; how well they fit is computed
+exactly.
 """
 
 from __future__ import annotations
@@ -17,81 +18,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.algorithms.iterates import FAMILIES, Algorithm, conjugate_gradient
-from probes.algorithms.problems import STEPS, Problems, Step
+from probes.algorithms.iterates import FAMILIES, PATHS, Algorithm, coefficients
+from probes.algorithms.problems import STEPS, Step
+from probes.observations import Observations
 from tasks.errors import UserError
 
 NODES = 160
-ZOOMS = 5
+ZOOMS = 3
 GD_STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 48, 64, 128, 256, 1024, 4096)
-LADDERS: dict[str, tuple[tuple[int, ...], dict[str, tuple[float, float]]]] = {
+FEW_STEPS = (2, 3, 4, 5, 6, 8, 12, 16)
+Sizes = dict[str, tuple[float, float]]
+LADDERS: dict[str, tuple[tuple[int, ...], Sizes]] = {
     "gd": (GD_STEPS, {"eta": (1e-3, 1.98)}),
     "newton": (tuple(range(1, 25)), {"alpha": (1e-4, 1.98)}),
     "newton-identity": (tuple(range(13)), {"alpha": (1e-3, 1.98)}),
     "gd++": (tuple(range(2, 9)), {"eta": (0.05, 8.0), "gamma": (0.5, 1.0)}),
+    "momentum": (FEW_STEPS, {"eta": (0.02, 3.5), "beta": (0.3, 0.95)}),
+    "chebyshev": (FEW_STEPS[:-1], {"high": (0.6, 3.0), "low": (1e-3, 0.35)}),
+    "flow": ((0,), {"time": (1e-2, 1e5)}),
+    "svd": ((0,), {"cut": (1e-4, 2.0)}),
     "ridge": ((0,), {"mu": (1e-5, 1e2)}),
     "ols": ((0,), {}),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Observations:
-    """What the likelihood needs of each prompt, for one context length.
-
-    `base` is V'w of least squares; with coefficients a, outputs o and queries q in the eigenbasis: `gram`
-    q'q, `cross` q'o and `size` o'o.
-    """
-
-    problems: Problems
-    eigenvalues: Float[Tensor, "prompt d"]
-    base: Float[Tensor, "prompt d"]
-    gram: Float[Tensor, "prompt d d"]
-    cross: Float[Tensor, "prompt d"]
-    size: Float[Tensor, "prompt"]
-    noise: Float[Tensor, "prompt"]
-    rows: int
-
-    @classmethod
-    def of(
-        cls,
-        problems: Problems,
-        queries: Float[Tensor, "prompt query d"],
-        outputs: Float[Tensor, "prompt query"],
-    ) -> Observations:
-        """Outputs of a readout at probe queries of the one context of `problems`.
-
-        Raises UserError for more than one context, values that are not finite, or outputs that are all 0.
-        """
-        if len(problems.contexts) != 1:
-            raise UserError(f"filters are read at one context length at a time, got {len(problems.contexts)}")
-        outputs = outputs.double()
-        if not bool(torch.isfinite(outputs).all() and torch.isfinite(queries).all()):
-            raise UserError("outputs or queries hold NaN or infinity: no filter can be read from them")
-        if not bool((outputs != 0).any()):
-            raise UserError("the readout's outputs are all 0: there is no filter to read")
-        seen = queries.double() @ problems.root @ problems.basis[:, 0]
-        cross = (seen.mT @ outputs[..., None])[..., 0]
-        size = outputs.square().sum(1)
-        base, eigenvalues = problems.least_squares[:, 0], problems.eigenvalues[:, 0]
-        gram = seen.mT @ seen
-        noise = _noise(gram, cross, size, outputs.shape[1])
-        return cls(problems, eigenvalues, base, gram, cross, size, noise, outputs.numel())
-
-    def terms(
-        self, coefficients: Float[Tensor, "member prompt d"]
-    ) -> tuple[Float[Tensor, "prompt member"], Float[Tensor, "prompt member"]]:
-        """Per prompt: outputs times predictions, and predictions squared, summed over queries."""
-        times = torch.einsum("mpd,pd->pm", coefficients, self.cross)
-        squared = torch.einsum("mpd,pde,mpe->pm", coefficients, self.gram, coefficients)
-        return times, squared
-
-
-def _noise(gram: Tensor, cross: Tensor, size: Tensor, queries: int) -> Tensor:
-    d = cross.shape[-1]
-    if queries <= d:
-        return torch.full_like(size, torch.nan)
-    explained = (cross * torch.linalg.solve(gram, cross)).sum(-1)
-    return (size - explained) * queries / (queries - d)
+RICHARDSON = "richardson"  # gradient descent at a share of each prompt's own best step
+RUN: dict[str, str] = {"cg": "cg", "svd": "svd-rank"}  # members that are run, a step a dimension, by family
+KNOWN = frozenset((*LADDERS, *RUN, RICHARDSON, "ogd"))
+CUTS = 48
+AROUND = 0.4  # of the logarithm of a size, either way, when it is tuned again
+FINE = 72  # a Chebyshev polynomial is steep at the upper end of its interval
+SCALE_POWER = {"eta": -1, "gamma": -1, "time": -1, "beta": 0}  # of the typical eigenvalue; 1 for the others
+# a family, and those that come as near to it as one likes: where it fits, so do they
+LIMITS: dict[str, tuple[str, ...]] = {
+    "flow": ("gd",),
+    "ols": ("gd", "newton", "ridge", "svd", "cg", "momentum", "chebyshev", "flow"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +72,8 @@ class Scan:
         scale = seen.problems.scale(step)[:, 0]
         self.u = seen.eigenvalues / scale
         self.typical = float(self.u[:, -1].mean())
-        live = self.u[self.u > 0].log()
-        low, high = float(live.min()), float(live.max()) + 1e-9
+        low, high = (math.log(end) for end in seen.reach[step])
+        high += 1e-9
         place = ((self.u.clamp_min(math.exp(low)).log() - low) / (high - low) * (NODES - 1)).clamp(
             0, NODES - 1.000001
         )
@@ -142,16 +102,18 @@ class Scan:
             curves.append(FAMILIES[family].filter(nodes, k, **own))
         f = torch.stack(curves, 1)
         shape, f = f.shape[1:], f.flatten(1)
-        sound = (f - 1).abs().amax(0) <= 1 + 1e-9  # NaN and infinity are not
+        # NaN and infinity are not; a Chebyshev polynomial leaves [0, 2] beyond its interval
+        sound = (f - 1).abs().amax(0) <= (3 if family == "chebyshev" else 1 + 1e-9)
         f = torch.where(sound, f, 0.0)
         times, squared = self.cross @ f, (f * (self.gram @ f)).sum(0)
         explained = torch.where(squared > 0, times * times.abs() / squared.clamp_min(1e-300), 0.0)
         return torch.where(sound, self.size - explained, torch.inf).reshape(shape)
 
 
-def _absolute(scan: Scan, family: str, relative: dict[str, Tensor]) -> dict[str, Tensor]:
-    power = {"eta": -1, "gamma": -1, "mu": 1, "alpha": -2 if family == "newton" else -1}
-    return {name: value * scan.typical ** power[name] for name, value in relative.items()}
+def _units(scan: Scan, family: str) -> dict[str, float]:
+    """What each size of a family is measured in: a power of the typical largest eigenvalue."""
+    power = SCALE_POWER | {"alpha": -2 if family == "newton" else -1}
+    return {name: scan.typical ** power.get(name, 1) for name in LADDERS[family][1]}
 
 
 def _lattice(counts: Sequence[int]) -> Float[Tensor, "choice size"]:
@@ -161,21 +123,27 @@ def _lattice(counts: Sequence[int]) -> Float[Tensor, "choice size"]:
 
 
 def _best_sizes(
-    scan: Scan, family: str, ladder: Sequence[int]
+    scan: Scan, family: str, ladder: Sequence[int], start: Float[Tensor, "step size"] | None = None
 ) -> tuple[Float[Tensor, "step"], dict[str, Float[Tensor, "step"]]]:
-    """Residual and sizes of the best member at each number of steps: a log grid, then zooms around its best point."""
+    """Residual and sizes of the best member at each number of steps: a log grid over all sizes (or, with a `start` of
+    their logarithms, around that), then zooms around its best point.
+    """
     bounds = LADDERS[family][1]
     if not bounds:
         return scan.left_over(family, ladder, {})[:, 0], {}
     spans = torch.tensor(list(bounds.values()), dtype=torch.float64).log()
     low, high = (end.expand(len(ladder), -1) for end in spans.unbind(1))
+    counts = [64] if len(bounds) == 1 else [FINE if family == "chebyshev" else 40, 8]
+    if start is not None:
+        low, high = torch.maximum(low, start - AROUND), torch.minimum(high, start + AROUND)
+        counts = [9] * len(bounds)
+    units = _units(scan, family)
     best = torch.full((len(ladder),), torch.inf, dtype=torch.float64)
     where, rows = low, torch.arange(len(ladder))
-    counts = [64] if len(bounds) == 1 else [40, 8]
     for _ in range(ZOOMS + 1):
         points = low[:, None] + _lattice(counts) * (high - low)[:, None]
-        relative = dict(zip(bounds, points.exp().unbind(-1), strict=True))
-        left = scan.left_over(family, ladder, _absolute(scan, family, relative))
+        sizes = zip(units, points.exp().unbind(-1), strict=True)
+        left = scan.left_over(family, ladder, {name: value * units[name] for name, value in sizes})
         i = left.argmin(1)
         better = left[rows, i] < best
         best = torch.where(better, left[rows, i], best)
@@ -183,7 +151,8 @@ def _best_sizes(
         reach = 1.5 * (high - low) / (torch.tensor(counts) - 1)
         low, high = torch.maximum(spans[:, 0], where - reach), torch.minimum(spans[:, 1], where + reach)
         counts = [9] * len(bounds)
-    return best, _absolute(scan, family, dict(zip(bounds, where.exp().unbind(-1), strict=True)))
+    found = zip(units, where.exp().unbind(-1), strict=True)
+    return best, {name: value * units[name] for name, value in found}
 
 
 def candidates(
@@ -199,18 +168,88 @@ def candidates(
     `ladder` restricts the numbers of steps; `scans` of these observations serve every family that shares them.
     Raises UserError for a family without a ladder of its own.
     """
-    if family == "cg":
-        path = conjugate_gradient(seen.problems, max(ladder or (seen.eigenvalues.shape[-1],)))[:, :, 0]
-        return [Member(Algorithm("cg", k), path[k]) for k in (ladder or range(1, len(path)))]
+    if family not in KNOWN:
+        raise UserError(f"no filter family {family!r}: known are {sorted(KNOWN)}")
+    if family == RICHARDSON:
+        return candidates(seen, "gd", ("middle",), ladder, keep, scans)
+    found = _run(seen, family, ladder)
     if family not in LADDERS:
-        raise UserError(f"no filter family {family!r}: known are {sorted([*LADDERS, 'cg'])}")
-    found, scans = [], {} if scans is None else scans
-    tried = ladder or LADDERS[family][0]
+        return found
+    scans = {} if scans is None else scans
     for step in steps if LADDERS[family][1] else steps[:1]:
         scan = scans[step] = scans.get(step) or Scan(seen, step)
-        left, sizes = _best_sizes(scan, family, tried)
-        for i in left.argsort(stable=True)[:keep].tolist():
-            own = {name: float(value[i]) for name, value in sizes.items()}
-            f = FAMILIES[family].filter(scan.u, tried[i], **own)
-            found.append(Member(Algorithm(family, tried[i], step, own), f * seen.base))
+        for algorithm in _tuned(scan, family, ladder or LADDERS[family][0], keep):
+            f = FAMILIES[family].filter(scan.u, algorithm.k, **algorithm.sizes)
+            found.append(Member(dataclasses.replace(algorithm, step=step), f * seen.base))
+        if family == "svd":
+            found[-1:] = _cuts(seen, scan, found[-1].algorithm)
     return found
+
+
+def retuned(seen: Observations, members: Sequence[Member], scans: dict[Step, Scan]) -> list[Member]:
+    """Members with the same kinds and numbers of steps, their sizes tuned to these observations from where they are.
+
+    A cut of the spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
+    """
+    tuned = [m.algorithm for m in members if LADDERS.get(m.algorithm.family, ((), {}))[1]]
+    tuned = [a for a in tuned if a.family != "svd"]
+    kept = [m.algorithm for m in members if m.algorithm not in tuned]
+    found = [Member(a, coefficients(seen.problems, [a])[0, :, 0]) for a in kept]
+    kinds: list[Step] = list(dict.fromkeys(a.step for a in tuned))
+    for step in kinds:
+        own = [a for a in tuned if a.step == step]
+        scan = scans[step] = scans.get(step) or Scan(seen, step)
+        units = _units(scan, own[0].family)
+        start = torch.tensor([[a.sizes[name] / unit for name, unit in units.items()] for a in own]).double()
+        _, sizes = _best_sizes(scan, own[0].family, [a.k for a in own], start.log())
+        for i, a in enumerate(own):
+            again = dataclasses.replace(a, sizes={name: float(value[i]) for name, value in sizes.items()})
+            f = FAMILIES[a.family].filter(scan.u, a.k, **again.sizes)
+            found.append(Member(again, f * seen.base))
+    return found
+
+
+def _tuned(scan: Scan, family: str, ladder: Sequence[int], keep: int) -> list[Algorithm]:
+    left, sizes = _best_sizes(scan, family, ladder)
+    best = left.argsort(stable=True)[:keep].tolist()
+    return [
+        Algorithm(family, ladder[i], "fixed", {name: float(value[i]) for name, value in sizes.items()})
+        for i in best
+    ]
+
+
+def _cuts(seen: Observations, scan: Scan, near: Algorithm) -> list[Member]:
+    """Truncated SVD cut half way between neighbouring eigenvalues, near a cut that the scan found: between two of its
+    nodes the scan sees no jump.
+    """
+    live = scan.u[scan.u > 0].log().unique()
+    middles = (live[1:] + live[:-1]) / 2
+    reach, centre = 1.5 * float((scan.nodes[1] / scan.nodes[0]).log()), math.log(near.sizes["cut"])
+    inside = middles[(middles - centre).abs() <= reach]
+    if len(inside) == 0:
+        return [Member(near, FAMILIES["svd"].filter(scan.u, 0, **near.sizes) * seen.base)]
+    every = torch.linspace(0, len(inside) - 1, min(CUTS, len(inside))).round().long()
+    best = _best_cut(seen, scan, inside[every])
+    around = (inside - best).abs().argsort()[:CUTS]
+    best = _best_cut(seen, scan, inside[around].sort().values)
+    own = dataclasses.replace(near, sizes={"cut": math.exp(best)})
+    return [Member(own, FAMILIES["svd"].filter(scan.u, 0, **own.sizes) * seen.base)]
+
+
+def _best_cut(seen: Observations, scan: Scan, logs: Float[Tensor, "cut"]) -> float:
+    """The best of some cuts, computed exactly; the middle one of equals."""
+    kept = (scan.u.log()[None] > logs[:, None, None]) * seen.base
+    times, squared = (terms.sum(0) for terms in seen.terms(kept))
+    explained = times.clamp_min(0).square() / squared.clamp_min(1e-300)
+    top = (explained >= explained.max() * (1 - 1e-12)).nonzero()[:, 0]
+    return float(logs[top[len(top) // 2]])
+
+
+def _run(seen: Observations, family: str, ladder: Sequence[int] | None) -> list[Member]:
+    if family == "ogd":
+        own = Algorithm("ogd")
+        return [Member(own, coefficients(seen.problems, [own])[0, :, 0])]
+    if family not in RUN:
+        return []
+    path = PATHS[RUN[family]](seen.problems, max(ladder or (seen.eigenvalues.shape[-1],)))[:, :, 0]
+    return [Member(Algorithm(RUN[family], k), path[k]) for k in (ladder or range(1, len(path)))]

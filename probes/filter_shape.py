@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probes import stats
-from probes.families import Observations
 from probes.filters import FilterConfig
+from probes.free_filter import hats
+from probes.observations import Observations
 from tasks.errors import UserError
 
 POWERS = torch.linspace(-1, 5, 61, dtype=torch.float64)
@@ -46,7 +47,7 @@ def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> FilterSha
     logs = seen.eigenvalues.log().clamp_min(float(live.min()))
     at = torch.quantile(live[:1_000_000], torch.linspace(0.02, 0.98, nodes, dtype=torch.float64))
     found = stats.bootstrap(
-        _equations(seen, _hats(logs, at)[None]), _solve(nodes), draws=config.draws, seed=config.seed
+        _equations(seen, hats(logs, at)[None]), _solve(nodes), draws=config.draws, seed=config.seed
     )
     middle = float(live.median())
     power = stats.bootstrap(
@@ -68,7 +69,7 @@ def projected(
     live = seen.eigenvalues[seen.eigenvalues > 0].log()
     logs = seen.eigenvalues.log().clamp_min(float(live.min()))
     told = dataclasses.replace(seen, cross=(seen.gram @ coefficients[..., None])[..., 0])
-    means = _equations(told, _hats(logs, eigenvalues.log())[None]).mean(0, keepdim=True)
+    means = _equations(told, hats(logs, eigenvalues.log())[None]).mean(0, keepdim=True)
     return _solve(len(eigenvalues))(means)[0]
 
 
@@ -117,19 +118,11 @@ def _best_power(count: int) -> stats.Statistic:
 def _power_columns(logs: Tensor, middle: float, high: float) -> Tensor:
     below = (logs < middle).double()
     upper = (
-        _hats(logs, torch.linspace(middle, high, UPPER_NODES, dtype=torch.float64)) * (1 - below)[..., None]
+        hats(logs, torch.linspace(middle, high, UPPER_NODES, dtype=torch.float64)) * (1 - below)[..., None]
     )
     low = torch.stack([below * (power * (logs - middle)).exp() for power in POWERS])
     return torch.cat([low[..., None], upper.expand(len(POWERS), *upper.shape)], -1)
 
 
-def _hats(x: Tensor, at: Tensor) -> Tensor:
-    x = x.clamp(at[0], at[-1]).contiguous()
-    place = torch.searchsorted(at, x, right=True).clamp(1, len(at) - 1)
-    share = ((x - at[place - 1]) / (at[place] - at[place - 1]))[..., None]
-    left, right = (torch.nn.functional.one_hot(i, len(at)) for i in (place - 1, place))
-    return (1 - share) * left + share * right
-
-
 def _at(values: Tensor, at: Tensor, x: float) -> Tensor:
-    return (_hats(torch.tensor([x], dtype=torch.float64), at) @ values)[0]
+    return (hats(torch.tensor([x], dtype=torch.float64), at) @ values)[0]

@@ -1,176 +1,238 @@
-"""Which spectral filter a readout applies: families of algorithms compared by likelihood, or declared
-undecidable.
+"""Which algorithm a readout applies: how far every family's best member is from its outputs, beyond query noise.
 
-Owns: the model output = gain * sum_i f(λ_i) c_i q_i + noise over prompts and probe queries (c least squares
-and q the query, both in the eigenbasis of S = X'X), with each family at its best steps and sizes
-(`probes.families`). The gain is free because a readout can hold any multiple of an iterate. Differences are
-log-likelihoods in nats; their spread is a bootstrap of whole prompts, so a family is named only if resampled
-prompts would name it too. Flexibility is neither charged nor parsimony credited: what fits alike is
-"indistinguishable".
+Owns: the model output = gain * q'w(k, sizes) + noise over prompts and probe queries, w written in the eigenbasis of
+S = X'X, and the `misfit` of a family: the share of the outputs' mean square that its best member does not explain
+beyond what is not linear in the query at all. 0 is the chance level of the truth (an estimate may be negative); the
+gain is free because a readout can hold any multiple of an iterate. Steps, sizes and gain are tuned on the prompts
+of one fold and scored on those of the others (cross-fitting), so a family with more sizes gains nothing by them.
+Intervals are Student's t of the prompts' influences with their skew taken out, at whatever level the number of sites
+and checkpoints asks for. What is concluded is in `probes.verdict`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
+from collections.abc import Mapping
+from functools import cached_property
 
-import pandas as pd
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from probes import stats, tables
-from probes.algorithms.iterates import Algorithm
+from probes import free_filter, stats
+from probes.algorithms.iterates import Algorithm, coefficients
 from probes.algorithms.problems import STEPS, Step
-from probes.families import Member, Observations, Scan, candidates
+from probes.families import RICHARDSON, Member, Scan, candidates, retuned
+from probes.free_filter import FreeFilter
+from probes.observations import Observations
+from tasks.errors import UserError
 
-VERDICT_FAMILIES = ("gd", "newton", "ridge", "gd++", "cg")
+CORE = ("gd", "newton", "ridge", "gd++", "cg")
+VERDICT_FAMILIES = (*CORE, "ols", "momentum", "chebyshev", "svd", "flow", RICHARDSON, "ogd")
 
 
 class FilterConfig(BaseModel):
-    """How a verdict is reached: A is named over B when the `tail` quantile of the bootstrapped log-likelihood
-    difference exceeds `margin` nats (log 20: twenty to one)."""
+    """How a verdict is reached: a family fits where the upper limit of its misfit lies below `tau`, a share of the
+    outputs' mean square. Limits are one-sided at `level` / `tests` (Bonferroni), `tests` being the sites times the
+    checkpoints that are judged together. With one fold sizes are tuned and scored on the same prompts (quick). `draws`
+    and `seed` are of the bootstrap of a filter's shape (`probes.filter_shape`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     families: tuple[str, ...] = VERDICT_FAMILIES
     steps: tuple[Step, ...] = STEPS
-    draws: int = 400
-    tail: float = 0.05
-    margin: float = math.log(20)
+    tau: float = Field(default=0.01, gt=0, lt=1)
+    level: float = Field(default=0.05, gt=0, lt=1)
+    tests: int = Field(default=1, ge=1)
+    folds: int = Field(default=2, ge=1)
+    nodes: int = Field(default=12, ge=2)
+    draws: int = Field(default=400, ge=2)
     seed: int = 0
+
+    @property
+    def alpha(self) -> float:
+        """Level of one limit."""
+        return self.level / self.tests
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A family's best member on all prompts, and what members tuned on other prompts leave unexplained of each."""
+
+    family: str
+    best: Algorithm
+    gain: float
+    left: Float[Tensor, "prompt"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Log-likelihoods (nats, at the best gain and noise) of the best member of each family.
+    """How well every family and the free filter fit the outputs `seen`."""
 
-    `draws` holds the same in resamples of whole prompts, where each family again puts its best candidate
-    forward.
-    """
-
-    families: tuple[str, ...]
-    best: tuple[Algorithm, ...]
-    gain: tuple[float, ...]
-    unexplained: tuple[float, ...]
-    point: Float[Tensor, "family"]
-    draws: Float[Tensor, "draw family"]
-    misfit: tuple[stats.Interval, ...]
-    prompts: int
+    seen: Observations
+    fits: tuple[Fit, ...]
+    free: FreeFilter
     config: FilterConfig
 
-    def difference(self, a: str, b: str) -> stats.Interval:
-        """Log-likelihood of family a minus that of b, in nats, with its bootstrap interval."""
-        i, j = self.families.index(a), self.families.index(b)
-        both = self.draws[:, i] - self.draws[:, j]
-        return stats.percentile(self.point[i] - self.point[j], both, self.prompts).one()
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(fit.family for fit in self.fits)
 
-    def named(self, a: str, b: str) -> bool:
-        """Whether a is told from b, in a's favour."""
-        i, j = self.families.index(a), self.families.index(b)
-        both = self.draws[:, i] - self.draws[:, j]
-        return float(torch.quantile(both, self.config.tail)) > self.config.margin
+    def of(self, family: str) -> Fit:
+        """The fit of a family."""
+        return self.fits[self.families.index(family)]
 
-    def compare(self, a: str, b: str) -> str:
-        """The one of two families the data name, or "indistinguishable"."""
-        return a if self.named(a, b) else b if self.named(b, a) else "indistinguishable"
+    def share(self, left: Float[Tensor, "prompt"], level: float = stats.LEVEL) -> stats.Interval:
+        """Misfit of what is `left` unexplained of each prompt: a share of the outputs' mean square, two-sided.
+
+        NaN where there are too few queries to know the noise.
+        """
+        if not bool(torch.isfinite(self.seen.noise).all()):
+            return stats.Interval(math.nan, math.nan, math.nan, len(self.seen), "none: too few queries")
+        return stats.quotient(left - self.seen.noise, self.seen.size, level=level).one()
+
+    def misfit(self, family: str) -> stats.Interval:
+        """Misfit of a family, 95% CI."""
+        return self.share(self.of(family).left)
+
+    @cached_property
+    def free_misfit(self) -> stats.Interval:
+        """Misfit of the free filter, 95% CI."""
+        return self.share(self.free.left)
+
+    @cached_property
+    def smooth(self) -> stats.Interval:
+        """Share of the outputs that is a smooth function of the query but not a linear one, 95% CI."""
+        if not bool(torch.isfinite(self.seen.smooth).all()):
+            return stats.Interval(math.nan, math.nan, math.nan, len(self.seen), "none: too few queries")
+        return stats.quotient(self.seen.smooth, self.seen.size).one()
 
     @property
-    def posterior(self) -> Float[Tensor, "family"]:
-        """Family posterior under equal priors, averaged over resamples of prompts (Huggins & Miller
-        1912.07104): families that fit alike share it, and a family that wins by luck of the prompts does not
-        get it all."""
-        return torch.softmax(self.draws, dim=1).mean(0)
+    def explains_nothing(self) -> bool:
+        """Whether the best family's share explained is not shown to be above 0 (of too few prompts nothing is said)."""
+        gone = self.seen.size - self.of(self.order[0]).left
+        return self._one_sided(gone).low <= 0
 
     @property
-    def verdict(self) -> str:
-        """The family told from every other, else "indistinguishable"."""
-        for a in self.families:
-            if all(self.named(a, b) for b in self.families if b != a):
-                return a
-        return "indistinguishable"
+    def bent(self) -> bool:
+        """Whether a smooth function of the query that is not linear makes up tau of the outputs or more (and is shown
+        to be there).
+        """
+        if not bool(torch.isfinite(self.seen.smooth).all()):
+            return False
+        found = self._one_sided(self.seen.smooth)
+        return found.low > 0 and found.value >= self.config.tau
 
-    @property
-    def standing(self) -> tuple[str, ...]:
-        """Families that no other is named over: what the readout could be."""
-        return tuple(a for a in self.families if not any(self.named(b, a) for b in self.families if b != a))
+    def _one_sided(self, top: Float[Tensor, "prompt"]) -> stats.Interval:
+        """A share of the outputs whose ends are each one-sided limits at the corrected level."""
+        return stats.quotient(top, self.seen.size, level=1 - 2 * self.config.alpha).one()
 
-    def table(self) -> pd.DataFrame:
-        """One row a family: its best member, log-likelihood below the best, posterior, verdict."""
-        rows = []
-        top = float(self.point.max())
-        leader = self.families[int(self.point.argmax())]
-        for i, family in enumerate(self.families):
-            behind = self.difference(family, leader)
-            rows.append(
-                {
-                    "metric": "log-likelihood below the best",
-                    "algorithm": family,
-                    "k": self.best[i].k,
-                    "unit": "nats",
-                    **behind.row(),
-                    "value": float(self.point[i]) - top,
-                    "member": self.best[i].label,
-                    "gain": self.gain[i],
-                    "unexplained": self.unexplained[i],
-                    "misfit": self.misfit[i].value,
-                    "misfit_low": self.misfit[i].low,
-                    "misfit_high": self.misfit[i].high,
-                    "posterior": float(self.posterior[i]),
-                    "verdict": self.verdict,
-                    "standing": ", ".join(self.standing),
-                }
-            )
-        return tables.frame(rows)
+    def limits(self, left: Float[Tensor, "prompt"]) -> tuple[float, float]:
+        """Lower and upper limit of a misfit, each one-sided at the corrected level (-inf and inf where unknown)."""
+        found = self.share(left, 1 - 2 * self.config.alpha)
+        return (-math.inf, math.inf) if math.isnan(found.low) else (found.low, found.high)
+
+    def fitting(self, left: Float[Tensor, "prompt"]) -> bool:
+        """Whether a misfit is below tau, at the corrected level."""
+        return self.limits(left)[1] < self.config.tau
+
+    def worse(self, family: str, than: str) -> bool:
+        """Whether a family misfits by more than another, at the corrected level."""
+        more = self.of(family).left - self.of(than).left
+        if not bool((more != 0).any()):
+            return False
+        return self._one_sided(more).low > 0
+
+    def difference(self, family: str, than: str) -> stats.Interval:
+        """Misfit of a family minus that of another, 95% CI, paired over prompts."""
+        return stats.quotient(self.of(family).left - self.of(than).left, self.seen.size).one()
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Families by ascending misfit."""
+        return tuple(f.family for f in sorted(self.fits, key=lambda f: float(f.left.sum())))
 
 
-def weigh(seen: Observations, entries: dict[str, list[Member]], config: FilterConfig) -> Evidence:
-    """Evidence for named lists of members (families, or one family at different numbers of steps)."""
-    members = list(itertools.chain.from_iterable(entries.values()))
-    owner = [name for name, group in entries.items() for _ in group]
-    times, squared = seen.terms(torch.stack([member.coefficients for member in members]))
-    sums = torch.cat([times, squared, seen.size[:, None]], 1)
-    weights = torch.cat(list(stats.resamples(len(sums), config.draws, config.seed)))
-    table = torch.cat([sums.mean(0, keepdim=True), weights @ sums])
-    count = len(members)
-    explained = table[:, :count].clamp_min(0).square() / table[:, count:-1].clamp_min(1e-300)
-    left = 1 - explained / table[:, -1:]
-    likelihood = -seen.rows / 2 * left.clamp_min(1e-15).log()
-    groups = [[i for i, o in enumerate(owner) if o == name] for name in entries]
-    best = [max(group, key=lambda i: float(likelihood[0, i])) for group in groups]
-    by_family = torch.stack([likelihood[:, group].amax(1) for group in groups], 1)
-    return Evidence(
-        families=tuple(entries),
-        best=tuple(members[i].algorithm for i in best),
-        gain=tuple(float(table[0, i] / table[0, count + i].clamp_min(1e-300)) for i in best),
-        unexplained=tuple(float(left[0, i]) for i in best),
-        point=by_family[0],
-        draws=by_family[1:],
-        misfit=tuple(_misfit(seen, times[:, i], squared[:, i], config) for i in best),
-        prompts=len(sums),
-        config=config,
-    )
+def judge(
+    seen: Observations, config: FilterConfig, others: Mapping[str, Observations] | None = None
+) -> Evidence:
+    """Evidence for every family of `config` and the free filter.
 
-
-def _misfit(seen: Observations, times: Tensor, squared: Tensor, config: FilterConfig) -> stats.Interval:
-    value = float(seen.noise.sum())
-    if math.isnan(value):
-        return stats.Interval(
-            math.nan, math.nan, math.nan, len(times), "none: too few queries to know the noise"
-        )
-    columns = torch.stack([times, squared, seen.size, seen.noise], 1)
-
-    def share(means: Tensor) -> Tensor:
-        cross, square, size, noise = means.unbind(1)
-        return 1 - cross.square() / (square.clamp_min(1e-300) * size) - noise / size
-
-    return stats.bootstrap(columns, share, draws=config.draws, seed=config.seed).one()
-
-
-def judge(seen: Observations, config: FilterConfig) -> Evidence:
-    """Evidence for every family of `config`, each at its best steps and sizes."""
+    `others` are families that run on other problems than X'X, each with the same outputs observed there:
+    "preconditioned-gd" with those of P^(1/2) X'X P^(1/2).
+    """
     scans: dict[Step, Scan] = {}
-    members = {name: candidates(seen, name, config.steps, scans=scans) for name in config.families}
-    return weigh(seen, members, config)
+    entries = {name: candidates(seen, name, config.steps, scans=scans) for name in config.families}
+    evidence = weigh(seen, entries, config)
+    folds = split(len(seen), config.folds)
+    more = [
+        _fit(own, name, candidates(own, "gd", config.steps), folds, {})
+        for name, own in (others or {}).items()
+    ]
+    return dataclasses.replace(evidence, fits=(*evidence.fits, *more))
+
+
+def weigh(seen: Observations, entries: Mapping[str, list[Member]], config: FilterConfig) -> Evidence:
+    """Evidence for named lists of members (families, or one family at different numbers of steps)."""
+    folds = split(len(seen), config.folds)
+    shared: dict[int, dict[Step, Scan]] = {}
+    fits = tuple(_fit(seen, name, members, folds, shared) for name, members in entries.items())
+    return Evidence(seen, fits, free_filter.fit(seen, folds, config.nodes), config)
+
+
+def split(prompts: int, folds: int) -> list[tuple[Tensor, Tensor]]:
+    """Prompts to tune on and prompts to score, for each fold (all and all, if there is one).
+
+    Raises UserError for more folds than prompts.
+    """
+    every = torch.arange(prompts)
+    if folds == 1:
+        return [(every, every)]
+    if folds > prompts:
+        raise UserError(f"{prompts} prompts cannot be split into {folds} folds: ask more prompts")
+    return [(every[every % folds != i], every[every % folds == i]) for i in range(folds)]
+
+
+def _fit(
+    seen: Observations,
+    name: str,
+    members: list[Member],
+    folds: list[tuple[Tensor, Tensor]],
+    shared: dict[int, dict[Step, Scan]],
+) -> Fit:
+    """Kinds and numbers of steps are those of the best members on all prompts, sizes and gain those of each fold."""
+    whole, gain, left = _best(seen, members)
+    if len(folds) == 1:
+        return Fit(name, whole, gain, left)
+    left = torch.empty_like(left)
+    for i, (train, test) in enumerate(folds):
+        fitted = seen.part(train)
+        algorithm, size, _ = _best(fitted, retuned(fitted, members, shared.setdefault(i, {})))
+        left[test] = remainder(seen.part(test), algorithm, size)
+    return Fit(name, whole, gain, left)
+
+
+def _best(seen: Observations, members: list[Member]) -> tuple[Algorithm, float, Float[Tensor, "prompt"]]:
+    """The best member on these observations, its gain, and what it leaves unexplained of each prompt."""
+    times, squared, gains = explained(seen, members)
+    i = int((seen.size.sum() - gains * times.sum(0)).argmin())
+    gain = float(gains[i])
+    return members[i].algorithm, gain, seen.size - 2 * gain * times[:, i] + gain**2 * squared[:, i]
+
+
+def explained(
+    seen: Observations, members: list[Member]
+) -> tuple[Float[Tensor, "prompt member"], Float[Tensor, "prompt member"], Float[Tensor, "member"]]:
+    """Terms of each member with its best gain (0 where an output would have to be turned round)."""
+    times, squared = seen.terms(torch.stack([member.coefficients for member in members]))
+    gains = times.sum(0).clamp_min(0) / squared.sum(0).clamp_min(1e-300)
+    return times, squared, gains
+
+
+def remainder(seen: Observations, algorithm: Algorithm, gain: float) -> Float[Tensor, "prompt"]:
+    """What a stated member leaves unexplained of each prompt."""
+    times, squared = seen.terms(coefficients(seen.problems, [algorithm])[:, :, 0])
+    return seen.size - 2 * gain * times[:, 0] + gain**2 * squared[:, 0]

@@ -10,6 +10,7 @@ model uses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -26,6 +27,7 @@ from tasks.errors import UserError
 Activations = Mapping[str, Float[Tensor, "_ _ _"]]  # prompt read feature; `feature` differs between sites
 Key = tuple[str, str]
 NORMALISED = " (normalised)"
+NO_VARIANCE = "the target does not vary: it has no R2"
 
 
 class ReadoutConfig(BaseModel):
@@ -194,9 +196,9 @@ class Readout:
         """Test errors: rows of metric "mse" (target units squared) and "r2" (1 - mse over the variance of the
         read).
 
-        Intervals are bootstraps of whole prompts. `note` names every control (untrained, shuffled, zero)
-        whose error is not larger by more than the paired bootstrap can tell. Raises UserError without test
-        prompts.
+        A target without variance has no R2 (NaN, and a note). Intervals are bootstraps of whole prompts. `note` names
+        every control (untrained, shuffled, zero) whose error is not larger by more than the paired bootstrap can tell.
+        Raises UserError without test prompts.
         """
         if not self._answers:
             raise UserError("no test prompts were scored; add some with split 'test'")
@@ -218,7 +220,7 @@ class Readout:
         self, site: str, readout: str, errors: dict[str, Tensor], answers: Tensor
     ) -> list[dict[str, object]]:
         groups = self.groups(readout)
-        own, dealt = _grouped((answers - answers.mean(0)).square(), groups).chunk(2, dim=-1)
+        own, dealt = _grouped(_spread(answers), groups).chunk(2, dim=-1)
         cells = {control: _grouped(e, groups) for control, e in errors.items()}
         axes = {"metric": ("mse", "r2"), "position": list(groups), "target": self.targets}
         rows: list[dict[str, object]] = []
@@ -231,6 +233,8 @@ class Readout:
             place = (axes["position"].index(row["position"]), self.targets.index(str(row["target"])))
             ties = [c for c, won in beaten.items() if not won[place]] if row["control"] == "none" else []
             row["note"] = f"no better than control: {', '.join(ties)}" if ties else ""
+            if row["metric"] == "r2" and math.isnan(float(str(row["value"]))):
+                row["note"] = NO_VARIANCE
         return rows
 
     def _bootstrap(self, values: Tensor, of: stats.Statistic | None = None) -> stats.Intervals:
@@ -241,5 +245,12 @@ def _grouped(errors: Tensor, groups: Mapping[str, Sequence[int]]) -> Tensor:
     return torch.stack([errors[:, list(members)].mean(1) for members in groups.values()], dim=1)
 
 
+def _spread(answers: Float[Tensor, "prompt read target"]) -> Float[Tensor, "prompt read target"]:
+    """Squared distance from the mean over prompts; exactly 0 for a target that does not vary."""
+    varies = answers.amax(0) > answers.amin(0)
+    return torch.where(varies, (answers - answers.mean(0)).square(), 0.0)
+
+
 def _mse_and_r2(means: Tensor) -> Tensor:
-    return torch.stack([means[:, 0], 1 - means[:, 0] / means[:, 1]], dim=1)
+    error, spread = means[:, 0], means[:, 1]
+    return torch.stack([error, torch.where(spread > 0, 1 - error / spread, torch.nan)], dim=1)

@@ -21,10 +21,10 @@ from torch import Tensor
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.families import LADDERS
-from probes.filters import VERDICT_FAMILIES
+from probes.filters import CORE
 from tasks.errors import UserError
 
-RIVALS = (*VERDICT_FAMILIES, "bfgs", "lbfgs")
+RIVALS = (*CORE, "bfgs", "lbfgs")
 UP_TO_ONE = (0.125, 0.25, 0.5, 0.75, 1.0)
 SIZES: dict[str, dict[str, tuple[float, ...]]] = {
     "gd": {"eta": UP_TO_ONE},

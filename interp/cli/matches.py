@@ -5,15 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from interp.pictures.labels import short_site
+from probes.verdict import FREE, NO_FILTER, UNLISTED
 
 LEGEND = (
-    "Best-matching step [steps within one standard error], pooled over output positions; * last step compared; - no "
-    "better than a control. Ridge: index on a path from strong to weak regularisation. Filter verdict: share of output "
-    "variance unexplained."
+    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a "
+    "control. Ridge counts places on a path from strong to weak. Misfit: share of the outputs beyond query noise, "
+    "95% CI, of the family that fits best; free filter: of any function of the eigenvalues."
 )
 
 ALL_BLOCKS = "all blocks"
-MOST_FAMILIES = 5  # columns that fit next to error and verdict; further families have a table of their own
+MOST_FAMILIES = 7  # columns that fit
+VERDICT = ("verdict", "misfit", "free filter")
+NEAREST_NAMED = (UNLISTED, NO_FILTER)
 CONTRAST_CONTROLS = ("none", "shuffled", "random w")
 
 
@@ -30,10 +33,10 @@ def by_step(table: pd.DataFrame, site: str | None = None) -> pd.DataFrame:
 
 
 def parts(lines: pd.DataFrame) -> list[pd.DataFrame]:
-    """Lines of matches as tables that fit: error, verdict and the first families, then the other families."""
-    first, (error, *families, verdict) = lines.columns[0], lines.columns[1:]
-    starts = range(MOST_FAMILIES, len(families), MOST_FAMILIES)
-    return [lines[[first, error, *families[:MOST_FAMILIES], verdict]]] + [
+    """Lines of matches as tables that fit: error and verdict with its misfits, then the families in parts."""
+    first, error, *families = (c for c in lines.columns if c not in VERDICT)
+    starts = range(0, len(families), MOST_FAMILIES)
+    return [lines[[first, error, *VERDICT]]] + [
         lines[[first, *families[at : at + MOST_FAMILIES]]] for at in starts
     ]
 
@@ -55,7 +58,7 @@ def over_training(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for step, rows in measured.groupby("step"):
         here = {short_site(site): _line(rows, site) for site in sites(measured)}
         lines["filter verdict"].append(
-            {"step": step, **{n: str(c["filter"]).split(" (")[0] for n, c in here.items()}}
+            {"step": step, **{n: f"{c['verdict']} ({c['misfit']})" for n, c in here.items()}}
         )
         for family in counted:
             cells = {name: str(line[family]).split(" [")[0] for name, line in here.items()}
@@ -124,17 +127,14 @@ def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrast_controls(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a site with a contrast: partial R2 of the nearest family on controls, and the ceiling of both."""
-    found = rows[rows["metric"].isin(["partial r2", "ceiling"]) & rows["value"].notna()]
+    """One line a site with a contrast: partial R2 of the nearest family on controls."""
+    found = rows[(rows["metric"] == "partial r2") & rows["value"].notna()]
     lines = []
     for site, group in found.groupby("site", sort=False):
         first = {control: part.iloc[0] for control, part in group.groupby("control")}
-        ceilings = group[(group["metric"] == "ceiling") & (group["control"] == "none")]["value"]
         cells = {name: f"{first[name]['value']:.3g}" if name in first else "-" for name in CONTRAST_CONTROLS}
-        lines.append(
-            {"site": short_site(str(site)), **cells, "ceilings": ", ".join(f"{v:.3g}" for v in ceilings)}
-        )
-    return pd.DataFrame(lines, columns=["site", *CONTRAST_CONTROLS, "ceilings"])
+        lines.append({"site": short_site(str(site)), **cells})
+    return pd.DataFrame(lines, columns=["site", *CONTRAST_CONTROLS])
 
 
 def filters(rows: pd.DataFrame) -> pd.DataFrame:
@@ -152,6 +152,20 @@ def filters(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["site", *shown.values()])
 
 
+def growth(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a checkpoint: whether the residual filter doubles (Newton) or adds (gradient descent) over layers."""
+    found = table[table["metric"].str.startswith("filter growth") & (table["control"] == "none")]
+    lines = []
+    for step, rows in found.groupby("step"):
+        told = rows[rows["metric"] == "filter growth"].iloc[0]
+        own = {row.algorithm: _interval(row) for row in rows[rows["metric"] != "filter growth"].itertuples()}
+        misfits = {f"misfit of {name}": own[name] for name in ("doubling", "adding")}
+        lines.append(
+            {"step": step, "from layer to layer": told["algorithm"], **misfits, "note": told["note"]}
+        )
+    return pd.DataFrame(lines)
+
+
 def sites(rows: pd.DataFrame) -> list[str]:
     """The sites of a table in their order."""
     return list(dict.fromkeys(rows[rows["metric"] == "readout error"]["site"]))
@@ -163,7 +177,7 @@ def _line(rows: pd.DataFrame, site: str) -> dict[str, object]:
     silent = "no better than control" in error["note"]
     matched = here[here["position"] == "all"]
     steps = {family: "-" if silent else _match(matched, family) for family in families_of(here)}
-    return {"error": float(error["value"]), **steps, "filter": _verdict(here)}
+    return {"error": float(error["value"]), **steps, **_verdict(here)}
 
 
 def _match(rows: pd.DataFrame, family: str) -> str:
@@ -179,13 +193,26 @@ def _match(rows: pd.DataFrame, family: str) -> str:
     return f"{best}{'*' if 'end of the ladder' in note else ''} [{low}-{high}]"
 
 
-def _verdict(rows: pd.DataFrame) -> str:
+def _verdict(rows: pd.DataFrame) -> dict[str, str]:
+    """The verdict in words, and both misfits with their intervals."""
     row = rows[rows["metric"] == "filter verdict"].iloc[0]
-    if row["algorithm"] == "none":
-        return f"none ({row['note']})"
-    left = rows[rows["metric"] == "filter unexplained"]["value"].min()
-    among = f"{row['note']}; " if row["algorithm"] == "indistinguishable" else ""
-    return f"{row['algorithm']} ({among}{left:.1%} unexplained)"
+    own = _interval(row) if row["verdict"] != "none" else "-"
+    free = rows[(rows["metric"] == "filter misfit") & (rows["algorithm"] == FREE)]
+    other = _interval(free.iloc[0]) if len(free) else "-"
+    return dict(zip(VERDICT, (_words(row), own, other), strict=True))
+
+
+def _words(row: pd.Series) -> str:
+    """A verdict and the families it is about, or why there is none."""
+    kind, note = str(row["verdict"]), str(row["note"])
+    if kind == "identified":
+        return str(row["member"])
+    if kind == "none":
+        return f"none ({note})"
+    names = str(row["families"])
+    if kind in NEAREST_NAMED:
+        return f"{kind}; nearest {names}"
+    return f"{kind}: {names}"
 
 
 def _interval(row: object) -> str:

@@ -108,25 +108,33 @@ def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
             _tables(matches.by_step(result.table, site), f"{name}, by checkpoint{law}")
         for title, frame in matches.over_training(result.table).items():
             show.table(frame, f"{title}, by checkpoint and layer{law}")
+        _growth(result.table, law)
     else:
         for step in result.table["step"].dropna().unique():
             print_checkpoint(result.table[result.table["step"] == step], step, law)
+        _growth(result.table, law)
     _tables(matches.untrained(result.table), "the untrained model")
     show.note(matches.LEGEND)
 
 
+def _growth(table: pd.DataFrame, law: str) -> None:
+    found = matches.growth(table)
+    if len(found):
+        show.table(found, f"filters from layer to layer: doubling (Newton) or adding (gradient descent){law}")
+
+
 def _tables(lines: pd.DataFrame, title: str) -> None:
-    """Matches under their title, and the families that did not fit next to the verdict."""
+    """Verdicts under their title, then matches."""
     whole, *rest = matches.parts(lines)
     show.table(whole, title)
     for frame in rest:
-        show.table(frame, "further algorithms")
+        show.table(frame, "best step [range] of each algorithm")
 
 
 def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
     """All tables on the layers of one checkpoint."""
-    _tables(matches.by_site(rows), f"step {step}: readout error, best step [range], filter verdict{law}")
-    controls = "partial R2 of the nearest algorithm and its controls, and both ceilings"
+    _tables(matches.by_site(rows), f"step {step}: readout error, filter verdict{law}")
+    controls = "partial R2 of the nearest algorithm and its controls"
     below = {
         "best step against layer, 95% CIs over prompts": matches.slopes(rows),
         "partial R2 beyond label, OLS and each other": matches.contrasts(rows),

@@ -20,6 +20,7 @@ def probe(
     families: Several = None,
     context: Annotated[int | None, Parameter(show_default=False)] = None,
     causal: bool = False,
+    quick: Annotated[bool, Parameter(negative="")] = False,
     shift: Several = None,
     layers: Several = None,
     read: str = "all",
@@ -42,7 +43,8 @@ def probe(
         algorithms by name.
     algorithms
         Match each layer of a regression run to candidate algorithms: best-matching steps, slopes over layers, contrast,
-        filter verdict. With --steps all, one line a checkpoint.
+        filter verdict with the misfit of the best family beyond query noise and that of a free filter. With --steps
+        all, one line a checkpoint.
     families
         The candidate algorithms: gd, newton, ridge, gd++, cg, bfgs, lbfgs by default; also newton-identity, momentum,
         chebyshev, preconditioned-gd, ols, ogd, bayes.
@@ -51,6 +53,9 @@ def probe(
     causal
         Interchange intervention on the probe direction of an iterate, from clean to corrupt prompts, at each layer of a
         regression run; the change of the prediction is compared with the change of the iterate.
+    quick
+        With --algorithms: tune sizes on the prompts that they are scored on (misfits are then a little too small), with
+        steps fixed or over |S|.
     shift
         Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
@@ -76,11 +81,14 @@ def probe(
         "context": context,
         "shift": dict(parse_override(text, "--shift", "x_scale=2") for text in shift or ()),
         "normalised": normalised,
+        "quick": quick,
         "per_position": per_position,
         "strengths": ridge,
     }
     if read != "all" and (algorithms or causal):
         raise UserError("--read selects readouts: leave it out with --algorithms and --causal")
+    if quick and not algorithms:
+        raise UserError("--quick is for filter verdicts: give it with --algorithms")
     opened = load(run, released=released)
     probe_tables.refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
@@ -92,6 +100,7 @@ def probe(
         return results.print_json(shown)
     law = f", prompts with {', '.join(shift)}" if shift else ""
     if algorithms:
+        law += ", quick: sizes tuned on the prompts scored" if quick else ""
         probe_tables.print_algorithms(shown, steps, law, each=layers is not None)
     elif causal:
         show.table(

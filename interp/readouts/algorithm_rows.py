@@ -2,8 +2,7 @@
 
 Owns: figures to rows. "SimE", "SimW" and "relative L2" stand for every step of every family; "best step", "band low"
 and "band high" follow SimE (relative L2 where there is a single read, whose cosine is only a sign). A match names the
-nearest of the steps offered; the "filter verdict" alone names an algorithm, and says "none" (in `note` why) where the
-readout is no better than a control or no filter explains it.
+nearest of the steps offered; the "filter verdict" alone (`interp.readouts.verdict_rows`) names an algorithm.
 """
 
 from __future__ import annotations
@@ -15,17 +14,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from probes import contrast, filter_shape, filters, induced, matching, stats, tables
-from probes.algorithms.iterates import Problems
+from interp.readouts.verdict_rows import verdict_rows
+from probes import contrast, matching, stats, tables
 from probes.contrast import ContrastConfig
-from probes.families import Observations
-from probes.filters import Evidence
 from probes.matching import Match, Similarities
 from probes.rivals import Ladder
 from probes.tables import Row
 from tasks import UserError
-
-NAMED = "filter verdict"
 
 
 def table(reader: Any) -> pd.DataFrame:
@@ -41,7 +36,7 @@ def table(reader: Any) -> pd.DataFrame:
         leaders = leaders or matches
     rows += _weights(reader)
     rows += _contrasts(reader, leaders, silent)
-    rows += verdict_rows(reader)
+    rows += verdict_rows(reader, silent)
     found = pd.concat([errors, tables.frame(rows)], ignore_index=True)
     known = [c for c in tables.COLUMNS if c in found]
     found["note"] = found["note"].fillna("")
@@ -202,71 +197,3 @@ def _contrast(reader: Any, matches: dict[str, Match], i: int, site: str) -> list
         empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
         return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]
     return [{**shared, **row} for row in found.to_dict("records")]
-
-
-def verdict_rows(reader: Any) -> list[Row]:
-    """The filter verdict of every site, with what it rests on."""
-    silent = silences(reader)
-    asked = reader.questions()
-    problems = Problems.of(asked.x, asked.y, (reader.context,))
-    labels = torch.cat(reader.labels, 2)
-    position = f"t={reader.context}"
-    rows: list[Row] = []
-    for i, site in enumerate(reader.sites):
-        shared = {"site": site, "position": position, "control": "none", "split": "test"}
-        if site in silent:
-            rows.append({**shared, "metric": NAMED, "algorithm": "none", "note": silent[site]})
-            continue
-        seen = Observations.of(problems, asked.queries, asked.outputs[i])
-        evidence = filters.judge(seen, reader.settings.filters())
-        found = [_named(evidence, reader.settings.most_unexplained), *_family_rows(evidence)]
-        found += _linearity_rows(reader, asked.queries, asked.outputs[i], labels[:, i])
-        found.append(_power_row(seen, reader))
-        rows += [{**shared, **row} for row in found]
-    return rows
-
-
-def _named(evidence: Evidence, most_unexplained: float) -> Row:
-    lead = int(evidence.point.argmax())
-    row = {"metric": NAMED, "value": float(evidence.posterior[lead]), "n": evidence.prompts}
-    left = evidence.unexplained[lead]
-    if left > most_unexplained:
-        return {**row, "algorithm": "none", "note": f"every filter leaves {left:.0%} or more unexplained"}
-    if evidence.verdict == "indistinguishable":
-        return {**row, "algorithm": "indistinguishable", "note": ", ".join(evidence.standing)}
-    best = evidence.best[evidence.families.index(evidence.verdict)]
-    return {**row, "algorithm": evidence.verdict, "k": best.k, "member": best.label}
-
-
-def _family_rows(evidence: Evidence) -> list[Row]:
-    rows: list[Row] = []
-    for i, family in enumerate(evidence.families):
-        shared = {"algorithm": family, "k": evidence.best[i].k, "member": evidence.best[i].label}
-        posterior, left = float(evidence.posterior[i]), evidence.unexplained[i]
-        leader = evidence.families[int(evidence.point.argmax())]
-        behind = evidence.difference(family, leader).row()
-        rows.append({**shared, "metric": "filter log-likelihood below the best", "unit": "nats", **behind})
-        rows.append({**shared, "metric": "filter posterior", "value": posterior, "n": evidence.prompts})
-        rows.append({**shared, "metric": "filter unexplained", "value": left, "n": evidence.prompts})
-    return rows
-
-
-def _power_row(seen: Observations, reader: Any) -> Row:
-    """Power of the filter at small eigenvalues; a spectrum too narrow to read one on gives a note instead."""
-    row: Row = {"metric": "small-eigenvalue slope"}
-    try:
-        return {**row, **filter_shape.shape(seen, reader.settings.filters()).power.row()}
-    except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
-        return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
-
-
-def _linearity_rows(reader: Any, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
-    """Shares of the output that no weight vector, and no superposition of labels, explains."""
-    draws = reader.settings.draws
-    in_x = induced.induced_weights(queries, outputs).nonlinear_share(draws)
-    first, second, both = labels[..., None].unbind(0)
-    in_y = induced.label_nonlinearity(first, second, both, draws)
-    return [
-        {"metric": "non-linear share in the query", **in_x.row()},
-        {"metric": "non-linear share in the labels", **in_y.row()},
-    ]

@@ -9,7 +9,6 @@ every checkpoint, so the rivals are computed once, beside the untrained twin.
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -22,11 +21,13 @@ from torch import Tensor
 from interp.analysis.base import Reader
 from interp.models.resized import resized
 from interp.readouts import algorithm_rows
+from interp.readouts.asked import Asked, Rivals, Split
 from interp.readouts.iterates import RIVALS, Posed, check_families
 from interp.readouts.readouts import ReadoutReader, Readouts
 from probes import induced
+from probes.algorithms.problems import Step
 from probes.contrast import Rows
-from probes.filters import VERDICT_FAMILIES, FilterConfig
+from probes.filters import FilterConfig
 from probes.readout import Readout
 from probes.rivals import Ladder
 from tasks import Batch, Task, UserError
@@ -34,6 +35,7 @@ from tasks.base import generator
 from tasks.regression import InContextRegression, RegressionBatch
 
 PASS = 512
+QUICK_STEPS: tuple[Step, ...] = ("fixed", "norm")
 
 
 class AlgorithmMatch(Readouts):
@@ -41,23 +43,26 @@ class AlgorithmMatch(Readouts):
 
     `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
-    prompts; induced weights are taken at every read of `weight_prompts` of them. A family is named only where its
-    filter leaves at most `most_unexplained` of the outputs unexplained and the readout beats its controls. `draws`
-    resamples of prompts an interval. `families` are any of `interp.readouts.iterates`; a filter verdict chooses among
-    those of `probes.filters` that are named, or among all of them where none is. With `shift` everything but the
-    readouts and the sizes of the steps is taken on prompts of the other law.
+    prompts; induced weights are taken at every read of `weight_prompts` of them. A family fits where its misfit is
+    shown to be below `tau`, at a level corrected for all sites at `checkpoints` checkpoints (`for_checkpoints` raises
+    that for longer runs). With `quick` sizes are tuned on the prompts that they are scored on, and steps are fixed or
+    over |S|. `draws` resamples of prompts an interval. `families`, any of `interp.readouts.iterates`, are what layers
+    are matched with; a filter verdict always knows those of `probes.filters`. With `shift` everything but the readouts
+    and the sizes of the steps is taken on prompts of the other law.
     """
 
     name: ClassVar[str] = "algorithms"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     runs_model: ClassVar[bool] = True
 
     families: tuple[str, ...] = RIVALS
     context: int | None = Field(default=None, ge=1)
     queries: int | None = Field(default=None, ge=2)
-    filter_prompts: int = Field(default=256, ge=2)
+    filter_prompts: int = Field(default=512, ge=2)
     weight_prompts: int = Field(default=32, ge=2)
-    most_unexplained: float = Field(default=0.5, gt=0, le=1)
+    tau: float = Field(default=0.01, gt=0, lt=1)
+    checkpoints: int = Field(default=32, ge=1)
+    quick: bool = False
     draws: int = Field(default=300, ge=2)
 
     def reader(self, model: Any, task: Task, twin: Reader | None) -> AlgorithmReader:
@@ -96,62 +101,23 @@ class AlgorithmMatch(Readouts):
         """Probe queries a prompt."""
         return 2 * task.d + 2 if self.queries is None else self.queries
 
-    def filters(self) -> FilterConfig:
-        named = tuple(family for family in self.families if family in VERDICT_FAMILIES)
-        return FilterConfig(families=named or VERDICT_FAMILIES, draws=self.draws)
+    def filters(self, sites: int) -> FilterConfig:
+        """How verdicts on so many sites are reached."""
+        found = FilterConfig(tau=self.tau, tests=sites * self.checkpoints, draws=self.draws)
+        return found.model_copy(update={"folds": 1, "steps": QUICK_STEPS}) if self.quick else found
+
+    def for_checkpoints(self, count: int) -> AlgorithmMatch:
+        """Settings corrected for a run of so many checkpoints: doubled until they suffice, so that a run that grows by
+        one keeps its tables.
+        """
+        checkpoints = self.checkpoints
+        while checkpoints < count:
+            checkpoints *= 2
+        return self.model_copy(update={"checkpoints": checkpoints})
 
 
 def _spread(task: InContextRegression) -> str:
     return f"{task.contexts[0]} to {task.contexts[-1]}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rivals:
-    """What every model is compared with on these prompts: ladders, and predictions on the test prompts.
-
-    `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them;
-    `random_w` the same for labels of other prompts' weight vectors (None without weight vectors). `weights` are those
-    of the prompts whose induced weights are taken, at every read that has examples.
-    """
-
-    ladders: tuple[Ladder, ...]
-    predictions: dict[str, Float[Tensor, "step prompt read"]]
-    answers: Float[Tensor, "prompt read"]
-    at: dict[str, dict[str, Tensor]]
-    random_w: dict[str, dict[str, Tensor]] | None
-    weights: dict[str, Float[Tensor, "step few context d"]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """Prompts, probe queries, and what every layer's readout answers at them."""
-
-    x: Float[Tensor, "prompt point d"]
-    y: Float[Tensor, "prompt label"]
-    queries: Float[Tensor, "prompt query d"]
-    outputs: Float[Tensor, "layer prompt query"]
-
-
-@dataclasses.dataclass
-class _Split:
-    """Prompts of one split, and activations at the context of the contrast."""
-
-    batches: list[RegressionBatch] = dataclasses.field(default_factory=list)
-    activations: dict[str, list[Tensor]] = dataclasses.field(default_factory=dict)
-
-    def x(self) -> Tensor:
-        return torch.cat([batch.x for batch in self.batches])
-
-    def y(self) -> Tensor:
-        return torch.cat([batch.y for batch in self.batches]).double()
-
-    def basis(self) -> Tensor:
-        return torch.cat([batch.basis for batch in self.batches])
-
-    def other(self) -> Tensor:
-        """Labels that the next prompt's weight vector gives to these x."""
-        w = torch.cat([batch.w for batch in self.batches]).double().roll(1, 0)
-        return torch.einsum("pnd,pd->pn", self.x().double(), w).nan_to_num()
 
 
 class AlgorithmReader(ReadoutReader):
@@ -166,7 +132,7 @@ class AlgorithmReader(ReadoutReader):
     ):
         super().__init__(settings, sites, task, twin)
         self.model = model
-        self.splits = {"fit": _Split(), "choose": _Split(), "test": _Split()}
+        self.splits = {"fit": Split(), "choose": Split(), "test": Split()}
         self.layers: list[Float[Tensor, "layer prompt read"]] = []
         self.asked: list[Asked] = []
         self.labels: list[Float[Tensor, "set layer prompt"]] = []
@@ -220,7 +186,7 @@ class AlgorithmReader(ReadoutReader):
         """Read every layer at probe queries, and at labels of other prompts and their sum (superposition)."""
         inputs, y = batch.inputs[:count], batch.y[:count]
         queries, outputs = self._answers(chunk, batch, count, self.context)
-        self.asked.append(Asked(batch.x[:count], y, queries, outputs))
+        self.asked.append(Asked(batch.x[:count], y, batch.basis[:count], queries, outputs))
         other = y.roll(1, 0)
         sets = [
             self._run(self._relabelled(inputs, labels), self.position) for labels in (y, other, y + other)
@@ -258,9 +224,9 @@ class AlgorithmReader(ReadoutReader):
 
     def questions(self) -> Asked:
         """All probe queries of this model in one."""
-        parts = [(a.x, a.y, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
-        x, y, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Asked(x, y, queries, outputs.transpose(0, 1))
+        parts = [(a.x, a.y, a.basis, a.queries, a.outputs.transpose(0, 1)) for a in self.asked]
+        x, y, basis, queries, outputs = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Asked(x, y, basis, queries, outputs.transpose(0, 1))
 
     @cached_property
     def rivals(self) -> Rivals:
@@ -285,10 +251,10 @@ class AlgorithmReader(ReadoutReader):
             {rung.family: asked.weights(rung) for rung in ladders},
         )
 
-    def _posed(self, split: _Split, y: Tensor, contexts: tuple[int, ...]) -> Posed:
+    def _posed(self, split: Split, y: Tensor, contexts: tuple[int, ...]) -> Posed:
         return Posed(self.own, split.x(), y, split.basis(), contexts)
 
-    def _at(self, split: _Split, ladders: tuple[Ladder, ...], y: Tensor) -> dict[str, Tensor]:
+    def _at(self, split: Split, ladders: tuple[Ladder, ...], y: Tensor) -> dict[str, Tensor]:
         posed = self._posed(split, y, (self.context,))
         found = {rung.family: posed.predictions(rung) for rung in ladders}
         return {**found, "nuisance": torch.stack([y[:, self.context, None], posed.least_squares], -1)}

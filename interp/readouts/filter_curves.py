@@ -19,7 +19,7 @@ from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
 from probes import filter_shape, filters, stats
 from probes.algorithms.iterates import coefficients
 from probes.algorithms.problems import Problems
-from probes.families import Observations
+from probes.observations import Observations
 from probes.tables import Row
 from tasks import Task, UserError
 
@@ -36,7 +36,7 @@ NOTHING = {
 
 class FilterCurves(AlgorithmMatch):
     """Rows of metric "filter" at some `eigenvalue`s per site: `algorithm` "measured" with its interval over prompts,
-    and each family's best member times its gain; `member` and `unexplained` say which and how well it fits.
+    and each family's best member times its gain; `member` and `misfit` say which and how well it fits.
     """
 
     name: ClassVar[str] = "filters"
@@ -65,7 +65,7 @@ class CurveReader(AlgorithmReader):
                 continue
             seen = Observations.of(problems, asked.queries, asked.outputs[i])
             shared = {"site": site, "position": f"t={self.context}", "metric": "filter", "control": "none"}
-            rows += [{**shared, **row} for row in _curves(seen, self.settings.filters())]
+            rows += [{**shared, **row} for row in _curves(seen, self.settings.filters(len(self.sites)))]
         return pd.DataFrame(rows or [NOTHING])
 
 
@@ -77,11 +77,11 @@ def _curves(seen: Observations, config: filters.FilterConfig) -> list[Row]:
     at = measured.eigenvalues
     rows = _rows(at, measured.value.value, {"algorithm": "measured"}, measured.value)
     evidence = filters.judge(seen, config)
-    vectors = coefficients(seen.problems, evidence.best)[:, :, 0]
-    for i, family in enumerate(evidence.families):
-        fitted = filter_shape.projected(seen, evidence.gain[i] * vectors[i], at)
-        named = {"algorithm": family, "k": evidence.best[i].k, "member": evidence.best[i].label}
-        rows += _rows(at, fitted, {**named, "unexplained": evidence.unexplained[i]})
+    vectors = coefficients(seen.problems, [fit.best for fit in evidence.fits])[:, :, 0]
+    for fit, vector in zip(evidence.fits, vectors, strict=True):
+        fitted = filter_shape.projected(seen, fit.gain * vector, at)
+        named = {"algorithm": fit.family, "k": fit.best.k, "member": fit.best.label}
+        rows += _rows(at, fitted, {**named, "misfit": evidence.misfit(fit.family).value})
     return rows
 
 

@@ -88,22 +88,35 @@ def _capital(text: str) -> str:
 
 
 def algorithm_said(table: pd.DataFrame | None) -> str:
-    """The filter verdict at the last site."""
+    """The filter verdict at the last site, with its misfits."""
     if table is None:
         return ""
     last = table[(table["step"] == table["step"].max()) & (table["control"] == "none")]
     row = last[last["metric"] == "filter verdict"].iloc[-1]
-    left = last[(last["metric"] == "filter unexplained") & (last["site"] == row["site"])]["value"].min()
-    if row["algorithm"] == "none":
-        return f"No rival algorithm is named for its output: {row['note']}."
-    if row["algorithm"] == "indistinguishable":
-        return (
-            "As a function of the examples its output is that of one of these, which these prompts cannot tell"
-            f" apart: {row['note']} ({left:.1%} of it unexplained)."
-        )
-    return (
-        f"As a function of the examples its output is that of {row['member']} ({left:.1%} of it unexplained)."
+    kind, families, note = str(row["verdict"]), str(row["families"]), str(row["note"])
+    if kind == "none":
+        return f"No rival algorithm is identified for its output: {note}."
+    own = f"misfit beyond query noise {_percent(row, 'value', 'ci_low', 'ci_high')}"
+    free = (
+        f"that of a free function of the eigenvalues {_percent(row, 'free_misfit', 'free_low', 'free_high')}"
     )
+    misfits = f"({own}; {free}{f'; {note}' if note else ''})"
+    if kind == "identified":
+        return f"As a function of the examples its output is that of {row['member']} {misfits}."
+    return f"{OUTPUT_IS[kind].format(families)} {misfits}."
+
+
+OUTPUT_IS = {
+    "indistinguishable": "As a function of the examples its output is that of one of these, which these prompts cannot"
+    " tell apart: {}",
+    "unlisted filter": "Its output is a function of the eigenvalues of X'X that no listed algorithm has; nearest: {}",
+    "not a filter": "No listed algorithm fits its output, and no function of the eigenvalues of X'X does; nearest: {}",
+    "mixture": "Its output is that of a mixture: {}",
+}
+
+
+def _percent(row: pd.Series, value: str, low: str, high: str) -> str:
+    return f"{row[value]:.1%} [{row[low]:.1%}, {row[high]:.1%}]"
 
 
 def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> str:

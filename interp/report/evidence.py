@@ -89,7 +89,7 @@ def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None
     """
     if run.task.kind != "regression":
         return None, None, "rival algorithms are known for regression only"
-    matching = AlgorithmMatch()
+    matching = AlgorithmMatch().for_checkpoints(len(run.steps))
     steps = sorted({run.steps[-1], *_known(run, matching)})
     try:
         found = run.tables([matching], steps, progress)[matching.name]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from interp.report import matched
 from interp.report.cells import JsonRow, given, number, rows_of
 from interp.report.circuit_payload import faithfulness
 from interp.report.model import REQUIRED, DrawnCircuit, RunReport
@@ -160,84 +161,6 @@ def _weights(table: pd.DataFrame) -> JsonRow:
     }
 
 
-MATCHED = ("SimE", "SimW", "relative L2")
-BANDS = {"best": "best step", "low": "band low", "high": "band high"}
-
-
-def _algorithms(table: pd.DataFrame) -> list[JsonRow]:
-    """One entry a checkpoint: match maps (site x k) with their bands, slopes, and the verdict of every site."""
-    own = table[(table["control"] == "none") & table["step"].notna()]
-    return [{"step": int(step), **_matched(rows)} for step, rows in own.groupby("step")]  # type: ignore[call-overload]
-
-
-def _matched(rows: pd.DataFrame) -> JsonRow:
-    pooled = rows[rows["position"] == "all"] if "position" in rows else rows
-    sites = list(dict.fromkeys(rows[rows["metric"] == "filter verdict"]["site"]))
-    maps = [
-        _match_map(group, pooled, sites, str(metric), str(family))
-        for (metric, family), group in pooled[pooled["metric"].isin(MATCHED)].groupby(
-            ["metric", "algorithm"], sort=False
-        )
-    ]
-    slopes = [
-        {
-            "metric": str(r["metric"]),
-            "algorithm": str(r["algorithm"]),
-            **_span(r),
-            "note": str(r.get("note") or ""),
-        }
-        for r in rows_of(pooled[pooled["metric"].str.startswith("slope of")])
-    ]
-    told = rows[rows["metric"] == "filter verdict"]
-    verdicts = [{key: str(row[key]) if given(row.get(key)) else "" for key in ("site", "algorithm", "member", "note")}
-                for row in rows_of(told)]  # fmt: skip
-    return {"sites": sites, "maps": maps, "slopes": slopes, "verdicts": verdicts}
-
-
-def _match_map(
-    group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str
-) -> JsonRow:
-    wide = group.pivot_table(index="site", columns="k", values="value").reindex(sites)
-    own = pooled[pooled["algorithm"] == family]
-    bands = {
-        key: [number(v) for v in own[own["metric"] == name].set_index("site")["value"].reindex(sites)]
-        for key, name in BANDS.items()
-    }
-    value = [[number(v) for v in row] for row in wide.to_numpy()]
-    return {
-        "metric": metric,
-        "algorithm": family,
-        "k": [int(k) for k in wide.columns],
-        "value": value,
-        **bands,
-    }
-
-
-def _span(row: JsonRow) -> JsonRow:
-    return {
-        key: number(row.get(name))
-        for key, name in {"value": "value", "low": "ci_low", "high": "ci_high"}.items()
-    }
-
-
-def _filters(table: pd.DataFrame) -> list[JsonRow]:
-    """One curve a site and algorithm over the eigenvalues of S."""
-    rows = table[table["value"].notna()]
-    return [
-        {
-            "site": str(site),
-            "algorithm": str(family),
-            "member": str(curve["member"].iloc[0]) if given(curve["member"].iloc[0]) else "",
-            "unexplained": number(curve["unexplained"].iloc[0]),
-            **{key: [number(v) for v in curve[name]] for key, name in FILTER.items()},
-        }
-        for (site, family), curve in rows.groupby(["site", "algorithm"], sort=False)
-    ]
-
-
-FILTER = {"x": "eigenvalue", "value": "value", "low": "ci_low", "high": "ci_high"}
-
-
 def payload(run: RunReport) -> JsonRow:
     """Everything the page's script needs to know about a run, except the attention bytes."""
     tables = {name: run.table(name) for name in REQUIRED}
@@ -250,8 +173,8 @@ def payload(run: RunReport) -> JsonRow:
         "patching": _patching,
         "faithfulness": faithfulness,
         "weights": _weights,
-        "algorithms": _algorithms,
-        "filters": _filters,
+        "algorithms": matched.algorithms,
+        "filters": matched.filters,
     }
     return {
         "title": run.title,

@@ -28,6 +28,7 @@ class ReadoutQuestions(Measuring):
         causal: bool = False,
         families: Sequence[str] | None = None,
         context: int | None = None,
+        quick: bool | None = None,
         shift: Mapping[str, Any] | None = None,
         normalised: bool | None = None,
         per_position: bool | None = None,
@@ -41,7 +42,7 @@ class ReadoutQuestions(Measuring):
 
         `normalised` also probes the residual stream after a LayerNorm; `per_position` also fits a readout at each
         output position; `shift` scores under distribution shift, such as {"x_scale": 2.0}; `strengths` are the
-        candidate ridge strengths, multiples of a layer's mean eigenvalue. `families` and `context` apply to
+        candidate ridge strengths, multiples of a layer's mean eigenvalue. `families`, `context` and `quick` apply to
         `algorithms`, `context` to `causal` too. Raises UserError for these on another task, for two of the three at
         once, and for a setting that does not apply.
 
@@ -56,8 +57,14 @@ class ReadoutQuestions(Measuring):
         return self._measured(
             name, steps, progress, targets=tuple(targets) or None, families=_tuple(families), context=context,
             shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
-            strengths=_tuple(strengths),
+            strengths=_tuple(strengths), quick=quick, checkpoints=self._corrected() if algorithms else None,
         )  # fmt: skip
+
+    def _corrected(self) -> int:
+        """The number of checkpoints that filter verdicts on this run are corrected for."""
+        from interp.readouts.algorithms import AlgorithmMatch
+
+        return AlgorithmMatch().for_checkpoints(len(self.steps)).checkpoints
 
     def targets(
         self,
@@ -94,9 +101,10 @@ class ReadoutQuestions(Measuring):
         families: Sequence[str] | None = None,
         context: int | None = None,
         queries: int | None = None,
-        filter_prompts: int = 256,
+        filter_prompts: int = 512,
         weight_prompts: int = 32,
-        most_unexplained: float = 0.5,
+        tau: float = 0.01,
+        quick: bool = False,
         shift: Mapping[str, Any] | None = None,
         normalised: bool = False,
         per_position: bool = False,
@@ -114,7 +122,8 @@ class ReadoutQuestions(Measuring):
         """
         return self._measured(
             "algorithms", steps, progress, families=_tuple(families), context=context, queries=queries,
-            filter_prompts=filter_prompts, weight_prompts=weight_prompts, most_unexplained=most_unexplained,
+            filter_prompts=filter_prompts, weight_prompts=weight_prompts, tau=tau, quick=quick,
+            checkpoints=self._corrected(),
             shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
             strengths=_tuple(strengths), draws=draws, chunks=chunks, choose_chunks=choose_chunks,
             test_chunks=test_chunks,

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.algorithms.problems import STEPS, Problems, Step
+from probes.algorithms.problems import Problems, Step
 from probes.algorithms.quasi_newton import quasi_newton
 from tasks.errors import UserError
 
@@ -75,6 +75,14 @@ def _ols(u: Tensor, k: int) -> Tensor:
     return (u > 0).to(u.dtype)
 
 
+def _flow(u: Tensor, k: int, time: Size) -> Tensor:
+    return -torch.expm1(-time * u)
+
+
+def _svd(u: Tensor, k: int, cut: Size) -> Tensor:
+    return (u > cut).to(u.dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A family of iterates: filter f(u; k, sizes), the sizes it needs, and f's power of u as u goes to 0."""
@@ -107,9 +115,18 @@ FAMILIES: dict[str, Family] = {
         Family("chebyshev", _chebyshev, ("low", "high"), 1, "Chebyshev semi-iteration on [low, high]"),
         Family("ridge", _ridge, ("mu",), 1, "f = u / (u + mu); k is not used"),
         Family("ols", _ols, (), 0, "minimum-norm least squares"),
+        Family("flow", _flow, ("time",), 1, "gradient flow; f = 1 - exp(-time u); k is not used"),
+        Family("svd", _svd, ("cut",), 0, "truncated SVD: directions of u above the cut; k is not used"),
     )
 }
-RUN = ("cg", "bfgs", "lbfgs", "ogd", "zero")
+RUN = ("cg", "bfgs", "lbfgs", "ogd", "svd-rank", "zero")
+
+UNITS: dict[Step, str] = {
+    "fixed": "",
+    "trace": " / tr S",
+    "norm": " / |S|",
+    "middle": " / middle of the spectrum",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +153,7 @@ class Algorithm:
     def label(self) -> str:
         """Name, steps and sizes on one line, for tables."""
         sizes = ", ".join(f"{name}={value:.3g}" for name, value in self.sizes.items())
-        unit = {"fixed": "", "trace": " / tr S", "norm": " / |S|"}[self.step] if self.sizes else ""
+        unit = UNITS[self.step] if self.sizes else ""
         return f"{self.family}({self.k}{'; ' if sizes else ''}{sizes}{unit})"
 
 
@@ -147,7 +164,8 @@ def coefficients(
     out = problems.projected.new_zeros(len(algorithms), *problems.projected.shape)
     run = {name: path(problems, _most(algorithms, name)) for name, path in PATHS.items()}
     base = problems.least_squares
-    u = {step: problems.eigenvalues / problems.scale(step) for step in STEPS}
+    used: set[Step] = {algorithm.step for algorithm in algorithms}
+    u = {step: problems.eigenvalues / problems.scale(step) for step in used}
     for i, algorithm in enumerate(algorithms):
         if algorithm.family in FAMILIES:
             out[i] = (
@@ -206,8 +224,16 @@ def conjugate_gradient(problems: Problems, steps: int) -> Float[Tensor, "step_1 
     return torch.stack(path)
 
 
+def truncated(problems: Problems, most: int) -> Float[Tensor, "rank_1 prompt context d"]:
+    """V'w of least squares on the 0 .. `most` largest directions of S (principal component regression)."""
+    d = problems.eigenvalues.shape[-1]
+    place = torch.arange(d).flip(0)  # eigenvalues ascend
+    return torch.stack([(place < rank) * problems.least_squares for rank in range(most + 1)])
+
+
 PATHS: dict[str, Callable[[Problems, int], Tensor]] = {
     "cg": conjugate_gradient,
+    "svd-rank": truncated,
     "bfgs": quasi_newton,
     "lbfgs": lambda problems, steps: quasi_newton(
         problems, steps, max(1, problems.eigenvalues.shape[-1] // 2)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tasks.errors import UserError
 
-Step = Literal["fixed", "trace", "norm"]
+Step = Literal["fixed", "trace", "norm", "middle"]
 STEPS: tuple[Step, ...] = ("fixed", "trace", "norm")
 RANK_TOLERANCE = 1e-12
 
@@ -71,10 +71,14 @@ class Problems:
         return torch.where(self.eigenvalues > 0, self.projected / self.eigenvalues, 0.0)
 
     def scale(self, step: Step) -> Float[Tensor, "prompt context 1"]:
-        """What a step is normalised by: 1, tr S, or the largest eigenvalue of S (1 where S = 0)."""
+        """What a step is normalised by: 1, tr S, the largest eigenvalue of S, or the middle between it and the smallest
+        (Richardson's best step); 1 where S = 0.
+        """
         if step == "fixed":
             return torch.ones_like(self.eigenvalues[..., :1])
         size = self.eigenvalues.sum(-1, keepdim=True) if step == "trace" else self.eigenvalues[..., -1:]
+        if step == "middle":
+            size = (size + self.eigenvalues[..., :1]) / 2
         return torch.where(size > 0, size, 1.0)
 
     def weights(

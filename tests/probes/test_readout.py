@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes.readout import NORMALISED, Readout, ReadoutConfig
+from probes.readout import NO_VARIANCE, NORMALISED, Readout, ReadoutConfig
 from tasks.errors import UserError
 
 READS = [f"x {i}" for i in range(4)]
@@ -134,3 +134,25 @@ def test_bad_input_is_one_line():
         with pytest.raises(UserError, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_does_not_vary_has_no_r2_and_a_note():
+    found = Readout(READS, ["label", "still"], CONFIG)
+    for seed, split in enumerate(["fit", "choose", "test"]):
+        activations, targets, _ = batch(seed)
+        targets[..., 1] = torch.tensor([0.1, 0.0, 2.0, -3.0])  # another constant at every read
+        found.add(split, activations, targets)
+    rows = pick(found.table(), metric="r2", control="none", readout="all", target="still")
+    single = rows[rows.position.isin(READS)]
+    assert single.value.isna().all()
+    assert (single.note == NO_VARIANCE).all()
+    assert not pick(found.table(), metric="mse", target="still").value.isna().any()
+
+
+def test_exact_prediction_of_a_varying_target_is_r2_one():
+    found = Readout(READS, ["exact"], CONFIG)
+    for seed, split in enumerate(["fit", "choose", "test"]):
+        x = torch.randn(300, 4, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        found.add(split, {"s": x}, x[..., :1])
+    rows = pick(found.table(), metric="r2", control="none", readout="all", position="all")
+    assert rows.value.iloc[0] == pytest.approx(1, abs=1e-9)

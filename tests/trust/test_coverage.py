@@ -25,9 +25,9 @@ from interp.studies.single_index import rows_emergence as single_index_bridge
 from probes import filter_shape, matching, stats
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
-from probes.families import Observations
 from probes.filters import FilterConfig
 from probes.matching import Match
+from probes.observations import Observations
 from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"

@@ -43,7 +43,7 @@ WORLDS = {
     "probes/contrast.py": "contrast: partial R2, difference, ceiling",
     "probes/interval.py": COPIED,
     "probes/filter_shape.py": "filters: f at an eigenvalue; bootstrap, power of a filter",
-    "probes/filters.py": "filters: log-likelihood below the best; filters: misfit",
+    "probes/filters.py": "filters: misfit above the best; filters: misfit",
     "probes/matching.py": "matching: relative distance to a step; bootstrap, slope of matched steps",
     "probes/readout.py": "readout: squared error, R2",
     "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "

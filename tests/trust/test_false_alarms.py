@@ -19,12 +19,13 @@ from interp.models import build_model
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import load
 from interp.runs.folder import RunFolder
-from probes.filters import VERDICT_FAMILIES
+from probes.filters import CORE
 from probes.stats import share
+from probes.verdict import NO_FILTER
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 # gives the verdicts of the default, with less around them
-VERDICT = AlgorithmMatch(families=VERDICT_FAMILIES, weight_prompts=2)
+VERDICT = AlgorithmMatch(families=CORE, weight_prompts=2)
 TINY = {
     "model.n_layers": 2, "model.n_heads": 2, "model.d_model": 16, "train.steps": 5, "train.batch": 4, "train.warmup": 0,
     "train.eval_batch": 16, "train.schedule": {"log": 0, "every": 1, "explicit": []},
@@ -52,7 +53,7 @@ def algorithm(path: Path, net: int) -> bool:
     table = load(path).tables([VERDICT], (1, 2, 3, 4))[VERDICT.name]
     verdicts = table[(table["metric"] == "filter verdict") & (table["control"] == "none")]
     assert len(verdicts)
-    return bool((verdicts["algorithm"] != "none").any())
+    return not set(verdicts["verdict"]) <= {"none", NO_FILTER}
 
 
 def circuit(path: Path, net: int) -> bool:

@@ -21,7 +21,7 @@ function algorithmViews(run) {
   caption(run, "algorithms", "Left: similarity between the readout of each layer and each number of steps of a candidate algorithm on held-out prompts; the " +
     "dot is the best-matching step, the bar its range over bootstrap resamples of prompts. A match is the nearest of the steps " +
     "compared, not a proof. Right: the spectral filter on the eigenvalues of S = X'X that the readout applies to the least-squares solution, measured with " +
-    "95% intervals, and every family's best member (share of output variance left unexplained). Families whose curves coincide cannot be distinguished. " +
+    "95% intervals, and every family's best member (its misfit: the share of the output that it does not explain beyond query noise). Families whose curves coincide cannot be distinguished. " +
     `Measured at steps ${steps.map(whole).join(", ")}; filters at the last.`);
 }
 
@@ -56,7 +56,7 @@ function drawFilter(run, site, element) {
   const curves = run.filters.filter((f) => f.site === site);
   const measured = curves.find((f) => f.algorithm === "measured");
   const traces = curves.filter((f) => f !== measured).map((f, i) => ({
-    x: f.x, y: f.value, mode: "lines", name: plain(`${f.algorithm} (${(100 * f.unexplained).toFixed(1)}% unexplained)`),
+    x: f.x, y: f.value, mode: "lines", name: plain(`${f.algorithm} (misfit ${(100 * f.misfit).toFixed(1)}%)`),
     line: { color: colours[i % colours.length], width: 1.8, dash: DASHES[i % DASHES.length] },
     hovertemplate: `${plain(f.member)}<br>%{x:.3g}: %{y:.3g}<extra></extra>`,
   }));
@@ -78,12 +78,18 @@ function drawFilter(run, site, element) {
 function tellVerdicts(at, place) {
   const table = make("table");
   const head = make("tr");
-  for (const text of ["readout of", "filter verdict", "best member", "reason, or candidates"]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["readout of", "filter verdict", "families", "misfit [95% CI]", "free filter [95% CI]", "best member", "reason"]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const v of at.verdicts) {
     const line = make("tr");
-    line.append(make("th", siteName(v.site), { scope: "row" }), make("td", v.algorithm, { class: "big" }), make("td", v.member || "–"), make("td", v.note || "–"));
+    line.append(make("th", siteName(v.site), { scope: "row" }), make("td", v.verdict, { class: "big" }), make("td", v.families || "–"),
+      make("td", ranged(v.value, v.low, v.high)), make("td", ranged(v.free, v.free_low, v.free_high)), make("td", v.member || "–"), make("td", v.note || "–"));
     table.append(line);
   }
   place.replaceChildren(table);
+}
+
+function ranged(value, low, high) {
+  if (value === null) return "–";
+  return low === null ? number(value) : `${number(value)} [${number(low)}, ${number(high)}]`;
 }

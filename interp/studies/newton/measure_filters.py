@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from interp.readouts.algorithm_rows import NAMED, verdict_rows
+from interp.readouts.algorithm_rows import silences
+from interp.readouts.verdict_rows import NAMED, verdict_rows
 from interp.studies.newton.measure import MatchedNet
 
 
@@ -29,7 +30,7 @@ def filter_rows(net: MatchedNet) -> Filters:
     sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
         return Filters(math.nan, math.nan, math.nan, "no layer climbs")
-    table = pd.DataFrame(verdict_rows(net.reader))
+    table = pd.DataFrame(verdict_rows(net.reader, silences(net.reader)))
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
     slopes = table[table["metric"] == "small-eigenvalue slope"]["value"].dropna()

@@ -22,8 +22,9 @@ from interp.studies.power import PLANTED
 from probes import filter_shape, filters, matching
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
-from probes.families import Observations
 from probes.filters import FilterConfig
+from probes.observations import Observations
+from probes.verdict import decide
 from tasks.errors import UserError
 
 STEPS = (3, 5, 7, 9)  # Newton's steps that the climbing layers apply
@@ -53,7 +54,8 @@ def figures(side: str, seed: int) -> dict[str, float]:
         seen = Observations.of(
             problems, drawn.queries, planted.outputs(problems, layer, drawn.queries, NOISE, gen)
         )
-        named.append(filters.judge(seen, FilterConfig()).verdict == "newton")
+        found = decide(filters.judge(seen, FilterConfig()))
+        named.append(found.kind == "identified" and found.families == ("newton",))
         slopes.append(_slope(seen))
     return {
         "filter-named": float(np.mean(named)),

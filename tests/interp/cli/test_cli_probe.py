@@ -52,7 +52,8 @@ def test_further_rivals_and_when_layers_take_their_place(folder, capsys) -> None
     shown = capsys.readouterr().out
     for word in (
         *rivals,
-        "further algorithms",
+        "best step [range] of each algorithm",
+        "free filter",
         "L0, by checkpoint",
         "filter verdict, by checkpoint and layer",
     ):

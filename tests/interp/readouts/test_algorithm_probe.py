@@ -115,7 +115,7 @@ def test_the_contrast_stands_beside_its_controls(planted):
 
 def test_a_noisy_stream_before_the_first_block_is_given_nothing(planted):
     embed = values(planted, "filter verdict", site="blocks.0.hook_resid_pre").iloc[0]
-    assert embed["algorithm"] == "none"
+    assert embed["algorithm"] == embed["verdict"] == "none"
     assert "zero" in embed["note"]
     best = values(planted, "best step", site="blocks.0.hook_resid_pre", position="all")
     assert best["note"].str.contains("no better than control: zero").all()
@@ -123,8 +123,15 @@ def test_a_noisy_stream_before_the_first_block_is_given_nothing(planted):
 
 def test_newton_is_named_with_its_steps_and_its_slope_is_two(planted):
     blocks = values(planted, "filter verdict").iloc[1:]
-    assert blocks["algorithm"].tolist() == ["newton"] * 3
-    assert blocks["k"].tolist() == list(PLANTED)
+    assert blocks["verdict"].isin(["identified", "indistinguishable"]).all()
+    assert all("newton" in families.split(", ") for families in blocks["families"])
+    assert (blocks["ci_high"] < 0.01).all()
+    own = values(planted, "filter misfit", algorithm="newton")
+    assert all(
+        abs(k - planted) <= 1 for k, planted in zip(own["k"], PLANTED, strict=True)
+    )  # alpha is free too
+    free = values(planted, "filter misfit", algorithm="free filter")
+    assert free["value"].tolist() == blocks["free_misfit"].tolist()
     slope = values(planted, "small-eigenvalue slope", site="blocks.1.hook_resid_post").iloc[0]
     assert slope["ci_low"] <= 2.0 <= slope["ci_high"]
     assert slope["ci_low"] > 1.2, "1 is the slope of gradient descent and ridge"
@@ -151,10 +158,16 @@ def test_a_wired_net_is_named_at_its_last_layer(name):
     model, _ = nets[name]()
     table = measure(model, MERGED)
     verdicts = values(table, "filter verdict")
-    assert verdicts.iloc[-1]["algorithm"] == name
+    last = verdicts.iloc[-1]
+    assert name in last["families"].split(", ")
+    if (
+        name == "newton"
+    ):  # the label's readout draws on more than the iterate: Newton is the nearest, and misses by .9%
+        assert (last["verdict"], last["families"].split(", ")[0]) == ("not a filter", name)
+    else:
+        assert last["verdict"] in ("identified", "indistinguishable")
     assert "SimE" not in set(table["metric"]), "the cosine of a single read is only a sign"
-    left = values(table, "filter unexplained", algorithm=name).iloc[-1]["value"]
-    assert left < 0.02
+    assert values(table, "filter misfit", algorithm=name).iloc[-1]["value"] < 0.01
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +188,7 @@ def test_no_family_is_named_on_an_untrained_net(run):
     table = run.probe([0], algorithms=True).table
     verdicts = table[table["metric"] == "filter verdict"]
     assert set(verdicts["control"]) == {"none", "untrained"}
-    assert set(verdicts["algorithm"]) == {"none"}
+    assert set(verdicts["verdict"]) <= {"none", "not a filter"}
 
 
 def test_a_second_call_measures_nothing(run, monkeypatch):
@@ -194,8 +207,9 @@ def test_a_second_call_measures_nothing(run, monkeypatch):
 def test_the_command_prints_tables_that_fit_and_one_document(run, capsys):
     assert cli(["probe", str(run.path), "--algorithms", "--steps", "0"]) == 0
     shown = capsys.readouterr().out
-    assert "best step [band], filter verdict" in shown
-    assert "the untrained model" in shown
+    assert "readout error, filter verdict" in shown
+    assert "best step [band] of each rival" in shown
+    assert "the untrained twin" in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
     assert cli(["probe", str(run.path), "--algorithms", "--steps", "all"]) == 0
     assert "the last layer, by checkpoint" in capsys.readouterr().out
@@ -207,7 +221,10 @@ def test_the_tables_of_a_planted_model_show_steps_and_verdict(planted):
     shown = matches.by_site(planted.assign(step=0)).set_index("site")
     assert shown.loc["embed", "newton"] == "-"
     assert shown.loc["L0", "newton"] == "2 [2-2]"
-    assert shown.loc["L0", "filter"].startswith("newton (")
+    assert "newton" in shown.loc["L0", "verdict"]
+    assert "[" in shown.loc["L0", "misfit"]
+    assert "[" in shown.loc["L0", "free filter"]
+    assert shown.loc["embed", "verdict"].startswith("none (no better than control")
     assert list(matches.slopes(planted)["algorithm"]) == ["gd", "newton", "gd++", "cg", "bfgs", "lbfgs"]
     assert list(matches.contrasts(planted)["site"]) == ["L0", "L1", "L2"]
 

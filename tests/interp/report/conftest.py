@@ -269,9 +269,13 @@ def algorithms(step: int) -> pd.DataFrame:
         for name, value in (("best step", i + 1), ("band low", max(i, 1)), ("band high", i + 2)):
             rows.append({**shared, "metric": name, "k": i + 1, "value": value})
     for i in range(4):
-        told = ("none", "no better than control: zero") if i == 0 else ("indistinguishable", "gd, ridge")
+        told = (
+            ("none", "", "no better than control: zero") if i == 0 else ("indistinguishable", "gd, ridge", "")
+        )
         shared = {"site": f"blocks.{i}.hook_resid_post", "position": "t=5", "metric": "filter verdict"}
-        rows.append({**shared, "algorithm": told[0], "note": told[1], "value": 0.5})
+        said = dict(zip(("verdict", "families", "note"), told, strict=True))
+        free = {"free_misfit": 0.003, "free_low": 0.002, "free_high": 0.004}
+        rows.append({**shared, "algorithm": told[0], **said, **(near(0.004) | free if i else {})})
     slope = {"site": "all blocks", "position": "all", "metric": "slope of best step", "algorithm": "gd"}
     return pd.DataFrame([*rows, slope | near(1.0)]).assign(step=step, control="none")
 
@@ -281,7 +285,7 @@ def filters(step: int) -> pd.DataFrame:
     descent = 1 - (1 - 0.1 * at) ** 8
     curves = {"measured": descent, "gd": descent, "ridge": at / (at + 1)}
     rows = [
-        {"algorithm": name, "eigenvalue": x, "member": f"{name}(8)", "unexplained": 0.04} | near(float(y))
+        {"algorithm": name, "eigenvalue": x, "member": f"{name}(8)", "misfit": 0.04} | near(float(y))
         for name, curve in curves.items()
         for x, y in zip(at, curve, strict=True)
     ]

@@ -83,7 +83,7 @@ def test_a_regression_run_with_linear_attention(tmp_path) -> None:
     assert report.algorithms is not None
     assert report.filters is not None
     assert report.filters["value"].isna().all(), "no site of an untrained net has a filter"
-    assert "No rival algorithm is named" in report.answers["Which circuit does it"]
+    assert "No rival algorithm is identified" in report.answers["Which circuit does it"]
 
 
 def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:

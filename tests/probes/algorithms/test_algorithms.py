@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.algorithms import iterates as algorithms
+from probes.algorithms import problems
 from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
 from tasks.errors import UserError
 
@@ -115,7 +116,7 @@ STEPLESS = ("cg", "ols")
 
 
 @pytest.mark.parametrize(
-    ("family", "step"), [(f, s) for f in LOOPS for s in algorithms.STEPS if s == "fixed" or f not in STEPLESS]
+    ("family", "step"), [(f, s) for f in LOOPS for s in problems.STEPS if s == "fixed" or f not in STEPLESS]
 )
 def test_closed_form_equals_the_plain_loop(family, step):
     loop, fixed, normalised = LOOPS[family]
@@ -125,7 +126,7 @@ def test_closed_form_equals_the_plain_loop(family, step):
         check(Algorithm(family, k, step, fixed if step == "fixed" else normalised), loop)
 
 
-@pytest.mark.parametrize("step", algorithms.STEPS)
+@pytest.mark.parametrize("step", problems.STEPS)
 def test_gd_plus_plus_equals_rewriting_the_tokens(step):
     x, y = prompts()
     sizes = {"eta": 0.005, "gamma": 0.002} if step == "fixed" else {"eta": 0.8, "gamma": 0.25}

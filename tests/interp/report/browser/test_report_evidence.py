@@ -85,8 +85,11 @@ def test_matches_carry_bands_and_slopes_and_the_filter_its_families(opened, regr
     assert match.evaluate("e => e.data.at(-1).x") == ["1", "2", "3", "4"]
     assert "slope of best step: 1 [0.95, 1.05] a layer" in match.evaluate("e => e.layout.title.text")
     names = page.see("filter").evaluate("e => e.data.map(t => t.name)")
-    assert names == ["gd (4.0% unexplained)", "ridge (4.0% unexplained)", "measured"]
-    assert "indistinguishable" in page.see("verdicts").inner_text()
+    assert names == ["gd (misfit 4.0%)", "ridge (misfit 4.0%)", "measured"]
+    told = page.see("verdicts").inner_text()
+    assert "indistinguishable" in told
+    assert "gd, ridge" in told
+    assert "0.003 [0.002, 0.004]" in told
     page.quiet()
 
 
