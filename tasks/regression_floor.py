@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.base import Level, build, generator, settings_of
+from tasks.base import Level, build, settings_of
 from tasks.errors import UserError
+from tasks.streams import generator
 from tasks.theory.bayes import posterior
 
 FLOOR_PROMPTS = 4096

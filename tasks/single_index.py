@@ -18,9 +18,10 @@ from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from tasks.base import Batch, Interface, Level, Pair, Task, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Task, register
 from tasks.errors import UserError
 from tasks.links import parse_link, registered_in
+from tasks.streams import generator
 from tasks.theory.hermite import SAMPLES, Function, gauss_hermite, nodes_for
 from tasks.theory.single_index import encoded_target, opposite, positional_semantic
 

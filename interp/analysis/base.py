@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
 from tasks import Batch, Task, UserError
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 
 CHUNK = 256
 Progress = Callable[[str, int, int], None]

@@ -32,15 +32,21 @@ class Job:
     code: str | None = ""
     known: pd.DataFrame | None = None
     hashes: dict[int, str] = field(default_factory=dict)
+    devices: dict[int, str] = field(default_factory=dict)  # cpu unless said
     fresh: list[pd.DataFrame] = field(default_factory=list)
     twin: Reader | None = None
     begun: bool = False
     bare: bool = False  # of rows that belong to no checkpoint
 
-    def lacking(self, wanted: Mapping[int, str]) -> set[int]:
-        """The steps to be measured: those whose weights are not what the kept rows come from, and of a paired analysis
-        those before one that changed, or whose next checkpoint is another one now."""
-        changed = {step for step, weights_hash in wanted.items() if self.hashes.get(step) != weights_hash}
+    def lacking(self, wanted: Mapping[int, str], device: str = "cpu") -> set[int]:
+        """The steps to be measured: those whose weights are not what the kept rows come from, or whose rows come from
+        another device, and of a paired analysis those before one that changed, or whose next checkpoint is another one
+        now."""
+        changed = {
+            step
+            for step, weights_hash in wanted.items()
+            if self.hashes.get(step) != weights_hash or self.devices.get(step, "cpu") != device
+        }
         if not self.analysis.paired or self.known is None:
             return changed
         found = set(changed)
@@ -86,7 +92,7 @@ def opened(run: Checkpoints, analysis: Analysis, steps: Sequence[int] = ()) -> J
         found = read_table(path)
         held = found and (found[1].key, found[1].config, found[1].code)
         if found is not None and held == (analysis.key, run.folder.config_hash, code):
-            job = Job(analysis, code, nameless(found[0]), dict(found[1].checkpoints))
+            job = Job(analysis, code, nameless(found[0]), dict(found[1].checkpoints), dict(found[1].devices))
             break
     if run.asking.fresh:
         job.forget({step for step in steps if (paths[0], step) not in run.asking.measured})
@@ -161,6 +167,7 @@ def store(run: Checkpoints, job: Job) -> None:
         checkpoints=dict(sorted(job.hashes.items())),
         settings=job.analysis.model_dump(mode="json"),
         code=job.code,
+        devices={step: device for step, device in sorted(job.devices.items()) if device != "cpu"},
     )
     try:
         write_table(path, job.known, stamp)

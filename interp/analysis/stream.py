@@ -10,6 +10,7 @@ A table's `step` is missing in rows that belong to no checkpoint (the untrained 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 
@@ -57,10 +58,11 @@ def _measure_all(
 ) -> None:
     model = None
     flushed = time.monotonic()
-    lacking = [job.lacking(wanted) for job in jobs]
+    lacking = [job.lacking(wanted, run.asking.device) for job in jobs]
     for done, (step, following) in enumerate(in_turn(wanted)):
         open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
+            _refuse_device(run, open_jobs)
             run.refuse_weightless(f"{open_jobs[0].analysis.name} of step {step} is not among its tables")
             model = run.released().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
@@ -73,6 +75,7 @@ def _measure_all(
                     reader.follow(after, following - step)
                 job.fresh.append(placed(run, reader.table(), step))
                 job.hashes[step] = wanted[step]
+                job.devices[step] = run.asking.device
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     store(run, job)
@@ -84,6 +87,8 @@ def _measure_all(
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Reader]:
     """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
+    there = run.asking.device
+    ahead = model if there == "cpu" else copy.deepcopy(model).to(there)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
@@ -92,11 +97,11 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) 
             if not len(batch):  # prompts that are given may run out
                 continue
             batch = batch.double() if run.config.model.dtype == "float64" else batch
-            fitting = model if task is run.task else resized(model, task.interface)
-            with torch.no_grad(), run.held(model, batch, step):
-                outputs, cache = fitting.run_with_cache(batch.inputs, names_filter=names)
+            fitting = ahead if task is run.task else resized(ahead, task.interface)
+            with torch.no_grad(), run.held(ahead, batch, step):
+                outputs, cache = fitting.run_with_cache(batch.inputs.to(there), names_filter=names)
             for reader in asking:
-                reader.read(chunk, batch, outputs, cache)
+                reader.read(chunk, batch, outputs.cpu(), cache.to("cpu"))
     return readers
 
 
@@ -115,6 +120,16 @@ def _by_task(
             else:
                 found.append((wanted, [reader]))
     return found
+
+
+def _refuse_device(run: Checkpoints, jobs: Sequence[Job]) -> None:
+    """Raises UserError where something is to be measured on a device that it is not measured on."""
+    if run.asking.device == "cpu":
+        return
+    for job in jobs:
+        if job.analysis.runs_model or run.clamped:
+            what = "with interventions active" if run.clamped else "which runs the model itself"
+            raise UserError(f"{job.analysis.name}, {what}, is measured on cpu alone: leave --device out")
 
 
 def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:

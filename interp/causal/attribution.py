@@ -28,8 +28,9 @@ from interp.causal.patching import run_patches
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check, group_size
 from probes.stats import DRAWS
-from tasks.base import Pair, generator
+from tasks.base import Pair
 from tasks.errors import UserError
+from tasks.streams import generator
 
 
 def gradients(

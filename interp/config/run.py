@@ -31,7 +31,8 @@ from interp.config.parent import Parent
 from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
-from tasks.base import Task, build, nearest, settings_of, task_class, wrong
+from tasks.base import Task, build, settings_of, task_class
+from tasks.complaints import nearest, wrong
 from tasks.errors import Faults, UnknownTask, UserError
 
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]

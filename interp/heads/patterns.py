@@ -28,7 +28,7 @@ from interp.heads.heads import HeadScores, unit_of
 from interp.hooks.protocol import HookedModel
 from probes.stats import bootstrap
 from tasks import Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
 HeadValues = Float[Tensor, "batch layer head"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from interp.importers.state import as_float32
-from tasks.base import first_problem, nearest
+from tasks.complaints import first_problem, nearest
 from tasks.errors import UserError, listed
 
 TensorShape = tuple[int, ...]

@@ -26,7 +26,7 @@ DIGEST = b"algoscope-digest"
 class Stamp(BaseModel):
     """Where a table comes from: analysis and settings (`key` hashes both), the run's config hash, and for each step
     the hash of the weights that were measured. `code` hashes tasks, models and analyses that are not this package's
-    ("" where all are).
+    ("" where all are); `devices` names the device of each step that was not measured on cpu.
 
     `format` 1 (version 0.1) has rows that hold the run's name in a column `run`; since 2 names are put in on reading.
     """
@@ -40,6 +40,7 @@ class Stamp(BaseModel):
     checkpoints: dict[int, str]
     settings: dict[str, Any]
     code: str = ""
+    devices: dict[int, str] = {}
 
 
 def write_table(path: Path, table: pd.DataFrame, stamp: Stamp) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vjp, vmap
 
 from tasks import Batch, Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
 LARGEST_HESSIAN = 4000
 COLUMNS_AT_ONCE = 25

@@ -27,7 +27,7 @@ from interp.analysis.base import Direct
 from interp.landscape.langevin import BadChains, Slope, chain, check_traces, model_slopes, slope_of
 from probes.stats import Interval, student
 from tasks import Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
 NAME = "local learning coefficient"
 Loss = Callable[[Tensor], Tensor]

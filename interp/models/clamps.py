@@ -30,7 +30,8 @@ from torch import Tensor
 from interp.config.clamp import ClampConfig
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
-from tasks.base import Relation, Task, nearest
+from tasks.base import Relation, Task
+from tasks.complaints import nearest
 from tasks.errors import UserError
 
 Hook = tuple[str, Callable[..., Tensor]]

@@ -18,8 +18,9 @@ from interp.config.model_lstm import LSTMConfig
 from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
 from interp.models.readin import ReadIn, parameter
-from tasks.base import Interface, generator
+from tasks.base import Interface
 from tasks.errors import UserError
+from tasks.streams import generator
 
 GATES = ("input", "forget", "candidate", "output")
 

@@ -103,10 +103,13 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
 def _command(run: Run, each: Entry) -> str:
     """What makes a table again: of the checkpoints it holds, where these are not all."""
     words = each.words(shlex.quote(str(run.path)))
-    if "*" in each.file:
-        return words
-    held = sorted(opened(run, build(each.name).of(run.config)).hashes)
+    held = _held(run, each)
     return words if not held or held == list(run.steps) else f"{words} --steps {','.join(map(str, held))}"
+
+
+def _held(run: Run, each: Entry) -> list[int]:
+    """The checkpoints that are in an analysis' table with its usual settings; none where it has no such."""
+    return [] if "*" in each.file else sorted(opened(run, build(each.name).of(run.config)).hashes)
 
 
 def sources(run: Run) -> dict[str, str]:
@@ -121,6 +124,10 @@ def sources(run: Run) -> dict[str, str]:
         else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
     )
     for each in entries():
-        if each.section and each.applies_to(run.config.model, run.task):
+        if (
+            each.section
+            and each.applies_to(run.config.model, run.task)
+            and ("*" in each.file or _held(run, each))
+        ):
             found.setdefault(each.section, f"{_command(run, each)}{MAKES}analysis/{each.file}.parquet")
     return found

@@ -18,7 +18,7 @@ from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
 from interp.io.modules import is_foreign
 from interp.models.build import builder_of
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UnknownTask, UserError
 
 NAME = "config.json"

@@ -35,7 +35,7 @@ def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Led
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
     """
     from interp.io.files import write_atomically
-    from tasks.base import nearest
+    from tasks.complaints import nearest
     from tasks.errors import UserError
 
     if name not in STUDIES:

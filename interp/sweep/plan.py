@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from interp.config.run import RunConfig, configure, preset_names, read_toml
 from interp.io.files import canonical, sha256
 from interp.runs.donors import settle
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 MOST_CELLS = 10_000

@@ -28,8 +28,8 @@ from tasks.errors import UserError
 PLAN = "sweep.json"
 FAILURES = "failures.json"
 KEYS = (
+    "rank",
     "layer",
-    "head",
     "position",
     "site",
     "metric",
@@ -40,6 +40,9 @@ KEYS = (
     "split",
     "readout",
 )
+
+
+PAIRS = ("sender", "receiver")  # columns that name a head, or one of its inputs
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,17 @@ class Sweep:
         two or three seeds, a 95% interval of more, nothing for a single one.
 
         One row for each combination of the varied settings, step and what else names a measurement; `n` counts seeds.
+        A head's number means nothing across seeds, so heads are taken by their rank in their own run: `rank` 1 is the
+        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads.
         """
         table = self.table(name)
+        if odd := [column for column in PAIRS if column in table]:
+            raise UserError(
+                f"{name}: its rows are of pairs of heads ({', '.join(odd)}), which have no counterpart in another "
+                "seed: compare what has one, such as over_seeds('heads') by rank or the roles of each run"
+            )
+        if "head" in table:
+            table = _ranked(table, [*self.plan.varied, "run"])
         keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
         rows = []
         for values, part in table.groupby(keys, sort=False, dropna=False):
@@ -84,6 +96,14 @@ class Sweep:
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         return f"Sweep({self.path}: {len(self.runs)} of {self.plan.size} runs{failed})"
+
+
+def _ranked(table: pd.DataFrame, run: list[str]) -> pd.DataFrame:
+    """Rows of heads by their rank, largest value first, among the heads of their run; other rows stay as they are."""
+    of = table["head"].notna()
+    same = [key for key in (*run, "step", *KEYS) if key in table and key not in ("layer", "rank")]
+    rank = table[of].groupby(same, sort=False, dropna=False)["value"].rank(ascending=False, method="first")
+    return table.assign(rank=rank.astype("Int64")).drop(columns=["layer", "head"])
 
 
 def load_sweep(path: str | Path) -> Sweep:

@@ -15,13 +15,8 @@ from interp.studies.single_index.theory_direct import (
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
-from tasks.theory.reduced import (
-    EscapeSetting,
-    attention_slopes,
-    simulate_attention,
-    simulate_net,
-    survival_median,
-)
+from tasks.theory.escapes import survival_median
+from tasks.theory.reduced import EscapeSetting, attention_slopes, simulate_attention, simulate_net
 from tasks.theory.single_index import attention_student, opposite, positional_semantic, reduction_weights
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from interp.config.layout import Layout
 from interp.models.layouts.parts import find_parts
-from tasks.base import first_problem, nearest
+from tasks.complaints import first_problem, nearest
 from tasks.errors import UserError
 
 

@@ -29,7 +29,8 @@ from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
 from probes.stats import Interval
-from tasks.regression import InContextRegression, RegressionBatch
+from tasks.regression import InContextRegression
+from tasks.regression_layout import RegressionBatch
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from numpy import ndarray
 from probes.stats import LEVEL, Interval, percentile, share
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
-from tasks.theory.reduced import Escapes, EscapeSetting, simulate_attention, simulate_net
+from tasks.theory.escapes import Escapes
+from tasks.theory.reduced import EscapeSetting, simulate_attention, simulate_net
 from tasks.theory.single_index import opposite, positional_semantic
 
 DRAWS = 400

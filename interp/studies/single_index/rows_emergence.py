@@ -22,7 +22,7 @@ from interp.studies.single_index.measure import LINEAR, SQUARE, Problem, resampl
 from interp.studies.single_index.runs import LENGTHS, Study, layer_config, net_config
 from interp.train import train
 from probes.stats import LEVEL, Interval, student
-from tasks.theory.reduced import Escapes
+from tasks.theory.escapes import Escapes
 
 CHECKPOINTS = 150
 

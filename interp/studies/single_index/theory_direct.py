@@ -14,16 +14,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from tasks.theory.escape import Net
+from tasks.theory.escapes import Escapes
 from tasks.theory.hermite import Function
-from tasks.theory.reduced import (
-    Escapes,
-    EscapeSetting,
-    Randoms,
-    attention_slopes,
-    drive,
-    norm,
-    starting_overlaps,
-)
+from tasks.theory.reduced import EscapeSetting, Randoms, attention_slopes, drive, norm, starting_overlaps
 from tasks.theory.single_index import Reduction, reduction_weights
 
 DRAWN_AT_ONCE = 2_000_000

@@ -214,3 +214,24 @@ def test_bad_options_are_one_line(words, folder, capsys):
 def test_options_are_taken_wherever_they_stand():
     assert taken(["heads", "--tables=t", "r", "--device", "cuda"])[0] == ["heads", "r"]
     assert taken(["heads", "--", "--fresh"]) == (["heads", "--", "--fresh"], {})
+
+
+def test_rows_of_another_device_are_measured_again(folder):
+    here = interp.load(folder)
+    here.scores()
+    path = folder / "analysis" / "scores.parquet"
+    data = path.read_bytes()
+    there = interp.load(folder, device="cpu:0")
+    there.scores(steps="last")
+    found = tables.read_table(path)
+    assert found is not None
+    assert found[1].devices == {4: "cpu:0"}
+    interp.load(folder).scores()
+    assert path.read_bytes() == data
+    with pytest.raises(UserError, match="measured on cpu alone"):
+        there.circuit()
+
+
+def test_mps_is_refused_in_one_line(folder):
+    with pytest.raises(UserError, match=r"device 'mps'"):
+        interp.load(folder, device="mps")

@@ -26,8 +26,8 @@ from interp.studies.newton.runs import (
     main_config,
 )
 from interp.train import train
-from tasks.base import generator
 from tasks.regression import InContextRegression
+from tasks.streams import generator
 
 TINY = NewtonBudget(
     2, NetSizes(3, 5, 3, 2, 8, 2), NetSizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
