@@ -1,4 +1,4 @@
-"""Stored ledgers judged anew from their stored values, by today's claims and criteria; nothing is measured.
+"""Stored ledgers judged again from their stored values, by today's claims and criteria; nothing is measured.
 
 A row whose statistic is still the one that the claim asks for keeps its value and gets today's verdict, power and
 wording. Where the criterion was replaced after the measurement the row counts as exploratory until the study is run

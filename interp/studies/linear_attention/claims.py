@@ -16,7 +16,7 @@ CAUSAL = "this project's causal check"
 POWER = "2026-11-30"  # the day on which powers were first computed
 WIDE, FEW = 9, 6  # seeds of the conditions whose spread three seeds cannot overcome
 above, below, within = Criterion.above, Criterion.below, Criterion.within
-BASIN, RATIO, COND = "share of starts within 5% of the floor", "loss ratio", "R_SGD / R_Adam"
+BASIN, RATIO, COND = "share of starts within 5% of the minimum", "loss ratio", "R_SGD / R_Adam"
 TAIL = "ratio of q99/median"
 
 
@@ -50,17 +50,17 @@ CLAIMS = {
               "with hooks and without.",
               f"{C} Lemma 1", "0", below(1e-10), "largest absolute error", "identity", Exact(3e-15, 0.1)),
         Claim("gd-2", "Two layers that leave covariates as they are reach the loss of two optimal descent steps.",
-              f"{C} Thm 2", "1", within(0.9, 1.05), "loss / floor", "confirmatory",
+              f"{C} Thm 2", "1", within(0.9, 1.05), "loss / minimum", "confirmatory",
               Means(1.0, 3.2, 0.00086, scale="log")),
         Claim("gd-3", "Three layers that leave covariates as they are reach the loss of three optimal descent steps.",
-              f"{C} Thm 3", "1", within(0.9, 1.05), "loss / floor", "confirmatory",
+              f"{C} Thm 3", "1", within(0.9, 1.05), "loss / minimum", "confirmatory",
               Means(1.0, 2.7, 0.0051, scale="log")),
         Claim("gd++-2", "Two layers that rewrite covariates reach the loss of two optimal steps of GD++.",
-              f"{C} Thm 4", "1", within(0.85, 1.15), "loss / floor", "confirmatory",
+              f"{C} Thm 4", "1", within(0.85, 1.15), "loss / minimum", "confirmatory",
               Means(1.0, 1.3, 0.036, scale="log"), _narrow("value and interval within [0.9, 1.05]")),
         Claim("gd++-3", "Three layers that rewrite covariates reach the loss of three optimal steps of GD++.",
-              f"{C} Thm 4", "1", within(0.85, 1.15), "loss / floor", "confirmatory",
-              Means(1.0, 1.77, 0.019, scale="log"), _narrow("value and interval within [0.9, 1.05]")),
+              f"{C} Thm 4", "1", within(0.9, 1.05), "loss / minimum", "confirmatory",
+              Means(1.0, 1.77, 0.019, scale="log")),
         Claim("basins-random",
               "Most small random starts of three layers that rewrite covariates reach the loss of GD++ at the paper's "
               "learning rate.",
@@ -85,8 +85,8 @@ CLAIMS = {
         Claim("gold-gd++",
               "The sizes of the matrices of trained layers that rewrite covariates are those of the scalar optimum of "
               "GD++.",
-              f"{C} Fig. 4", "a .38, 2.4, 9.7; b .90, .57", below(0.1), "worst relative error", "confirmatory",
-              Means(0.03, 0.3, 0.0086), _narrow("value and interval below 0.05")),
+              f"{C} Fig. 4", "a .38, 2.4, 9.7; b .90, .57", below(0.05), "worst relative error", "confirmatory",
+              Means(0.03, 0.3, 0.0086)),
         Claim("gold-steps",
               "The step sizes of three trained layers of descent are those of the scalar optimum, in any order.",
               f"{C} Fig. 2", ".42, .69, 1.71", below(0.05), "worst relative error", "confirmatory",
@@ -107,7 +107,7 @@ CLAIMS = {
         Claim("refit",
               "After its matrices B are set to 0, refitting the preconditioners alone brings a GD++ net to the loss of "
               "plain descent.",
-              CAUSAL, "none stated", within(0.9, 1.05), "loss / floor", "confirmatory",
+              CAUSAL, "none stated", within(0.9, 1.05), "loss / minimum", "confirmatory",
               Means(1.0, 2.7, 0.0074, scale="log")),
         Claim("gap-S1", "On normal covariates (S1), Adam ends at a lower loss than SGD with momentum.",
               f"{B} Fig. 2", "about 5", above(3.0), RATIO, "confirmatory", Means(5, 1, 0.12, WIDE, "log")),
@@ -117,7 +117,7 @@ CLAIMS = {
               "On heavy-tailed covariates (S3), Adam ends at a lower loss than SGD with momentum in most seeds.",
               f"{B} Fig. 2", "above 1 (plot)", above(0.5), "share of seeds", "confirmatory", Shares(0.9, 0.5, WIDE),
               (Replaced("value and interval of the loss ratio above 1.33333", POWER,
-                        "power under 10%: over seeds the ratio spreads by a factor of 180", True),)),
+                        "power 4%: over seeds the ratio spreads by a factor of 180", True),)),
         Claim("gap-sphere",
               "On spherical covariates, whose gradient noise is light, Adam still ends at a lower loss than SGD with "
               "momentum.",
@@ -131,7 +131,7 @@ CLAIMS = {
                 f"At step {step} the robust condition number is larger along SGD's path than along Adam's, on "
                 f"{where}.",
                 f"{B} Table 1", paper, above(1.0), COND, "confirmatory", Means(true, 1, spread, WIDE, "log"),
-                _seeds("value and interval above 1"))
+                () if spread < 0.25 else _seeds("value and interval above 1"))
           for name, step, where, paper, true, spread in (
               ("S1-250", 250, "normal covariates (S1)", "none stated", 3, 0.65),
               ("S1", 750, "normal covariates (S1)", "1.76 (sd .40)", 1.76, 0.36),
@@ -195,8 +195,7 @@ CLAIMS = {
         Claim("mlp-condition",
               "On targets through a frozen ReLU net, the robust condition number at step 750 is larger along SGD's "
               "path than along Adam's.",
-              f"{B} appendix", "5.41 (sd 3.96)", above(1.0), COND, "confirmatory", Means(5.41, 1, 0.7, FEW, "log"),
-              _seeds("value and interval above 1")),
+              f"{B} appendix", "5.41 (sd 3.96)", above(1.0), COND, "confirmatory", Means(5.41, 1, 0.7, FEW, "log")),
         Claim("mlp-noise",
               "On targets through a frozen ReLU net, gradient noise at the start is skewed to the right in most seeds.",
               f"{B} appendix", "right-skewed (QQ plot)", above(0.5),

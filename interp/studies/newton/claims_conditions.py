@@ -1,4 +1,4 @@
-"""Claims of the study of layers against Newton's method on conditions beside the main one: other laws, sizes and nets.
+"""Claims of the study of layers against Newton's method on the side conditions: other tasks, sizes, nets.
 
 Each condition is trained with several seeds, paired with those of the condition it is compared with. The spread between
 seeds that the powers rest on is assumed (none has been measured: until November 2026 there was one seed a condition).

@@ -45,7 +45,7 @@ class MatchedNet:
 
     @classmethod
     def of(cls, run: Run, settings: AlgorithmMatch) -> MatchedNet:
-        """Read the last checkpoint, beside an untrained twin."""
+        """Read the last checkpoint, and an untrained model."""
         twin = _fed(run, settings, run.twin(), None)
         return cls(run, _fed(run, settings, run.model("last"), twin), settings.draws)
 

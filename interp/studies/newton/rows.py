@@ -75,7 +75,7 @@ def gd_match(study: Study) -> list[Row]:
             study,
             "c-one-fact",
             lambda net: rates.gd_doublings(net.problems, net.answers),
-            "no net: best GD step for Newton steps 2 to 12 on the prompts of the main arm",
+            "no net: best GD step for Newton steps 2 to 12 on the prompts of the main condition",
         ),
     ]
 
@@ -155,7 +155,7 @@ def table_one(study: Study) -> list[Row]:
 
 
 def filters(study: Study) -> list[Row]:
-    """What the filter of each climbing layer can be told to be."""
+    """What the filter of each climbing layer is identified as."""
     found = [filter_rows(net) for net in mains(study)]
     return [
         row(
@@ -188,7 +188,7 @@ def causes(study: Study) -> list[Row]:
 
 
 def elsewhere(study: Study) -> list[Row]:
-    """Prompts of other laws, and longer ones than in training."""
+    """Prompts of other distributions, and longer ones than in training."""
 
     def worse(change: dict[str, object]) -> Callable[[MatchedNet], float]:
         def figure(net: MatchedNet) -> float:

@@ -1,4 +1,4 @@
-"""Rows of the study of layers against Newton's method on conditions beside the main one: other laws, sizes and nets.
+"""Rows of the study of layers against Newton's method on conditions beside the main one: other tasks, sizes and nets.
 
 One figure a training seed; a comparison of two conditions pairs their seeds.
 """

@@ -44,7 +44,7 @@ from tasks.regression import InContextRegression
 
 def monte_carlo(study: Study) -> list[Row]:
     """Closed forms against least squares over drawn prompts."""
-    text = f"{study.budget.prompts} prompts a law"
+    text = f"{study.budget.prompts} prompts a distribution"
     worst = max(
         relative_error(
             nets.least_squares(task, study.budget.prompts, seed),

@@ -55,7 +55,7 @@ Study = StudyContext[OneStepBudget]
 
 
 def law(name: str) -> InContextRegression:
-    """Isotropic prompts with another law of covariates."""
+    """Isotropic prompts with another distribution of covariates."""
     return ISOTROPIC.model_copy(update={"law": name})
 
 

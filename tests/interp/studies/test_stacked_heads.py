@@ -6,7 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,13 +121,6 @@ def test_cells_say_what_is_solved_and_where_the_bound_is(ledger) -> None:
     assert [reachable(layers) for layers in (1, 2, 3)] == [1, 4, 13]
 
 
-class Dated(NamedTuple):
-    """A run of which nothing but its steps is asked."""
-
-    name: str
-    steps: tuple[int, ...] = (0, 1000)
-
-
 @pytest.mark.parametrize(
     ("usual", "changed", "verdict"),
     [
@@ -141,15 +134,10 @@ class Dated(NamedTuple):
     ],
 )
 def test_a_delay_counts_censored_runs_from_the_step_to_which_they_were_watched(
-    monkeypatch, usual, changed, verdict
+    usual, changed, verdict
 ) -> None:
-    steps = {f"usual-{k}": step for k, step in enumerate(usual)}
-    steps |= {f"changed-{k}": step for k, step in enumerate(changed)}
-    monkeypatch.setattr(
-        measure, "onsets", lambda runs, event: np.array([float(steps[run.name]) for run in runs])
-    )
-    sides = [[Dated(name) for name in steps if name.startswith(side)] for side in ("changed", "usual")]
-    found = measure.delay(*sides, "hop 2")
+    after, before = (np.array(steps, dtype=float) for steps in (changed, usual))
+    found = measure.onset_ratio(after, before, np.full(len(after), 1000.0))
     claim = CLAIMS["dropped-hop"]
     row = claim.measured(
         found.value,
