@@ -44,6 +44,7 @@ WORLDS = {
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference",
+    "probes/doubling.py": "doubling: misfit of a pattern",
     "probes/filter_shape.py": "filters: f at an eigenvalue; bootstrap, power of a filter",
     "probes/filters.py": "filters: misfit above the best; filters: misfit",
     "probes/matching.py": "matching: relative distance to a step; bootstrap, slope of matched steps",
