@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -56,6 +57,7 @@ def adopt(
         copy=copy,
         pad=pad,
     )
+    gc.collect()  # the model that was tried: its hooks hold it in a circle
     if not quiet:
         print(proven(proofs))
     return Run(folder)

@@ -25,7 +25,7 @@ UPPER_NODES = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class FilterShape:
     """f at `eigenvalues`, the exponent below the median eigenvalue, and f at that eigenvalue."""
 
     eigenvalues: Float[Tensor, "node"]
@@ -34,7 +34,7 @@ class Shape:
     middle: float
 
 
-def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> Shape:
+def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> FilterShape:
     """Measure f at quantiles of the eigenvalues and its power at the small ones, with bootstrap intervals.
 
     Raises UserError where S has no positive eigenvalues, or a single one, which has no spectrum to bend over.
@@ -56,7 +56,7 @@ def shape(seen: Observations, config: FilterConfig, nodes: int = 8) -> Shape:
         draws=config.draws,
         seed=config.seed,
     )
-    return Shape(at.exp(), found, power.one(), float(_at(found.value, at, middle)))
+    return FilterShape(at.exp(), found, power.one(), float(_at(found.value, at, middle)))
 
 
 def projected(

@@ -24,7 +24,7 @@ from tasks.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class Similarities:
     """A figure of merit for each layer, step and prompt; `distance` marks squared distances, where less is
     better. `size` is what a prompt counts for in a distance (mean 1): the layer's own square there.
     """
@@ -51,7 +51,7 @@ def similarity_of_errors(
     layers: Float[Tensor, "layer prompt read"],
     steps: Float[Tensor, "step prompt read"],
     answers: Float[Tensor, "prompt read"],
-) -> Scores:
+) -> Similarities:
     """Cosine of (prediction - answer) over the reads, per prompt: 1 same errors, 0 orthogonal.
 
     There is no chance level: the zero predictor shares the answer's error and scores high. Reads are those
@@ -59,23 +59,23 @@ def similarity_of_errors(
     """
     _finite(layers, steps, answers)
     left, right = layers.double() - answers, steps.double() - answers
-    return Scores("SimE", _cosine(left[:, None], right[None]))
+    return Similarities("SimE", _cosine(left[:, None], right[None]))
 
 
 def similarity_of_weights(
     layers: Float[Tensor, "layer prompt read d"], steps: Float[Tensor, "step prompt read d"]
-) -> Scores:
+) -> Similarities:
     """Cosine of induced weights, averaged over reads: 1 same direction, 0 what unrelated weights score on
     average.
     """
     _finite(layers, steps)
     found = [_cosine(layers.double(), step.double()[None]).mean(-1) for step in steps]
-    return Scores("SimW", torch.stack(found, 1))
+    return Similarities("SimW", torch.stack(found, 1))
 
 
 def relative_distance(
     layers: Float[Tensor, "layer prompt read"], steps: Float[Tensor, "step prompt read"]
-) -> Scores:
+) -> Similarities:
     """|layer - step| / |layer| over reads and prompts: 0 same predictions; the zero predictor scores 1.
 
     Raises UserError where a layer predicts 0 throughout.
@@ -89,7 +89,7 @@ def relative_distance(
             f"layer {int((size == 0).nonzero()[0])} predicts 0 throughout: it has no relative distance"
         )
     apart = (layers[:, None] - steps[None]).square().sum(-1)
-    return Scores("relative L2", apart / size[:, None, None], distance=True, size=own / size[:, None])
+    return Similarities("relative L2", apart / size[:, None, None], distance=True, size=own / size[:, None])
 
 
 def _finite(*tensors: Tensor) -> None:
@@ -101,13 +101,15 @@ def _finite(*tensors: Tensor) -> None:
 class Match:
     """The best step of each layer, its band, and how it moves with the layer. `ladder` holds each column's k."""
 
-    scores: Scores
+    scores: Similarities
     ladder: tuple[int, ...]
     point: Float[Tensor, "layer step"]
     draws: Float[Tensor, "draw layer step"]
 
     @classmethod
-    def of(cls, scores: Scores, ladder: Sequence[int], draws: int = stats.DRAWS, seed: int = 0) -> Match:
+    def of(
+        cls, scores: Similarities, ladder: Sequence[int], draws: int = stats.DRAWS, seed: int = 0
+    ) -> Match:
         """Raises UserError unless the ladder has one ascending k a column."""
         if len(ladder) != scores.values.shape[1] or list(ladder) != sorted(set(ladder)):
             raise UserError(
@@ -158,7 +160,7 @@ class Match:
         prompts = self.scores.values.shape[2]
         return stats.percentile(slopes[0], slopes[1:], prompts).one()
 
-    def table(self, sites: Sequence[str], algorithm: str, zero: Scores) -> pd.DataFrame:
+    def table(self, sites: Sequence[str], algorithm: str, zero: Similarities) -> pd.DataFrame:
         """One row a site: best value with its interval, k*, band, and the zero predictor's value in its own
         row.
 

@@ -1,11 +1,12 @@
 """The one set of intervals: every number this project prints with an uncertainty takes it from here.
 
 Owns: the bootstrap of whole prompts (percentile with its tails moved out as Student's t asks, seeded; the
-prompt is the unit, so positions of one prompt are never resampled apart; none under 32 prompts), a t without
-skew for means that few prompts decide, Student's t on a stated scale for means over few seeds,
-Clopper-Pearson for shares, and exact order statistics for medians. An `Interval` says by which method it was
-made; where no interval of the asked level exists it is a range and calls itself "range". Prompts are the first
-axis throughout. A bootstrap over prompts says nothing about other training seeds.
+prompt is the unit, so positions of one prompt are never resampled apart; none under 32 prompts), a
+skewness-corrected t (Hall) for heavy-tailed means, Clopper-Pearson for many shares. Hands on from `probes.seeds`:
+means over seeds inside of what is possible, Student's t on a stated scale, Clopper-Pearson for a share, exact order
+statistics for medians. An `Interval` says by which method it was made; where no interval of the asked level exists it
+is a range and calls itself "range". Prompts are the first axis throughout. A bootstrap over prompts says nothing about
+other training seeds.
 """
 
 from __future__ import annotations
@@ -13,69 +14,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.special import bdtr, betaincinv, ndtr, stdtrit
+from scipy.special import betaincinv, ndtr, stdtrit
 from torch import Tensor
 
+from probes.interval import LEVEL, Interval, Intervals
+from probes.seeds import Scale, median, over_seeds, share, student
 from tasks.errors import UserError
 
-Scale = Literal["linear", "log", "logit"]
-Numbers = Sequence[float | int] | np.ndarray
+__all__ = [
+    "DRAWS", "FEWEST_PROMPTS", "LEVEL", "Interval", "Intervals", "Scale", "bootstrap", "mean", "median", "over_seeds",
+    "paired", "percentile", "ratio", "resamples", "share", "shares", "student",
+]  # fmt: skip
+
 Statistic = Callable[[Tensor], Tensor]
 
-LEVEL = 0.95
 DRAWS = 1000
-FEWEST_PROMPTS = 32  # below, the mean of an exponential law is held less than 93 times in 100
-# Skewness of a mean from which few prompts carry a ratio. Of 23 laws simulated at 32 to 1,024 prompts, those without
-# rare prompts stay below it; with .4 in its place, a ratio that 5% of 1,024 prompts carry is held 92 times in 100.
+FEWEST_PROMPTS = 32  # below, the mean of an exponential distribution is covered less than 93 times in 100
+# Skewness of a mean from which a ratio is heavy-tailed. Of 23 distributions simulated at 32 to 1,024 prompts, those
+# without rare prompts stay below it; with .4, a ratio that 5% of 1,024 prompts carry is covered 92 times in 100.
 FEW_CARRY = 0.25
 _CHUNK = 4_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A value with the ends of its interval (nan where there is none), from `n` units, by a named method."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    method: str
-
-    def __str__(self) -> str:
-        if math.isnan(self.low):
-            return f"{self.value:.3g} (no interval, n={self.n})"
-        word = "range " if self.method == "range" else ""
-        return f"{self.value:.3g} [{word}{self.low:.3g}, {self.high:.3g}]"
-
-    def row(self) -> dict[str, float | int]:
-        """The table columns `value`, `ci_low`, `ci_high`, `n`."""
-        return {"value": self.value, "ci_low": self.low, "ci_high": self.high, "n": self.n}
-
-
-@dataclasses.dataclass(frozen=True)
-class Intervals:
-    """Many intervals of one method at once; indexing gives an `Interval`."""
-
-    value: Float[Tensor, "*cell"]
-    low: Float[Tensor, "*cell"]
-    high: Float[Tensor, "*cell"]
-    n: int
-    method: str
-
-    def __getitem__(self, cell: int | tuple[int, ...]) -> Interval:
-        return Interval(
-            float(self.value[cell]), float(self.low[cell]), float(self.high[cell]), self.n, self.method
-        )
-
-    def one(self) -> Interval:
-        """The interval of a single statistic."""
-        return self[()]
 
 
 def resamples(prompts: int, draws: int = DRAWS, seed: int = 0) -> Iterator[Float[Tensor, "draw prompt"]]:
@@ -112,10 +75,10 @@ def percentile(
 ) -> Intervals:
     """Expanded percentile interval of a statistic from its bootstrap replicates (Hesterberg 2015, arXiv 1411.5279).
 
-    Plain percentiles are too narrow for few prompts by the factor sqrt((n - 1) / n) and by the normal law's
+    Plain percentiles are too narrow for few prompts by the factor sqrt((n - 1) / n) and by the normal distribution's
     tails in place of Student's; the tails are moved out to make up for both. The kth of B replicates stands for
     the share k / (B + 1), so that few draws do not narrow it either. A statistic that is not finite in
-    some resamples, or comes from fewer than `FEWEST_PROMPTS`, has no interval (nan ends).
+    some resamples, or comes from fewer than `FEWEST_PROMPTS`, has no interval (nan limits).
     """
     if prompts < FEWEST_PROMPTS:
         none = torch.full_like(value, math.nan)
@@ -154,12 +117,15 @@ def bootstrap(
     return percentile(point, replicates, len(values), level)
 
 
-def mean(values: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Intervals:
+def mean(
+    values: Float[Tensor, "prompt *cell"], *, least: float = -math.inf, level: float = LEVEL
+) -> Intervals:
     """Mean over prompts of what a few prompts may decide (a loss that is small but where the model is wrong).
 
     Student's t with the skew of the mean taken out by a cubic (Hall 1992, J. R. Stat. Soc. B 54, 221): where 2% of
-    prompts carry the loss, the bootstrap holds the mean 82 to 89 times in 100, this 95 to 97. Ends may lie beyond the
-    range of the values. Fewer than `FEWEST_PROMPTS` have no interval (nan ends). Raises UserError when a value is not
+    prompts carry the loss, the bootstrap covers the mean 82 to 89 times in 100, this 95 to 97. Limits may lie beyond
+    the values, but not below `least`, the least that a value can be. Fewer than `FEWEST_PROMPTS` have no interval (nan
+    limits). Raises UserError when a value is not
     finite, or without prompts.
     """
     if len(values) == 0:
@@ -175,7 +141,7 @@ def mean(values: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Inte
     half = float(stdtrit(n - 1, (1 + level) / 2))
     error = spread / math.sqrt(n - 1)
     low, high = (middle - error * _unskewed(sign * half, skew) for sign in (1, -1))
-    return Intervals(middle, low, high, n, f"Student's t of {n} prompts, skew taken out")
+    return Intervals(middle, low.clamp(min=least), high, n, f"skewness-corrected t of {n} prompts")
 
 
 def quotient(
@@ -209,10 +175,10 @@ def _unskewed(t: float, skew: Float[Tensor, "*cell"]) -> Float[Tensor, "*cell"]:
 
 
 def shares(hits: Float[Tensor, "prompt *cell"], *, level: float = LEVEL) -> Intervals:
-    """Clopper-Pearson intervals of many shares at once: 1 for a prompt of which the thing holds, 0 for another.
+    """Clopper-Pearson intervals of many shares at once: 1 for a prompt that has the property, 0 for another.
 
-    A prompt of which a part holds may give a number in between; its interval is then wider than it need be. The
-    bootstrap holds a share of 98% of 256 prompts 90 times in 100, and one of 0 hits has no width. Raises UserError for
+    A prompt that has it in part may give a number in between; its interval is then wider than it need be. The
+    bootstrap covers a share of 98% of 256 prompts 90 times in 100, and one of 0 hits has no width. Raises UserError for
     values outside [0, 1], or without prompts.
     """
     if len(hits) == 0 or not bool(((hits >= 0) & (hits <= 1)).all()):
@@ -253,8 +219,8 @@ def ratio(
 ) -> Intervals:
     """Bootstrap of sum(top) / sum(bottom) over prompts, both terms resampled together.
 
-    The bootstrap alone holds a ratio that 2% of prompts carry (an ablation that breaks few of them) 90 times in 100 at
-    1,024 prompts and 82 at 256. Where the skew of the prompts' influence says that few carry it, each end is the
+    The bootstrap alone covers a ratio that 2% of prompts carry (an ablation that breaks few of them) 90 times in 100 at
+    1,024 prompts and 82 at 256. Where the skew of the prompts' influence shows a heavy tail, each limit is the
     farther of the bootstrap's and of `mean`'s on the influences: at least 89 times in 100 where the data hold a prompt
     that carries it. Of a kind of prompt that none of the n is, nothing is known, so what fewer than 3 in n prompts
     carry may lie outside.
@@ -275,76 +241,5 @@ def ratio(
         found,
         low=torch.where(few, torch.minimum(low, found.low), found.low),
         high=torch.where(few, torch.maximum(high, found.high), found.high),
-        method=f"{found.method}, widened where few carry the ratio",
+        method=f"{found.method}, widened where the ratio is heavy-tailed",
     )
-
-
-_FORTH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "linear": lambda x: x,
-    "log": np.log,
-    "logit": lambda x: np.log(x) - np.log1p(-x),
-}
-_BACK: dict[str, Callable[[float], float]] = {
-    "linear": float,
-    "log": math.exp,
-    "logit": lambda x: 1 / (1 + math.exp(-x)),
-}
-
-
-def student(values: Numbers, scale: Scale = "linear", level: float = LEVEL) -> Interval:
-    """Student's t interval of a mean over seeds, taken on `scale` and carried back.
-
-    On "log" the value is the geometric mean. One seed gives a value without an interval. Raises UserError for
-    no value at all, one that is not finite, or one outside the scale (log: > 0; logit: between 0 and 1).
-    """
-    x = _numbers(values)
-    if (scale == "log" and x.min() <= 0) or (scale == "logit" and (x.min() <= 0 or x.max() >= 1)):
-        raise UserError(
-            f"value {x.min():g} .. {x.max():g} has no place on the {scale} scale: choose another scale"
-        )
-    y = _FORTH[scale](x)
-    back = _BACK[scale]
-    if len(y) == 1:
-        return Interval(back(y[0]), math.nan, math.nan, 1, "none: one value")
-    half = float(stdtrit(len(y) - 1, (1 + level) / 2)) * y.std(ddof=1) / math.sqrt(len(y))
-    mean = float(y.mean())
-    return Interval(back(mean), back(mean - half), back(mean + half), len(y), f"Student's t, {scale} scale")
-
-
-def share(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Clopper-Pearson interval of a share: covers at least `level` whatever the true share.
-
-    Raises UserError unless 0 <= successes <= n and n >= 1.
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise UserError(f"a share needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
-    return Interval(successes / n, low, high, n, "Clopper-Pearson")
-
-
-def median(values: Numbers, level: float = LEVEL) -> Interval:
-    """Median with the exact interval between two order statistics, for any continuous law.
-
-    With too few values for the level (fewer than 6 at 95%) the ends are the smallest and the largest value
-    and the method says "range".
-    """
-    x = np.sort(_numbers(values))
-    n, tail = len(x), (1 - level) / 2
-    # x[r] .. x[n-1-r] misses the median with probability 2 P(Binomial(n, 1/2) <= r)
-    misses = bdtr(np.arange(n), n, 0.5)
-    inner = int(np.sum(misses <= tail))
-    middle = float(np.median(x))
-    if inner == 0:
-        return Interval(middle, float(x[0]), float(x[-1]), n, "range")
-    return Interval(middle, float(x[inner - 1]), float(x[n - inner]), n, "exact order statistics")
-
-
-def _numbers(values: Numbers) -> np.ndarray:
-    x = np.asarray(values, dtype=float)
-    if x.size == 0:
-        raise UserError("no values: an interval needs at least one")
-    if not np.isfinite(x).all():
-        raise UserError("values hold NaN or infinity: leave them out and say how many were left out")
-    return x

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from probes.stats import Intervals
 from tasks.errors import UserError
 
+Row = dict[str, Any]  # one measurement by its columns
 COLUMNS = (
     *("run", "seed", "step", "layer", "head", "position", "site", "metric", "algorithm", "k"),
     *("target", "control", "split", "value", "unit", "ci_low", "ci_high", "n"),

@@ -9,79 +9,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.base import (
-        Batch,
-        Interface,
-        Level,
-        Pair,
-        Relation,
-        Task,
-        build,
-        check_batch,
-        generator,
-        kinds,
-        register,
-        settings_of,
-    )
+    from tasks.base import Batch, Interface, Level, Pair, Relation, Task, build, kinds, register, settings_of
     from tasks.conditional import ConditionalBatch, ConditionalRetrieval
     from tasks.errors import UserError
+    from tasks.given import GivenPrompts, from_tensors
     from tasks.induction import Induction, InductionBatch
     from tasks.khop import KHop, KHopBatch
     from tasks.markov import MarkovBatch, MarkovChains
     from tasks.program import Program, ProgramBatch
-    from tasks.prompts import PromptBatch, TextRetrieval
-    from tasks.regression import InContextRegression, RegressionBatch
-    from tasks.retrieval import MultiHopRetrieval, RetrievalBatch
+    from tasks.prompts import TextRetrieval
+    from tasks.prompts_batch import PromptBatch
+    from tasks.regression import InContextRegression
+    from tasks.regression_layout import RegressionBatch
+    from tasks.retrieval import MultiHopRetrieval
+    from tasks.retrieval_draws import RetrievalBatch
     from tasks.single_index import SingleIndex, SingleIndexBatch
+    from tasks.streams import check_batch, generator
 
 _HOMES = {
     "base": (
-        *("Batch", "Interface", "Level", "Pair", "Relation", "Task"),
-        *("build", "check_batch", "generator", "kinds", "register", "settings_of"),
+        "Batch", "Interface", "Level", "Pair", "Relation",
+        "Task", "build", "kinds", "register", "settings_of",
     ),
-    "conditional": (
-        "ConditionalBatch",
-        "ConditionalRetrieval",
-    ),
+    "conditional": ("ConditionalBatch", "ConditionalRetrieval"),
     "errors": ("UserError",),
-    "induction": (
-        "Induction",
-        "InductionBatch",
-    ),
-    "khop": (
-        "KHop",
-        "KHopBatch",
-    ),
-    "markov": (
-        "MarkovBatch",
-        "MarkovChains",
-    ),
-    "program": (
-        "Program",
-        "ProgramBatch",
-    ),
-    "prompts": (
-        "PromptBatch",
-        "TextRetrieval",
-    ),
-    "regression": (
-        "InContextRegression",
-        "RegressionBatch",
-    ),
-    "retrieval": (
-        "MultiHopRetrieval",
-        "RetrievalBatch",
-    ),
-    "single_index": (
-        "SingleIndex",
-        "SingleIndexBatch",
-    ),
-}
+    "given": ("GivenPrompts", "from_tensors"),
+    "induction": ("Induction", "InductionBatch"),
+    "khop": ("KHop", "KHopBatch"),
+    "markov": ("MarkovBatch", "MarkovChains"),
+    "program": ("Program", "ProgramBatch"),
+    "prompts": ("TextRetrieval",),
+    "prompts_batch": ("PromptBatch",),
+    "regression": ("InContextRegression",),
+    "regression_layout": ("RegressionBatch",),
+    "retrieval": ("MultiHopRetrieval",),
+    "retrieval_draws": ("RetrievalBatch",),
+    "single_index": ("SingleIndex", "SingleIndexBatch"),
+    "streams": ("check_batch", "generator"),
+}  # fmt: skip
 _HOME_OF = {name: f"tasks.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
     "ConditionalBatch",
     "ConditionalRetrieval",
+    "GivenPrompts",
     "InContextRegression",
     "Induction",
     "InductionBatch",
@@ -106,6 +77,7 @@ __all__ = [
     "UserError",
     "build",
     "check_batch",
+    "from_tensors",
     "generator",
     "kinds",
     "register",

@@ -8,11 +8,9 @@ positions a prompt, one prediction each (x-positions of a regression prompt, hop
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -21,7 +19,12 @@ from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from tasks.complaints import first_problem as first_problem
+from tasks.complaints import nearest as nearest
+from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
+from tasks.streams import check_batch as check_batch
+from tasks.streams import generator as generator
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -124,6 +127,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # raised where files that the task reads change
     score_name: ClassVar[str] = "loss"
 
     @property
@@ -163,7 +167,7 @@ class Task(BaseModel):
 
     def floor(self) -> Level:
         """Bayes risk: expected loss of the Bayes-optimal answer at each output position."""
-        raise UserError(f"task {self.kind!r} has no closed-form floor")
+        raise UserError(f"task {self.kind!r} has no closed-form minimum loss")
 
     def chance(self) -> Level:
         """Expected `score` at each output position of the best guess that ignores the prompt's examples."""
@@ -195,44 +199,24 @@ class Task(BaseModel):
         """Position pairs at which attention has a known meaning; none by default."""
         return ()
 
+    def uses(self) -> tuple[Any, ...]:
+        """Functions, classes and values outside this class that decide its numbers: tables are stamped with them.
+
+        The class itself, its module and what its methods refer to are taken without being named here. Files that a task
+        reads are not seen: raise the class's `version` when they change.
+        """
+        return ()
+
     def labels(self, batch: Any) -> list[list[str]]:
         """A human-readable label for each token of each prompt."""
         return [[str(p) for p in range(self.interface.n_ctx)] for _ in range(len(batch))]
-
-
-def generator(seed: int, stream: str, step: int) -> torch.Generator:
-    """A CPU generator whose state depends on all three arguments through a hash, so that neighbouring seeds,
-    streams and steps share nothing."""
-    digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-
-
-MAX_ELEMENTS = 2**28  # numbers in one batch: 1 GiB of float32
-
-
-def check_batch(batch: int, per_prompt: int) -> None:
-    """Refuse a batch that is empty or would not fit in memory, before anything is allocated.
-
-    Raises UserError.
-    """
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    if batch * per_prompt > MAX_ELEMENTS:
-        most = MAX_ELEMENTS // per_prompt
-        raise UserError(
-            f"a batch of {batch} prompts needs {batch * per_prompt:.1e} numbers, over the limit of {MAX_ELEMENTS:.1e}: "
-            + (
-                f"ask for at most {most} prompts"
-                if most
-                else "one prompt alone is too big, make the task smaller"
-            )
-        )
 
 
 _REGISTRY: dict[str, type[Task]] = {}
 SHIPPED = (
     "conditional",
     "induction",
+    "given",
     "khop",
     "markov",
     "program",
@@ -308,46 +292,3 @@ def task_class(kind: object) -> type[Task] | None:
 def settings_of(task: Task) -> dict[str, Any]:
     """The dictionary from which `build` makes the task again."""
     return {"kind": task.kind, **task.model_dump(mode="json")}
-
-
-def first_problem(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """The first of the `problems` of a validation."""
-    return problems(error, known)[0]
-
-
-def problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
-    """Every error of a validation, each as `field: what is wrong (got value)` on one line.
-
-    For an unknown field it names the nearest of the `known` ones.
-    """
-    found = []
-    for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "settings"
-        if problem["type"] == "extra_forbidden":
-            found.append(f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known)}")
-        else:
-            found.append(f"{where}: {wrong(problem)}")
-    return found
-
-
-def wrong(problem: Mapping[str, Any]) -> str:
-    """The message of a pydantic error, and the value received."""
-    own = problem.get("ctx", {}).get("error")
-    if isinstance(own, ValueError):
-        return str(own)
-    if problem["type"] == "missing":
-        return "is missing"
-    got = repr(problem.get("input"))
-    return f"{problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
-
-
-def nearest(name: str, known: Iterable[str], under: str = "") -> str:
-    """A hint to append to an error about an unknown name: the closest known one, or all of them.
-
-    `under` is put before the closest: the section that a user would write.
-    """
-    choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    if close:
-        return f": did you mean {under + close[0]!r}?"
-    return f": known are {', '.join(choices)}" if choices else ""

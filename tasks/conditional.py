@@ -18,9 +18,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Relation, Task, register
 from tasks.retrieval_draws import in_order
 from tasks.retrieval_reading import exact, hop_loss, hop_score
+from tasks.streams import check_batch, generator
 
 MAX_FACTS = 65536
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.base import generator
+from tasks.streams import generator
 
 Law = Literal["normal", "sphere", "gamma-sphere"]
 

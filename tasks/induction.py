@@ -19,8 +19,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Relation, Task, register
 from tasks.retrieval_reading import MARGIN
+from tasks.streams import check_batch, generator
 
 
 @dataclasses.dataclass(frozen=True)

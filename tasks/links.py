@@ -56,6 +56,11 @@ def register_link(name: str, function: Callable[[ndarray], ndarray]) -> None:
     _FUNCTIONS[name] = function
 
 
+def registered_in(text: str) -> tuple[Callable[[ndarray], ndarray], ...]:
+    """The registered functions that a link names."""
+    return tuple(function for name, function in sorted(_FUNCTIONS.items()) if re.search(rf"\b{name}\b", text))
+
+
 def parse_link(text: str, length: int) -> Link:
     """The link that `text` describes on `length` tokens.
 

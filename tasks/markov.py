@@ -18,11 +18,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Relation, Task, register
 from tasks.errors import UserError
 from tasks.markov_answers import log_posterior, same_context
 from tasks.markov_draws import row_swapped, run_chain, stationary, transition_matrices, transition_replaced
 from tasks.risk import risk
+from tasks.streams import check_batch, generator
 
 CORRUPTIONS = {"replace-transition": transition_replaced, "swap-row": row_swapped}
 STRATEGIES = ("uniform", "unigram", "bigram", "trigram")  # the context that each looks at grows by a symbol

@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Relation, Task, register
+from tasks.streams import check_batch, generator
 
 START, PAD = "compiler_bos", "compiler_pad"
 Word = str | int | float | None

@@ -11,53 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Interface, Level, Pair, Relation, Task, register
 from tasks.errors import UserError
-from tasks.prompts_forms import Form, Plan, Sentence, Shape, answer_pool, fill, plan, pools_of
+from tasks.prompts_batch import PAD, PromptBatch, PromptDraw, Template, relations
+from tasks.prompts_forms import Form, Plan, Sentence, SentenceShape, answer_pool, fill, plan, pools_of
 from tasks.prompts_lexicon import Lexicon, word_level
 from tasks.retrieval_reading import MARGIN
-
-_PAD = -(2**30)
-
-
-@dataclasses.dataclass(frozen=True)
-class PromptBatch(Batch):
-    """Prompts with their ground truth.
-
-    `targets` and `choices` number the interface's outputs. `src` and `keys`: positions of the value and of the key of
-    each asked link, hop by hop; `rivals` and `rival_keys` those of the other chains; `asked`: position of the name in
-    the question. `tokens` are the tokens of the choices.
-    """
-
-    choices: Int[Tensor, "batch choice"]
-    tokens: Int[Tensor, "batch choice"]
-    src: Int[Tensor, "batch hops"]
-    keys: Int[Tensor, "batch hops"]
-    rivals: Int[Tensor, "batch rivals hops"]
-    rival_keys: Int[Tensor, "batch rivals hops"]
-    asked: Int[Tensor, "batch"]
-
-
-class _Draw(NamedTuple):
-    """The names in every column, and the rank of every sentence in the text."""
-
-    columns: Int[Tensor, "batch column"]
-    ranks: Float[Tensor, "batch sentence"]
-
-
-class _Template(NamedTuple):
-    """Sentences as rows of token numbers, or -(column + 1), padded; and how many tokens all of them have."""
-
-    rows: Int[Tensor, "sentence word"]
-    question: Int[Tensor, "word"]
-    length: int
+from tasks.streams import check_batch, generator
 
 
 @register("prompts")
@@ -96,9 +63,9 @@ class TextRetrieval(Task):
         return self
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> SentenceShape:
         """Chains, links of each, and hops asked for."""
-        return Shape(self.chains, self.links or self.hops, self.hops)
+        return SentenceShape(self.chains, self.links or self.hops, self.hops)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -120,11 +87,11 @@ class TextRetrieval(Task):
         return sum(self._sizes[pool] for pool in before)
 
     @cached_property
-    def _template(self) -> _Template:
+    def _template(self) -> Template:
         sentences = [self._coded(s) for s in (*self._plan.links, *self._plan.others)]
         width = max(map(len, sentences))
-        rows = torch.tensor([row + [_PAD] * (width - len(row)) for row in sentences])
-        return _Template(rows, torch.tensor(self._coded(self._plan.question)), int((rows != _PAD).sum()))
+        rows = torch.tensor([row + [PAD] * (width - len(row)) for row in sentences])
+        return Template(rows, torch.tensor(self._coded(self._plan.question)), int((rows != PAD).sum()))
 
     def _coded(self, sentence: Sentence) -> list[int]:
         coded: list[int] = []
@@ -163,7 +130,7 @@ class TextRetrieval(Task):
 
     def _draws(
         self, seed: int, stream: str, step: int, batch: int, latest: int = 0
-    ) -> tuple[list[_Draw], _Draw]:
+    ) -> tuple[list[PromptDraw], PromptDraw]:
         """What is random in the examples and in the question; `latest` as in `_ranks`."""
         check_batch(batch, self.interface.n_ctx * (1 + len(self._template.rows)))
         source = generator(seed, f"prompts/{stream}", step)
@@ -171,7 +138,7 @@ class TextRetrieval(Task):
         for shot in range(self.shots + 1):
             columns = fill(self.form, self.shape, self._sizes, batch, source)
             z = torch.rand(batch, len(self._template.rows), generator=source)
-            draws.append(_Draw(columns, self._ranks(z, latest if shot == self.shots else 0)))
+            draws.append(PromptDraw(columns, self._ranks(z, latest if shot == self.shots else 0)))
         return draws[:-1], draws[-1]
 
     def _ranks(self, z: Float[Tensor, "batch sentence"], latest: int) -> Float[Tensor, "batch sentence"]:
@@ -189,7 +156,7 @@ class TextRetrieval(Task):
             links = links.gather(1, place[..., None].expand_as(links))
         return torch.cat([links.flatten(1), z[:, count:]], 1)
 
-    def _assemble(self, shots: list[_Draw], draw: _Draw) -> PromptBatch:
+    def _assemble(self, shots: list[PromptDraw], draw: PromptDraw) -> PromptBatch:
         """Tokens, answer and positions of what was drawn."""
         parts = [torch.tensor(self.lexicon.prefix, dtype=torch.int64).repeat(len(draw.columns), 1)]
         for shot in shots:
@@ -210,12 +177,12 @@ class TextRetrieval(Task):
             asked=torch.full((len(facts),), start + facts.shape[1] + int(asked)),
         )  # fmt: skip
 
-    def _facts(self, draw: _Draw) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch sentence word"]]:
+    def _facts(self, draw: PromptDraw) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch sentence word"]]:
         """Tokens of the sentences in their order, and the position of every word of every sentence."""
         rows, batch = self._template.rows, len(draw.columns)
         order = draw.ranks.argsort(1)
         coded = rows[order].flatten(1)
-        kept = coded != _PAD
+        kept = coded != PAD
         coded = coded[kept].unflatten(0, (batch, -1))
         names = self._names[draw.columns.gather(1, (-coded - 1).clamp(min=0))]
         word = (order[..., None] * rows.shape[1] + torch.arange(rows.shape[1])).flatten(1)
@@ -224,7 +191,7 @@ class TextRetrieval(Task):
         where.scatter_(1, word, torch.arange(word.shape[1]).expand(batch, -1))
         return torch.where(coded < 0, names, coded), where.unflatten(1, tuple(rows.shape))
 
-    def _question(self, draw: _Draw) -> Int[Tensor, "batch pos"]:
+    def _question(self, draw: PromptDraw) -> Int[Tensor, "batch pos"]:
         coded = self._template.question.expand(len(draw.columns), -1)
         return torch.where(coded < 0, self._names[draw.columns.gather(1, (-coded - 1).clamp(min=0))], coded)
 
@@ -245,7 +212,7 @@ class TextRetrieval(Task):
             found.append(torch.stack(each, 1).unflatten(1, (shape.chains, shape.hops)))
         return found[0], found[1]
 
-    def _choices(self, draw: _Draw) -> Int[Tensor, "batch choice"]:
+    def _choices(self, draw: PromptDraw) -> Int[Tensor, "batch choice"]:
         """Outputs that may be the answer, in the order of their numbers (so that a tie is uninformative): the last
         value of every chain; of relatives, every person but the one asked about."""
         shape = self.shape
@@ -300,33 +267,11 @@ class TextRetrieval(Task):
         return Pair(kind, clean, corrupt, clean.inputs != corrupt.inputs)
 
     def relations(self, batch: PromptBatch) -> tuple[Relation, ...]:
-        """The last token to the value of each hop; each value to the next hop's; values to their keys; the same in
-        distractor chains.
+        """The last token to the value of each hop; each value to the next hop's; values to their keys; rivals alike.
 
         Which of "link_k -> link_k+1" and its reverse a causal mask allows depends on the order of the sentences.
         """
-        query = torch.full_like(batch.asked, self.interface.n_ctx - 1)[:, None]
-        src = batch.src
-        found = [Relation(f"query -> link_{k + 1}", query, src[:, k : k + 1]) for k in range(self.hops)]
-        for k in range(self.hops - 1):
-            here, there = src[:, k : k + 1], src[:, k + 1 : k + 2]
-            if self.order != "query_first":
-                found.append(Relation(f"link_{k + 1} -> link_{k + 2}", here, there))
-            if self.order != "value_first":
-                found.append(Relation(f"link_{k + 2} -> link_{k + 1}", there, here))
-        rivals = batch.rivals
-        if self.hops > 1 and self.order != "query_first":
-            found.append(
-                Relation("rival link -> next", rivals[..., :-1].flatten(1), rivals[..., 1:].flatten(1))
-            )
-        every, keys = (
-            torch.cat([a[:, None], b], 1).flatten(1)
-            for a, b in ((src, rivals), (batch.keys, batch.rival_keys))
-        )
-        found.append(Relation("value -> key", every, keys))
-        if int(batch.asked[0]) != int(query[0, 0]):
-            found.append(Relation("query -> name", query, batch.asked[:, None]))
-        return tuple(found)
+        return relations(batch, self.interface.n_ctx - 1, self.order)
 
     def labels(self, batch: PromptBatch) -> list[list[str]]:
         """The words; ".." for what follows the first token of a word, the number of a token that is no word of ours."""

@@ -33,7 +33,7 @@ _LAST = {
 }
 
 
-class Shape(NamedTuple):
+class SentenceShape(NamedTuple):
     """Sizes of a prompt: rival chains included, links of each chain, and how many of them are asked for."""
 
     chains: int
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
     question: Sentence
 
 
-def pools_of(form: Form, shape: Shape) -> dict[str, int]:
+def pools_of(form: Form, shape: SentenceShape) -> dict[str, int]:
     """How many distinct names of each pool a prompt needs."""
     inner, last = _INNER[form], _LAST[form]
     need = {inner: shape.chains * shape.links}
@@ -84,7 +84,7 @@ def answer_pool(form: Form) -> str:
     return _LAST[form]
 
 
-def plan(form: Form, shape: Shape) -> Plan:
+def plan(form: Form, shape: SentenceShape) -> Plan:
     """The sentences of a form."""
     every = [(c, j) for c in range(shape.chains) for j in range(1, shape.links + 1)]
     asked = shape.key(0, shape.first)
@@ -104,7 +104,7 @@ def plan(form: Form, shape: Shape) -> Plan:
     return Plan(tuple(said), (), question)
 
 
-def _functions(shape: Shape, every: list[tuple[int, int]], asked: int) -> Plan:
+def _functions(shape: SentenceShape, every: list[tuple[int, int]], asked: int) -> Plan:
     """f ( A ) = B: the step needs function and argument; a distractor applies another function to the same argument."""
     name = lambda link: shape.extras + link - 1  # noqa: E731
     decoy = shape.extras + shape.links
@@ -117,7 +117,7 @@ def _functions(shape: Shape, every: list[tuple[int, int]], asked: int) -> Plan:
     return Plan(tuple(said), tuple(others), ("So", *opened, asked, *([")"] * shape.hops), "="))
 
 
-def _relatives(shape: Shape, every: list[tuple[int, int]], asked: int) -> Plan:
+def _relatives(shape: SentenceShape, every: list[tuple[int, int]], asked: int) -> Plan:
     """Whom a person lives with depends on the person's class, the class's rule and the relation so named."""
     rules = [("Every", shape.extras + i, "lives", "with", "the", shape.extras + 2 + i, ".") for i in range(2)]
     place = lambda i: shape.extras + 4 + 4 * i  # noqa: E731
@@ -132,7 +132,7 @@ def _relatives(shape: Shape, every: list[tuple[int, int]], asked: int) -> Plan:
 
 
 def fill(
-    form: Form, shape: Shape, sizes: dict[str, int], batch: int, source: torch.Generator
+    form: Form, shape: SentenceShape, sizes: dict[str, int], batch: int, source: torch.Generator
 ) -> Int[Tensor, "batch column"]:
     """Names for every column, as numbers of the form's pools laid end to end (in the order of `pools_of`)."""
     need = pools_of(form, shape)
@@ -155,7 +155,7 @@ def fill(
 
 
 def _decoy_functions(
-    shape: Shape,
+    shape: SentenceShape,
     functions: Int[Tensor, "batch function"],
     nodes: Int[Tensor, "batch chain node"],
     source: torch.Generator,
@@ -170,7 +170,7 @@ def _decoy_functions(
 
 
 def _classes(
-    shape: Shape,
+    shape: SentenceShape,
     classes: Int[Tensor, "batch 2"],
     relations: Int[Tensor, "batch 2"],
     nodes: Int[Tensor, "batch chain node"],
@@ -185,7 +185,7 @@ def _classes(
 
 
 def _of_another_chain(
-    shape: Shape, nodes: Int[Tensor, "batch chain node"], draw: Float[Tensor, "batch chain link"]
+    shape: SentenceShape, nodes: Int[Tensor, "batch chain node"], draw: Float[Tensor, "batch chain link"]
 ) -> Int[Tensor, "batch column"]:
     """For each link the node that stands at its value's place in another chain (in its own, if it is alone)."""
     step = (1 + (draw * (shape.chains - 1)).long()).clamp(max=max(shape.chains - 1, 0))

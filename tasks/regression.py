@@ -8,43 +8,28 @@ the label variance: the zero predictor scores 1. Labels include the noise, the q
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field, model_serializer, model_validator
 from torch import Tensor
 
 from tasks import regression_pool, targets
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Interface, Level, Pair, Relation, Task, register
 from tasks.covariates import Law, directions, fixed_basis, haar, normalised, squared_radius, two_level
 from tasks.errors import UserError
 from tasks.regression_floor import least_loss
-from tasks.regression_pairs import PAIR_KINDS, Draws, corrupted
+from tasks.regression_layout import RegressionBatch, at_reads, changed_tokens, interface_of, tokens
+from tasks.regression_pairs import PAIR_KINDS, RegressionDraws, corrupted
 from tasks.regression_reading import relations, token_names
 from tasks.risk import risk
+from tasks.streams import check_batch, generator
 from tasks.theory.bayes import predictions
 from tasks.theory.pool import pool_predictions
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-@dataclasses.dataclass(frozen=True)
-class RegressionBatch(Batch):
-    """Prompts with their ground truth.
-
-    `y` holds every label, noise included; `clean` the same without noise. `w` is the weight vector of a
-    linear target, the cubed one of a cubic target, NaN for a net. `basis` holds the eigenvectors of the
-    x-covariance as columns.
-    """
-
-    x: Float[Tensor, "batch n_x d"]
-    y: Float[Tensor, "batch n_x"]
-    clean: Float[Tensor, "batch n_x"]
-    w: Float[Tensor, "batch d"]
-    basis: Float[Tensor, "batch d d"]
 
 
 @register("regression")
@@ -90,7 +75,7 @@ class InContextRegression(Task):
             raise ValueError("give eigenvalues or kappa, not both")
         if self.target != "linear" and not (self.isotropic and self.law == "normal"):
             raise ValueError(
-                f"target {self.target!r} needs isotropic x of law 'normal' (its label variance is known there)"
+                f"target {self.target!r} needs isotropic x with law='normal' (its label variance is known there)"
             )
         own_basis = self.basis == "prompt" and not self.isotropic and self.prior != "gaussian"
         if self.pool and (why := regression_pool.complaint(self.pool, self.d, self.target, own_basis)):
@@ -99,10 +84,8 @@ class InContextRegression(Task):
 
     @model_serializer(mode="wrap")
     def _silent_without_pool(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        settings = handler(self)
-        return (
-            settings if self.pool else {k: v for k, v in settings.items() if k not in ("pool", "pool_seed")}
-        )
+        found = handler(self)
+        return found if self.pool else {k: v for k, v in found.items() if k not in ("pool", "pool_seed")}
 
     @property
     def isotropic(self) -> bool:
@@ -133,19 +116,7 @@ class InContextRegression(Task):
 
     @property
     def interface(self) -> Interface:
-        if self.layout == "merged":
-            return Interface(
-                inputs="continuous", n_ctx=self.n + 1, d_in=self.d + 1, d_out=1, read_positions=(self.n,)
-            )
-        n_ctx = 2 * self.n + 1
-        return Interface(
-            inputs="continuous",
-            n_ctx=n_ctx,
-            d_in=self.d,
-            d_out=1,
-            token_types=tuple(p % 2 for p in range(n_ctx)),
-            read_positions=tuple(range(0, n_ctx, 2)),
-        )
+        return interface_of(self.n, self.d, self.layout == "merged")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -165,7 +136,7 @@ class InContextRegression(Task):
         memory limit."""
         return self._label(self._draws(generator(seed, stream, step), batch))
 
-    def _draws(self, gen: torch.Generator, batch: int, basis: Tensor | None = None) -> Draws:
+    def _draws(self, gen: torch.Generator, batch: int, basis: Tensor | None = None) -> RegressionDraws:
         self._check(batch)
         basis = self.bases(gen, batch) if basis is None else basis
         x = self.draw_x(gen, basis, self.n + 1)
@@ -173,7 +144,7 @@ class InContextRegression(Task):
         noise = torch.randn(batch, self.n + 1, generator=gen) * self.noise
         if self.pool:
             rows = regression_pool.drawn(gen, batch, self.pool, self.d, self.pool_seed)
-        return Draws(x, basis, rows, outer, noise)
+        return RegressionDraws(x, basis, rows, outer, noise)
 
     def _check(self, batch: int) -> None:
         per_prompt = 2 * (self.n + 1) * (self.d + 1) + (0 if self.basis == "none" else self.d**2)
@@ -204,7 +175,7 @@ class InContextRegression(Task):
         roots = torch.tensor(self.spectrum, dtype=x.dtype, device=x.device).rsqrt() * self.weight_scale
         return torch.einsum("bpi,bik,k,bjk->bpj", x, basis.to(x), roots, basis.to(x))
 
-    def _label(self, draws: Draws) -> RegressionBatch:
+    def _label(self, draws: RegressionDraws) -> RegressionBatch:
         if self.target == "linear":
             w = self.whiten(draws.rows, draws.basis)[:, 0] * draws.outer
             clean = torch.einsum("bpd,bd->bp", draws.x.double(), w.double()).float()
@@ -216,19 +187,9 @@ class InContextRegression(Task):
             )
             clean = targets.values(self.target, draws.x, draws.rows, draws.outer) * self.weight_scale
         y = clean + draws.noise
-        return RegressionBatch(*self._tokens(draws.x, y), draws.x, y, clean, w, draws.basis)
-
-    def _tokens(
-        self, x: Float[Tensor, "batch n_x d"], y: Float[Tensor, "batch n_x"]
-    ) -> tuple[Float[Tensor, "batch pos d_in"], Float[Tensor, "batch read"]]:
-        """Inputs and targets in this task's layout; the query's label is shown nowhere."""
-        if self.layout == "merged":
-            shown = torch.cat([y[:, :-1], torch.zeros_like(y[:, -1:])], dim=1)
-            return torch.cat([x, shown[:, :, None]], dim=-1), y[:, -1:]
-        inputs = x.new_zeros(len(x), 2 * self.n + 1, self.d)
-        inputs[:, 0::2] = x
-        inputs[:, 1::2, 0] = y[:, :-1]
-        return inputs, y
+        return RegressionBatch(
+            *tokens(draws.x, y, self.layout == "merged"), draws.x, y, clean, w, draws.basis
+        )
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RegressionBatch
@@ -274,10 +235,12 @@ class InContextRegression(Task):
         if not self._has_posterior:
             return {}
         a = self.whiten(batch.x.double(), batch.basis)
-        found = {"ridge": self._at_reads(predictions(a, batch.y, self.noise))}
+        found = {"ridge": at_reads(self.interface, self.contexts, predictions(a, batch.y, self.noise))}
         if self.pool and self.noise:
             rows = regression_pool.pool_rows(self.pool, self.d, self.pool_seed).to(a.device)
-            found["dMMSE"] = self._at_reads(pool_predictions(a, batch.y, rows, self.noise))
+            found["dMMSE"] = at_reads(
+                self.interface, self.contexts, pool_predictions(a, batch.y, rows, self.noise)
+            )
         return found
 
     def distance(
@@ -297,11 +260,6 @@ class InContextRegression(Task):
         if not self.pool:
             return {}
         return {"pool tasks": self, "fresh tasks": self.model_copy(update={"pool": 0, "pool_seed": 0})}
-
-    def _at_reads(self, best: Float[Tensor, "batch n_x"]) -> Float[Tensor, "batch pos 1"]:
-        out = best.new_zeros(len(best), self.interface.n_ctx, 1)
-        out[:, list(self.interface.read_positions), 0] = best[:, list(self.contexts)]
-        return out
 
     def floor(self) -> Level:
         """Expected loss of `answer`: closed where it is, else the mean posterior variance over drawn
@@ -329,20 +287,9 @@ class InContextRegression(Task):
         first, second = self._label(draws), self._label(twin)
         # fresh draws can coincide in float32: x of almost no length gives the same noisy label under any w
         differs = (first.inputs != second.inputs).any(dim=-1)
-        return Pair(kind, first, second, self._changed(x_changed, y_changed) & differs)
-
-    def _changed(
-        self, x_changed: Bool[Tensor, "batch n_x"], y_changed: Bool[Tensor, "batch n_x"]
-    ) -> Bool[Tensor, "batch pos"]:
-        """Token mask of changed inputs and changed shown labels."""
-        y_changed = y_changed.clone()
-        y_changed[:, -1] = False
-        if self.layout == "merged":
-            return x_changed | y_changed
-        changed = torch.zeros(len(x_changed), 2 * self.n + 1, dtype=torch.bool)
-        changed[:, 0::2] = x_changed
-        changed[:, 1::2] = y_changed[:, :-1]
-        return changed
+        return Pair(
+            kind, first, second, changed_tokens(x_changed, y_changed, self.layout == "merged") & differs
+        )
 
     def relations(self, batch: RegressionBatch) -> tuple[Relation, ...]:
         """Pairing, query -> examples, and the previous token."""

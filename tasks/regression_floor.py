@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.base import Level, build, generator, settings_of
+from tasks.base import Level, build, settings_of
 from tasks.errors import UserError
+from tasks.streams import generator
 from tasks.theory.bayes import posterior
 
 FLOOR_PROMPTS = 4096
@@ -59,7 +60,7 @@ def _design_mean(task: Any) -> tuple[Float[Tensor, "read"], Float[Tensor, "read"
     prompts = max(16, min(FLOOR_PROMPTS, FLOOR_ELEMENTS // (task.d * (task.d + task.n))))
     if prompts * task.n * task.d**2 > FLOOR_WORK:
         raise UserError(
-            f"the floor at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
+            f"the Bayes risk at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
         )
     identity = torch.eye(task.d)[None].expand(prompts, -1, -1)
     x = plain.draw_x(generator(0, "floor", 0), identity, task.n)

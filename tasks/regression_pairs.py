@@ -18,7 +18,7 @@ PAIR_KINDS = ("replace-w", "swap-example", "replace-query", "negate-w")
 
 
 @dataclasses.dataclass(frozen=True)
-class Draws:
+class RegressionDraws:
     """Everything random about a batch: inputs, their eigenbasis, the function (`tasks.targets`), the label
     noise."""
 
@@ -30,8 +30,8 @@ class Draws:
 
 
 def corrupted(
-    kind: str, clean: Draws, fresh: Draws, gen: torch.Generator
-) -> tuple[Draws, Bool[Tensor, "batch n_x"], Bool[Tensor, "batch n_x"]]:
+    kind: str, clean: RegressionDraws, fresh: RegressionDraws, gen: torch.Generator
+) -> tuple[RegressionDraws, Bool[Tensor, "batch n_x"], Bool[Tensor, "batch n_x"]]:
     """The corrupt draws, and which inputs and which labels they change. `fresh` shares the eigenbasis of
     `clean`."""
     batch, n_x = clean.noise.shape

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.base import generator
+from tasks.streams import generator
 
 MOST = 2**20  # tasks of a pool
 MOST_NUMBERS = 2**27  # of a pool's rows: 512 MiB of float32

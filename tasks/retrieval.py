@@ -10,40 +10,19 @@ this project.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Level, Pair, Relation, Task, check_batch, generator, register
-from tasks.retrieval_draws import Draws, edges, in_order, ranked
+from tasks.base import Interface, Level, Pair, Relation, Task, register
+from tasks.retrieval_draws import RetrievalBatch, RetrievalDraws, edges, embedded, in_order, ranked, rows_of
 from tasks.retrieval_reading import chain_relations, exact, hop_loss, hop_score, token_labels
+from tasks.streams import check_batch, generator
 
 MAX_LINKS = 65536
-
-
-@dataclasses.dataclass(frozen=True)
-class RetrievalBatch(Batch):
-    """Prompts with their chains.
-
-    Symbols are named by vocabulary entry (discrete) or by row of `table` (gaussian). `chain` and `src` are
-    those of the queried chain: its symbols s_0..s_D and the positions that hold the values s_1..s_D (the
-    link's token, or its value token in the flat layout). `chains` and `links` are the same for every chain,
-    the queried one first, with its dangling links. `table` lists the prompt's symbols; `asked` is the hop
-    asked for (0-based; the last unless target is "mix").
-    """
-
-    src: Int[Tensor, "batch hops"]
-    chain: Int[Tensor, "batch nodes"]
-    links: Int[Tensor, "batch chains links"]
-    chains: Int[Tensor, "batch chains all_nodes"]
-    stray: Int[Tensor, "batch distractors"]
-    table: Shaped[Tensor, "batch symbols *width"]
-    asked: Int[Tensor, "batch"]
 
 
 @register("retrieval")
@@ -136,7 +115,7 @@ class MultiHopRetrieval(Task):
         memory limit."""
         return self._assemble(self._draw(seed, stream, step, batch))
 
-    def _draw(self, seed: int, stream: str, step: int, batch: int) -> Draws:
+    def _draw(self, seed: int, stream: str, step: int, batch: int) -> RetrievalDraws:
         """Everything random about a batch, from one row of normal draws a prompt."""
         gaussian = self.symbols == "gaussian"
         n_table = self.n_symbols * self.width if gaussian else self.vocab
@@ -155,7 +134,7 @@ class MultiHopRetrieval(Task):
         table: Float[Tensor, "batch table"],
         order: Float[Tensor, "batch all_links"],
         hop: Float[Tensor, "batch hops"],
-    ) -> Draws:
+    ) -> RetrievalDraws:
         """Symbols, slots and the hop asked for, each a ranking of normal draws or the draws themselves."""
         if self.symbols == "discrete":
             names = table = table.argsort(dim=1)[:, : self.n_symbols]
@@ -166,7 +145,7 @@ class MultiHopRetrieval(Task):
         chains, stray = names.split([self.n_symbols - 2 * n_stray, 2 * n_stray], dim=1)
         slots = ranked(order, self.chains, n_stray, self.order)
         slots, stray_slots = slots.split([self.n_links - n_stray, n_stray], dim=1)
-        return Draws(
+        return RetrievalDraws(
             chains=chains.unflatten(1, (self.chains, self.hops + self.dangling + 1)),
             slots=slots.unflatten(1, (self.chains, self.hops + self.dangling)),
             stray=stray.unflatten(1, (n_stray, 2)),
@@ -175,14 +154,14 @@ class MultiHopRetrieval(Task):
             asked=hop.argmax(1) if self.target == "mix" else torch.full((len(hop),), self.hops - 1),
         )
 
-    def _assemble(self, draws: Draws) -> RetrievalBatch:
+    def _assemble(self, draws: RetrievalDraws) -> RetrievalBatch:
         """Tokens, targets and source positions of what was drawn."""
         chain, asked = draws.chains[:, 0, : self.hops + 1], draws.asked
         place = (lambda slot: slot) if self.layout == "pair" else (lambda slot: 2 * slot + 1)
         links = place(draws.slots)
         targets = chain[:, 1:] if self.target == "ic" else chain.gather(1, asked[:, None] + 1)
         if self.symbols == "gaussian":
-            targets = _rows(draws.table, targets)
+            targets = rows_of(draws.table, targets)
         return RetrievalBatch(
             inputs=self._tokens(draws),
             targets=targets,
@@ -195,7 +174,7 @@ class MultiHopRetrieval(Task):
             asked=asked,
         )
 
-    def _tokens(self, draws: Draws) -> Shaped[Tensor, "batch pos *token"]:
+    def _tokens(self, draws: RetrievalDraws) -> Shaped[Tensor, "batch pos *token"]:
         """The prompt in this task's layout: links by slot, the announcement if there is one, the query."""
         slots = torch.cat([draws.slots.flatten(1), draws.stray_slots], dim=1)
         links = in_order(edges(draws.chains, draws.stray), slots)
@@ -213,17 +192,11 @@ class MultiHopRetrieval(Task):
             names = torch.cat([links, torch.stack([end, torch.full_like(end, blank)], -1)], dim=1)
         else:
             names = torch.cat([links.flatten(1), end], dim=1)
-        return names if self.symbols == "discrete" else self._embed(names, draws)
-
-    def _embed(self, names: Int[Tensor, "batch pos *slot"], draws: Draws) -> Float[Tensor, "batch pos d_in"]:
-        """Vectors in place of names (zeros for the blank), with one-hot coordinates for the announced hop."""
-        padded = F.pad(draws.table, (0, 0, 0, 1))
-        vectors = _rows(padded, names.flatten(1)).reshape(*names.shape[:2], -1)
-        if self.target != "mix":
-            return vectors
-        vectors = F.pad(vectors, (0, self.hops))
-        vectors[:, -2, -self.hops :] = F.one_hot(draws.asked, self.hops).to(vectors)
-        return vectors
+        return (
+            names
+            if self.symbols == "discrete"
+            else embedded(names, draws, self.hops if self.target == "mix" else 0)
+        )
 
     def predictions(self, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tensor, "batch read symbol"]:
         """The outputs at the query, one row a read: logits over the vocabulary, or a vector."""
@@ -323,8 +296,3 @@ class MultiHopRetrieval(Task):
         else:
             names = torch.arange(first, self.n_symbols, device=batch.chain.device).expand(len(batch), -1)
         return names.unflatten(1, (self.distractors, 2))
-
-
-def _rows(table: Float[Tensor, "batch symbols width"], names: Int[Tensor, "batch some"]) -> Tensor:
-    """Rows of each prompt's own table."""
-    return table.gather(1, names[:, :, None].expand(-1, -1, table.shape[-1]))

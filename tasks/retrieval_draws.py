@@ -12,10 +12,13 @@ import dataclasses
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.nn import functional as F
+
+from tasks.base import Batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Draws:
+class RetrievalDraws:
     """What determines a prompt: symbol names along every chain and stray link, their table, and each link's
     slot."""
 
@@ -26,7 +29,7 @@ class Draws:
     table: Shaped[Tensor, "batch symbols *width"]
     asked: Int[Tensor, "batch"]
 
-    def exchanged(self, hop: int) -> Draws:
+    def exchanged(self, hop: int) -> RetrievalDraws:
         """The first two chains trade everything after symbol s_{hop-1}: only the values of their links `hop`
         move."""
         chains, slots = self.chains.clone(), self.slots.clone()
@@ -34,7 +37,7 @@ class Draws:
         slots[:, :2, hop:] = self.slots[:, :2, hop:].flip(1)
         return dataclasses.replace(self, chains=chains, slots=slots)
 
-    def turned(self) -> Draws:
+    def turned(self) -> RetrievalDraws:
         """The first two chains change places: the other one is queried."""
         swap = [1, 0, *range(2, self.chains.shape[1])]
         return dataclasses.replace(self, chains=self.chains[:, swap], slots=self.slots[:, swap])
@@ -65,3 +68,41 @@ def in_order(
 ) -> Int[Tensor, "batch all_links slot"]:
     """The same rows, each in its slot."""
     return torch.zeros_like(rows).scatter(1, slots[:, :, None].expand(rows.shape), rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalBatch(Batch):
+    """Prompts with their chains.
+
+    Symbols are named by vocabulary entry (discrete) or by row of `table` (gaussian). `chain` and `src` are
+    those of the queried chain: its symbols s_0..s_D and the positions that hold the values s_1..s_D (the
+    link's token, or its value token in the flat layout). `chains` and `links` are the same for every chain,
+    the queried one first, with its dangling links. `table` lists the prompt's symbols; `asked` is the hop
+    asked for (0-based; the last unless target is "mix").
+    """
+
+    src: Int[Tensor, "batch hops"]
+    chain: Int[Tensor, "batch nodes"]
+    links: Int[Tensor, "batch chains links"]
+    chains: Int[Tensor, "batch chains all_nodes"]
+    stray: Int[Tensor, "batch distractors"]
+    table: Shaped[Tensor, "batch symbols *width"]
+    asked: Int[Tensor, "batch"]
+
+
+def embedded(
+    names: Int[Tensor, "batch pos *slot"], draws: RetrievalDraws, announced: int
+) -> Float[Tensor, "batch pos d_in"]:
+    """Vectors in place of names (zeros for the blank), with `announced` one-hot coordinates for the announced hop."""
+    padded = F.pad(draws.table, (0, 0, 0, 1))
+    vectors = rows_of(padded, names.flatten(1)).reshape(*names.shape[:2], -1)
+    if not announced:
+        return vectors
+    vectors = F.pad(vectors, (0, announced))
+    vectors[:, -2, -announced:] = F.one_hot(draws.asked, announced).to(vectors)
+    return vectors
+
+
+def rows_of(table: Float[Tensor, "batch symbols width"], names: Int[Tensor, "batch some"]) -> Tensor:
+    """Rows of each prompt's own table."""
+    return table.gather(1, names[:, :, None].expand(-1, -1, table.shape[-1]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from tasks.base import Batch, Interface, Level, Pair, Task, generator, register
+from tasks.base import Batch, Interface, Level, Pair, Task, register
 from tasks.errors import UserError
-from tasks.links import parse_link
+from tasks.links import parse_link, registered_in
+from tasks.streams import generator
 from tasks.theory.hermite import SAMPLES, Function, gauss_hermite, nodes_for
 from tasks.theory.single_index import encoded_target, opposite, positional_semantic
 
@@ -110,6 +111,9 @@ class SingleIndex(Task):
             return axis
         drawn = torch.randn(self.d, generator=generator(self.teacher_seed, "teacher", 0), dtype=torch.float64)
         return (drawn * math.sqrt(self.d) / drawn.norm()).float()
+
+    def uses(self) -> tuple[Any, ...]:
+        return registered_in(self.link) if isinstance(self.link, str) else ()
 
     @property
     def interface(self) -> Interface:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy import integrate, stats
 from torch import Tensor
 
-from tasks.base import generator
+from tasks.streams import generator
 
 Target = Literal["linear", "relu", "tanh", "cubic", "even", "features"]
 

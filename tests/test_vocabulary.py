@@ -21,6 +21,8 @@ from interp.cli import run as cli
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "interp" / "report"
+ROOMS = ("analysis", "cli", "config", "hooks", "importers", "io", "models", "run", "runs", "sweep", "train")
+SPEAK = {"UserError", "ValueError", "Diverged", "refuse", "note"}
 AVOID = {
     r"(?:every|each|one|per|single|all|several|of|the|these|which|its) reads\b": "output positions; hops",
     r"(?:every|each|one|per|a single|a) read\b(?! of| by| from)": "output position; hop",
@@ -66,6 +68,9 @@ AVOID = {
 ALLOWED = {
     ("help: patch", "prediction_change"): "a value of --metric, serialised in tables",
     ("help: circuit", "prediction_change"): "a value of --metric, serialised in tables",
+    ("clamp.py", "donor"): "a key of `train.clamps`, which enters the settings' hash",
+    ("regression.py", "law='normal'"): "a setting of the task, which enters the settings' hash",
+    ("circuit_tables.py", "screened edge"): "a metric of stored tables",
     ("circuit_words.py", "is named for its output"): "sentences on circuits are being rewritten",
     ("circuit_words.py", "cannot tell apart"): "sentences on circuits are being rewritten",
     ("circuit_words.py", "pays half of its attention"): "sentences on circuits are being rewritten",
@@ -124,6 +129,19 @@ def _strings_of_module(code: str) -> str:
     return "\n".join(text for text in texts if " " in text)
 
 
+def _messages() -> Iterator[tuple[str, str]]:
+    """Errors and notes of the rooms that users meet first."""
+    folders = [ROOT / "tasks", *(ROOT / "interp" / room for room in ROOMS)]
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", getattr(node.func, "attr", "")) in SPEAK
+            ):
+                parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                yield path.name, "#".join(part for part in parts if isinstance(part, str))
+
+
 def _documents() -> Iterator[tuple[str, str]]:
     for name in ("README.md", "CONTRIBUTING.md"):
         yield name, _prose((ROOT / name).read_text(encoding="utf-8"))
@@ -162,7 +180,9 @@ def test_help_keeps_to_the_vocabulary(capsys) -> None:
     assert not offences, "\n".join(offences)
 
 
-@pytest.mark.parametrize("texts", [_captions, _page, _documents], ids=["captions", "page", "documents"])
+@pytest.mark.parametrize(
+    "texts", [_captions, _page, _messages, _documents], ids=["captions", "page", "messages", "documents"]
+)
 def test_texts_keep_to_the_vocabulary(texts) -> None:
     found = list(texts())
     assert sum(len(text) for _, text in found) > 1000, "the texts were not found"

@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
 from tasks import Batch, Task, UserError
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 
 CHUNK = 256
 Progress = Callable[[str, int, int], None]
@@ -90,6 +90,12 @@ class Analysis(BaseModel):
     def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
         """Rows that belong to no checkpoint (chance levels, the untrained model's scores); none by default."""
         return None
+
+    def uses(self) -> tuple[Any, ...]:
+        """What decides the numbers besides the class: its settings, and code that these name. Tables are stamped with
+        such of it as is not this package's (`interp.io.code`).
+        """
+        return tuple(getattr(self, name) for name in type(self).model_fields)
 
     @property
     def table_name(self) -> str:

@@ -81,7 +81,7 @@ def entry(name: str) -> Entry:
     if name not in _ENTRIES:
         known = [each.name for each in entries()]
         if name not in known:
-            from tasks.base import nearest
+            from tasks.complaints import nearest
 
             raise UserError(f"unknown analysis {name!r}{nearest(name, known)}")
     return _ENTRIES[name]

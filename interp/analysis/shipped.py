@@ -201,8 +201,9 @@ SHIPPED = (
     Entry(
         "llc",
         "interp.landscape.llc:LearningCoefficient",
-        "Local learning coefficient, in effective parameters; bad chains are rejected, with the reason in `note`.",
-        ("metric", "control", "note", *INTERVAL),
+        "Local learning coefficient: effective parameters at gamma {gamma} and step {step}, and they depend on both; "
+        "intervals over chains are Monte Carlo error alone. Bad chains are rejected, with the reason in `note`.",
+        ("metric", "control", "note", "gamma", "step_size", *INTERVAL),
         applies=HERE + "weights_at_hand",
         command="curvature RUN --llc",
     ),

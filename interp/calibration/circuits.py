@@ -1,10 +1,10 @@
-"""Circuits of every hand-constructed model: the planted one, among distractor heads, and the one that the search
-returns.
+"""Circuits of every hand-constructed model: the planted one, among distractor heads, and the one that is found.
 
-Owns the list of hand-constructed models and the search that all of them share: exact edge effects on the squared
-distance to the full model's output, with rounding error as the threshold, so that no effect can cancel or be missed.
-Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is exact recovery of the
-planted circuit.
+Owns the list of hand-constructed models. They are searched with the default settings of `find_circuit`, and with any
+others on request: single effects on the squared distance to the full model's output, with rounding as the threshold,
+find whatever carries anything, for nothing can cancel there.
+Precision and recall are over edges {embed, head} -> {head.q, head.k, head.v, output}; 1 and 1 is what was planted and
+nothing else.
 
     python -m interp.calibration.circuits [--decoys N] [--prompts N]
 """
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from interp.causal.circuits import find_circuit, rounding
+from interp.causal.circuits import find_circuit
 from interp.causal.faithfulness import precision_recall
 from interp.causal.graph import edges
 from interp.models.wired import WiredNet, wired_induction, wired_retrieval
@@ -70,19 +70,20 @@ NETS: dict[str, Build] = {
 
 
 def recovered(
-    names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0
-) -> pd.DataFrame:
-    """One row a hand-constructed model: its planted heads and edges, all its edges, those found, precision and recall.
+    names: Iterable[str] = tuple(NETS), *, decoys: int = 20, prompts: int = 64, seed: int = 0,
+    **settings: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """One row a hand-constructed model: planted heads and edges, all edges, those found, precision and recall.
 
     `right_heads`: whether the heads found are the planted ones. `weakest`: the smallest effect of an edge found, as a
-    share of the full resample-ablation effect. Raises UserError for an unknown model.
+    share of the full resample-ablation effect. `settings`: other ones of
+    `find_circuit` than its defaults. Raises UserError for an unknown model.
     """
     rows = []
     for name in names:
         if name not in NETS:
             raise UserError(f"no hand-constructed model {name!r}: known are {', '.join(NETS)}")
         net = NETS[name](decoys, seed)
-        settings = {"metric": "prediction_change", "threshold": rounding(net.model)}
         found = find_circuit(net.model, net.task, prompts=prompts, seed=seed, draws=200, **settings)
         precision, recall = precision_recall(found.edges, net.circuit.edges)
         rows.append({

@@ -1,17 +1,18 @@
-"""Gradient screens: what patching *would* do, to first order, for all sites or edges at once.
+"""Attribution estimates: what patching *would* do, to first order, for all sites or edges at once.
 
-A screen is never a result: `screen` shows it beside exact values for a sample of the same sites, with their
-correlation. Sign: the estimated change of the metric when the site (edge) goes from its base value to the
-other run's; normalised by (clean - corrupt) it estimates exactly what `patching.patch` measures, less the
-base's own 0 or 1. Sources: attribution patching (Nanda 2023), EAP (Syed, Rager & Conmy, arXiv 2310.10348),
-EAP-IG (Hanna et al., arXiv 2403.17806; here with the midpoint rule), integrated gradients and completeness
+An estimate is never a result: `estimate_sites` shows it beside exact values for a sample of the same sites, with their
+correlation; for edges `interp.causal.estimate` does. Sign: the estimated change of the metric when the site (edge) goes
+from its base value to the other run's; normalised by (clean - corrupt) it estimates exactly what `patching.patch`
+measures, less the base's own 0 or 1. Sources: attribution patching (Nanda 2023), EAP (Syed, Rager & Conmy, arXiv
+2310.10348), EAP-IG (Hanna et al., arXiv 2403.17806; here with the midpoint rule), integrated gradients and completeness
 (Sundararajan et al., arXiv 1703.01365).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,8 +28,9 @@ from interp.causal.patching import run_patches
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check, group_size
 from probes.stats import DRAWS
-from tasks.base import Pair, generator
+from tasks.base import Pair
 from tasks.errors import UserError
+from tasks.streams import generator
 
 
 def gradients(
@@ -41,6 +43,17 @@ def gradients(
     """Gradient of the summed metric (each prompt's own, since prompts do not mix) at some hooks. One forward,
     one backward.
     """
+    return _held_gradients(model, inputs, hooks, metric, start_at_layer)[1]
+
+
+def _held_gradients(
+    model: HookedModel,
+    inputs: Tensor,
+    hooks: Sequence[str],
+    metric: Metric,
+    start_at_layer: int | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Activations at some hooks, and the gradient there."""
     check_eval(model)
     held: dict[str, Tensor] = {}
 
@@ -54,7 +67,8 @@ def gradients(
             inputs, fwd_hooks=[(h, hold) for h in hooks], start_at_layer=start_at_layer
         )
         found = torch.autograd.grad(metric(outputs).sum(), [held[h] for h in hooks], allow_unused=True)
-    return {h: torch.zeros_like(held[h]) if g is None else g for h, g in zip(hooks, found, strict=True)}
+    slopes = {h: torch.zeros_like(held[h]) if g is None else g for h, g in zip(hooks, found, strict=True)}
+    return {h: x.detach() for h, x in held.items()}, slopes
 
 
 def attribute_sites(
@@ -74,6 +88,9 @@ def attribute_sites(
     return torch.stack([s.read(product[s.hook(n_layers)]).flatten(1).sum(1) for s in sites])
 
 
+AT_INPUT = "input"  # the stream that enters block 0, among the slopes of receivers
+
+
 @dataclasses.dataclass(frozen=True)
 class EdgeScores:
     """One number an edge and prompt, in units of the metric, and how they came about."""
@@ -83,6 +100,9 @@ class EdgeScores:
     method: str
     replacement: str
     ig_steps: int = 0
+    error: float = (
+        0.0  # completeness: mean size of a prompt's miss over that of its difference; exact effects: 0
+    )
 
     def means(self) -> dict[Edge, float]:
         """Mean over prompts of each edge's score."""
@@ -110,14 +130,27 @@ def attribute_edges(
     change = {s: replaced(clean, elsewhere, s, replacement) - clean.out[s] for s in clean.out}
     slopes = _receiver_slopes(model, clean, elsewhere, metric, ig_steps)
     found, values = [], []
-    writers = senders(model)
-    for receiver in receivers(model):
-        for sender in (s for s in writers if precedes(model, s, receiver)):
-            found.append((sender.label, receiver.label))
-            values.append((change[sender.label] * slopes[receiver.label]).sum((1, 2)))
+    for names, group in _groups(model):
+        moved = torch.stack([change[s] for s in names], 1).flatten(2)
+        slope = torch.stack([slopes[r].flatten(1) for r in group], 2)
+        products = (moved @ slope).permute(2, 1, 0)
+        found += [(s, r) for r in group for s in names]
+        values.append(products.flatten(0, 1))
+    attributed = ((elsewhere.out["embed"] - clean.out["embed"]) * slopes[AT_INPUT]).sum((1, 2)).double()
+    with torch.no_grad():
+        gap = (metric(ar.unembed(model, elsewhere.final)) - metric(ar.unembed(model, clean.final))).double()
+    error = float((attributed - gap).abs().sum() / gap.abs().sum().clamp_min(1e-30))
     return EdgeScores(
-        tuple(found), torch.stack(values), "EAP-IG" if ig_steps else "EAP", replacement, ig_steps
+        tuple(found), torch.cat(values), "EAP-IG" if ig_steps else "EAP", replacement, ig_steps, error
     )
+
+
+def _groups(model: HookedModel) -> Iterator[tuple[list[str], list[str]]]:
+    """Receivers that come after the same senders, as (senders, receivers), in the order of `graph.edges`."""
+    writers = senders(model)
+    before = {r.label: tuple(s.label for s in writers if precedes(model, s, r)) for r in receivers(model)}
+    for names, group in itertools.groupby(before, before.__getitem__):
+        yield list(names), list(group)
 
 
 def replaced(
@@ -152,11 +185,12 @@ def _slopes_at(
     hooks, n_layers = [], model.config.n_layers
     for layer, block in enumerate(model.blocks):
         hooks += [f"blocks.{layer}.hook_resid_pre", *(f"blocks.{layer}.attn.hook_{s}" for s in SLOTS)]
+        hooks += [f"blocks.{layer}.hook_attn_out"]
         hooks += [] if block.mlp is None else [_mlp_hook(model, layer)]
     hooks.append(Site("output").hook(n_layers))
-    slope = gradients(model, embed, hooks, metric, start_at_layer=0)
-    streams = _streams(model, embed)
-    out = {"output": slope[hooks[-1]]}
+    held, slope = _held_gradients(model, embed, hooks, metric, start_at_layer=0)
+    streams = _streams(model, held)
+    out = {"output": slope[hooks[-1]], AT_INPUT: slope["blocks.0.hook_resid_pre"]}
     for layer, block in enumerate(model.blocks):
         for name in SLOTS:
             weight = getattr(block.attn, f"W_{name.upper()}").detach()
@@ -178,18 +212,13 @@ def _mlp_hook(model: HookedModel, layer: int) -> str:
     return inside if inside in model.hook_dict else f"blocks.{layer}.mlp.hook_pre"
 
 
-def _streams(model: HookedModel, embed: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _streams(model: HookedModel, held: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Each block's stream before attention and before the MLP."""
-    ends = ("hook_resid_pre", "hook_attn_out")
-    with torch.no_grad():
-        _, cache = model.run_with_cache(
-            embed, start_at_layer=0, names_filter=lambda n: n.endswith(ends), return_cache_object=False
-        )
     stems = [f"blocks.{layer}." for layer in range(model.config.n_layers)]
-    pre = [cache[stem + "hook_resid_pre"] for stem in stems]
+    pre = [held[stem + "hook_resid_pre"] for stem in stems]
     if ar.parallel(model):
         return [(x, x) for x in pre]
-    return [(x, x + cache[stem + "hook_attn_out"]) for x, stem in zip(pre, stems, strict=True)]
+    return [(x, x + held[stem + "hook_attn_out"]) for x, stem in zip(pre, stems, strict=True)]
 
 
 def _through_norm(
@@ -203,32 +232,7 @@ def _through_norm(
         return torch.autograd.grad(ar.norm(layer_norm, forked), forked, back)[0]
 
 
-def completeness(
-    model: HookedModel, inputs: Tensor, other: Tensor, metric: Metric, ig_steps: int = 32
-) -> dict[str, float]:
-    """Integrated gradients of the stream entering block 0, and by how much they miss m(inputs) - m(other).
-
-    `error` is the mean size of a prompt's miss over the mean size of its difference; it falls with the number
-    of steps (slowly where the way passes a stream of norm 0, at which LayerNorm jumps). The rest are means
-    over prompts, in units of the metric.
-    """
-    if ig_steps < 1:
-        raise UserError(f"integrated gradients need at least one step, got {ig_steps}")
-    hook = "blocks.0.hook_resid_pre"
-    ends = [cache_of(model, x, [Site("embed")])[hook] for x in (other, inputs)]
-    total = torch.zeros(len(inputs), dtype=torch.float64)
-    for step in range(ig_steps):
-        at = ends[0] + (step + 0.5) / ig_steps * (ends[1] - ends[0])
-        slope = gradients(model, at, [hook], metric, start_at_layer=0)[hook]
-        total += ((ends[1] - ends[0]) * slope).sum((1, 2)).double() / ig_steps
-    with torch.no_grad():
-        gap = (metric(model(inputs)) - metric(model(other))).double()
-    error = float((total - gap).abs().sum() / gap.abs().sum().clamp_min(1e-30))
-    ends_on_average = {"attributed": float(total.mean()), "difference": float(gap.mean())}
-    return {**ends_on_average, "error": error, "ig_steps": ig_steps}
-
-
-def screen(
+def estimate_sites(
     model: HookedModel,
     pair: Pair,
     sites: Sequence[Site],
@@ -246,7 +250,9 @@ def screen(
     Raises UserError for a sample under 2 sites (no correlation exists).
     """
     if min(sample, len(sites)) < 2:
-        raise UserError("a screen needs at least 2 sites beside exact values: raise `sample` or add sites")
+        raise UserError(
+            "an attribution estimate needs at least 2 sites beside exact values: raise `sample` or add sites"
+        )
     change = attribute_sites(model, pair, sites, metric, direction)
     order = torch.randperm(len(sites), generator=generator(seed, "screen", 0))[:sample].sort().values
     picked = [sites[i] for i in order.tolist()]

@@ -1,98 +1,78 @@
-"""Circuits: which edges carry a behaviour, found from exact or attributed scores.
+"""Circuits: which edges carry a behaviour, found by pruning, by single effects, or by growth from the output.
 
-Scores (`interp.causal.edge_effects`) are on the scale where the whole model is 1 and the other prompts' run
-is 0, so a threshold means the same in every net. An edge survives when
-the lower end of its interval over prompts passes the threshold, and only if it lies on a way from `embed` to
-`output`. A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
+Effects are on the scale where the whole model is 1 and the other prompts' run is 0. Edges are ordered on one set of
+prompts, how many of them are taken is decided on a second, and `interp.causal.faithfulness.judge` reports on a third.
+A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
 
-A signed metric (loss, logit difference) can cancel: an edge that helps some prompts and harms others may be worth
-nothing on average. "prediction_change" cannot: it is the squared distance to the whole model's output, so an edge that
-carries anything has a positive effect, and with `rounding(model)` as threshold the search returns all that carry
-anything at all. It measures no behaviour, though, so whether there is one is asked of the loss.
-Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG.
+"prune", the default everywhere, returns the smallest circuit on the way down whose lower confidence limit still reaches
+the faithfulness asked for, with the whole curve of size against faithfulness. Where more than half of all edges carry
+nothing at all, to rounding, and the others alone give the whole model's outputs, those others are the circuit: nothing
+is traded off. "threshold" keeps the edges whose single effect significantly passes the threshold; where heads stand in
+for each other it finds neither. A signed metric (loss, logit difference) can cancel; "prediction_change", the squared
+distance to the whole model's output, cannot, but measures no behaviour, so whether there is one is asked of the loss.
+Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG (arXiv 2403.17806).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
-import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal import cost
 from interp.causal.attribution import EdgeScores
-from interp.causal.edge_effects import edge_effects, edge_scores
+from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair, rounding
+from interp.causal.circuit import Circuit
+from interp.causal.curve import Curve, Judge, curve_of
+from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
-from interp.causal.graph import Edge
-from interp.causal.metrics import Metric, metric_of
-from interp.causal.pruning import prune
+from interp.causal.estimate import Estimate, beside_exact, complete_scores
+from interp.causal.graph import Edge, connected, owners
+from interp.causal.metrics import metric_of
+from interp.causal.pruning import Descent, by_size, worths
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
-from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals, student
+from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
 from tasks.errors import UserError
 
-Method = Literal["exact", "EAP", "EAP-IG"]
-Search = Literal["threshold", "greedy"]
-SEARCHES = ("threshold", "greedy", "prune")
-SCHEMA = 1
+SEARCHES = ("prune", "threshold", "greedy")
+METHODS = ("exact", "EAP", "EAP-IG")
+MOST_EXACT = 1000  # edges run one by one; more are ordered by an attribution estimate first
+MOST_HOOKED = 100  # the same for models that run by hooks, a forward pass an edge
+SPARSE = 0.5  # of all edges: where fewer carry anything at all, those are the circuit
+MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose before exact pruning goes on
 
 
-@dataclasses.dataclass(frozen=True)
-class Circuit:
-    """A set of edges with their normalised scores, and the settings that found it.
+class _Bench:
+    """One model, the prompts that order its edges, and the two ends of the scale on them."""
 
-    >>> circuit = Circuit((("embed", "L0H1.v"), ("L0H1", "output")), (0.9, 1.0), {"method": "exact"})
-    >>> Circuit.from_json(circuit.to_json()) == circuit, sorted(circuit.heads)
-    (True, ['L0H1'])
-    """
-
-    edges: tuple[Edge, ...]
-    scores: tuple[float, ...]
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: str, read: str | None):
+        self.model, self.pair = model, pair
+        with torch.no_grad():
+            clean_outputs = model(pair.clean.inputs)
+        self.metric = metric_of(task, pair, metric, read=read, clean_outputs=clean_outputs)
+        self.distance = metric_of(task, pair, "prediction_change", read=read, clean_outputs=clean_outputs)
+        gate = metric_of(task, pair, "loss", read=read) if metric == "prediction_change" else self.metric
+        self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
+        with torch.no_grad():
+            whole, nothing = self.runs.outputs(self.runs.known), self.runs.outputs(())
+            self.full, self.empty = self.metric(whole), self.metric(nothing)
+            self.apart = has_behaviour(gate(whole), gate(nothing), gate.name == "loss")
+            self.scale = float(self.distance(nothing).double().mean())
 
     @property
-    def heads(self) -> frozenset[str]:
-        """Heads that write into the circuit."""
-        return frozenset(s for s, _ in self.edges if s.startswith("L") and "H" in s)
+    def ends(self) -> tuple[Tensor, Tensor]:
+        return self.full, self.empty
 
-    def to_json(self) -> str:
-        """One JSON document, the same for the same circuit."""
-        edges = [[*edge, score] for edge, score in zip(self.edges, self.scores, strict=True)]
-        document = {"schema": SCHEMA, "edges": edges, "settings": self.settings}
-        return json.dumps(document, sort_keys=True, allow_nan=False)
+    @property
+    def prompts(self) -> tuple[Tensor, Tensor]:
+        return self.pair.clean.inputs, self.pair.corrupt.inputs
 
-    @classmethod
-    def from_json(cls, text: str) -> Circuit:
-        """The circuit of such a document. Raises UserError for anything else."""
-        try:
-            document = json.loads(text)
-            if document["schema"] != SCHEMA:
-                raise UserError(
-                    f"circuit of schema {document['schema']!r}: this version reads schema {SCHEMA}"
-                )
-            rows = [
-                (Site.parse(s).label, Site.parse(r).label, float(score)) for s, r, score in document["edges"]
-            ]
-            return cls(
-                tuple((s, r) for s, r, _ in rows), tuple(x for *_, x in rows), dict(document["settings"])
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"not a circuit document: {str(error).splitlines()[0][:80]}") from None
-
-    def table(self) -> pd.DataFrame:
-        """One row an edge."""
-        rows = [
-            {"sender": s, "receiver": r, "value": x}
-            for (s, r), x in zip(self.edges, self.scores, strict=True)
-        ]
-        return pd.DataFrame(rows, columns=["sender", "receiver", "value"]).assign(unit="normalised effect")
+    @property
+    def few(self) -> bool:
+        """Whether every edge is run exactly without an estimate before."""
+        return len(self.runs.known) <= (MOST_HOOKED if self.runs.mask is None else MOST_EXACT)
 
 
 def find_circuit(
@@ -105,132 +85,196 @@ def find_circuit(
     metric: str = "loss",
     read: str | None = None,
     method: str = "exact",
-    search: str = "threshold",
+    search: str = "prune",
     threshold: float = 0.02,
     faithfulness: float = 0.95,
     ig_steps: int = 8,
     draws: int = DRAWS,
 ) -> Circuit:
-    """The circuit of a task in a model.
+    """The circuit of a task in a model, with the curve it is a point of and a note on what the search did.
 
     Edges outside carry other prompts: fresh ones of the task, or a pair's corrupt ones (then only what the
-    pair changes can be seen). "threshold" keeps the edges whose score surely passes `threshold`; "greedy"
-    grows from `output` by the largest of these until the circuit's faithfulness reaches `faithfulness`;
-    "prune" takes edges away from the whole model as long as it stays there, which finds redundant heads too.
-    Raises UserError for unknown names, settings out of range, and too few prompts for intervals.
+    pair changes can be seen). "prune" takes edges away from the whole model as long as `faithfulness` is kept, which
+    finds redundant heads too; "threshold" keeps the edges whose effect significantly passes `threshold`; "greedy"
+    grows from `output` by the largest of these. `method` orders the edges: exact effects, or an attribution estimate,
+    which comes first anyway where there are more than 1,000 edges to prune. `prompts` order the edges, as many others
+    decide how many are taken; a pair of one's own is cut in two. Raises UserError for unknown names, settings out of
+    range, and too few prompts for intervals.
     """
+    _check(search, method, threshold, faithfulness)
+    ordering, validation = _parts(task, pair, seed, prompts)
+    if search != "prune" and len(ordering.clean) < FEWEST_PROMPTS:
+        raise UserError(f"search {search!r} goes by intervals, which {len(ordering.clean)} prompts do not give: take "
+                        f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
+    bench = _Bench(model, task, ordering, metric, read)
+    settings: dict[str, Any] = {
+        "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
+        "target": read or "all", "prompts": len(ordering.clean), "seed": seed, "others": ordering.kind,
+        "ig_steps": ig_steps, "edges": len(bench.runs.known),
+    }  # fmt: skip
+    if not bench.apart:
+        return Circuit((), (), {**settings, "note": UNTOLD})
+    run = _prune if search == "prune" else _by_single_effects
+    nested, chosen, estimate, did = run(bench, search, method, threshold, faithfulness, ig_steps, seed, draws)
+    with torch.no_grad():
+        measure = metric_of(task, validation, metric, read=read, clean_outputs=model(validation.clean.inputs))
+    curve = curve_of(Judge(model, validation, measure, draws), nested, faithfulness, chosen)
+    kept = curve.circuits[curve.chosen]
+    if chosen is None:
+        did += (
+            f"; of {len(nested)} nested circuits the smallest whose lower confidence limit on {len(validation.clean)} "
+            f"other prompts is {faithfulness:g} or more"
+        )
+    return _circuit(bench, kept, {**settings, "did": did}, curve, estimate)
+
+
+Found = tuple[list[frozenset[Edge]], int | None, Estimate | None, str]
+
+
+def _check(search: str, method: str, threshold: float, faithfulness: float) -> None:
     if search not in SEARCHES or not 0 < threshold < 1 or not 0 < faithfulness <= 1:
         raise UserError(f"search {search!r} with threshold {threshold} and faithfulness {faithfulness}: choose "
                         f"one of {list(SEARCHES)}, both numbers between 0 and 1")  # fmt: skip
-    pair = resampled_pair(task, seed, prompts) if pair is None else pair
-    if search != "prune" and len(pair.clean) < FEWEST_PROMPTS:
-        raise UserError(f"search {search!r} goes by intervals, which {len(pair.clean)} prompts do not give: take "
-                        f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
-    with torch.no_grad():
-        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
-        gate = metric_of(task, pair, "loss", read=read) if metric == "prediction_change" else measure
-    settings = {
-        "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
-        "target": read or "all", "prompts": len(pair.clean), "seed": seed, "others": pair.kind, "ig_steps": ig_steps,
-    }  # fmt: skip
-    runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
-    full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
-    whole, nothing = (gate(runs.outputs(c)) for c in (runs.known, ()))
-    if not has_behaviour(whole, nothing, gate.name == "loss"):
-        return Circuit(
-            (), (), {**settings, "note": "full and empty circuit are not told apart: no behaviour to explain"}
-        )
-    scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, measure, method, ig_steps)
-    effect = edge_effects(scores, full, empty, draws)
-    surely = _surely(scores, effect, threshold)
+    if method not in METHODS:
+        raise UserError(f"unknown scoring method {method!r}: use 'exact', 'EAP' or 'EAP-IG'")
+
+
+def _parts(task: Task, pair: Pair | None, seed: int, prompts: int) -> tuple[Pair, Pair]:
+    """Prompts that order the edges and prompts that decide how many are taken; the same ones where a pair is short."""
+    if pair is None:
+        return resampled_pair(task, seed, prompts), resampled_pair(task, seed, prompts, "circuit, validation")
+    half = len(pair.clean) // 2
+    if half < FEWEST_PROMPTS:
+        return pair, pair
+    return tuple(
+        Pair(pair.kind, pair.clean.select(rows), pair.corrupt.select(rows), pair.changed[rows])
+        for rows in (torch.arange(half), torch.arange(half, len(pair.clean)))
+    )  # type: ignore[return-value]
+
+
+def _prune(
+    bench: _Bench,
+    search: str,
+    method: str,
+    threshold: float,
+    faithfulness: float,
+    ig_steps: int,
+    seed: int,
+    draws: int,
+) -> Found:
+    """Nested circuits from the whole model down; edges that carry nothing first, or by an attribution estimate."""
+    every = frozenset(bench.runs.known)
+    estimate = None
+    if method != "exact" or not bench.few:
+        estimate = _estimated(bench, method, ig_steps, seed, draws)
+        if method != "exact" or not estimate.worthless:
+            return _by_estimate(bench, estimate, faithfulness)
+    with cost.announced(f"exact effects of {len(every):,} edges", bench.runs, len(every)):
+        rises, moved = worths(bench.runs, every, [bench.metric, bench.distance])
+    least = rounding(bench.model) * bench.scale
+    live = frozenset(connected([e for e, v in moved.items() if float(v.double().mean()) > least]))
+    descent = Descent(bench.runs, bench.metric, *bench.ends)
+    lossless = live < every and float(bench.distance(bench.runs.outputs(live)).double().mean()) <= least
+    said = f"{estimate.report()}; so " if estimate else ""
+    if lossless:
+        sparse = len(live) <= SPARSE * len(every)
+        said += f"{len(every) - len(live)} of {len(every)} edges carry nothing (to rounding)"
+        return [every, *descent.nested(live)], 1 if sparse else None, estimate, said
+    known = {edge: float(value.double().mean()) / descent.gap for edge, value in rises.items()}
+    nested = descent.nested(every, known)
+    said += f"{len(every)} edges pruned by exact effects in {descent.passes} passes"
+    return nested, None, estimate, said
+
+
+def _by_estimate(bench: _Bench, estimate: Estimate, faithfulness: float) -> Found:
+    """Circuits of the largest attributions until little of the behaviour is lost, and exact pruning from there."""
+    descent = Descent(bench.runs, bench.metric, *bench.ends)
+    nested = by_size(estimate.scores.means())
+    enough = 1 - MARGIN * (1 - faithfulness)
+    start = 0
+    with cost.announced(f"{len(nested)} circuits by attribution estimate", bench.runs, len(nested)):
+        while start + 1 < len(nested) and descent.faithfulness(nested[start + 1]) >= enough:
+            start += 1
+    said = (
+        f"{estimate.report()}; the {len(nested[start])} largest of {len(bench.runs.known)} edges taken by it"
+    )
+    if len(nested[start]) > (MOST_HOOKED if bench.runs.mask is None else MOST_EXACT):
+        return nested, None, estimate, said
+    with cost.announced(
+        f"exact pruning of {len(nested[start])} edges", bench.runs, len(nested[start]) * cost.PASSES
+    ):
+        below = descent.nested(nested[start])
+    return (
+        [*nested[:start], *below],
+        None,
+        estimate,
+        f"{said}, then pruned by exact effects in {descent.passes} passes",
+    )
+
+
+def _by_single_effects(
+    bench: _Bench,
+    search: str,
+    method: str,
+    threshold: float,
+    faithfulness: float,
+    ig_steps: int,
+    seed: int,
+    draws: int,
+) -> Found:
+    """The circuit of the edges whose own effect significantly passes the threshold, or that grown from these."""
+    estimate = None if method == "exact" else _estimated(bench, method, ig_steps, seed, draws)
+    scores = exact_edges(bench.model, *bench.prompts, bench.metric) if estimate is None else estimate.scores
+    effect = edge_effects(scores, *bench.ends, draws)
     value = dict(zip(scores.edges, effect.value.tolist(), strict=True))
-    if search == "prune":
-        kept = prune(runs, measure, full, empty, value, threshold, faithfulness, connected)
-    elif search == "greedy":
-        kept = _grow(runs, measure, full, empty, value, surely, faithfulness)
-    else:
-        kept = connected(surely)
-    order = [e for e in scores.edges if e in kept]
-    return Circuit(tuple(order), tuple(value[e] for e in order), settings)
+    beyond = _beyond(scores, effect, threshold)
+    kept = frozenset(_grow(bench, value, beyond, faithfulness) if search == "greedy" else connected(beyond))
+    ladder = by_size(value)
+    place = sum(len(circuit) > len(kept) for circuit in ladder)
+    said = (
+        f"{len(beyond)} of {len(scores.edges)} edges have a single effect significantly above {threshold:g}"
+    )
+    said = f"{estimate.report()}; {said}" if estimate else said
+    return [*ladder[:place], kept, *ladder[place:]], place, estimate, said
 
 
-def rounding(model: HookedModel) -> float:
-    """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
-    last place of the model's weights.
-    """
-    return (1e3 * torch.finfo(next(model.parameters()).dtype).eps) ** 2
+def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int) -> Estimate:
+    name = "EAP-IG" if method == "exact" else method
+    with cost.announced(f"{name} of {len(bench.runs.known):,} edges", bench.runs, 3 * ig_steps):
+        scores = complete_scores(bench.model, *bench.prompts, bench.metric, name, ig_steps)
+    return beside_exact(bench.model, *bench.prompts, bench.metric, scores, bench.ends, seed=seed, draws=draws)
 
 
-def _surely(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge]:
-    """Edges whose interval lies beyond the threshold. A screen's sign is not to be trusted, so its size counts."""
+def _circuit(
+    bench: _Bench, kept: frozenset[Edge], settings: dict[str, Any], curve: Curve, estimate: Estimate | None
+) -> Circuit:
+    """The circuit with the single exact effect of each of its edges."""
+    if not kept:
+        return Circuit((), (), {**settings, "note": "no edge passes the threshold"}, curve, estimate)
+    scores = exact_edges(bench.model, *bench.prompts, bench.metric, only=kept)
+    gap = float((bench.empty - bench.full).double().mean())
+    value = {edge: mean / gap for edge, mean in scores.means().items()}
+    return Circuit(scores.edges, tuple(value[e] for e in scores.edges), settings, curve, estimate)
+
+
+def _beyond(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge]:
+    """Edges whose interval lies beyond the threshold; of an estimate, whose sign is not to be trusted, by size."""
     beyond = effect.low > threshold
     if scores.method != "exact":
         beyond = beyond | (effect.high < -threshold)
     return {edge for edge, is_beyond in zip(scores.edges, beyond.tolist(), strict=True) if is_beyond}
 
 
-def resampled_pair(task: Task, seed: int, prompts: int) -> Pair:
-    """Clean prompts and unrelated ones in place of corrupt ones, so that everything that varies is resampled."""
-    clean = task.sample(seed, "circuit", 0, prompts)
-    other = task.sample(seed, "circuit, resampled", 0, prompts)
-    differ = (clean.inputs != other.inputs).reshape(*clean.inputs.shape[:2], -1).any(-1)
-    return Pair("resample", clean, other, differ)
-
-
-def has_behaviour(
-    full: Float[Tensor, "batch"], empty: Float[Tensor, "batch"], lower_is_better: bool = True
-) -> bool:
-    """Whether the whole model and the run on other prompts are surely apart (Student's t over prompts, 99.9%).
-
-    With `lower_is_better` the whole model must have the lower metric; otherwise either side counts. Few prompts
-    make a bootstrap too narrow for a gate this strict.
-    """
-    found = student((empty - full).double().tolist(), level=0.999)
-    return found.low > 0 or (found.high < 0 and not lower_is_better)
-
-
-def connected(found: Collection[Edge]) -> set[Edge]:
-    """The edges that lie on a way from `embed` to `output`."""
-    kept = set(found)
-    while True:
-        fed = {"embed"} | {sender for _, receiver in kept for sender in _senders(receiver)}
-        used = {"output"} | {sender for sender, _ in kept}
-        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or used.intersection(_senders(r)))}
-        if alive == kept:
-            return kept
-        kept = alive
-
-
-def _senders(receiver: str) -> set[str]:
-    """The senders that a receiver belongs to: an MLP, a head, or the heads that share a key or value."""
-    if receiver == "output":
-        return {receiver}
-    site = Site.parse(receiver)
-    if site.component == "mlp_pre":
-        return {Site("mlp_out", site.layer).label}
-    return {Site("z", site.layer, head).label for head in site.heads}
-
-
-def _grow(
-    runs: EdgeRuns,
-    metric: Metric,
-    full: Tensor,
-    empty: Tensor,
-    value: dict[Edge, float],
-    allowed: set[Edge],
-    faithfulness: float,
-) -> set[Edge]:
-    """Add the strongest edge into what is already there until the circuit is faithful enough or edges run
-    out.
-    """
+def _grow(bench: _Bench, value: dict[Edge, float], allowed: set[Edge], faithfulness: float) -> set[Edge]:
+    """Add the strongest edge into what is already there until the circuit is faithful enough or edges run out."""
+    descent = Descent(bench.runs, bench.metric, *bench.ends)
     kept: set[Edge] = set()
-    gap = float((empty - full).double().mean())
     while True:
         reached = {"output"} | {sender for sender, _ in kept}
-        open_edges = [e for e in allowed - kept if e[1] == "output" or reached.intersection(_senders(e[1]))]
+        open_edges = [e for e in allowed - kept if e[1] == "output" or reached.intersection(owners(e[1]))]
         if not open_edges:
             return connected(kept)
         kept.add(max(open_edges, key=lambda e: (abs(value[e]), e)))
         whole = connected(kept)
-        if whole and float((empty - metric(runs.outputs(whole))).double().mean()) / gap >= faithfulness:
+        if whole and descent.faithfulness(whole) >= faithfulness:
             return whole

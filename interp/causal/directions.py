@@ -26,8 +26,9 @@ from interp.causal.metrics import check_eval, check_pair, custom
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.stats import DRAWS, bootstrap
-from tasks.base import Pair, generator
+from tasks.base import Pair
 from tasks.errors import UserError
+from tasks.streams import generator
 
 RIDGE = (
     1e-6  # of the mean variance: keeps the covariance of few prompts invertible in directions that never vary

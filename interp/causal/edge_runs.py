@@ -17,13 +17,15 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
-from interp.causal.graph import SLOTS, Edge, check_edges, edges, written
+from interp.causal.graph import SLOTS, Edge, check_edges, edges, label_of, written
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, slot_site
 from tasks.errors import UserError
 
 REMEMBERED = 3  # what each sender wrote in the last different runs
 MEMORY = 1 << 28  # bytes that may hold it
+Senders = tuple[str, ...]
+Into = dict[str, Senders]  # by receiver
 
 
 class EdgeRuns:
@@ -49,36 +51,44 @@ class EdgeRuns:
         size = self.clean.final.numel() * self.clean.final.element_size() * len(self.clean.out)
         self.remembered = min(REMEMBERED, MEMORY // size)
         self._memory: dict[str, dict[int, Tensor]] = {}
+        self._normed: tuple[int, dict[Senders, Tensor]] = (-1, {})
+        self._slots: dict[tuple[str, int, int], Site] = {}
+        self.seconds = 0.0
         self._numbers: dict[tuple[Any, ...], int] = {}
+
+    def into(self, circuit: Collection[Edge]) -> Into:
+        """The senders that each receiver reads from in a circuit. Raises UserError for an edge that there is not."""
+        if not self.known.issuperset(circuit):
+            check_edges(self.model, circuit)
+        wanted = set(circuit)
+        found: dict[str, list[str]] = {}
+        for sender, receiver in (edge for edge in self.order if edge in wanted):
+            found.setdefault(receiver, []).append(sender)
+        return {receiver: tuple(read) for receiver, read in found.items()}
 
     @torch.no_grad()
     def outputs(self, circuit: Collection[Edge]) -> Float[Tensor, "batch pos d_out"]:
         """Outputs of the run through a circuit. Raises UserError for an edge that the model does not have."""
-        if not self.known.issuperset(circuit):
-            check_edges(self.model, circuit)
-        wanted = set(circuit)
-        into: dict[str, list[str]] = {}
-        for sender, receiver in (edge for edge in self.order if edge in wanted):
-            into.setdefault(receiver, []).append(sender)
+        into = self.into(circuit)
+        self._normed = (-1, {})
         moved = {"embed": self.clean.out["embed"] - self.other.out["embed"]}
         if self.mask is None:
             return _Hooked(self, into, moved).outputs()
         names = {"embed": 0}
         for layer, block in enumerate(self.model.blocks):
             for head in self.live_heads(layer, block.attn.heads, into):
-                label = f"L{layer}H{head}"
-                read = [self.slot(slot, layer, head).label for slot in SLOTS]
-                names[label] = self._name(label, read, into, names)
+                label = label_of("z", layer, head)
+                names[label] = self._name(
+                    label, [self.slot(s, layer, head).label for s in SLOTS], into, names
+                )
                 moved[label] = self._kept(label, names, partial(self._head, layer, block, head, into, moved))
-            receiver, label = Site("mlp_pre", layer).label, Site("mlp_out", layer).label
+            receiver, label = label_of("mlp_pre", layer), label_of("mlp_out", layer)
             if block.mlp is not None and into.get(receiver):
                 names[label] = self._name(label, [receiver], into, names)
                 moved[label] = self._kept(label, names, partial(self._mlp, layer, block, into, moved))
         return ar.unembed(self.model, self.read(self.other.final, "output", into, moved))
 
-    def _name(
-        self, label: str, receivers: Iterable[str], into: dict[str, list[str]], names: dict[str, int]
-    ) -> int:
+    def _name(self, label: str, receivers: Iterable[str], into: Into, names: dict[str, int]) -> int:
         """A number for the sub-circuit that leads to a sender: the same sub-circuit, the same number."""
         read = tuple(tuple((s, names.get(s)) for s in into.get(r, ())) for r in receivers)
         return self._numbers.setdefault((label, read), 1 + len(self._numbers))
@@ -93,9 +103,7 @@ class EdgeRuns:
             del kept[next(iter(kept))]
         return value
 
-    def read(
-        self, base: Tensor, receiver: str, into: dict[str, list[str]], moved: dict[str, Tensor]
-    ) -> Tensor:
+    def read(self, base: Tensor, receiver: str, into: Into, moved: dict[str, Tensor]) -> Tensor:
         """A receiver's input: the other prompts' stream, plus the change of every sender in the circuit."""
         changes = [moved[s] for s in into.get(receiver, ()) if s in moved]
         if not changes:
@@ -106,7 +114,7 @@ class EdgeRuns:
         return stream
 
     def _head(
-        self, layer: int, block: Any, head: int, into: dict[str, list[str]], moved: dict[str, Tensor]
+        self, layer: int, block: Any, head: int, into: Into, moved: dict[str, Tensor]
     ) -> Float[Tensor, "batch pos d_model"]:
         assert self.mask is not None
         slots = [self.head_slot(layer, block, head, slot, into, moved) for slot in SLOTS]
@@ -123,27 +131,36 @@ class EdgeRuns:
         block: Any,
         head: int,
         slot: str,
-        into: dict[str, list[str]],
+        into: Into,
         moved: dict[str, Tensor],
     ) -> Float[Tensor, "batch pos k"]:
-        """A head's query, key or value in the run through the circuit."""
+        """A head's query, key or value in the run through the circuit; slots that read the same senders share a
+        stream, which is summed and normalised once.
+        """
         site = self.slot(slot, layer, head)
-        x = self.read(self.other.pre[layer], site.label, into, moved)
-        return ar.head_reads(block, slot, site.head or 0, x)
+        if self._normed[0] != layer:
+            self._normed = (layer, {})
+        normed, senders = self._normed[1], into.get(site.label, ())
+        if senders not in normed:
+            normed[senders] = ar.norm(block.ln1, self.read(self.other.pre[layer], site.label, into, moved))
+        return ar.head_projects(block, slot, site.head or 0, normed[senders])
 
     def slot(self, slot: str, layer: int, head: int) -> Site:
         """The query, key or value of a head."""
-        return slot_site(self.model, slot, layer, head)
+        key = (slot, layer, head)
+        if key not in self._slots:
+            self._slots[key] = slot_site(self.model, slot, layer, head)
+        return self._slots[key]
 
-    def live_heads(self, layer: int, heads: int, into: dict[str, list[str]]) -> list[int]:
+    def live_heads(self, layer: int, heads: int, into: Into) -> list[int]:
         """Heads of a layer that some edge of the circuit leads to."""
         return [h for h in range(heads) if any(into.get(self.slot(s, layer, h).label) for s in SLOTS)]
 
     def _mlp(
-        self, layer: int, block: Any, into: dict[str, list[str]], moved: dict[str, Tensor]
+        self, layer: int, block: Any, into: Into, moved: dict[str, Tensor]
     ) -> Float[Tensor, "batch pos d_model"]:
-        x = self.read(self.other.mid[layer], Site("mlp_pre", layer).label, into, moved)
-        return ar.mlp(block, x) - x - self.other.out[Site("mlp_out", layer).label]
+        x = self.read(self.other.mid[layer], label_of("mlp_pre", layer), into, moved)
+        return ar.mlp(block, x) - x - self.other.out[label_of("mlp_out", layer)]
 
 
 class _Hooked:
@@ -154,7 +171,7 @@ class _Hooked:
     outside the circuit may see a stream that the circuit has changed: nothing of theirs is read.
     """
 
-    def __init__(self, runs: EdgeRuns, into: dict[str, list[str]], moved: dict[str, Tensor]):
+    def __init__(self, runs: EdgeRuns, into: Into, moved: dict[str, Tensor]):
         self.runs, self.into, self.moved = runs, into, moved
 
     def outputs(self) -> Float[Tensor, "batch pos d_out"]:
@@ -162,7 +179,7 @@ class _Hooked:
         hooks: list[tuple[str, Any]] = []
         for layer, block in enumerate(model.blocks):
             hooks += self._heads(layer, block)
-            if self.into.get(Site("mlp_pre", layer).label):
+            if self.into.get(label_of("mlp_pre", layer)):
                 hooks += self._mlp(layer, block)
         last = Site("output").hook(len(model.blocks))
         hooks.append((last, lambda stream, hook: self._final()))
@@ -194,7 +211,7 @@ class _Hooked:
         return [*((stem + slot, write(slot)) for slot in SLOTS), (stem + "z", read)]
 
     def _mlp(self, layer: int, block: Any) -> list[tuple[str, Any]]:
-        receiver, label = Site("mlp_pre", layer).label, Site("mlp_out", layer).label
+        receiver, label = label_of("mlp_pre", layer), label_of("mlp_out", layer)
 
         def write(pre: Tensor, hook: Any) -> Tensor:
             x = self.runs.read(self.runs.other.mid[layer], receiver, self.into, self.moved)

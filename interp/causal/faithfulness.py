@@ -1,5 +1,5 @@
-"""How much of a behaviour a circuit carries: faithfulness, completeness and minimality, beside random
-circuits.
+"""How much of a behaviour a circuit carries: faithfulness, completeness and minimality, beside matched random
+circuits and along the curve of sizes.
 
 F(C) = (m(C) - m(empty)) / (m(full) - m(empty)), where everything outside C carries other prompts: 0 for the
 empty circuit, 1 for the full one, and beyond either where a circuit overshoots. Completeness is 1 -
@@ -15,58 +15,20 @@ from collections.abc import Collection
 
 import pandas as pd
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from interp.causal.circuits import Circuit, connected, resampled_pair
-from interp.causal.edge_runs import EdgeRuns
+from interp.causal.behaviour import resampled_pair
+from interp.causal.circuit import Circuit
+from interp.causal.curve import Judge
 from interp.causal.graph import Edge
-from interp.causal.metrics import Metric, metric_of, normalised
+from interp.causal.metrics import metric_of, normalised
+from interp.causal.pruning import worths
+from interp.causal.random_circuits import empirical_p, matched_circuit
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
-from tasks.base import Pair, Task, generator
+from tasks.base import Pair, Task
 
-MAX_DRAWN = 50  # tries for a connected random circuit of one size
-
-
-class Judge:
-    """Measures circuits of one model on one set of prompts."""
-
-    def __init__(self, model: HookedModel, pair: Pair, metric: Metric, draws: int = DRAWS):
-        self.runs, self.metric, self.draws = (
-            EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs),
-            metric,
-            draws,
-        )
-        self.every = frozenset(self.runs.known)
-        self.full, self.empty = self.measure(self.every), self.measure(())
-
-    def measure(self, circuit: Collection[Edge]) -> Float[Tensor, "batch"]:
-        """The metric of each prompt through a circuit."""
-        return self.metric(self.runs.outputs(circuit)).detach()
-
-    def faithfulness(self, circuits: list[Collection[Edge]]) -> pd.DataFrame:
-        """F of each circuit with its interval over prompts. Raises UserError when full and empty measure the
-        same.
-        """
-        values = torch.stack([self.measure(c) for c in circuits], 1)
-        found = normalised(values, self.full, self.empty, self.draws)
-        columns = {"value": found.value.numpy(), "ci_low": found.low.numpy(), "ci_high": found.high.numpy()}
-        return pd.DataFrame({"edges": [len(c) for c in circuits], **columns, "n": found.n})
-
-
-def random_circuit(every: Collection[Edge], size: int, seed: int, draw: int) -> frozenset[Edge]:
-    """`size` edges drawn at random from all of them; connected from embed to output if a few tries find such
-    a one.
-    """
-    pool = sorted(every)
-    source = generator(seed, "random circuit", draw)
-    picked: frozenset[Edge] = frozenset()
-    for _ in range(MAX_DRAWN):
-        picked = frozenset(pool[i] for i in torch.randperm(len(pool), generator=source)[:size])
-        if connected(picked):
-            break
-    return picked
+RANDOM = 100  # matched random circuits
+MATCHED = "random"  # the control of matched random circuits in tables
 
 
 def judge(
@@ -79,49 +41,69 @@ def judge(
     seed: int = 1,
     metric: str = "loss",
     read: str | None = None,
-    random: int = 8,
+    random: int = RANDOM,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Faithfulness of a circuit, of the full and the empty one, of `random` circuits of its size; its
-    completeness and minimality.
+    """Faithfulness of a circuit, of the full and the empty one, and of `random` matched circuits
+    (`interp.causal.random_circuits`); its completeness and minimality; every size of its curve.
 
     One row a measurement (`metric` column). Judged on prompts other than those that found it, unless the seed
-    is the same. Random circuits come as control "random", one row each.
+    is the same. Matched random circuits come as control "random", one row each, and "empirical p" says how often they
+    carry as much. Rows of control "curve" are the sizes of the search's curve, `note` marks the one chosen.
     """
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
     with torch.no_grad():
         measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
     bench = Judge(model, pair, measure, draws)
     own = frozenset(circuit.edges)
-    rest = bench.every - own
-    drawn = [random_circuit(bench.every, len(own), seed, i) for i in range(random)]
-    table = bench.faithfulness([own, bench.every, frozenset(), rest, *drawn])
-    table["metric"] = [
-        "faithfulness",
-        "faithfulness",
-        "faithfulness",
-        "completeness",
-        *["faithfulness"] * random,
-    ]
-    table["control"] = ["none", "full", "empty", "none", *["random"] * random]
-    left = table["metric"] == "completeness"
-    turned = 1 - table.loc[left, ["value", "ci_high", "ci_low"]]
-    table.loc[left, ["value", "ci_low", "ci_high"]] = turned.to_numpy()
-    table.loc[left, "edges"] = len(own)
+    drawn = [matched_circuit(bench.every, own, seed, i) for i in range(random)]
+    sizes = [] if circuit.curve is None else list(circuit.curve.circuits)
+    table = bench.faithfulness([own, bench.every, frozenset(), bench.every - own, *drawn, *sizes])
+    controls = ["none", "full", "empty", "none", *[MATCHED] * random, *["curve"] * len(sizes)]
+    table = table.assign(metric="faithfulness", control=controls, note="")
+    table = _completed(table, 3, len(own))
+    if circuit.curve is not None:
+        table.loc[4 + random + circuit.curve.chosen, "note"] = "chosen"
+        heads = circuit.curve.table()["heads"].tolist()
+        table["heads"] = [float("nan")] * (4 + random) + [float(h) for h in heads]
+    parts = [table.assign(unit="share of the behaviour")]
+    if random:
+        p = empirical_p(table["value"][0], table["value"][4 : 4 + random].tolist())
+        row = {
+            "metric": "empirical p",
+            "control": MATCHED,
+            "edges": len(own),
+            "value": p,
+            "n": random,
+            "note": "",
+        }
+        parts.append(pd.DataFrame([{**row, "unit": "probability"}]))
     if own:
-        weakest = minimality(bench, own).nsmallest(1, "value").assign(edges=len(own))
-        weakest = weakest.drop(columns=["sender", "receiver"])
-        table = pd.concat([table, weakest.assign(metric="minimality", control="none")])
-    return table.assign(unit="share of the behaviour").reset_index(drop=True)
+        weakest = minimality(bench, own).nsmallest(1, "value").drop(columns=["sender", "receiver"])
+        weakest = weakest.assign(edges=len(own), metric="minimality", control="none", note="")
+        parts.append(weakest.assign(unit="share of the behaviour"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _completed(table: pd.DataFrame, row: int, edges: int) -> pd.DataFrame:
+    """The faithfulness of everything outside the circuit, turned into completeness."""
+    value, low, high = 1 - table.loc[row, ["value", "ci_high", "ci_low"]].astype(float)
+    table.loc[row, ["metric", "edges", "value", "ci_low", "ci_high"]] = [
+        "completeness",
+        edges,
+        value,
+        low,
+        high,
+    ]
+    return table
 
 
 def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
     """Drop of faithfulness on removing each edge of a circuit, with its interval over prompts."""
-    edges = sorted(circuit)
-    whole = bench.measure(circuit)
-    without = torch.stack([bench.measure(set(circuit) - {edge}) for edge in edges], 1)
-    gap = bench.full - bench.empty
-    found = normalised(whole[:, None] - without, gap, torch.zeros_like(gap), bench.draws)
+    rises = worths(bench.runs, circuit, [bench.metric])[0]
+    edges = sorted(rises)
+    gap = bench.empty - bench.full
+    found = normalised(torch.stack([rises[e] for e in edges], 1), gap, torch.zeros_like(gap), bench.draws)
     return pd.DataFrame(
         {
             "sender": [s for s, _ in edges],

@@ -8,7 +8,8 @@ an earlier layer has an edge to a receiver.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import cache
 
 import torch
 from jaxtyping import Float, Num
@@ -22,6 +23,45 @@ from tasks.errors import UserError
 
 Edge = tuple[str, str]
 SLOTS = ("q", "k", "v")
+
+
+@cache
+def label_of(component: str, layer: int, head: int | None = None) -> str:
+    """A site's short name, without making the site anew."""
+    return Site(component, layer, head).label
+
+
+@cache
+def site_of(label: str) -> Site:
+    """The site of a short name, parsed once."""
+    return Site.parse(label)
+
+
+@cache
+def owners(receiver: str) -> frozenset[str]:
+    """The senders that a receiver belongs to: an MLP, a head, or the heads that share a key or value.
+
+    >>> sorted(owners("L0H1.q")), sorted(owners("L2.mlp_pre")), sorted(owners("output"))
+    (['L0H1'], ['L2.mlp_out'], ['output'])
+    """
+    site = site_of(receiver)
+    if site.layer is None:
+        return frozenset({receiver})
+    if site.component == "mlp_pre":
+        return frozenset({label_of("mlp_out", site.layer)})
+    return frozenset(label_of("z", site.layer, head) for head in site.heads)
+
+
+def connected(found: Collection[Edge]) -> set[Edge]:
+    """The edges that lie on a way from `embed` to `output`."""
+    kept = set(found)
+    while True:
+        fed = {"embed"}.union(*(owners(receiver) for _, receiver in kept))
+        used = {"output"} | {sender for sender, _ in kept}
+        alive = {(s, r) for s, r in kept if s in fed and (r == "output" or used & owners(r))}
+        if alive == kept:
+            return kept
+        kept = alive
 
 
 def senders(model: HookedModel) -> list[Site]:

@@ -20,8 +20,8 @@ from interp.causal.choices import Ablation
 from interp.causal.metrics import check_eval
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import ROW_COMPONENTS, Site, check
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 Cache = Mapping[str, Tensor]
 

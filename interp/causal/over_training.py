@@ -14,24 +14,29 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Direct
-from interp.causal.circuits import Circuit, find_circuit, has_behaviour, resampled_pair
-from interp.causal.edge_effects import beside_exact, edge_effects, edge_scores, exact_edges
+from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair
+from interp.causal.circuit import Circuit
+from interp.causal.circuits import find_circuit
+from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.metrics import metric_of
-from interp.causal.patching import patch
+from interp.causal.patching import patch, sites_of
 from interp.hooks.protocol import HookedModel
 from tasks import Task, UserError
+from tasks.base import Pair
 
 
 class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair of the task.
 
     `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read`
-    as in `interp.causal.patching.patch`.
+    as in `interp.causal.patching.patch`. Where the clean and the corrupt run are not told apart there is nothing to
+    restore: every site has its row, without a value, and `note` says why.
     """
 
     name: ClassVar[str] = "patch"
+    version: ClassVar[int] = 2
 
     pair: str
     component: str = "resid_pre"
@@ -43,25 +48,49 @@ class PatchGrid(Direct):
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
+        if not self._apart(model, task, pair):
+            return self._missing(model, pair)
         table = patch(
             model, task, pair, self.component,
             by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
             read=self.read, seed=self.seed,
         )  # fmt: skip
-        return table.assign(pair=self.pair, control="none")
+        return table.assign(pair=self.pair, control="none", note="")
+
+    def _apart(self, model: HookedModel, task: Task, pair: Pair) -> bool:
+        """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
+        name = "loss" if self.metric == "prediction_change" else self.metric
+        with torch.no_grad():
+            measure = metric_of(task, pair, name, read=self.read)
+            clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
+        return has_behaviour(clean, corrupt, name == "loss")
+
+    def _missing(self, model: HookedModel, pair: Pair) -> pd.DataFrame:
+        """A row without a value for every site."""
+        sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
+        nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
+        return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
+            metric=self.metric, target=self.read or "all", unit="normalised effect", n=len(pair.clean),
+            direction=self.direction, replacement=self.replacement, pair=self.pair, control="none",
+            note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
+            if self.metric in ("loss", "prediction_change")
+            else f"no behaviour to restore: clean and corrupt runs are not told apart in {self.metric}",
+        )  # fmt: skip
 
 
 class CircuitSearch(Direct):
-    """The edges that carry the behaviour, and how much of it they carry beside random circuits of their size.
+    """The edges that carry the behaviour, and how much of it they carry beside matched random circuits.
 
-    A screen (method EAP or EAP-IG) comes with rows of metric "screened edge": its estimate of every edge, the
-    exact effect of a sample, and their correlation. Rows of metric "edge" name `sender` and `receiver`; rows
-    "faithfulness" (with controls full, empty and random), "completeness" and "minimality" judge the circuit on
-    prompts other than those that found it.
+    Rows of metric "edge" name `sender` and `receiver`. Rows "faithfulness" (controls full, empty, random: matched
+    ones, and "curve": every size of the search's curve, the chosen one noted), "empirical p", "completeness" and
+    "minimality" report on prompts that neither ordered the edges nor decided how many were taken. A row "search"
+    reports what the search did. An attribution estimate, where one was made, comes with rows of metric "attribution
+    estimate": its value for every edge, the exact effect of a sample and of the largest, their correlation, its
+    completeness error.
     """
 
     name: ClassVar[str] = "circuit"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
     search: Literal["threshold", "greedy", "prune"] = "prune"
@@ -76,38 +105,23 @@ class CircuitSearch(Direct):
             method=self.method, search=self.search, threshold=self.threshold,
             faithfulness=self.faithfulness,
         )  # fmt: skip
-        screened = (
-            [] if self.method == "exact" or "note" in circuit.settings else [self._screened(model, task)]
-        )
+        parts = [] if circuit.estimate is None else [circuit.estimate.table.assign(control="none")]
+        if "did" in circuit.settings:
+            did = {"metric": "search", "control": "none", "note": str(circuit.settings["did"])}
+            parts.insert(0, pd.DataFrame([did]))
         if not circuit.edges:
-            return pd.concat([_nothing(circuit), *screened], ignore_index=True)
+            return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
         judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
-        return pd.concat([edges, judged, *screened], ignore_index=True)
-
-    def _screened(self, model: HookedModel, task: Task) -> pd.DataFrame:
-        """The screen that chose the circuit, beside exact effects of a sample of edges."""
-        pair = resampled_pair(task, self.seed, self.prompts)
-        clean, other = pair.clean.inputs, pair.corrupt.inputs
-        with torch.no_grad():
-            measure = metric_of(task, pair, self.metric, read=self.read, clean_outputs=model(clean))
-        runs = EdgeRuns(model, clean, other)
-        ends = measure(runs.outputs(runs.known)), measure(runs.outputs(()))
-        scores = edge_scores(model, clean, other, measure, self.method)
-        return beside_exact(model, clean, other, measure, scores, ends, seed=self.seed).assign(control="none")
+        return pd.concat([edges, judged, *parts], ignore_index=True)
 
 
 def _nothing(circuit: Circuit) -> pd.DataFrame:
     """The row of a checkpoint without a behaviour to explain."""
-    note = str(circuit.settings.get("note", "no edge passes the threshold"))
     row = {
-        "metric": "edge",
-        "control": "none",
-        "sender": "",
-        "receiver": "",
-        "value": float("nan"),
-        "note": note,
-    }
+        "metric": "edge", "control": "none", "sender": "", "receiver": "", "value": float("nan"),
+        "note": str(circuit.settings["note"]),
+    }  # fmt: skip
     return pd.DataFrame([row])
 
 
@@ -126,7 +140,7 @@ class EdgeEffects(Direct):
         runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
         if not has_behaviour(full, empty):
-            return _nothing(Circuit((), (), {}))
+            return _nothing(Circuit((), (), {"note": UNTOLD}))
         scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, measure)
         found = edge_effects(scores, full, empty)
         rows = [

@@ -1,7 +1,7 @@
 """The command line. This module loads nothing heavy: each command's module is imported when the command runs.
 
-Exit codes: 0 done; 1 a check failed (damage found, a strict study not reproduced, training diverged); 2 bad input, one
-line on standard error; 130 Ctrl-C; 141 the output pipe was closed (`| head`).
+Exit codes: 0 done; 1 a check failed (damage found, a claim contradicted under --strict, training diverged); 2 bad
+input, one line on standard error; 130 Ctrl-C; 141 the output pipe was closed (`| head`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from interp._version import __version__
+from interp.cli import asking
 from interp.cli.plain_help import UNFOLDED, PlainHelp
 from interp.cli.terminal import Output, unread
 
@@ -43,6 +44,11 @@ COMMANDS = {
             "sweep retrieval --seeds 0:8 --grid train.lr=[1e-3,2e-3] --analyses scores heads",
         ),
         "resume": ("training:resume", "Resume an interrupted run.", "resume runs/mine"),
+        "extend": (
+            "keeping:extend",
+            "Train on from a checkpoint, as a new run.",
+            "extend runs/mine --steps 400 --out runs/longer --set train.lr=1e-4",
+        ),
         "watch": (
             "watching:watch",
             "Refresh the tables of a run while it trains.",
@@ -61,6 +67,16 @@ COMMANDS = {
             "training:export",
             "Write a checkpoint as a plain state dict.",
             "export runs/demo/retrieval --step last --out exported",
+        ),
+        "thin": (
+            "keeping:thin",
+            "Remove checkpoints that are no longer needed.",
+            "thin runs/mine --every 100",
+        ),
+        "relink": (
+            "keeping:relink",
+            "Say where a language model's files lie now.",
+            "relink runs/pythia --to models/pythia-70m",
         ),
         "adopt": (
             "adopting:adopt",
@@ -131,6 +147,7 @@ COMMANDS = {
         ),
     },
 }
+MEASURING = {*COMMANDS["Measure"], *COMMANDS["Intervene"], "report", "watch"}
 SEVERAL = {"emergence", "report"}  # commands that take any number of runs
 OTHER = Group("Other", sort_key=len(COMMANDS))
 
@@ -156,7 +173,11 @@ def run(arguments: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
-            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            words, how = asking.taken(arguments) if _measures(arguments) else (arguments, {})
+            with asking.asked_so(how):
+                code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            if _measures(arguments) and not {"--help", "-h"}.isdisjoint(arguments):
+                print(asking.folded())
             sys.stdout.flush()  # here, where a closed pipe is not yet an error message at exit
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
@@ -170,6 +191,11 @@ def run(arguments: list[str]) -> int:
         if code is None:
             raise
         return _say(str(error), code)
+
+
+def _measures(arguments: Sequence[str]) -> bool:
+    """Whether a command looks at runs, and so takes the options of `interp.cli.asking`."""
+    return bool(arguments) and arguments[0] in MEASURING
 
 
 def _suit(terminal: bool) -> None:

@@ -101,7 +101,7 @@ def check(run: Path, *, step: str = "last", json: Json = False) -> int:
     proofs = getattr(model, "proofs", None)
     if proofs is None:
         raise UserError(
-            f"{run}: is a run of a model of ours or a bridged one; only adopted modules are proven"
+            f"{run}: is a run of one of this package's models or a bridged one; only adopted modules are proven"
         )
     if json:
         rows = [{"claim": p.claim, "holds": p.holds, "error": p.error, "refuses": p.refuses} for p in proofs]

@@ -76,6 +76,7 @@ def circuit(
     method: Method = "exact",
     search: Search = "prune",
     threshold: float = 0.02,
+    faithfulness: float = 0.95,
     metric: MetricName = "loss",
     read: Choice = None,
     prompts: int = 64,
@@ -86,27 +87,29 @@ def circuit(
     released: Released = False,
     json: Json = False,
 ) -> int:
-    """Find the edges that carry the behaviour, and compare their faithfulness with random circuits of the same size.
+    """Search the edges that carry the behaviour and report them beside matched random circuits and every other size.
 
     Parameters
     ----------
     run
         Folder of the run.
     method
-        exact: every edge is ablated by itself; EAP, EAP-IG: attribution estimates by gradients, faster, approximate.
+        exact: every edge run by itself; EAP, EAP-IG: attribution estimates, quicker, with their error.
     search
-        prune: edges are pruned as long as the behaviour remains; threshold: edges with a single ablation effect above
-        the threshold; greedy: edges are added from the output backwards.
+        prune: edges are pruned while the behaviour stays; threshold: each edge needed by itself; greedy: edges
+        are grown from the output.
     threshold
-        Smallest effect of an edge, as a share of the behaviour.
+        Least effect of an edge, as a share of the behaviour (threshold and greedy).
+    faithfulness
+        Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
         Metric of the output; prediction_change is the squared distance to the full model's output, which cannot cancel.
     read
         One output position of the task; all by default.
     prompts
-        Number of prompts on which edges are scored.
+        Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
-        Repeat the search at the last step on the prompts of this many other seeds, and report the overlap of circuits.
+        Search again at the last step on the prompts of so many other seeds, and report how much the circuits overlap.
     edges
         Number of edges to print of each circuit, by effect size; --json and --out have all.
     out
@@ -128,6 +131,7 @@ def circuit(
             "method": method,
             "search": search,
             "threshold": threshold,
+            "faithfulness": faithfulness,
             "metric": metric,
             "read": read,
             "prompts": prompts,
@@ -143,10 +147,11 @@ def circuit(
     if json:
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return results.print_json(result, {**heads, **overlap})
-    circuit_tables.print_circuits(result, None if agreed is None else agreed.table, method, threshold, edges)
+    circuit_tables.print_circuits(result, None if agreed is None else agreed.table, threshold, edges)
     if overlap:
         show.note(
-            f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard)"
+            f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard);"
+            f" matched random circuits of their sizes {overlap['overlap_by_chance']:.2f}"
         )
     show.note(result.caption)
     return 0

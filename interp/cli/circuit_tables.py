@@ -7,15 +7,24 @@ from typing import Any
 import pandas as pd
 
 from interp.analysis.result import Result
+from interp.causal.graph import edges as edges_of
 from interp.causal.over_training import circuit_at
+from interp.causal.random_circuits import chance_overlap
+from interp.causal.report_lines import curve_rows, heads_line, random_line, search_line, size_line
 from interp.causal.stability import jaccard
 from interp.cli import show
 from interp.run import Run
+
+SIZES = 12  # lines of a curve
+TOP_SHOWN = 32  # largest edges of an estimate that were run exactly
 
 
 def print_grids(result: Result) -> None:
     """A patching grid for every checkpoint."""
     for step, rows in result.table.groupby("step", sort=True):
+        if rows["value"].isna().all():
+            show.note(f"step {step}: {rows['note'].iloc[0]}")
+            continue
         show.table(_grid(rows), f"normalised effect at step {step}")
     show.note(result.caption)
 
@@ -31,23 +40,52 @@ def _grid(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().rename_axis(columns=None)
 
 
-def print_circuits(
-    result: Result, agreed: pd.DataFrame | None, method: str, threshold: float, edges: int
-) -> None:
-    """For every checkpoint the faithfulness of its circuit, its heads' roles, and its edges of largest effect."""
+def print_circuits(result: Result, agreed: pd.DataFrame | None, threshold: float, edges: int) -> None:
+    """For every checkpoint what its search did, how much the circuit carries, its curve, heads and heaviest edges."""
     for step, rows in result.table.groupby("step", sort=True):
-        found = rows[rows["metric"] == "edge"]
-        judged = rows[~rows["metric"].isin(("edge", "screened edge"))]
-        if method != "exact":
-            show.note(_screened(rows[rows["metric"] == "screened edge"], method, threshold))
-        if judged.empty:
-            show.note(f"step {step}: {found['note'].iloc[0]}")
-            continue
-        show.table(_judged(judged), f"faithfulness of the circuit, step {step}")
-        if agreed is not None:
-            show.table(*_agreed(agreed[agreed["step"] == step], step))
-        if edges:
-            show.table(*_heaviest(found, step, edges))
+        _show(step, rows, agreed, edges, threshold)
+
+
+def _show(
+    step: object, rows: pd.DataFrame, agreed: pd.DataFrame | None, edges: int, threshold: float
+) -> None:
+    """One checkpoint's circuit: what the search did, how much it carries, its curve, heads and heaviest edges."""
+    found = rows[rows["metric"] == "edge"]
+    for line in _estimated(rows[rows["metric"] == "attribution estimate"], threshold):
+        show.note(line)
+    if found["value"].isna().all():
+        show.note(f"step {step}: {found['note'].iloc[0]}")
+        return
+    if did := search_line(rows):
+        show.note(f"step {step}: {did}")
+    judged = rows[
+        rows["metric"].isin(("faithfulness", "completeness", "minimality")) & (rows["control"] != "curve")
+    ]
+    show.table(_judged(judged), f"how much of the behaviour it carries, step {step}")
+    curve = curve_rows(rows)
+    if len(curve):
+        show.table(_curve(curve), f"faithfulness against size, step {step} ({size_line(rows)})")
+    for line in (random_line(rows), heads_line(rows)):
+        if line:
+            show.note(line)
+    if agreed is not None:
+        show.table(*_agreed(agreed[agreed["step"] == step], step))
+    if edges:
+        show.table(*_heaviest(found, step, edges))
+
+
+def _curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a size, the chosen one marked; at most `SIZES` lines, the chosen one among them."""
+    marks = ["chosen" if note == "chosen" else "" for note in rows["note"]]
+    shown = rows[["edges", "heads", "value", "ci_low", "ci_high"]].assign(
+        edges=rows["edges"].astype(int), heads=rows["heads"].astype(int), point=marks
+    )
+    if len(shown) <= SIZES:
+        return shown
+    kept = {round(i * (len(shown) - 1) / (SIZES - 1)) for i in range(SIZES)} | {
+        i for i, mark in enumerate(marks) if mark
+    }
+    return shown.iloc[sorted(kept)]
 
 
 def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
@@ -61,27 +99,37 @@ def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame
 def overlap(
     run: Run, table: pd.DataFrame, steps: str, resamples: int, settings: dict[str, Any]
 ) -> dict[str, float]:
-    """Mean overlap of the last step's circuit with those on the prompts of other seeds; nothing if all are empty."""
+    """Mean overlap of the last step's circuit with those on the prompts of other seeds, and that of matched random
+    circuits; nothing if all are empty.
+    """
     last = run.resolve(steps)[-1]
     others = [run.circuit(steps=last, seed=seed, **settings).table for seed in range(1, resamples + 1)]
     found = [circuit_at(one, last) for one in (table, *others)]
-    value = jaccard(found)
-    return {"overlap": value} if any(one.edges for one in found) else {}
+    if not any(one.edges for one in found):
+        return {}
+    chance = chance_overlap(edges_of(run.twin()), [one.edges for one in found])
+    return {"overlap": jaccard(found), "overlap_by_chance": chance}
 
 
-def _screened(rows: pd.DataFrame, method: str, threshold: float) -> str:
-    """Accuracy of the attribution estimate: correlation with exact effects of a sample of edges, and missed edges."""
+def _estimated(rows: pd.DataFrame, threshold: float) -> list[str]:
+    """What the attribution estimate is worth: completeness, correlation with exact effects, and what it missed."""
     if rows.empty:
-        return f"{method}: an attribution estimate, without exact effects to compare it with (no behaviour)"
+        return []
     known = rows[rows["exact"].notna()]
     needed = known[known["exact"] > threshold]
     seen = int((needed["value"].abs() > threshold).sum())
-    r = rows["correlation"].iloc[0]
-    return (
-        f"{method} is a first-order attribution estimate: over {len(known)} edges also ablated exactly, correlation "
-        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, "
-        f"of which the estimate finds {seen}"
+    r, error, steps = (rows[name].iloc[0] for name in ("correlation", "completeness_error", "ig_steps"))
+    first = (
+        f"{rows['method'].iloc[0]} is an attribution estimate: completeness error {error:.2g} of the loss difference"
+        + (f" at {int(steps)} steps" if steps else "")
+        + f"; over {len(known)} random and largest edges run exactly as well, correlation "
+        f"{'undefined (no spread)' if pd.isna(r) else f'{r:.2f}'}; {len(needed)} of them pass the threshold, of "
+        f"which the estimate sees {seen}"
     )
+    top = rows[rows["checked"].isin(("largest", "random")) & rows["exact"].notna()]
+    top = top.loc[top["value"].abs().sort_values(ascending=False).index].head(TOP_SHOWN)
+    held = int((top["exact"] > threshold).sum())
+    return [first, f"of its {len(top)} largest edges {held} have an exact effect above {threshold:g}"]
 
 
 def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
@@ -96,13 +144,15 @@ def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a figure; the range over random circuits in one line."""
+    """One line a figure; the matched random circuits' range in one line."""
     own = rows[rows["control"] != "random"][["metric", "control", "edges", "value", "ci_low", "ci_high", "n"]]
     drawn = rows[rows["control"] == "random"]["value"]
+    if drawn.empty:
+        return own
     spread = {
         "metric": "faithfulness",
-        "control": f"random, {len(drawn)} drawn (range)",
+        "control": f"matched random, {len(drawn)} (range)",
         "value": drawn.median(),
     }
-    ends = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
-    return pd.concat([own, pd.DataFrame([{**spread, **ends}])], ignore_index=True)
+    limits = {"ci_low": drawn.min(), "ci_high": drawn.max(), "edges": own["edges"].iloc[0]}
+    return pd.concat([own, pd.DataFrame([{**spread, **limits}])], ignore_index=True)

@@ -78,6 +78,7 @@ def emergence(
     """
     from interp.cli import onset_tables, results, show, wide
     from interp.run import load
+    from interp.runs.names import distinct
     from tasks.errors import UserError
 
     if not runs or (of == "edges" and len(runs) > 1):
@@ -88,6 +89,7 @@ def emergence(
     opened = [load(run, released=released) for run in runs]
     for each in opened:
         each.resolve(steps)  # a step that one of them lacks is reported before the others are measured
+    opened = distinct(opened) if len(opened) > 1 else opened
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return onset_tables.over_seeds(opened, of, steps, advance, out, json)

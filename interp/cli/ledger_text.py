@@ -6,7 +6,8 @@ import json
 from collections import Counter
 
 from interp.cli import show
-from interp.studies.ledger import Ledger
+from interp.studies.criteria import VERDICTS
+from interp.studies.ledger import Ledger, by_kind
 
 
 def document(ledger: Ledger) -> dict:
@@ -21,7 +22,11 @@ def print_ledger(ledger: Ledger) -> None:
         show.note(f"{row.id}: {row.verdict}")
         show.indented(f"{row.statement} ({row.source})")
         show.indented(f"measured {row.shown}, n {row.n}; paper {row.paper_value}; criterion: {row.criterion}")
+        chances = f"; criterion met if true / if false: {row.power.shown}" if row.power else ""
+        show.indented(f"{row.kind}{chances}")
         if row.note:
             show.indented(row.note)
-    count = Counter(row.verdict for row in ledger.claims)
-    show.note("\n" + ", ".join(f"{number} {verdict}" for verdict, number in count.most_common()))
+    for kind, rows in by_kind(ledger.claims).items():
+        count = Counter(row.verdict for row in rows)
+        each = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
+        show.note(f"\n{kind}: {each or 'none'}")

@@ -70,11 +70,6 @@ def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> 
 
 
 def _refuse_other_schedules(runs: Sequence[Run]) -> None:
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise UserError(
-            f"two runs are called {max(names, key=names.count)!r}: runs are identified by their folder's name"
-        )
     for run in runs[1:]:
         both = min(runs[0].steps[-1], run.steps[-1])
         seen = [[step for step in each.steps if step <= both] for each in (runs[0], run)]

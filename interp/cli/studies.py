@@ -41,7 +41,7 @@ def study(
     out
         Where its runs are stored (OUT/NAME); finished ones are reused, interrupted ones resumed.
     strict
-        Exit with 1 when a testable claim was not reproduced.
+        Exit with 1 when a claim is contradicted.
     model
         For retrieval-prompts: a Hugging Face language model, by its name on the hub or a folder.
     revisions
@@ -64,4 +64,4 @@ def study(
     else:
         for ledger in ledgers:
             ledger_text.print_ledger(ledger)
-    return 1 if strict and not all(ledger.all_reproduced for ledger in ledgers) else 0
+    return 1 if strict and any(ledger.contradicted for ledger in ledgers) else 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from interp.cli import show
 from interp.config.run import RunConfig
 from interp.runs.folder import RunFolder
+from interp.train.loop import TrainingProgress
 from tasks.errors import UserError
 
 ENORMOUS = 1e6
@@ -23,14 +23,19 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def tell(advance: Any, config: RunConfig) -> Callable[[int, float], object]:
+def tell(advance: Any, config: RunConfig) -> TrainingProgress:
     """A training's progress as that of a bar."""
-    return lambda step, loss: advance("training", step, config.train.steps)
+
+    def progress(step: int, loss: float) -> None:
+        advance("training", step, config.train.steps)
+
+    return progress
 
 
 def trained(run: RunFolder, ended: bool) -> int:
     """Say what there is now. Raises UserError for a finished run whose checkpoints are not all there."""
-    missing = [step for step in run.schedule if step <= run.last_step and step not in run.steps]
+    gone = run.thinned
+    missing = [s for s in run.schedule if s <= run.last_step and s not in run.steps and s not in gone]
     if run.finished and missing:
         raise UserError(
             f"{run.path}: is finished, but the checkpoint of step {missing[0]} is missing ({len(missing)} of "

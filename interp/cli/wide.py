@@ -63,8 +63,9 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    lost = "lost again by " + table["fell"].astype("string")
-    shown["note"] = lost.fillna("by step " + table["last"].astype("string")).where(late, "")
+    again = "lost again by " + table["fell"].astype("string")
+    earlier = "a rise at " + table["rose"].astype("string") + " was lost by " + table["fell"].astype("string")
+    shown["note"] = again.fillna("by step " + table["last"].astype("string")).where(late, earlier.fillna(""))
     return shown
 
 

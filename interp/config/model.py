@@ -20,7 +20,7 @@ from interp.config.model_linear import FeatureLinearConfig, LinearConfig
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionConfig
 from interp.config.model_transformer import TransformerConfig
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 MODULES = "ALGOSCOPE_MODELS"  # the variable of modules that register model kinds

@@ -8,9 +8,10 @@ resolved.
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from pydantic import (
     ValidationError,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from interp.config.model import MODULES, ModelConfig, model_kinds, settings_class
+from interp.config.parent import Parent
 from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
-from tasks.base import Task, build, nearest, settings_of, task_class, wrong
+from tasks.base import Task, build, settings_of, task_class
+from tasks.complaints import nearest, wrong
 from tasks.errors import Faults, UnknownTask, UserError
 
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
@@ -38,7 +42,9 @@ _BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class RunConfig(BaseModel):
-    """Everything that determines a run's numbers."""
+    """Everything that determines a run's numbers. `parent` is the checkpoint that a run was trained on from; it is not
+    among the settings of a run without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -48,6 +54,12 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**62)
     init_seed: int = Field(ge=0, lt=2**62)
     data_seed: int = Field(ge=0, lt=2**62)
+    parent: Parent | None = None
+
+    @model_serializer(mode="wrap")
+    def _silent_without_parent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        settings = handler(self)
+        return settings if self.parent else {k: v for k, v in settings.items() if k != "parent"}
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +116,8 @@ def configure(
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """The run of a preset's name, a TOML file or nested settings, changed by overrides, then by the named arguments.
+    """The run of a preset's name, a TOML file, the config.json of a run, or nested settings, changed by overrides, then
+    by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
     same with values already read. A clamp's donor is looked up when training begins (`interp.runs.donors`). Raises
@@ -131,14 +144,34 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         return tomllib.loads(preset_text(str(source)))
     path = Path(source)
     if not path.is_file():
-        raise UserError(f"{source}: no TOML file, nor a preset{nearest(str(source), preset_names())}")
-    return read_toml(path)
+        raise UserError(
+            f"{source}: no TOML file, no config.json of a run, nor a preset{nearest(str(source), preset_names())}"
+        )
+    return _read_json(path) if path.suffix == ".json" else read_toml(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The settings in the config.json of a run, or of a checkpoint that was exported. Raises UserError for others."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    found = body.get("settings", body) if isinstance(body, dict) else None
+    if isinstance(found, dict) and "recorded" in found:
+        found = found["recorded"]
+    if not isinstance(found, dict) or not isinstance(found.get("task"), dict):
+        raise UserError(f"{path}: holds no settings of a run (tables task, model and train)")
+    return {name: value for name, value in found.items() if name not in ("step", "config_hash")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises UserError when it cannot be read or is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # a mark of byte order is not the file's text
     except (ValueError, RecursionError) as error:  # a number too long is a plain ValueError
         raise UserError(f"{path}: not valid TOML ({error})") from None
     except OSError as error:

@@ -2,8 +2,8 @@
 seed.
 
 Input is a table with one row a run and event (`events`): an event is a hop's accuracy, or the first head to
-take a role. An event that never came is censored: later than everything that came in its run, tied with the
-others that did not come; nothing is dropped. Intervals are over seeds: Clopper-Pearson for shares, exact
+take a role. An event that never emerged is right-censored: later than everything that emerged in its run, tied with the
+others that did not; nothing is dropped. Intervals are over seeds: Clopper-Pearson for shares, exact
 order statistics for medians (a censored onset counts as larger than any seen), and for Kendall's tau
 Clopper-Pearson with the sum of (1 + tau) / 2 for the number of successes (a variable in [0, 1] varies at most
 as much as a coin of the same mean).
@@ -135,8 +135,8 @@ def lead_time(table: pd.DataFrame, head: str, hop: str) -> Interval:
     """Median over runs of hop onset minus head onset, in steps; positive: the head comes first.
 
     A run in which only the hop is censored has a lead larger than any seen, one in which only the head is
-    censored a smaller one (both as infinities, which may stand at an end of the interval); runs with neither
-    say nothing and are left out of `n`. Raises UserError when no run has either.
+    censored a smaller one (both as infinities, which may be a confidence limit); runs with neither
+    have no lead and are left out of `n`. Raises UserError when no run has either.
     """
     steps = _steps(table, [head, hop])
     steps = steps[np.isfinite(steps).any(1)]
@@ -158,11 +158,11 @@ def censored_median(values: Float[np.ndarray, " run"]) -> Interval:
 
 
 def survival(table: pd.DataFrame, event: str) -> pd.DataFrame:
-    """Share of runs in which an event has come by each step at which it came in some run, with
+    """Share of runs in which an event has emerged by each step at which it did in some run, with
     Clopper-Pearson.
 
     Runs with other budgets are compared up to the shortest one, within which all of them were watched;
-    `budget` says it.
+    `budget` holds that length.
     """
     steps = _steps(table, [event])[:, 0]
     budget = int(table["last"].min())

@@ -1,5 +1,4 @@
-"""Shapes of a curve over checkpoints: monotone and rise-then-fall fits, a logistic in log steps, a test for
-any rise.
+"""Shapes of a curve over checkpoints: monotone and rise-then-fall fits, crossings, a logistic in log steps.
 
 Time is log(1 + step) wherever a fit or an interpolation needs an axis, so that step 0 has a place. Every
 result is invariant under values -> a + b values with b > 0, and equivariant where it is a value. Curves grow
@@ -12,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression, least_squares
-from scipy.stats import rankdata
 
 from tasks.errors import UserError
 
-FALSE_ALARMS = 0.05
 _TINY = 1e-9
 
 
@@ -57,81 +54,6 @@ def _prefix_errors(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " st
         total += block[2]
         errors.append(total)
     return np.array(errors)
-
-
-@dataclass(frozen=True)
-class Split:
-    """The best single jump: values from `index` on lie higher than those before; `size` is the jump's
-    standardised height, |jump| sqrt(k (n - k) / n), in the units of the values (0 when nothing rises).
-    """
-
-    index: int
-    size: float
-
-
-def best_split(values: Float[np.ndarray, " step"]) -> Split:
-    """The upward step function nearest to a curve, by least squares."""
-    sizes = split_sizes(values[None])[0]
-    index = int(sizes.argmax())
-    return Split(index + 1, float(max(sizes[index], 0.0)))
-
-
-def split_sizes(values: Float[np.ndarray, "*curve step"]) -> Float[np.ndarray, "*curve split"]:
-    """Standardised difference of means after and before each split, for many curves at once."""
-    n = values.shape[-1]
-    before = np.arange(1, n)
-    sums = values.cumsum(-1)
-    mean_before = sums[..., :-1] / before
-    mean_after = (sums[..., -1:] - sums[..., :-1]) / (n - before)
-    return (mean_after - mean_before) * np.sqrt(before * (n - before) / n)
-
-
-def rising(
-    values: Float[np.ndarray, "curve step"],
-    draws: Float[np.ndarray, "draw curve step"],
-    alpha: float = FALSE_ALARMS,
-) -> Bool[np.ndarray, " curve"]:
-    """Which curves of a run rise at all; wrong about any flat one with probability at most `alpha`, all taken
-    together.
-
-    `draws` are bootstrap replicates of all curves over the same prompts, so their deviations from `values`
-    are draws of the noise with its correlation across checkpoints and curves. A curve rises when its largest
-    split statistic, in units of its own noise, passes the 1 - alpha quantile of the largest that pure noise
-    reaches over all curves (Westfall and Young's max-T). Curves without noise rise when they change at all.
-    """
-    if values.shape[1] < 2:
-        return np.zeros(len(values), dtype=bool)
-    noise = draws - values
-    noise_scale = np.sqrt((noise - noise.mean(-1, keepdims=True)).var(0).mean(-1))
-    floor = _TINY * (np.abs(values).max(-1) + 1e-300)
-    noisy = noise_scale > floor
-    scale = np.where(noisy, noise_scale, floor)
-    found = split_sizes(values).max(-1) / scale
-    if not noisy.any():
-        return found > 1
-    reached = (split_sizes(noise[:, noisy]).max(-1) / scale[noisy]).max(-1)
-    bound = np.sort(reached)[min(len(reached), int(np.ceil((len(reached) + 1) * (1 - alpha)))) - 1]
-    return np.where(noisy, found > bound, found > 1)
-
-
-def rises_by_permutation(
-    values: Float[np.ndarray, " step"], alpha: float = FALSE_ALARMS, permutations: int = 999, seed: int = 0
-) -> bool:
-    """Whether a curve without known noise rises: the split statistic of its ranks against that of the same in
-    random order.
-
-    Exact for a flat curve whose values are exchangeable. Ranks, because a curve that falls fast and then
-    slowly has a few values that outweigh all others. Too few checkpoints to reach `alpha` (fewer than 5 at
-    0.05) give no.
-    """
-    if np.ptp(values) <= _TINY * (np.abs(values).max() + 1e-300):
-        return False
-    values = rankdata(np.round(values / np.ptp(values), 9))
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(values, (permutations, 1)), axis=1)
-    found = split_sizes(values[None]).max()
-    as_high = (split_sizes(shuffled).max(-1) >= found * (1 - _TINY)).sum()
-    return bool((1 + as_high) / (1 + permutations) <= alpha)
 
 
 def crossing(

@@ -1,10 +1,10 @@
 """Onsets of any measured curve over checkpoints: edges of a circuit, readouts, curvature, learning coefficients.
 
-Takes long tables with a `step`, dates every curve in them by `interp.emergence.onset`, and says of each what
-the onset estimator says: when it emerged, that it came and went, or that it had not emerged by the last step.
+Takes long tables with a `step`, dates every curve in them by `interp.emergence.onset`, and gives of each what
+the onset estimator gives: when it emerged, that it was transient, or that it had not emerged by the last step.
 No replicates go in: the interval is the gap between two checkpoints, and without a threshold a rise is tested
-against the values in random order, all curves of a table together (5% shared evenly between them). Sign: a
-curve grows with what it measures; `falls` turns it round.
+against autocorrelated noise (`interp.emergence.rises`), all curves of a table together (5% shared evenly between
+them). Sign: a curve grows with what it measures; `falls` turns it round.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from interp.emergence.curves import FALSE_ALARMS, rises_by_permutation
 from interp.emergence.onset import onset
+from interp.emergence.rises import FALSE_POSITIVES, FEWEST, rise_p_value
 from tasks import UserError
 
-FEWEST = 5  # values from which a rise can be told from noise
 EDGE_MATTERS = 0.05  # share of the behaviour that rides on an edge alone
 FIGURES = (
     "step",
@@ -65,21 +64,21 @@ def date_curves(
             found = onset(steps, values, level, rises=rises)
         except UserError as error:
             raise UserError(f"{', '.join(map(str, key))}: {error}") from None
-        said = {name: getattr(found, name) for name in FIGURES}
-        rows.append({**dict(zip(by, key, strict=True)), **said, "threshold": sign * found.threshold})
+        figures = {name: getattr(found, name) for name in FIGURES}
+        rows.append({**dict(zip(by, key, strict=True)), **figures, "threshold": sign * found.threshold})
     whole = dict.fromkeys(("step", "before", "rose", "fell", "last"), "Int64")
     return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(whole)
 
 
 def _rises(values: list[float], among: int) -> bool:
-    """Whether one of `among` curves rises, at its share of the false alarms."""
-    return rises_by_permutation(np.array(values), FALSE_ALARMS / among, permutations=max(999, 60 * among))
+    """Whether one of `among` curves rises, at its share of the false positives."""
+    return rise_p_value(np.array(values)) <= FALSE_POSITIVES / among
 
 
 def date_edges(
     effects: pd.DataFrame, kept: Collection[tuple[str, str]], threshold: float = EDGE_MATTERS
 ) -> pd.DataFrame:
-    """When each edge of a circuit first carried `threshold` of the behaviour for good, earliest first.
+    """When each edge of a circuit first carried `threshold` of the behaviour, sustained; earliest first.
 
     `effects` is the table of `interp.causal.over_training.EdgeEffects`; `kept` the circuit's edges. A
     checkpoint without a behaviour has no edge that matters: its value is 0. Raises UserError for an edge that

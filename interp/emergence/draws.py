@@ -25,7 +25,7 @@ from tasks import Batch, Task
 
 
 class CurveDraws(Analysis):
-    """`draws` replicates of every read's score (loss where there is no accuracy) and every head's mass on
+    """`draws` replicates of every output position's score (loss where there is no accuracy) and every head's mass on
     every relation.
     """
 
@@ -42,7 +42,7 @@ class CurveDraws(Analysis):
 
 
 class DrawReader:
-    """Collects what the readers of scores and heads collect, and resamples it."""
+    """Collects what the accumulators of scores and heads collect, and resamples it."""
 
     def __init__(self, scores: ScoreReader, heads: HeadReader | None, draws: int):
         self.scores, self.heads, self.draws = scores, heads, draws

@@ -1,4 +1,4 @@
-"""Onsets of a whole run: every read, every head on every relation, tested together.
+"""Onsets of a whole run: every output position, every head on every relation, tested together.
 
 Curves are dated by `interp.emergence.onset` from the tables of scores and heads and their replicates. Sign: a
 loss is turned round before it is dated, its threshold turned back after.
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.emergence.curves import rising
 from interp.emergence.onset import onset
+from interp.emergence.rises import rising
 from interp.heads.heads import HEAD_SHARE, SIGNED
 from tasks import UserError
 
@@ -23,7 +23,9 @@ COLUMNS = (
     *("half", "width", "state", "rose", "fell", "last"),
 )
 KEYS = ("metric", "position", "layer", "head")
-NO_HEAD = -1  # layer and head of a read's replicates, whose position is its name; a head's position is ""
+NO_HEAD = (
+    -1
+)  # layer and head of an output position's replicates, whose position is its name; a head's position is ""
 
 
 def emergence_table(
@@ -32,12 +34,12 @@ def emergence_table(
     draws: pd.DataFrame,
     overlaps: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Onsets of every read of a run, of every head that rose to the threshold of some relation, and of overlaps.
+    """Onsets of every output position, of every head that rose to the threshold of some relation, and of overlaps.
 
     `scores`, `heads` and `draws` are the tables of `Scores`, `HeadScores` and `CurveDraws` at the same
     checkpoints. Thresholds: half-way between chance and 1 for an accuracy, and between uniform attention and
     1 for a head; half of its own rise (fall) for a loss or a signed attention score, heads that never pass
-    the untrained twin's best left out; 1/2 for an
+    the untrained model's best left out; 1/2 for an
     overlap, which has no noise over prompts. All
     curves of the run are tested together, so that a run in which
     nothing rises yields any onset with a probability of at most 5%. Sorted by onset; `step` is missing when

@@ -1,4 +1,4 @@
-"""Onsets of what other instruments than scores say of a run: readouts of the stream, the loss landscape, and
+"""Onsets of what other instruments than scores measure of a run: readouts of the stream, the loss landscape, and
 the edges of its final circuit; one table in the columns of `interp emergence` for each.
 
 Values have no replicates here, so intervals are gaps between checkpoints (`interp.emergence.dating`), and the
@@ -17,7 +17,8 @@ from interp.analysis.base import Progress
 from interp.analysis.stream import analyse
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.choices import Of
-from interp.emergence.dating import EDGE_MATTERS, FEWEST, FIGURES, date_curves, date_edges
+from interp.emergence.dating import EDGE_MATTERS, FIGURES, date_curves, date_edges
+from interp.emergence.rises import FEWEST
 from interp.landscape.landscape import Curvature
 from interp.landscape.llc import LearningCoefficient
 from interp.pictures.labels import short_site
@@ -31,7 +32,7 @@ PROBES = 4
 CAPTIONS = {
     "readouts": "Half of a readout's own rise; all are tested together at 5%; between two checkpoints.",
     "landscape": "Half of a measure's own rise (fall of the loss); tested together at 5%.",
-    "edges": f"First checkpoint from which {EDGE_MATTERS:.0%} of the behaviour rides on the edge alone, for good.",
+    "edges": f"First checkpoint from which {EDGE_MATTERS:.0%} of the behaviour rides on the edge alone, sustained.",
 }
 
 
@@ -42,7 +43,7 @@ def instrument_onsets(
     progress: Progress | None = None,
     llc: LearningCoefficient | None = None,
 ) -> pd.DataFrame:
-    """Onsets in the columns of `emergence_table`, earliest first: "readouts" by site and read, "landscape"
+    """Onsets in the columns of `emergence_table`, earliest first: "readouts" by site and output position, "landscape"
     (loss, gradient norm, sharpness, condition number, learning coefficient), or "edges" of the circuit at the
     last of `steps`. `llc`: other settings of the coefficient than the usual ones.
 
@@ -67,7 +68,7 @@ def instrument_onsets(
 def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
     table = analyse(run, [Readouts()], steps, progress)[Readouts.name]
     table = table[(table["control"] == "none") & table["metric"].isin(["accuracy", "mse"])]
-    if "readout" in table:  # one readout for all reads together where there are many
+    if "readout" in table:  # one readout for all output positions together where there are many
         table = table[(table["readout"] == "all") & (table["position"] == "all")]
     table = table.assign(subject=table["position"].astype(str) + " at " + table["site"].map(short_site))
     return _either_way(table)

@@ -5,13 +5,14 @@ Owns the onset of any score per checkpoint (head score, hop accuracy, minus a lo
 with the skill. A curve is fitted by least squares with one that rises to a mode and falls after it; time
 between checkpoints is interpolated in log(1 + step). A curve that never rises, or never reaches its
 threshold, is "not emerged by step N" (censored), never dropped; one that rises and falls back below the
-threshold is "transient".
+threshold is "transient". One that rises again after that has emerged at the last crossing, the one that is sustained,
+and its earlier rises are reported as lost; `interp.emergence.phases` tells a loss from a dip.
 
 Intervals within a run: bootstrap of whole prompts. The prompts are the same at every checkpoint, so one
 resample makes one replicate of a whole curve, with the noise's correlation across checkpoints kept
 (`CurveDraws` stores these replicates). An interval reaches from the checkpoint before the crossing to the one
 after it, at the 2.5% and the 97.5% point of the replicates, so that it also covers what happened unseen
-between two checkpoints. It says nothing about other seeds.
+between two checkpoints. It is no interval over seeds.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from interp.emergence.curves import crossing, log_time, rises_by_permutation, rising, unimodal
+from interp.emergence.curves import crossing, log_time, unimodal
+from interp.emergence.phases import TAIL, Noise, Stretch, losses, noise_of
+from interp.emergence.rises import FALSE_POSITIVES, FEWEST, rise_p_value, rising
 from tasks import UserError
 
-TAIL = 0.025
 State = Literal["emerged", "transient", "not emerged"]
 
 
@@ -38,10 +40,11 @@ class Onset:
     where it does not, `before`: the checkpoint before that one (None when there is none). `last`: the last
     checkpoint.
 
-    [`ci_low`, `ci_high`] holds the true time of the crossing (nan at the open end of a rise that some
+    [`ci_low`, `ci_high`] covers the true time of the crossing (nan at the open end of a rise that some
     replicates never make). `half` (half-rise) and `width` (10% to 90% of the rise) are in steps,
-    interpolated; nan without a rise. A transient curve has no `step` but the checkpoints `rose` and `fell`,
-    and its interval is that of the rise.
+    interpolated; nan without a rise. `rose` and `fell` are the first rise and the first loss (None where nothing
+    was lost; `rose` is then `step`), `lost` how many rises were lost. A transient curve has no `step`; its interval,
+    half-rise and width are those of its last rise.
     """
 
     step: int | None
@@ -55,11 +58,15 @@ class Onset:
     state: State = "not emerged"
     rose: int | None = None
     fell: int | None = None
+    lost: int = 0
 
     def __str__(self) -> str:
         if self.state == "transient":
             return f"step {self.rose}, lost again by step {self.fell}"
-        return f"not emerged by step {self.last}" if self.step is None else f"step {self.step}"
+        if self.step is None:
+            return f"not emerged by step {self.last}"
+        earlier = f" (a rise at step {self.rose} was lost by step {self.fell})" if self.lost else ""
+        return f"step {self.step}{earlier}"
 
 
 def onset(
@@ -73,15 +80,17 @@ def onset(
     """Onset of one curve at a threshold, or at half of its own rise (None), which no affine rescaling
     changes.
 
-    `draws`: bootstrap replicates of the curve; without them the values are taken as exact, and the interval
-    is the gap between two checkpoints. `rises` says whether the curve rises at all when that was tested
-    elsewhere (jointly with others); otherwise it is tested here at 5%: against the replicates' noise, or
-    without them, and without a threshold, against the values in random order. Source: emergence step of
-    stacked heads (Musat, arXiv 2411.12118); definition ours.
+    `draws`: bootstrap replicates of the curve; without them the interval is the gap between two checkpoints.
+    `rises` says whether the curve rises at all when that was tested elsewhere (jointly with others); otherwise it is
+    tested here at 5%: against the replicates' noise, or without them, and without a threshold, against
+    autocorrelated noise (`interp.emergence.rises`). Source: emergence step of stacked heads (Musat, arXiv
+    2411.12118); definition ours.
 
     >>> found = onset([0, 10, 20, 30], [0.0, 0.7, 0.2, 0.9], 0.5)
     >>> found.step, found.before
     (30, 20)
+    >>> str(onset([0, 10, 20, 30, 40, 50, 60, 70], [0.0, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9, 0.9], 0.5))
+    'step 50 (a rise at step 10 was lost by step 30)'
 
     Raises UserError when steps do not increase, values are not finite, or there are too few of them to be
     tested.
@@ -113,11 +122,11 @@ def _tested(
         return bool(rising(y[None], draws[:, None])[0])
     if threshold is not None:
         return True
-    if len(y) < 5:
+    if len(y) < FEWEST:
         raise UserError(
-            f"{len(y)} checkpoints cannot tell a rise from noise: give a threshold, replicates, or 5 of them"
+            f"{len(y)} checkpoints cannot tell a rise from noise: give a threshold, replicates, or {FEWEST} of them"
         )
-    return rises_by_permutation(y)
+    return rise_p_value(y) <= FALSE_POSITIVES
 
 
 def _dated(
@@ -133,40 +142,67 @@ def _dated(
         return (
             Onset(steps[0], None, last, level, state="emerged") if always else Onset(None, last, last, level)
         )
-    fit = _Fit(steps, y, threshold)
+    course = _Course(steps, y, threshold, noise_of(y, draws), exact=draws is None)
+    fit = course.rise
+    shape: dict[str, Any] = {"half": fit.at_share(0.5), "width": fit.width}
     if fit.crossed is None:
-        return Onset(None, last, last, fit.level, half=fit.at_share(0.5), width=fit.width)
-    low, high = _interval(steps, fit, draws, threshold)
+        return Onset(None, last, last, course.level, **shape)
+    low, high = _interval(steps, course, draws, threshold)
     at, before = steps[fit.crossed], steps[fit.crossed - 1] if fit.crossed else None
-    if fit.fell is not None:
-        return Onset(
-            None,
-            last,
-            last,
-            fit.level,
-            low,
-            high,
-            fit.at_share(0.5),
-            fit.width,
-            "transient",
-            at,
-            steps[fit.fell],
-        )
-    return Onset(at, before, last, fit.level, low, high, fit.at_share(0.5), fit.width, "emerged", at)
+    rose, fell = course.first_lost or (fit.crossed, None)
+    history: dict[str, Any] = {
+        "rose": steps[rose],
+        "fell": None if fell is None else steps[fell],
+        "lost": len(course.lost),
+    }
+    if course.gone:
+        return Onset(None, last, last, course.level, low, high, **shape, state="transient", **history)
+    return Onset(at, before, last, course.level, low, high, **shape, state="emerged", **history)
 
 
-class _Fit:
-    """A curve's rise-then-fall fit, and where it crosses a level (half of its own rise unless one is given)."""
+class _Course:
+    """A curve's last rise above a level (half of the whole curve's rise unless one is given), and what it lost before
+    and after.
+    """
 
-    def __init__(self, steps: list[int], y: Float[np.ndarray, " step"], threshold: float | None):
-        self.fitted, self.mode = unimodal(y)
-        self.rise = self.fitted[: self.mode + 1]
-        self.time = log_time(steps)[: self.mode + 1]
+    def __init__(
+        self,
+        steps: list[int],
+        y: Float[np.ndarray, " step"],
+        threshold: float | None,
+        noise: Noise,
+        *,
+        exact: bool,
+        scale: float = 1.0,
+    ):
+        whole = _Rise(steps, y, threshold)
+        self.level = whole.level
+        self.lost: list[Stretch] = losses(y, self.level, noise, exact=exact, scale=scale)
+        self.gone = bool(self.lost) and self.lost[-1][1] == len(y) - 1
+        before = [first for first, _ in self.lost[: len(self.lost) - self.gone]]
+        start, end = before[-1] if before else 0, self.lost[-1][0] if self.gone else len(y)
+        self.rise = whole if not before and not self.gone else _Rise(steps[:end], y[:end], self.level, start)
+        self.first_lost: Stretch | None = None
+        if self.lost:
+            fell = self.lost[0][0]
+            rose = _Rise(steps[:fell], y[:fell], self.level).crossed
+            self.first_lost = (int(np.argmax(y >= self.level)) if rose is None else rose, fell)
+
+
+class _Rise:
+    """The rising part of a rise-then-fall fit to a curve from index `start` on, and where it crosses a level (half of
+    its own rise unless one is given).
+    """
+
+    def __init__(
+        self, steps: list[int], y: Float[np.ndarray, " step"], threshold: float | None, start: int = 0
+    ):
+        fitted, mode = unimodal(y[start:])
+        self.rise = fitted[: mode + 1]
+        self.time = log_time(steps[start:])[: mode + 1]
         self.level = float((self.rise[0] + self.rise[-1]) / 2) if threshold is None else threshold
         found = crossing(self.time, self.rise, self.level)
-        self.crossed = None if found is None else found[0]
-        below = np.flatnonzero(self.fitted[self.mode + 1 :] < self.level - 1e-9 * np.ptp(self.fitted))
-        self.fell = self.mode + 1 + int(below[0]) if len(below) and found is not None else None
+        self.crossed = None if found is None else start + found[0]
 
     def at_share(self, share: float) -> float:
         """The step, interpolated, at which a share of the rise is reached; nan for a fit that does not rise."""
@@ -182,13 +218,18 @@ class _Fit:
 
 
 def _interval(
-    steps: list[int], fit: _Fit, draws: Float[np.ndarray, "draw step"] | None, threshold: float | None
+    steps: list[int], course: _Course, draws: Float[np.ndarray, "draw step"] | None, threshold: float | None
 ) -> tuple[float, float]:
     """From the checkpoint before the crossing to the one after it, at the outer points of the replicates."""
-    fits = [fit] if draws is None else [_Fit(steps, row, threshold) for row in np.asarray(draws, dtype=float)]
-    where = sorted(len(steps) if f.crossed is None else f.crossed for f in fits)
+    found = [course.rise.crossed]
+    if draws is not None:
+        rows = np.asarray(draws, dtype=float)
+        noise = noise_of(rows[0], rows)
+        twice = 2**0.5  # a replicate deviates by the curve's noise and by its own
+        found = [_Course(steps, row, threshold, noise, exact=False, scale=twice).rise.crossed for row in rows]
+    where = sorted(len(steps) if one is None else one for one in found)
     first, final = where[math.floor(TAIL * len(where))], where[math.ceil((1 - TAIL) * len(where)) - 1]
-    first = first if fit.crossed is None else min(first, fit.crossed)
-    final = final if fit.crossed is None else max(final, fit.crossed)
+    if course.rise.crossed is not None:
+        first, final = min(first, course.rise.crossed), max(final, course.rise.crossed)
     low = float(steps[max(first - 1, 0)])
     return low, float(steps[final]) if final < len(steps) else math.nan

@@ -1,7 +1,7 @@
-"""How well a checkpoint does the task, read by read: loss and the task's own score, against floor and chance.
+"""Loss and the task's own score at each output position of a checkpoint, with minimum achievable loss and chance.
 
 Loss is the task's, so lower is better; a score named "accuracy" is a share of prompts in [0, 1], higher is better. Rows
-without a step hold the levels to compare with: `control` "floor" (loss of the Bayes answer) and "chance" (score of the
+without a step hold the levels to compare with: `control` "floor" (Bayes risk) and "chance" (score of the
 best guess that ignores the examples). Intervals are over prompts, not over training seeds.
 """
 
@@ -21,7 +21,7 @@ from tasks import Batch, Level, Task, UserError
 
 
 class Scores(Analysis):
-    """Loss and score at every read."""
+    """Loss and score at every output position."""
 
     name: ClassVar[str] = "scores"
     version: ClassVar[int] = 2
@@ -85,8 +85,8 @@ class ScoreReader:
 
 
 def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
-    """Clopper-Pearson for a share of prompts, a t without skew for a loss, which the few prompts gone wrong decide."""
-    if metric == "accuracy":
+    """Clopper-Pearson for a share of prompts, a skewness-corrected t for a loss, which is heavy-tailed."""
+    if metric == "accuracy" and bool(((values == 0) | (values == 1)).all()):  # else it is no count of prompts
         return [share(int(count), len(values)) for count in values.sum(0).tolist()]
-    means = mean(values)
+    means = mean(values, least=0.0)
     return [means[read] for read in range(values.shape[1])]

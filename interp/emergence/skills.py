@@ -15,7 +15,9 @@ from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores, scorable
 from tasks import Task
 
-CAPTION = "Onset: where the fitted curve rises above its threshold for good; intervals over prompts."
+CAPTION = (
+    "Onset: first sustained crossing of the threshold by the fitted curve; 95% CI over prompts (bootstrap)."
+)
 
 
 def asked(settings: Any, task: Task) -> list[Analysis]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.causal.circuits import Circuit
+from interp.causal.circuit import Circuit
 
 FOUND = {
     (True, True): "in the circuit, with a role",

@@ -21,8 +21,8 @@ from interp.causal.graph import precedes, senders, written
 from interp.hooks.lens import FactoredMatrix
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 KINDS = ("Q", "K", "V")
 

@@ -83,7 +83,7 @@ def graft_table(
                 said = {"step": step, "donor": late, "team": team, "heads": _names(heads), "control": control}
                 rows += [{**said, **row} for row in found]
     table = pd.DataFrame(rows)
-    table.insert(0, "run", run.name)
+    table.insert(0, "run", run.name)  # as on reading: this table is kept nowhere
     table.insert(1, "seed", run.config.seed)
     return table
 

@@ -129,15 +129,24 @@ def relation_mass(
 ) -> Float[Tensor, "batch head"]:
     """Attention mass on a relation for each prompt: summed over a row's sources, averaged over the distinct rows.
 
-    Pairs that are not `valid` do not count, nor do rows without a valid pair; NaN for a prompt without any.
+    Pairs that are not `valid` do not count, nor pairs that stand twice, nor rows without a valid pair; NaN for a prompt
+    without any.
     """
     prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
     picked = pattern[prompts, :, dest, source]
-    if valid is None:
-        return picked.sum(1) / dest[0].unique().numel()
+    valid = torch.ones_like(dest, dtype=torch.bool) if valid is None else valid
+    valid = valid & ~_repeated(dest * pattern.shape[3] + source, valid)
     seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
     rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
     return (picked * valid[..., None]).sum(1) / rows[:, None]
+
+
+def _repeated(
+    pairs: Int[Tensor, "batch pair"], valid: Bool[Tensor, "batch pair"]
+) -> Bool[Tensor, "batch pair"]:
+    """Pairs that a valid one before says already."""
+    same = (pairs[:, :, None] == pairs[:, None, :]) & valid[:, None, :]
+    return same.tril(-1).any(-1)
 
 
 def has_roles(config: Any, task: Task) -> bool:

@@ -89,7 +89,7 @@ def mechanism(
     rows = []
     for read, (position, hop) in enumerate(hops.items()):
         both = {side: effects[team, read] for side, team in (("direct", f"link {hop}"), ("ahead", "ahead"))}
-        named = circuit_of(both["direct"], both["ahead"], _solved(task, read, float(right[read])), hop)
+        named = mechanism_of(both["direct"], both["ahead"], _solved(task, read, float(right[read])), hop)
         sides = {"direct": teams[f"link {hop}"], "ahead": teams["ahead"]}
         rows += [
             {
@@ -113,7 +113,7 @@ def mechanism(
     return pd.DataFrame(rows).assign(control="none", unit="share of all heads' effect")
 
 
-def circuit_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> Kind:
+def mechanism_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> Kind:
     """The circuit that the two effects on a hop imply. Hop 1 has no earlier link: an effect of the look-ahead
     group on it is a side effect and implies nothing.
     """

@@ -28,9 +28,9 @@ from interp.heads.heads import HeadScores, unit_of
 from interp.hooks.protocol import HookedModel
 from probes.stats import bootstrap
 from tasks import Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
-Scores = Float[Tensor, "batch layer head"]
+HeadValues = Float[Tensor, "batch layer head"]
 
 
 class RegressionHeads(Analysis):
@@ -57,7 +57,7 @@ class RegressionHeadReader:
     def __init__(self, model: HookedModel, task: Any, hooks: list[str]):
         self.task, self.hooks = task, hooks
         self.gain = label_gain(model, task)
-        self.scores: dict[str, list[Scores]] = {}
+        self.scores: dict[str, list[HeadValues]] = {}
 
     def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         rows = torch.stack([cache[hook][:, :, -1] for hook in self.hooks], dim=1)
@@ -111,7 +111,7 @@ def _index(scores: Float[Tensor, "*lead layer head"]) -> pd.DataFrame:
     return product.to_frame(index=False).astype("Int64")
 
 
-def head_table(metric: str, scores: Scores, unit: str) -> pd.DataFrame:
+def head_table(metric: str, scores: HeadValues, unit: str) -> pd.DataFrame:
     """Mean over prompts of a score of every head, with its interval."""
     means = bootstrap(scores.flatten(1))
     found = {"value": means.value.numpy(), "ci_low": means.low.numpy(), "ci_high": means.high.numpy()}
@@ -176,7 +176,7 @@ def repeated_tokens(task: Task, prompts: int) -> Int[Tensor, "batch pos"]:
     return torch.cat([once, once], dim=1)
 
 
-def repeat_scores(pattern: Float[Tensor, "batch layer head row column"]) -> dict[str, Scores]:
+def repeat_scores(pattern: Float[Tensor, "batch layer head row column"]) -> dict[str, HeadValues]:
     """Mean attention on the three sources, over the rows of the second showing (previous token: over all rows
     but the first).
     """

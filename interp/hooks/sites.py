@@ -20,7 +20,7 @@ from torch import Tensor
 
 from interp.hooks.components import COMPONENTS, HEAD_OUT
 from interp.hooks.protocol import HookedModel
-from tasks.base import nearest
+from tasks.complaints import nearest
 from tasks.errors import UserError
 
 HEAD_COMPONENTS = ("q", "k", "v", "z", "pattern", "attn_scores")

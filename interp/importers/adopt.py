@@ -55,11 +55,12 @@ def adopt_folder(
     builder, settings, checkpoints = _builder(given, checkpoints)
     module = build_module(builder, settings, "keep", 0)
     named = layout_of(layout, module)
+    pad = getattr(asked, "pad", None) if pad is None else pad
     config = _config(module, named, asked, builder, settings, pad)
     config.check(asked.interface)
     weights, found = _weights(given, module, checkpoints, steps, copy)
     model = AdoptedModel(config, asked.interface, 0, module)
-    model.take_weights(dict(weights(found[0])), str(checkpoints or builder))
+    model.take_weights(weights(found[0]), str(checkpoints or builder))
     train = {"steps": max(1, *found), "batch": 1, "lr": 1.0}  # theirs, and not known
     run: RunConfig = parse_config(
         {"task": settings_of(asked), "model": config.model_dump(mode="json"), "train": train}
@@ -108,7 +109,7 @@ def _weights(
     if isinstance(checkpoints, Mapping):
         return (lambda step: checkpoints[step]), tuple(sorted(checkpoints))
     if not steps:
-        raise UserError("checkpoints is a function: say for which steps (steps=[0, 100, ...])")
+        raise UserError("checkpoints is a function: give the steps (steps=[0, 100, ...])")
     return checkpoints, tuple(sorted(steps))
 
 

@@ -80,7 +80,7 @@ def _files(path: Path) -> dict[int | None, Path]:
 
 def _stated_step(state: State, path: Path) -> int:
     if state.step is None:
-        raise UserError(f"{path}: does not say its step; call the file model_N.pt, N being the step")
+        raise UserError(f"{path}: does not state its step; call the file model_N.pt, N being the step")
     return state.step
 
 
@@ -138,7 +138,7 @@ def _heads(layout: Layout, settings: GargConfig | None, n_heads: int | None, whe
         )
     if n_heads is not None and stated is not None and n_heads != stated:
         raise UserError(
-            f"{where}: --n-heads {n_heads}, but config.yaml says n_head: {stated}; leave one of them out"
+            f"{where}: --n-heads {n_heads}, but config.yaml has n_head: {stated}; leave one of them out"
         )
     heads = n_heads if n_heads is not None else stated
     if heads is None or heads < 1 or layout.d_model % heads:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 
@@ -50,7 +50,7 @@ class _Curriculum(_Part):
     points: _End | None = None
 
 
-class _Training(_Part):
+class _GargTraining(_Part):
     task: Literal["linear_regression", "noisy_linear_regression", "relu_2nn_regression"] = "linear_regression"
     task_kwargs: dict[str, Any] = {}
     data: Literal["gaussian"] = "gaussian"
@@ -64,7 +64,7 @@ class GargConfig(_Part):
 
     where: str
     model: _Model = _Model()
-    training: _Training = _Training()
+    training: _GargTraining = _GargTraining()
 
     def check(self, layout: Layout) -> None:
         """Raise UserError for a configuration of other weights, naming the setting."""

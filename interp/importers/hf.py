@@ -191,7 +191,7 @@ def check_text(task: TextRetrieval, tokenizer: Any) -> None:
     for text, tokens in zip(texts, task.sample(0, "text", 0, _TRIED).inputs.tolist(), strict=True):
         if tokenizer.encode(text) != tokens:
             raise UserError(
-                f"the model's tokenizer joins words of the prompts, so positions cannot be told: {text[:60]!r}"
+                f"the model's tokenizer joins words of the prompts, so positions cannot be identified: {text[:60]!r}"
             )
 
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from interp.importers.state import as_float32
-from tasks.base import first_problem, nearest
+from tasks.complaints import first_problem, nearest
 from tasks.errors import UserError, listed
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 
 class Source(BaseModel):
@@ -41,19 +41,19 @@ class Source(BaseModel):
             raise ValueError(f"part {list(self.part)} must be [i, k] with 0 <= i < k")
         return self
 
-    def foreign(self, ours: Shape) -> Shape:
+    def foreign(self, ours: TensorShape) -> TensorShape:
         """The shape that the key must have for a weight of this shape (with `cut`, or more rows)."""
         whole = (*ours[:-1], ours[-1] * self.part[1])
         return whole[::-1] if self.transpose else whole
 
-    def fits(self, found: Shape, ours: Shape) -> bool:
+    def fits(self, found: TensorShape, ours: TensorShape) -> bool:
         """Whether a key of this shape can serve."""
         wanted = self.foreign(ours)
         if self.cut:
             return len(found) == len(wanted) and found[0] >= wanted[0] and found[1:] == wanted[1:]
         return found == wanted
 
-    def take(self, value: Tensor, ours: Shape) -> Tensor:
+    def take(self, value: Tensor, ours: TensorShape) -> Tensor:
         """The weight from the key's tensor, as a copy."""
         whole = value.T if self.transpose else value
         first, width = self.part[0] * ours[-1], ours[-1]
@@ -75,13 +75,13 @@ def _source(name: str, entry: Any, where: str) -> Source:
         raise UserError(f"{where}: weight {name!r}: {first_problem(error)}") from None
 
 
-def check_mapping(mapping: Mapping[str, Source], shapes: Mapping[str, Shape], where: str) -> None:
+def check_mapping(mapping: Mapping[str, Source], shapes: Mapping[str, TensorShape], where: str) -> None:
     """Refuse a mapping that leaves out a weight of the model or names one it does not have. Raises UserError."""
     if odd := sorted(set(mapping) - set(shapes)):
         raise UserError(f"{where}: the model has no weight {odd[0]!r}{nearest(odd[0], shapes)}")
     if odd := sorted(set(shapes) - set(mapping)):
         raise UserError(
-            f"{where}: does not say where {listed(odd)} {'comes' if len(odd) == 1 else 'come'} from"
+            f"{where}: does not state where {listed(odd)} {'comes' if len(odd) == 1 else 'come'} from"
         )
     for name, source in mapping.items():
         if source.transpose and len(shapes[name]) != 2:
@@ -91,7 +91,7 @@ def check_mapping(mapping: Mapping[str, Source], shapes: Mapping[str, Shape], wh
 def translate(
     state: Mapping[str, Tensor],
     mapping: Mapping[str, Source],
-    shapes: Mapping[str, Shape],
+    shapes: Mapping[str, TensorShape],
     where: str,
     unused: re.Pattern[str] | None = None,
 ) -> dict[str, Tensor]:

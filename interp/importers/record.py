@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from interp.config.run import RunConfig
-from interp.importers.mapping import Shape
+from interp.importers.mapping import TensorShape
 from interp.io.files import tensor_hash
 from interp.models import build_model
 from interp.runs.folder import RunFolder
@@ -19,7 +19,7 @@ from tasks.errors import UserError
 Weights = Callable[[int], dict[str, Tensor]]
 
 
-def weight_shapes(config: RunConfig) -> dict[str, Shape]:
+def weight_shapes(config: RunConfig) -> dict[str, TensorShape]:
     """The name and shape of every weight of a run's model."""
     model = build_model(config.model, config.task.interface, config.init_seed)
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +31,11 @@ KEY = "algoscope"
 TEMPORARY = ".writing-"
 RESTORE = "restore it from a copy, or train the run again in another folder"
 _OWN = ("hash", "seal")
+_COUNT = itertools.count()  # threads of one process write at once
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_WRITTEN_BY = re.compile(  # version 0.1 had the process alone
+    re.escape(TEMPORARY) + r".*?(?:-(?P<machine>[0-9a-f]{8}))?-(?P<process>\d{1,10})(?(machine)-\d+)"
+)
 
 
 def canonical(value: Any) -> str:
@@ -45,7 +53,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises UserError when the place cannot be written (no space, no permission).
     """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{writer()}-{next(_COUNT)}")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -57,6 +65,32 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise cannot_write(path, error) from None
+
+
+def writer() -> str:
+    """This process by its machine and number, as the names of its temporary files have it."""
+    return f"{_MACHINE}-{os.getpid()}"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that are no more have left below a folder: temporary files of dead processes of this machine.
+
+    What another machine, or a process that lives, is writing stays.
+    """
+    for stray in folder.rglob(f"{TEMPORARY}*"):
+        named = _WRITTEN_BY.fullmatch(stray.name)
+        if named and named["machine"] in (None, _MACHINE) and not _lives(int(named["process"])):
+            stray.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except (OSError, IndexError, OverflowError):  # another user's, or a system without /proc
+        return process < 2**31
 
 
 def make_room(path: Path) -> None:

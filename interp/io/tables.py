@@ -25,15 +25,22 @@ DIGEST = b"algoscope-digest"
 
 class Stamp(BaseModel):
     """Where a table comes from: analysis and settings (`key` hashes both), the run's config hash, and for each step
-    the hash of the weights that were measured."""
+    the hash of the weights that were measured. `code` hashes tasks, models and analyses that are not this package's
+    ("" where all are); `devices` names the device of each step that was not measured on cpu.
+
+    `format` 1 (version 0.1) has rows that hold the run's name in a column `run`; since 2 names are put in on reading.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    format: int = 1
     analysis: str
     key: str
     config: str
     checkpoints: dict[int, str]
     settings: dict[str, Any]
+    code: str = ""
+    devices: dict[int, str] = {}
 
 
 def write_table(path: Path, table: pd.DataFrame, stamp: Stamp) -> None:

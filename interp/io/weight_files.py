@@ -7,11 +7,12 @@ containers are read (`weights_only=True`), of `.safetensors` everything is data.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,48 @@ class WeightFiles(BaseModel):
             text = json.dumps({**known, **fresh}, indent=1, sort_keys=True)
             write_atomically(run / LEDGER, text.encode())
 
-    def read(self) -> dict[str, Tensor]:
-        """The weights of all files, by their own names."""
-        found: dict[str, Tensor] = {}
-        for path in self.weight_files:
-            found |= read_weights(Path(path))[0]
-        return found
+    def read(self) -> Mapping[str, Tensor]:
+        """The weights of all files by their own names, each read when it is asked for."""
+        return Weights([Path(path) for path in self.weight_files])
+
+
+class Weights(Mapping[str, Tensor]):
+    """Weights in files, by name; of a safetensors file one tensor at a time is in memory."""
+
+    def __init__(self, files: Sequence[Path]):
+        self._held: dict[str, Tensor] = {}
+        self._place: dict[str, Path] = {}
+        for file in files:
+            if file.suffix == ".safetensors":
+                self._place |= dict.fromkeys(_names(file), file)
+            else:
+                self._held |= read_weights(file)[0]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in self._held:
+            return self._held[name]
+        with _opened(self._place[name]) as file:
+            return file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._held, *self._place])
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._place)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({str(error)[:80]})") from None
+
+
+def _names(path: Path) -> list[str]:
+    with _opened(path) as file:
+        return list(file.keys())
 
 
 def _ledger(run: Path) -> dict[str, str]:
@@ -143,12 +180,9 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], int | None]:
-    try:
-        with safe_open(path, framework="pt") as opened:
-            stated = (opened.metadata() or {}).get("step", "")
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({str(error)[:80]})") from None
+    with _opened(path) as file:
+        stated = (file.metadata() or {}).get("step", "")
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return weights, int(stated) if stated.isdigit() else None
 
 

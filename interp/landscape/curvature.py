@@ -4,7 +4,7 @@ smoothness.
 An `Objective` is the mean training loss of one model on one fixed batch as a function of the flat weight
 vector, so the same instruments serve any model, task and optimiser; losses are in the task's own units.
 Curvature is positive where the loss bends up. All of it belongs to the batch: another batch gives another
-Hessian, and none of it says how the optimiser's own preconditioning sees the landscape. Sources: Ahn et al.
+Hessian, and none of it includes the optimiser's own preconditioning. Sources: Ahn et al.
 2310.01082 (section 3, figures); Jiang et al. for the diagonal form of the robust condition number.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vjp, vmap
 
 from tasks import Batch, Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
 LARGEST_HESSIAN = 4000
 COLUMNS_AT_ONCE = 25
@@ -30,7 +30,7 @@ COLUMNS_AT_ONCE = 25
 
 @dataclass(frozen=True)
 class Objective:
-    """Mean loss over the prompts and reads of `batch`. The model's own weights are `weights`; nothing
+    """Mean loss over the prompts and output positions of `batch`. The model's own weights are `weights`; nothing
     changes them.
     """
 
@@ -105,7 +105,7 @@ def sharpness(objective: Objective, weights: Float[Tensor, " weight"], seed: int
     """Largest Hessian eigenvalue (algebraic) by Lanczos iteration on Hessian-vector products, to a relative
     1e-3.
 
-    Raises UserError when the iteration does not settle.
+    Raises UserError when the iteration does not converge.
     """
     size = len(weights)
     if size < 3:
@@ -121,7 +121,7 @@ def sharpness(objective: Objective, weights: Float[Tensor, " weight"], seed: int
         found = eigsh(operator, k=1, which="LA", v0=start, tol=1e-3, maxiter=300, return_eigenvectors=False)
     except ArpackNoConvergence:
         raise UserError(
-            "the largest curvature did not settle in 300 restarts: use a larger batch or float64"
+            "the largest curvature did not converge in 300 restarts: use a larger batch or float64"
         ) from None
     return float(found[0])
 

@@ -2,7 +2,7 @@
 
 Works on any run, whatever model, task or optimiser: everything is taken on one fixed batch (stream
 "curvature"). Directional smoothness between checkpoints t and t' is that of the straight line from one to
-the other; it is the optimiser's own step only where t' = t + 1, and `stride` says how far apart they are.
+the other; it is the optimiser's own step only where t' = t + 1, and `stride` is how far apart they are.
 Checkpoints in pairs (100, 101, 200, 201, ...) give true steps at a fraction of the disk space.
 """
 

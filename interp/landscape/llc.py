@@ -1,14 +1,14 @@
-"""Local learning coefficient by SGLD: how degenerate the loss is around a checkpoint, with checks on the
-chains.
+"""Local learning coefficient by SGLD: effective parameters around a checkpoint, at a stated gamma and step.
 
 Estimator (Lau et al. 2023, arXiv 2308.12108): n beta E[loss(w) - loss(w*)], the mean taken over draws from
-exp(-n beta L(w) - gamma |w - w*|^2 / 2), beta = 1 / log n. Units: effective parameters (d/2 at a
-non-degenerate minimum with d weights, lower where the loss is flatter). The localisation pulls it down where
-n beta times the curvature does not dwarf gamma, so figures compare between checkpoints measured alike, and
-are no count of parameters. A finite step pushes it up (on the preset `retrieval` half the step gives 7% less).
-Every draw takes one of a few minibatches at random, and the loss there is compared with that of w* on the same
-one. Chains that have not mixed (split R-hat over `WORST_RHAT`), drift,
-or fall below the loss at w* (no minimum, as at the start of training) are refused.
+exp(-n beta L(w) - gamma |w - w*|^2 / 2), beta = 1 / log n. Units: effective parameters at gamma and step (d/2 at a
+non-degenerate minimum with d weights, lower where the loss is flatter). Both belong to the figure, and neither
+limit is reached on real nets: gamma pulls it down where n beta times the curvature does not dwarf it (on the preset
+`retrieval` by a factor of a hundred between gamma 1e2 and 1e4, all chains mixed), a finite step pushes it up (there
+half the step gives 7% less). Figures compare between checkpoints measured alike, and are no count of parameters;
+`interp.landscape.llc_sweep` shows how far they move, `interp.landscape.closed_forms` what they should be where that is
+proven. The interval is Monte Carlo error alone: another draw of the chains at the same weights, minibatches, gamma and
+step. It covers neither the bias of these settings nor other training seeds.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.base import Direct
-from interp.landscape.curvature import Objective
+from interp.landscape.langevin import BadChains, Slope, chain, check_traces, model_slopes, slope_of
 from probes.stats import Interval, student
 from tasks import Task, UserError
-from tasks.base import generator
+from tasks.streams import generator
 
-WORST_RHAT = 1.1
 NAME = "local learning coefficient"
 Loss = Callable[[Tensor], Tensor]
 
@@ -39,11 +38,13 @@ class LearningCoefficient(Direct):
 
     `prompts` are cut into minibatches of `minibatch`; `n`: sample size that beta and the unit refer to. `gamma`
     (1 / variance of a weight about w*) and `step` were chosen on the preset `retrieval`, where chains mix in 2 /
-    (step gamma) = 20 draws; another model may want others, and says so by being refused. A refused checkpoint
-    keeps its row, without a value and with the reason in `note`: it is never filled in.
+    (step gamma) = 20 draws; another model may want others, and its chains are then refused. A refused checkpoint
+    keeps its row, without a value and with the reason in `note`: it is never filled in. Columns `gamma` and
+    `step_size` are what the value was measured at.
     """
 
     name: ClassVar[str] = "llc"
+    version: ClassVar[int] = 2
 
     prompts: int = Field(default=512, ge=1)
     minibatch: int = Field(default=32, ge=1)
@@ -59,17 +60,19 @@ class LearningCoefficient(Direct):
         batches = [task.sample(self.seed, "llc", k, self.minibatch) for k in range(count)]
         if model.config.dtype == "float64":
             batches = [batch.double() for batch in batches]
-        objectives = [Objective(model, task, batch) for batch in batches]
-        said: dict[str, Any] = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan}
-        said |= {"n": self.chains, "note": ""}
+        slopes, start = model_slopes(model, task, batches)
+        row: dict[str, Any] = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan}
+        row |= {"n": self.chains, "note": ""}
         try:
-            said |= local_learning_coefficient(
-                [each.loss for each in objectives], objectives[0].weights, self.n, chains=self.chains,
-                draws=self.draws, burn_in=self.burn_in, step=self.step, gamma=self.gamma, seed=self.seed,
+            row |= coefficient(
+                slopes, start, self.n, chains=self.chains, draws=self.draws, burn_in=self.burn_in,
+                step=self.step, gamma=self.gamma, seed=self.seed,
             ).row()  # fmt: skip
         except BadChains as error:
-            said["note"] = str(error)
-        return pd.DataFrame([{**said, "metric": NAME, "control": "none", "unit": "effective parameters"}])
+            row["note"] = str(error)
+        at = {"gamma": self.gamma, "step_size": self.step}
+        unit = f"effective parameters at gamma {self.gamma:g}, step {self.step:g}"
+        return pd.DataFrame([{**row, **at, "metric": NAME, "control": "none", "unit": unit}])
 
 
 def local_learning_coefficient(
@@ -84,85 +87,41 @@ def local_learning_coefficient(
     gamma: float = 1.0,
     seed: int = 0,
 ) -> Interval:
-    """The estimate with Student's t interval over chains. `losses`: the mean loss on each minibatch; `n`: sample
-    size that beta and the unit refer to.
+    """The estimate with Student's t interval over chains: Monte Carlo error alone. `losses`: the mean loss on each
+    minibatch, of the flat weights; `n`: sample size that beta and the unit refer to.
 
     Raises UserError for settings that cannot be, and `BadChains` for chains that are not finite, unmixed, or
     drifting.
     """
-    if not losses or n < 3 or chains < 2 or draws < 20 or burn_in < 0 or step <= 0 or gamma < 0:
-        raise UserError(
-            "sampling needs a loss, n >= 3, 2 chains, 20 draws, burn_in >= 0, step > 0 and gamma >= 0"
-        )
-    beta_n = n / math.log(n)
-    with torch.no_grad():
-        centre = torch.stack([loss(weights) for loss in losses])
-    traces = torch.stack([
-        sample(losses, weights, centre, beta_n, draws=draws, burn_in=burn_in, step=step, gamma=gamma,
-               noise=generator(seed, "llc", chain))
-        for chain in range(chains)
-    ])  # fmt: skip
-    check_traces(traces)
-    return student((beta_n * traces.mean(1)).tolist())
+    return coefficient(
+        [slope_of(loss) for loss in losses], weights, n,
+        chains=chains, draws=draws, burn_in=burn_in, step=step, gamma=gamma, seed=seed,
+    )  # fmt: skip
 
 
-def sample(
-    losses: Sequence[Loss],
+def coefficient(
+    slopes: Sequence[Slope],
     weights: Float[Tensor, " weight"],
-    centre: Float[Tensor, " batch"],
-    beta_n: float,
+    n: int,
     *,
+    chains: int,
     draws: int,
     burn_in: int,
     step: float,
     gamma: float,
-    noise: torch.Generator,
-) -> Float[Tensor, " draw"]:
-    """Loss above that of the start (`centre`, on each minibatch) along one chain of Langevin dynamics, the
-    burn-in left out.
-    """
-    w, found = weights.detach().clone(), []
-    for _ in range(burn_in + draws):
-        k = int(torch.randint(len(losses), (1,), generator=noise))
-        w.requires_grad_(True)
-        value = losses[k](w)
-        (slope,) = torch.autograd.grad(value, w)
-        found.append((value - centre[k]).detach())
-        kick = torch.randn(w.shape, generator=noise, dtype=w.dtype) * math.sqrt(step)
-        w = w.detach() - step / 2 * (beta_n * slope + gamma * (w.detach() - weights)) + kick
-    return torch.stack(found[burn_in:]).double()
-
-
-def split_rhat(traces: Float[Tensor, "chain draw"]) -> float:
-    """Gelman and Rubin's R-hat with every chain cut in two: 1 for chains that agree, larger for those that do
-    not.
-    """
-    half = traces.shape[1] // 2
-    parts = torch.cat([traces[:, :half], traces[:, -half:]])
-    within = parts.var(1).mean()
-    between = half * parts.mean(1).var()
-    if float(within) == 0:
-        return 1.0 if float(between) == 0 else math.inf
-    return float((((half - 1) / half * within + between / half) / within).sqrt())
-
-
-class BadChains(UserError):
-    """Chains from which no coefficient may be read."""
-
-
-def check_traces(traces: Float[Tensor, "chain draw"]) -> None:
-    """Raises BadChains for chains from which no coefficient may be read, saying why and what to change.
-
-    `traces`: loss above that of the start.
-    """
-    if not bool(torch.isfinite(traces).all()):
-        raise BadChains("the chains diverged: take a smaller step")
-    rhat = split_rhat(traces)
-    if rhat > WORST_RHAT:
-        raise BadChains(
-            f"the chains have not mixed (R-hat {rhat:.2f} > {WORST_RHAT}): more draws, burn-in, or step"
+    seed: int,
+) -> Interval:
+    """`local_learning_coefficient` of losses that come with their gradients."""
+    if not slopes or n < 3 or chains < 2 or draws < 20 or burn_in < 0 or step <= 0 or gamma < 0:
+        raise UserError(
+            "sampling needs a loss, n >= 3, 2 chains, 20 draws, burn_in >= 0, step > 0 and gamma >= 0"
         )
-    if float(traces.mean()) < -0.1 * float(traces.std()):
-        raise BadChains(
-            "the chains found lower loss than the checkpoint: it is no local minimum; train on, or raise gamma"
-        )
+    beta_n = n / math.log(n)
+    centre = torch.stack([slope(weights)[0] for slope in slopes])
+    traces = torch.stack([
+        chain(slopes, weights, centre, beta_n, draws=draws, burn_in=burn_in, step=step, gamma=gamma,
+              noise=generator(seed, "llc", index))
+        for index in range(chains)
+    ])  # fmt: skip
+    check_traces(traces)
+    return student((beta_n * traces.mean(1)).tolist())

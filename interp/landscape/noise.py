@@ -25,8 +25,8 @@ REFERENCE = 20
 class GradientNoise(Direct):
     """Tail of the noise of batches of `prompts` prompts at every checkpoint, from `draws` of them.
 
-    Rows: `noise q99 / median` (at least 1; near 1 for a normal law of many weights, larger for heavier tails; 95%
-    interval by order statistics over draws, which has no upper end below about 450 draws), `noise median`,
+    Rows: `noise q99 / median` (at least 1; near 1 for many normal weights, larger for heavier tails; 95%
+    interval by order statistics over draws, which has no upper limit below about 450 draws), `noise median`,
     `noise tail index` (Hill, small: heavy).
     """
 

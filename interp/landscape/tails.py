@@ -73,7 +73,7 @@ def tail(norms: Float[Tensor, " draw"], level: float = 0.95) -> Tail:
 
 
 def asymmetry(norms: Float[Tensor, " draw"], level: float = 0.95) -> Interval:
-    """(q95 - median) / (median - q05): above 1 when the upper side is the longer one, 1 for a symmetric law.
+    """(q95 - median) / (median - q05): above 1 when the upper side is the longer one, 1 for a symmetric distribution.
 
     The interval combines those of the three quantiles, each at a third of the error, so it covers at least `level`.
     Raises UserError for fewer than 100 draws.

@@ -9,6 +9,7 @@ there and outputs are zero elsewhere. Starting at a layer runs what comes before
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class AdoptedModel(Wiring):
     def _chosen(self) -> Any:
         return list(self.interface.outputs) or slice(None)
 
-    def take_weights(self, weights: dict[str, Tensor], where: str) -> None:
+    def take_weights(self, weights: Mapping[str, Tensor], where: str) -> None:
         """Load a state dict, whatever wrapper or prefix it was saved with; the first one is proven.
 
         Raises UserError for weights that are missing, unknown, or of another shape, and for a model that is not the
@@ -125,16 +126,16 @@ class AdoptedModel(Wiring):
         out = out @ self.W_E.T if tied else out
         return out[..., self._chosen()].float() if out.dtype == torch.bfloat16 else out[..., self._chosen()]
 
-    def named_weights(self, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    def named_weights(self, weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         """A state dict by the names of this model's parameters. Raises UserError for a weight that is missing."""
         own = dict(self.module.named_parameters(remove_duplicate=False))
         names = matched(own, weights)
-        by_weight = {id(own[mine]): weights[theirs] for theirs, mine in names.items()}
+        by_weight = {id(own[mine]): theirs for theirs, mine in names.items()}
         found = {}
         for name, weight in self.named_parameters():
             if id(weight) not in by_weight:
                 raise UserError(f"{where}: without weight {name.removeprefix('module.')!r}")
-            found[name] = by_weight[id(weight)].to(weight.dtype)
+            found[name] = weights[by_weight[id(weight)]].to(weight.dtype)
         return found
 
     def own_weights(self) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -58,7 +58,7 @@ class BridgedModel(LensSurface):
         self.__dict__["_held"] = None  # past nn.Module: the wrapped model names its own parts
         self.__dict__["_points"] = {}
 
-    def take_weights(self, weights: dict[str, Tensor], where: str) -> None:
+    def take_weights(self, weights: Mapping[str, Tensor], where: str) -> None:
         """Take the weights of the revision that a checkpoint refers to in place of those held.
 
         Raises UserError when they do not fit.

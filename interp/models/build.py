@@ -41,7 +41,7 @@ def register(kind: str, settings: type[ModelSettings]) -> Callable[[B], B]:
     """
     if kind_of(settings) != kind:
         raise UserError(
-            f"model kind {kind!r}: its settings {settings.__name__} say kind {kind_of(settings)!r}"
+            f"model kind {kind!r}: its settings {settings.__name__} have kind {kind_of(settings)!r}"
         )
 
     def add(builder: B) -> B:
@@ -52,14 +52,19 @@ def register(kind: str, settings: type[ModelSettings]) -> Callable[[B], B]:
     return add
 
 
+def builder_of(kind: str) -> Builder | str | None:
+    """Who builds the models of a kind: a class or function, or where one of this package lies; None for nobody."""
+    settings_class(kind)
+    return _BUILDERS.get(kind)
+
+
 def build_model(config: ModelSettings, interface: Interface, seed: int) -> Any:
     """A freshly initialised model for a task's interface: a pure function of its arguments.
 
     The global random state is neither read nor changed. Raises UserError if settings and interface do not
     fit, or nobody registered a builder for the kind.
     """
-    settings_class(config.kind)
-    builder = _BUILDERS.get(config.kind)
+    builder = builder_of(config.kind)
     if builder is None:
         raise UserError(
             f"model kind {config.kind!r} has settings but no builder: register it (interp.models.register)"

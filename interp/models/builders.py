@@ -87,7 +87,7 @@ def _known(builder: str) -> Make:
     listed = [name.strip() for name in os.environ.get(MODULES, "").split(",")]
     if builder.partition(":")[0] not in listed:
         raise UserError(
-            f"the module of this run is built by {builder}: say that it may be imported with "
+            f"the module of this run is built by {builder}: allow its import with "
             f"{MODULES}={builder.partition(':')[0]}"
         )
     return _KNOWN.setdefault(builder, _imported(builder))

@@ -30,7 +30,8 @@ from torch import Tensor
 from interp.config.clamp import ClampConfig
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
-from tasks.base import Relation, Task, nearest
+from tasks.base import Relation, Task
+from tasks.complaints import nearest
 from tasks.errors import UserError
 
 Hook = tuple[str, Callable[..., Tensor]]
@@ -66,7 +67,7 @@ class Clamps:
         key = (config.donor, config.donor_step)
         if key not in self.donors:
             raise UserError(
-                f"clamp of {config.site}: no model for donor {config.donor!r} at step {config.donor_step}"
+                f"clamp of {config.site}: no source model {config.donor!r} at step {config.donor_step}"
             )
         source = check(
             Site.parse(config.donor_site or config.site), self.donors[key], self.task.interface.n_ctx
@@ -74,7 +75,7 @@ class Clamps:
         same = self.donors[key].cfg.d_head == self.model.cfg.d_head
         if source.component == "z" and not same:
             raise UserError(
-                f"clamp of {config.site}: the donor's heads have another width; clamp the pattern instead"
+                f"clamp of {config.site}: the source model's heads have another width; clamp the pattern instead"
             )
 
     def hooks(self, batch: Any, step: int) -> list[Hook]:

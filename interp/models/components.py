@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from interp.config.model_base import ModelSettings
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import HookPoint
+from interp.models.fused import LANES, When, fused, padded_attention
 from interp.models.readin import parameter
 from tasks.errors import UserError
 
@@ -40,7 +41,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, d_model: int, affine: bool):
         super().__init__()
-        self.fused = False
+        self.fused: When = "never"
         self.w = parameter(d_model) if affine else None
         self.b = parameter(d_model) if affine else None
         self.hook_scale = HookPoint()
@@ -55,7 +56,7 @@ class LayerNorm(nn.Module):
         return self._affine(x / (x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        if self.fused and self.training and not hooked(self.hook_scale, self.hook_normalized):
+        if fused(self, self.hook_scale, self.hook_normalized):
             return F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS)
         x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + EPS).sqrt())
@@ -117,7 +118,8 @@ class Attention(nn.Module):
         self.w_o = parameter(inner, config.d_model)
         self.bias_o = parameter(config.d_model) if config.biases else None
         self.W_rel = parameter(self.heads, distances, self.width) if distances else None
-        self.use_attn_result = self.fused = False
+        self.use_attn_result = False
+        self.fused: When = "never"
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -182,9 +184,9 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "batch pos d_model"]:
         q, k, v = self._project("q", query), self._project("k", key), self._project("v", value)
-        fused = self.fused and self.training and self.config.attention == "softmax"
-        fused = fused and self.W_rel is None and not hooked(self.hook_attn_scores, self.hook_pattern)
-        z = self.hook_z(self._fused_mix(q, k, v) if fused else self._mix(q, k, v))
+        usual = self.config.attention == "softmax" and self.W_rel is None
+        quick = usual and fused(self, self.hook_attn_scores, self.hook_pattern)
+        z = self.hook_z(self._fused_mix(q, k, v) if quick else self._mix(q, k, v))
         if self.use_attn_result:
             out = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O)).sum(2)
         else:
@@ -225,6 +227,8 @@ class Attention(nn.Module):
 
     def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        if self.fused == "always" and q.shape[2] < LANES:
+            return padded_attention(q, k, v, allowed(q.shape[2], self.config, q.device)).transpose(1, 2)
         causal = self.config.mask == "causal" and not self.config.mask_query
         mask = allowed(q.shape[2], self.config, q.device) if self.config.mask_query else None
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2)
@@ -290,15 +294,3 @@ class Block(nn.Module):
             x = resid if self.ln2 is None else self.ln2(resid)
             resid = resid + self.hook_mlp_out(self.mlp(x))
         return self.hook_resid_post(resid)
-
-
-def hooked(*points: HookPoint) -> bool:
-    """Whether any of these hook points has a hook."""
-    return any(point.fwd_hooks or point.bwd_hooks for point in points)
-
-
-def fuse(model: nn.Module) -> None:
-    """Let the parts of a model that have fused kernels use them in training (no second derivatives there)."""
-    for module in model.modules():
-        if isinstance(module, (LayerNorm, Attention)):
-            module.fused = True

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from interp.models.transformer import HookedTransformer
 from interp.models.wired_weights import build_wired
-from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
+from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.base import Task
 
 JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
@@ -33,7 +33,7 @@ def build_with_decoys(
     strengths: Mapping[str, float],
     seed: int,
     **settings: Any,
-) -> tuple[HookedTransformer, Circuit]:
+) -> tuple[HookedTransformer, PlantedCircuit]:
     """A hand-constructed model with `decoys` distractor heads added. `strengths`: size of their scores on the task's
     slot and on "junk", in this order. `settings` as in `build_wired`.
     """
@@ -62,7 +62,7 @@ def _decoy_heads(
         scores = strengths[slot] * torch.randn(width, width, generator=source)
         written = torch.randn(width, JUNK, generator=source)
         written = torch.linalg.qr(written).Q if width == JUNK else written / written.norm(dim=1, keepdim=True)
-        match, copy = Match(slot, slot, scores), Copy(slot, "sink", written)
+        match, copy = PlantedMatch(slot, slot, scores), Copy(slot, "sink", written)
         heads.append(Head(index % n_layers, f"decoy on {slot}", (match,), (copy,), planted=False))
     return heads
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.hooks.lens import ActivationCache, HookedRootModule
+from interp.hooks.cache import AffineCache
+from interp.hooks.lens import HookedRootModule
 from tasks.errors import UserError
 
 Name = str | Callable[[str], bool]
@@ -128,7 +129,7 @@ class StrictHooks(HookedRootModule):
             self._refuse_silent(name, set(store))
         if not return_cache_object:
             return outputs, store
-        return outputs, ActivationCache(store, self, has_batch_dim=not remove_batch_dim)
+        return outputs, AffineCache(store, self, has_batch_dim=not remove_batch_dim)
 
 
 def _recording(original: Callable[..., Tensor | None], fired: set[str]) -> Callable[..., Tensor | None]:

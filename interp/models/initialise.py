@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from interp.config.model_base import Init
-from tasks.base import generator
+from tasks.streams import generator
 
 POSITION_STD = 0.02
 GPT2_STD = 0.02

@@ -18,13 +18,14 @@ from interp.config.model_lstm import LSTMConfig
 from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
 from interp.models.readin import ReadIn, parameter
-from tasks.base import Interface, generator
+from tasks.base import Interface
 from tasks.errors import UserError
+from tasks.streams import generator
 
 GATES = ("input", "forget", "candidate", "output")
 
 
-class Cell(nn.Module):
+class LSTMCell(nn.Module):
     """One position of the cell loop; its hooks see [batch d_model], and what they change reaches later
     positions.
     """
@@ -60,7 +61,7 @@ class LSTMLayer(nn.Module):
             self.lstm = nn.LSTM(config.d_model, config.d_model, bias=config.biases, batch_first=True)
         self.use_gate_hooks = False
         self.hook_resid_pre, self.hook_resid_post = HookPoint(), HookPoint()
-        self.cells = nn.ModuleList(Cell() for _ in range(n_ctx))
+        self.cells = nn.ModuleList(LSTMCell() for _ in range(n_ctx))
 
     def _loop(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
         if x.shape[1] > len(self.cells):

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from interp.config.model_single_index import SphereSettings, TiedAttentionConfig
 from interp.hooks.lens import HookPoint
 from interp.models.hooked import StrictHooks, layer_range, residual
-from tasks.base import Interface, generator
+from tasks.base import Interface
 from tasks.errors import UserError
 from tasks.single_index import ENCODING_AXIS, TEACHER_AXIS, encoding
+from tasks.streams import generator
 from tasks.theory.single_index import reduction_weights
 
 

@@ -39,13 +39,13 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> No
             )
 
 
-def weights_of(model: Any, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+def weights_of(model: Any, weights: Mapping[str, Tensor], where: str) -> Mapping[str, Tensor]:
     """A checkpoint's weights by the names of the model's parameters, the files read that it refers to."""
     found = weights_behind(weights, where)
     return model.named_weights(found, where) if hasattr(model, "named_weights") else found
 
 
-def weights_behind(weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+def weights_behind(weights: Mapping[str, Tensor], where: str) -> Mapping[str, Tensor]:
     """The weights in the files that a checkpoint refers to; those that it holds, as they are."""
     if REFERENCE not in weights:
         return weights

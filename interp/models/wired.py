@@ -14,7 +14,7 @@ import torch
 
 from interp.models.decoys import JUNK, build_with_decoys, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
+from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.base import Task
 from tasks.errors import UserError
 from tasks.retrieval import MultiHopRetrieval
@@ -30,7 +30,7 @@ class WiredNet:
     """A hand-constructed model, its planted circuit, and the task that it solves."""
 
     model: HookedTransformer
-    circuit: Circuit
+    circuit: PlantedCircuit
     task: Task
 
 
@@ -114,13 +114,13 @@ def _induction_heads(n_ctx: int, vocab: int) -> list[Head]:
         Head(
             0,
             "previous token",
-            (Match("position", "position", previous),),
+            (PlantedMatch("position", "position", previous),),
             (_copy("token", "before", vocab),),
         ),
         Head(
             1,
             "induction",
-            (Match("token", "before", one), Match("token", "position", not_first)),
+            (PlantedMatch("token", "before", one), PlantedMatch("token", "position", not_first)),
             (_copy("token", "answer 1", vocab),),
         ),
     ]
@@ -130,14 +130,14 @@ def _copy(source: str, target: str, width: int) -> Copy:
     return Copy(source, target, torch.eye(width))
 
 
-def _lookup(query: str, key: str, vocab: int) -> tuple[Match, ...]:
+def _lookup(query: str, key: str, vocab: int) -> tuple[PlantedMatch, ...]:
     """Attend to the position whose `key` slot holds the symbol in the row's `query` slot."""
-    return (Match(query, key, SHARPNESS * torch.eye(vocab)),)
+    return (PlantedMatch(query, key, SHARPNESS * torch.eye(vocab)),)
 
 
-def _first_lookup(vocab: int) -> tuple[Match, ...]:
+def _first_lookup(vocab: int) -> tuple[PlantedMatch, ...]:
     """Query to link 1. The query token has the key that it asks for, so it must not attend to itself."""
-    return (*_lookup("key", "key", vocab), Match("blank", "blank", torch.tensor([[-2 * SHARPNESS]])))
+    return (*_lookup("key", "key", vocab), PlantedMatch("blank", "blank", torch.tensor([[-2 * SHARPNESS]])))
 
 
 def _chain_heads(hops: int, vocab: int) -> list[Head]:

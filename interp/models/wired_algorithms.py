@@ -15,7 +15,7 @@ import torch
 
 from interp.models.decoys import JUNK, build_with_decoys, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Circuit, Copy, Head, Match, Wiring
+from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 
@@ -26,7 +26,7 @@ STRENGTH = 3.0  # size of a decoy's scores, where those of planted heads are of 
 
 def wired_newton(
     steps: int, d: int, n: int, alpha: float, seed: int = 0, dtype: Dtype = "float64", decoys: int = 0
-) -> tuple[HookedTransformer, Circuit]:
+) -> tuple[HookedTransformer, PlantedCircuit]:
     """Newton's (Schulz's) iteration for least squares in `steps` + 2 layers of ReLU attention and width 2d +
     2.
 
@@ -57,7 +57,7 @@ def wired_gradient_descent(
     seed: int = 0,
     dtype: Dtype = "float64",
     decoys: int = 0,
-) -> tuple[HookedTransformer, Circuit]:
+) -> tuple[HookedTransformer, PlantedCircuit]:
     """Gradient descent on |Xw - y|^2 / 2n from w = 0, one layer a step; GD++ with `flattening`.
 
     Step l is w <- w + rates[l] X'(y - Xw) / n. The label slot of every token holds its residual y - x'w, that
@@ -78,7 +78,7 @@ def wired_gradient_descent(
         if attention == "relu":
             heads += _signed(layer, role, "x", "x", eye, copies)
         else:
-            heads.append(Head(layer, role, (Match("x", "x", eye),), tuple(copies)))
+            heads.append(Head(layer, role, (PlantedMatch("x", "x", eye),), tuple(copies)))
     slots = {"x": d, "label": 1}
     return _regression_net(slots, heads, ("label", -1.0), d, n, attention, seed, dtype, decoys)
 
@@ -86,7 +86,7 @@ def wired_gradient_descent(
 def _check(steps: int, d: int, n: int) -> None:
     for name, value in (("steps", steps), ("d", d), ("n", n)):
         if value < 1:
-            raise UserError(f"{name}={value}: a wired net needs at least 1")
+            raise UserError(f"{name}={value}: must be at least 1")
 
 
 def _signed(
@@ -97,7 +97,7 @@ def _signed(
         Head(
             layer,
             f"{role} ({'+' if sign > 0 else '-'})",
-            (Match(query, key, sign * matrix),),
+            (PlantedMatch(query, key, sign * matrix),),
             tuple(Copy(c.source, c.target, sign * c.matrix) for c in copies),
         )
         for sign in (1, -1)
@@ -114,7 +114,7 @@ def _regression_net(
     seed: int,
     dtype: Dtype,
     decoys: int,
-) -> tuple[HookedTransformer, Circuit]:
+) -> tuple[HookedTransformer, PlantedCircuit]:
     """Tokens [x; y] of n examples, which heads attend to, and of the query, whose label slot starts at 0 and whose
     output counts.
     """

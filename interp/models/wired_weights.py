@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.config.model_transformer import TransformerConfig
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Circuit, Head, Wiring, circuit_of
+from interp.models.wiring import Head, PlantedCircuit, Wiring, planted_circuit
 from tasks.base import Interface
 from tasks.errors import UserError
 
@@ -40,7 +40,7 @@ def seats(heads: Sequence[Head], n_heads: int, seed: int) -> dict[int, str]:
 
 def build_wired(
     wiring: Wiring, interface: Interface, n_layers: int, seed: int, **settings: Any
-) -> tuple[HookedTransformer, Circuit]:
+) -> tuple[HookedTransformer, PlantedCircuit]:
     """The transformer a description stands for, and its circuit. Heads take seats drawn from `seed`.
 
     `settings` go to the transformer's configuration (attention, mask, positions, ...).
@@ -61,7 +61,7 @@ def build_wired(
     places = seats(wiring.heads, config.n_heads, seed)
     with torch.no_grad():
         _write(model, wiring, places)
-    return model.eval(), circuit_of(wiring, places)
+    return model.eval(), planted_circuit(wiring, places)
 
 
 def _write(model: HookedTransformer, wiring: Wiring, places: Mapping[int, str]) -> None:

@@ -19,7 +19,7 @@ Held = tuple[str, str]  # a slot, at a place
 
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class PlantedMatch:
     """A term of a head's scores: query slot of the row, times `matrix`, times key slot of the column."""
 
     query: str
@@ -44,13 +44,13 @@ class Head:
 
     layer: int
     role: str
-    match: tuple[Match, ...]
+    match: tuple[PlantedMatch, ...]
     copy: tuple[Copy, ...]
     planted: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Circuit:
+class PlantedCircuit:
     """The planted ground truth. Heads are "L0H3"; edges are (sender, receiver), a sender "embed" or a head, a
     receiver "L1H2.q", ".k", ".v" or "output". "embed" is the residual stream before the first block,
     positions included.
@@ -97,7 +97,7 @@ class Wiring:
         return slice(start, start + self.slots[slot])
 
 
-def circuit_of(wiring: Wiring, places: Mapping[int, str]) -> Circuit:
+def planted_circuit(wiring: Wiring, places: Mapping[int, str]) -> PlantedCircuit:
     """Planted heads and edges; `places` seats every head of the description (by its index)."""
     planted = [(places[i], head) for i, head in enumerate(wiring.heads) if head.planted]
     reads = _reads(wiring, planted)
@@ -113,7 +113,7 @@ def circuit_of(wiring: Wiring, places: Mapping[int, str]) -> Circuit:
         if written_at < read_at and written & read
     }
     positional = {("embed", receiver) for receiver, _, read in reads if positions & read} - edges
-    return Circuit(
+    return PlantedCircuit(
         heads=frozenset(seat for seat, _ in planted),
         edges=frozenset(edges),
         positional=frozenset(positional),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from interp.pictures.edges import circuit
 from interp.pictures.labels import short_relation, short_site
-from interp.pictures.panels import Curve, Heat, Level, curves, heats, spans
+from interp.pictures.panels import Curve, Heat, LevelLine, curves, heats, spans
 from interp.pictures.svg import Picture
 
 Chart = Callable[[pd.DataFrame], Picture | None]
@@ -115,21 +115,36 @@ def patch(table: pd.DataFrame) -> Picture | None:
     )
 
 
+def llc_sweep(table: pd.DataFrame) -> Picture | None:
+    """Gammas down, step sizes across: effective parameters at the last checkpoint, blank where chains were refused."""
+    rows = _last(table)
+    rows = rows.assign(
+        gamma=rows["gamma"].map("gamma {:g}".format), size=rows["step_size"].map("{:g}".format)
+    )
+    if rows["value"].isna().all():
+        return None
+    grid = rows.pivot(index="gamma", columns="size", values="value")
+    grid = grid.reindex(index=list(dict.fromkeys(rows["gamma"])), columns=list(dict.fromkeys(rows["size"])))
+    return heats(
+        f"effective parameters by gamma and step size, checkpoint {_step(rows)}", [Heat("step size", grid)]
+    )
+
+
 def _curve(name: str, rows: pd.DataFrame, x: str) -> Curve:
     rows = rows.dropna(subset=[x, "value"]).sort_values(x)
     return Curve(name, *(tuple(map(float, rows[column])) for column in (x, "value", "ci_low", "ci_high")))
 
 
-def _levels(rows: pd.DataFrame, reads: Sequence[object]) -> list[Level]:
+def _levels(rows: pd.DataFrame, reads: Sequence[object]) -> list[LevelLine]:
     """Reference levels: one line for all output positions where they share it, else one for each."""
     found = []
     for name, part in rows[rows["position"].isin(list(reads))].groupby("control", sort=False):
         values = part.groupby("position", sort=False)["value"].first()
         if values.nunique() == 1:
-            found.append(Level(LEVEL_NAMES.get(str(name), str(name)), float(values.iloc[0])))
+            found.append(LevelLine(LEVEL_NAMES.get(str(name), str(name)), float(values.iloc[0])))
         else:
             found += [
-                Level(LEVEL_NAMES.get(str(name), str(name)), float(value), list(reads).index(read))
+                LevelLine(LEVEL_NAMES.get(str(name), str(name)), float(value), list(reads).index(read))
                 for read, value in values.items()
             ]
     return found
@@ -168,4 +183,5 @@ CHARTS: dict[str, Chart] = {
     "emergence": emergence,
     "patch": patch,
     "circuit": circuit,
+    "llc sweep": llc_sweep,
 }

@@ -34,7 +34,7 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelLine:
     """A dashed reference line, of one curve (by its index in the panel) or of all of them."""
 
     name: str
@@ -42,7 +42,7 @@ class Level:
     curve: int | None = None
 
 
-Panels = Mapping[str, tuple[Sequence[Curve], Sequence[Level]]]
+Panels = Mapping[str, tuple[Sequence[Curve], Sequence[LevelLine]]]
 
 
 def curves(title: str, panels: Panels, x_name: str, x_labels: Sequence[str] = ()) -> Picture | None:
@@ -59,7 +59,7 @@ def curves(title: str, panels: Panels, x_name: str, x_labels: Sequence[str] = ()
 
 
 def _panel(
-    canvas: Canvas, left: Length, name: str, lines: Sequence[Curve], levels: Sequence[Level], x_name: str,
+    canvas: Canvas, left: Length, name: str, lines: Sequence[Curve], levels: Sequence[LevelLine], x_name: str,
     x_labels: Sequence[str],
 ) -> None:  # fmt: skip
     seen = [v for line in lines for v in (*line.y, *line.low, *line.high) if math.isfinite(v)] + [

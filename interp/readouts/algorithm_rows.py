@@ -17,11 +17,10 @@ from torch import Tensor
 from interp.readouts.verdict_rows import verdict_rows
 from probes import contrast, matching, stats, tables
 from probes.contrast import ContrastConfig
-from probes.matching import Match, Scores
+from probes.matching import Match, Similarities
 from probes.rivals import Ladder
+from probes.tables import Row
 from tasks import UserError
-
-Row = dict[str, Any]
 
 
 def table(reader: Any) -> pd.DataFrame:
@@ -92,13 +91,13 @@ def _matches(
     return rows, deciding
 
 
-def _scores(metric: str, layers: Tensor, steps: Tensor, answers: Tensor) -> Scores:
+def _scores(metric: str, layers: Tensor, steps: Tensor, answers: Tensor) -> Similarities:
     if metric == "SimE":
         return matching.similarity_of_errors(layers, steps, answers)
     return matching.relative_distance(layers, steps)
 
 
-def _zero_rows(reader: Any, zero: Scores, shared: Row) -> list[Row]:
+def _zero_rows(reader: Any, zero: Similarities, shared: Row) -> list[Row]:
     match = Match.of(zero, (0,), reader.settings.draws)
     found = stats.percentile(match.point, match.draws, zero.values.shape[2])
     return tables.grid(found, {"site": reader.sites, "k": [0]}, **shared, algorithm="zero", control="zero")
@@ -123,7 +122,7 @@ def _weights(reader: Any) -> list[Row]:
     return rows
 
 
-def _best_rows(reader: Any, rung: Ladder, match: Match, zero: Scores, position: str) -> list[Row]:
+def _best_rows(reader: Any, rung: Ladder, match: Match, zero: Similarities, position: str) -> list[Row]:
     """Best step with its interval, and the ends of its band, at every site."""
     sign = -1 if match.scores.distance else 1
     steps = torch.tensor(rung.k, dtype=torch.float64)

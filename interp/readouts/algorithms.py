@@ -31,8 +31,9 @@ from probes.filters import FilterConfig
 from probes.readout import Readout
 from probes.rivals import Ladder
 from tasks import Batch, Task, UserError
-from tasks.base import generator
-from tasks.regression import InContextRegression, RegressionBatch
+from tasks.regression import InContextRegression
+from tasks.regression_layout import RegressionBatch
+from tasks.streams import generator
 
 PASS = 512
 QUICK_STEPS: tuple[Step, ...] = ("fixed", "norm")

@@ -7,7 +7,7 @@ where a family fits, its curve lies on the measured one. Values include the read
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 import torch
@@ -20,9 +20,9 @@ from probes import filter_shape, filters, stats
 from probes.algorithms.iterates import coefficients
 from probes.algorithms.problems import Problems
 from probes.observations import Observations
+from probes.tables import Row
 from tasks import Task, UserError
 
-Row = dict[str, Any]
 NOTHING = {
     "site": "",
     "metric": "filter",

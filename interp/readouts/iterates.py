@@ -19,7 +19,7 @@ from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.rivals import LADDERED, RIVALS, Ladder
 from tasks import UserError
-from tasks.base import nearest
+from tasks.complaints import nearest
 from tasks.regression import InContextRegression
 
 BAYES, PRECONDITIONED = "bayes", "preconditioned-gd"

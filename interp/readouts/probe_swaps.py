@@ -34,7 +34,8 @@ from probes.algorithms.iterates import Problems
 from probes.rivals import RIVALS, Ladder, ladder
 from tasks import Task, UserError
 from tasks.base import Pair
-from tasks.regression import InContextRegression, RegressionBatch
+from tasks.regression import InContextRegression
+from tasks.regression_layout import RegressionBatch
 
 STRENGTHS = tuple(10.0**e for e in range(-8, 3))
 PASS = 512

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks import Task, UserError
-from tasks.base import build, nearest, settings_of
+from tasks.base import build, settings_of
+from tasks.complaints import nearest
 from tasks.regression import InContextRegression
 
 MOVABLE = (

@@ -24,8 +24,9 @@ from probes.readout import Readout
 from probes.rivals import Ladder
 from probes.targets import regression_targets
 from tasks import Batch, Task, UserError
-from tasks.base import nearest
-from tasks.regression import InContextRegression, RegressionBatch
+from tasks.complaints import nearest
+from tasks.regression import InContextRegression
+from tasks.regression_layout import RegressionBatch
 
 VECTORS = {"label": "label", "w": "w", "xy": "X'y", "spectrum": "eigenvalue"}
 TARGETS = (*VECTORS, "iterates", *FAMILIES)

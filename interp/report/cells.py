@@ -1,4 +1,4 @@
-"""Cells of tables as a page's script takes them: finite numbers or null, rows as dicts."""
+"""Cells and rows of tables as the page's JSON has them: five digits, null where nothing was measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 
 
 def number(value: Any) -> float | None:
@@ -20,6 +20,6 @@ def given(value: Any) -> bool:
     return value is not None and bool(pd.notna(value))
 
 
-def rows_of(table: pd.DataFrame) -> list[Row]:
+def rows_of(table: pd.DataFrame) -> list[JsonRow]:
     """A table's rows as dictionaries."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]

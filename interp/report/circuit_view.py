@@ -17,7 +17,7 @@ from interp.causal.arithmetic import has_edges
 from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.causal.reach import without_dead_rows
-from interp.report.model import Circuit, Node
+from interp.report.model import DrawnCircuit, Node
 from interp.run import Run
 from tasks import Batch, Relation
 
@@ -27,9 +27,9 @@ ATTENDS = 0.3
 Place = tuple[int, int]
 
 
-def circuit_of(
+def drawn_circuit(
     run: Run, found: pd.DataFrame | None, heads: pd.DataFrame, batch: Batch, progress: Progress | None
-) -> Circuit | None:
+) -> DrawnCircuit | None:
     """The circuit to draw, out of what the search `found`; None where it found none, or edges are too many to score at
     every checkpoint.
     """
@@ -47,7 +47,9 @@ def circuit_of(
     names = dict.fromkeys([*strongest["source"], *strongest["target"]])
     nodes = tuple(_node(name, places, batch.inputs.shape[1]) for name in names)
     chain = _chain(relations)
-    return Circuit(tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour", chain)
+    return DrawnCircuit(
+        tuple(labels), nodes, strongest.reset_index(drop=True), "share of the behaviour", chain
+    )
 
 
 def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:

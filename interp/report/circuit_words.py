@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from interp.causal.report_lines import heads_in, heads_line, size_line
 from interp.heads.roles import role_of
 from interp.report.sketch import strongest, worths
 
@@ -19,7 +20,7 @@ HOW = {
 SIDES = {"stacked": ("direct",), "look-ahead": ("ahead",), "both": ("direct", "ahead")}
 MOST_NAMED = 6
 MOST_HEADS = 4
-BELOW_HALF = "No head pays half of its attention or more to any position the task gives a meaning."
+BELOW_HALF = "No head attends with half of its mass or more to any position the task gives a meaning."
 
 
 def hops_answered(table: pd.DataFrame | None, circuit: pd.DataFrame | None = None) -> str:
@@ -28,7 +29,7 @@ def hops_answered(table: pd.DataFrame | None, circuit: pd.DataFrame | None = Non
     """
     if table is None:
         return ""
-    drawn = None if circuit is None else heads_of(circuit)
+    drawn = None if circuit is None else heads_in(circuit)
     last = table[table["step"] == table["step"].max()]
     named = last[last["metric"] == "circuit"].set_index("position")["note"]
     alike = {note: [str(hop) for hop in named.index[named == note]] for note in dict.fromkeys(named)}
@@ -52,12 +53,6 @@ def _cost(last: pd.DataFrame, alike: Mapping[str, list[str]]) -> str:
 
 def _and(hops: list[str]) -> str:
     return f"{hops[0]} is" if len(hops) == 1 else f"{', '.join(hops[:-1])} and {hops[-1]} are"
-
-
-def heads_of(circuit: pd.DataFrame) -> frozenset[str]:
-    """The heads that write into a circuit, out of the table of its search."""
-    senders = circuit.loc[circuit["metric"] == "edge", "sender"].astype(str)
-    return frozenset(s for s in senders if s.startswith("L") and "H" in s)
 
 
 def _by(last: pd.DataFrame, hops: list[str], note: str, drawn: frozenset[str] | None) -> str:
@@ -143,17 +138,18 @@ def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> st
 
 
 def circuit_said(table: pd.DataFrame | None) -> str:
-    """What pruning at the last checkpoint left."""
+    """What pruning at the last checkpoint left, the other sizes there are, and whether it tells heads apart."""
     if table is None:
         return ""
-    kept = table[table["metric"] == "edge"]
-    heads = sorted({s for s in kept["sender"] if s.startswith("L") and "H" in s})
+    kept, heads = table[table["metric"] == "edge"], heads_in(table)
     through = "1 head" if len(heads) == 1 else f"{len(heads)} heads"
-    return f"Pruned to what its loss needs, {len(kept)} edges through {through} are left."
+    sizes, little = size_line(table), heads_line(table)
+    said = f"Circuit at the faithfulness asked for: {len(kept)} edges through {through}"
+    return f"{said}{f' ({sizes})' if sizes else ''}.{f' {little[:1].upper()}{little[1:]}.' if little else ''}"
 
 
 def agreement_said(table: pd.DataFrame | None) -> str:
-    """Whether the pruned circuit has the heads that attention gives a role, and which heads say otherwise."""
+    """Whether the pruned circuit has the heads that attention gives a role, and which heads disagree."""
     if table is None:
         return ""
     last = table[table["step"] == table["step"].max()]

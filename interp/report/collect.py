@@ -22,15 +22,15 @@ from interp.heads.heads import has_roles, scorable, unit_of
 from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
 from interp.report import evidence
-from interp.report.circuit_view import circuit_of, circuit_table, why_not
-from interp.report.model import Attention, Link, RunReport
+from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
+from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.page import render, write
 from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
-from interp.studies.ledger import Ledger
-from interp.studies.summary import Measured
+from interp.runs.names import told_apart
+from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
@@ -60,6 +60,7 @@ def write_report(
     Raises UserError when a run has no checkpoint, or a damaged one, and at once when the path cannot be written.
     """
     make_room(out)
+    told_apart(runs)
     return write(render([collect(run, progress) for run in runs], ledgers), out)
 
 
@@ -74,7 +75,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     tables: Tables = {**measured, "emergence": emergence, "heads": _nameable(run, heads)}
     drawn = _joined(measured, asked["scores"])
     kept = None if heads is None else circuit_table(run, progress)
-    circuit = None if heads is None else circuit_of(run, kept, heads, _prompt(run), progress)
+    circuit = None if heads is None else drawn_circuit(run, kept, heads, _prompt(run), progress)
     agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
     tables["agreement"] = run.agreement(progress=progress).table if agreed else None
@@ -83,6 +84,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     tables["algorithms"] = found["algorithms"]
     return RunReport(
         title=run.name,
+        identity=run.identity,
         verdict=verdict(run, tables),
         answers=answers(run, tables),
         sketch=_sketch(run, tables),
@@ -218,7 +220,7 @@ def _pooled(table: pd.DataFrame) -> pd.DataFrame:
     return chosen.drop(columns=["readout", "note"], errors="ignore")
 
 
-def attention(run: Run) -> tuple[Attention, ...]:
+def attention(run: Run) -> tuple[DrawnAttention, ...]:
     """Attention of every head on one prompt at every checkpoint, one checkpoint in memory at a time."""
     batch = _prompt(run)
     model, patterns = None, []
@@ -229,14 +231,14 @@ def attention(run: Run) -> tuple[Attention, ...]:
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [
-        Link(relation.name, dest, source)
+        DrawnLink(relation.name, dest, source)
         for relation in run.task.relations(batch)
         for dest, source in relation.pairs(0)
         if relation.name.startswith("query")
     ]
     settings: Any = run.config.model
     return (
-        Attention(
+        DrawnAttention(
             name="one prompt",
             tokens=tuple(run.task.labels(batch)[0]),
             steps=run.steps,

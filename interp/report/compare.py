@@ -2,26 +2,28 @@
 
 Runs of one task that share an output position form one group (all hops in the target, or the last alone: both answer
 the last); within it, runs of one condition (the same settings but for the seeds) are averaged at the steps they share.
-Intervals are Student's t over runs (`probes.stats.student`), none for a single run. Heads are matched over seeds by
-their function, not by their number: the ribbon of a relation is the strongest head's score.
+Limits over runs are a range up to three, from there Student's t inside of what is possible (`probes.stats.over_seeds`);
+none for a single run. Heads are matched over seeds by their function, not by their number: the ribbon of a relation is
+the strongest head's score.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from interp.report.cells import JsonRow, number
 from interp.report.model import RunReport
-from interp.report.payload import Row, number
-from probes.stats import student
+from probes.stats import Interval, over_seeds
 
 MOST_DIFFERENCES = 4
 
 
-def groups(pages: Sequence[RunReport]) -> list[Row]:
+def groups(pages: Sequence[RunReport]) -> list[JsonRow]:
     """Groups of two or more comparable runs."""
     together: list[list[int]] = []
     for index, page in enumerate(pages):
@@ -36,7 +38,7 @@ def _comparable(page: RunReport, other: RunReport) -> bool:
     return page.reads[:1] == other.reads[:1] and bool(set(page.reads[1:]) & set(other.reads[1:]))
 
 
-def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
+def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
     arms: dict[str, list[int]] = {}
     for index in members:
         arms.setdefault(pages[index].arm, []).append(index)
@@ -44,7 +46,7 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
         [json.loads(arm or "{}") for arm in arms], [[pages[i].title for i in own] for own in arms.values()]
     )
     shown = [
-        {"name": name, "runs": own, **_averages([pages[i] for i in own])}
+        {"name": name, "runs": own, **_averages(_once([pages[i] for i in own]))}
         for name, own in zip(names, arms.values(), strict=True)
     ]
     arms_named = (
@@ -58,9 +60,30 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> Row:
         "arms": shown,
         "no_circuit": {i: why for i in members if (why := pages[i].missing.get("circuit"))},
         "words": [
-            _words(name, [pages[i] for i in own]) for name, own in zip(names, arms.values(), strict=True)
-        ],
+            _words(name, _once([pages[i] for i in own]))
+            for name, own in zip(names, arms.values(), strict=True)
+        ]
+        + _copies([pages[i] for i in members]),
     }
+
+
+def _once(pages: list[RunReport]) -> list[RunReport]:
+    """The pages without those of a run that is there already: an average over runs counts each once."""
+    return [page for i, page in enumerate(pages) if not _again(page, pages[:i])]
+
+
+def _again(page: RunReport, before: list[RunReport]) -> bool:
+    return bool(page.identity) and page.identity in [other.identity for other in before]
+
+
+def _copies(pages: list[RunReport]) -> list[str]:
+    """One line for each run that is there more than once."""
+    again = [page.identity for i, page in enumerate(pages) if _again(page, pages[:i])]
+    same = [[page.title for page in pages if page.identity == which] for which in dict.fromkeys(again)]
+    return [
+        f"{' and '.join(titles)} are copies of one run (same settings, same first weights): counted once"
+        for titles in same
+    ]
 
 
 def _names(settings: list[dict[str, Any]], titles: list[list[str]]) -> list[str]:
@@ -86,7 +109,7 @@ def _flat(value: Any, above: str = "") -> dict[str, Any]:
     }
 
 
-def _averages(pages: list[RunReport]) -> Row:
+def _averages(pages: list[RunReport]) -> JsonRow:
     """Means of the scores per output position, and of the strongest head's score per relation."""
     scores = [_keyed(page.scores, "position") for page in pages]
     heads = [_keyed(page.heads, None) for page in pages]
@@ -111,15 +134,16 @@ def _keyed(table: pd.DataFrame | None, row: str | None) -> Curves:
     return found
 
 
-def _panels(runs: list[Curves]) -> list[Row]:
+def _panels(runs: list[Curves]) -> list[JsonRow]:
     """Means over runs at the steps all have, as the panels of `interp.report.payload`; `each` holds every run."""
     keys = [key for key in runs[0] if all(key in run for run in runs)]
-    panels: dict[str, Row] = {}
+    panels: dict[str, JsonRow] = {}
     for metric, name in keys:
         curves = [run[metric, name] for run in runs]
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))
         panel = panels.setdefault(metric, {"keys": {"metric": metric}, "rows": [], "steps": steps})
-        found = [student([curve[step] for curve in curves]) for step in steps]
+        least, most = (0.0, 1.0) if metric == "accuracy" else (-math.inf, math.inf)
+        found = [over_seeds([curve[step] for curve in curves], least, most) for step in steps]
         panel["rows"].append(name)
         for column, part in {"value": "value", "low": "low", "high": "high"}.items():
             panel.setdefault(column, []).append([number(getattr(one, part)) for one in found])
@@ -143,22 +167,23 @@ def _final(pages: list[RunReport]) -> str:
         for t in tables
     ]
     if metric != "accuracy":
-        return f"final {metric}, averaged over output positions: {_told(student([float(one.mean()) for one in last]))}."
+        means = over_seeds([float(one.mean()) for one in last])
+        return f"final {metric}, averaged over output positions: {_told(means)}."
     said = [
-        f"{read} {_told(student([float(one[read]) for one in last]), share=True)}"
+        f"{read} {_told(over_seeds([float(one[read]) for one in last], 0.0, 1.0), share=True)}"
         for read in last[0].index
         if all(read in one for one in last)
     ]
     return f"final accuracy {', '.join(said)}."
 
 
-def _told(found: Any, share: bool = False) -> str:
-    """A mean with its interval; shares in percent, and of their interval only what lies between 0 and 1."""
-    known = found.low == found.low
-    if not share:
-        return f"{found.value:.3g}" + (f" [{found.low:.3g}, {found.high:.3g}]" if known else "")
-    low, high = max(found.low, 0.0), min(found.high, 1.0)
-    return f"{found.value:.1%}" + (f" [{low:.1%}, {high:.1%}]" if known else "")
+def _told(found: Interval, share: bool = False) -> str:
+    """A mean with its interval, or its range, which says so; shares in percent."""
+    digits = ".1%" if share else ".3g"
+    if math.isnan(found.low):
+        return f"{found.value:{digits}}"
+    word = "range " if found.is_range else ""
+    return f"{found.value:{digits}} [{word}{found.low:{digits}}, {found.high:{digits}}]"
 
 
 def _onsets(pages: list[RunReport]) -> str:

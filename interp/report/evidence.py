@@ -6,15 +6,16 @@ all of them; the slider shows the nearest. What cannot be measured on a run is r
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from interp.analysis.base import Analysis, Progress
+from interp.analysis.kept import opened
 from interp.causal.over_training import PatchGrid
 from interp.heads.weights import HeadWeights
-from interp.io.tables import read_table
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.readouts.filter_curves import FilterCurves
 from interp.run import Run
@@ -99,10 +100,7 @@ def algorithms(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None
 
 
 def _known(run: Run, analysis: Analysis) -> set[int]:
-    found = read_table(run.folder.table_path(analysis.table_name))
-    if found is None or found[1].key != analysis.key:
-        return set()
-    return set(found[1].checkpoints) & set(run.steps)
+    return set(opened(run, analysis).hashes) & set(run.steps)
 
 
 def grids_made(run: Run) -> list[tuple[str, str, str]]:
@@ -112,8 +110,9 @@ def grids_made(run: Run) -> list[tuple[str, str, str]]:
     for settings in GRIDS.values():
         for pair in _pairs(run):
             by = f" --by {' '.join(settings['by'])}" if "by" in settings else ""
-            command = f"interp patch {run.path} --component {settings['component']} --pair {pair}{by} --steps {steps}"
+            what = f"--component {settings['component']} --pair {pair}{by} --steps {steps}"
+            command = f"interp patch {shlex.quote(str(run.path))} {what}"
             table = PatchGrid(pair=pair, **settings).table_name
-            if run.folder.table_path(table).exists():
+            if any(path.exists() for path in run.tables_at(table)):
                 rows.append(("patching", command, f"analysis/{table}.parquet"))
     return rows

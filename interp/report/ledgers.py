@@ -7,11 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from interp.studies.ledger import Ledger, Row
-from interp.studies.summary import Measured, measured
+from interp.studies.criteria import Verdict
+from interp.studies.ledger import Ledger, Measured, Row, by_kind
+from interp.studies.summary import current
 from tasks.errors import UserError
 
-SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "not testable at this scale": "–"}
+SIGNS: dict[Verdict, str] = {
+    "reproduced": "✓",
+    "contradicted": "✗",
+    "inconclusive": "◐",
+    "not measured": "?",
+    "not testable at this scale": "–",
+}
 
 RELATED = {
     "retrieval": ("stacked-heads",),
@@ -43,7 +50,7 @@ def find_ledgers(folder: Path) -> list[Ledger]:
 def kept_ledgers(kinds: Iterable[str]) -> list[Measured]:
     """The published measurements of the studies on these kinds of task, made on other runs than the page's."""
     studies = [study for kind in dict.fromkeys(kinds) for study in RELATED.get(kind, ())]
-    return [found for study in studies if (found := measured(study))]
+    return [found for study in studies if (found := current(study))]
 
 
 def shown(one: Ledger | Measured) -> dict[str, Any]:
@@ -54,22 +61,20 @@ def shown(one: Ledger | Measured) -> dict[str, Any]:
         if isinstance(one, Measured)
         else ""
     )
-    count = Counter(row.verdict for row in ledger.claims)
-    tally = [f"{SIGNS[verdict]} {count[verdict]} {verdict}" for verdict in SIGNS if count[verdict]]
+    tally = [f"{kind}: {said}" for kind, rows in by_kind(ledger.claims).items() if (said := _tally(rows))]
     seeds = ", ".join(str(seed) for seed in ledger.seeds)
     return {
         "title": ledger.study,
         "scale": ledger.scale,
         "seeds": seeds,
         "origin": origin,
-        "tally": ", ".join(tally),
-        "rows": [{"row": row, "sign": SIGNS[row.verdict], "ours": _ours(row)} for row in ledger.claims],
+        "tally": "; ".join(tally),
+        "stale": "; ".join(one.stale) if isinstance(one, Measured) else "",
+        "rows": [{"row": row, "sign": SIGNS[row.verdict], "ours": row.shown} for row in ledger.claims],
     }
 
 
-def _ours(row: Row) -> str:
-    if row.value is None:
-        return "–"
-    known = row.ci_low is not None and row.ci_high is not None
-    span = f" [{row.ci_low:.3g}, {row.ci_high:.3g}]" if known else ""
-    return f"{row.value:.3g}{span} {row.unit}".strip()
+def _tally(rows: Iterable[Row]) -> str:
+    """How often each verdict was given, with its sign."""
+    count = Counter(row.verdict for row in rows)
+    return ", ".join(f"{SIGNS[verdict]} {count[verdict]} {verdict}" for verdict in SIGNS if count[verdict])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.report.cells import Row, given, number, rows_of
+from interp.report.cells import JsonRow, given, number, rows_of
 
 MATCHED = ("SimE", "SimW", "relative L2")
 BANDS = {"best": "best step", "low": "band low", "high": "band high"}
 
 
-def algorithms(table: pd.DataFrame) -> list[Row]:
+def algorithms(table: pd.DataFrame) -> list[JsonRow]:
     """One entry a checkpoint: match maps (site x k) with their bands, slopes, and the verdict of every site."""
     own = table[(table["control"] == "none") & table["step"].notna()]
     return [{"step": int(step), **_matched(rows)} for step, rows in own.groupby("step")]  # type: ignore[call-overload]
 
 
-def _matched(rows: pd.DataFrame) -> Row:
+def _matched(rows: pd.DataFrame) -> JsonRow:
     pooled = rows[rows["position"] == "all"] if "position" in rows else rows
     sites = list(dict.fromkeys(rows[rows["metric"] == "filter verdict"]["site"]))
     maps = [
@@ -43,13 +43,15 @@ WORDS = ("site", "verdict", "families", "member", "note")
 FREE = {"free": "free_misfit", "free_low": "free_low", "free_high": "free_high"}
 
 
-def _verdict(row: Row) -> Row:
+def _verdict(row: JsonRow) -> JsonRow:
     """A verdict in words, and the misfits of the best family and of the free filter with their intervals."""
     words = {key: str(row[key]) if given(row.get(key)) else "" for key in WORDS}
     return {**words, **_span(row), **{key: number(row.get(name)) for key, name in FREE.items()}}
 
 
-def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str) -> Row:
+def _match_map(
+    group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metric: str, family: str
+) -> JsonRow:
     wide = group.pivot_table(index="site", columns="k", values="value").reindex(sites)
     own = pooled[pooled["algorithm"] == family]
     bands = {
@@ -66,14 +68,14 @@ def _match_map(group: pd.DataFrame, pooled: pd.DataFrame, sites: list[str], metr
     }
 
 
-def _span(row: Row) -> Row:
+def _span(row: JsonRow) -> JsonRow:
     return {
         key: number(row.get(name))
         for key, name in {"value": "value", "low": "ci_low", "high": "ci_high"}.items()
     }
 
 
-def filters(table: pd.DataFrame) -> list[Row]:
+def filters(table: pd.DataFrame) -> list[JsonRow]:
     """One curve a site and algorithm over the eigenvalues of S."""
     rows = table[table["value"].notna()]
     return [

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from interp.report.sketch import Sketch
 from tasks.errors import UserError
 
+MAKES = " · "  # between a command and the table that it makes, in a section's source
 REQUIRED = {
     "metrics": ("step", "loss"),
     "scores": ("step", "position", "metric", "value"),
@@ -43,7 +44,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Link:
+class DrawnLink:
     """One pair of positions whose attention has a known meaning: row `dest` should attend to column `source`."""
 
     relation: str
@@ -52,7 +53,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Attention:
+class DrawnAttention:
     """Attention of every head over one prompt at several checkpoints.
 
     `signed` marks attention without a softmax, whose weights may be negative and need not sum to 1; otherwise every
@@ -66,7 +67,7 @@ class Attention:
     pattern: Float[np.ndarray, "step layer head dest src"]
     signed: bool = False
     causal: bool = True
-    links: tuple[Link, ...] = ()
+    links: tuple[DrawnLink, ...] = ()
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Circuit:
+class DrawnCircuit:
     """Which nodes act on which, and how strongly, at each checkpoint.
 
     `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
@@ -148,6 +149,7 @@ class RunReport:
     algorithms, filters: the tables of `AlgorithmMatch` and `FilterCurves`.
     lower_is_better: the metrics that are errors, so that a strong colour always means a good score.
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
+    identity: what the run is, wherever it lies; pages of equal identity are copies of one run ("": not known).
     sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).
     """
@@ -158,6 +160,7 @@ class RunReport:
     answers: Mapping[str, str] = field(default_factory=dict)
     sketch: Sketch | None = None
     arm: str = ""
+    identity: str = ""
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     metrics: pd.DataFrame | None = None
@@ -166,8 +169,8 @@ class RunReport:
     heads: pd.DataFrame | None = None
     probes: pd.DataFrame | None = None
     emergence: pd.DataFrame | None = None
-    attention: tuple[Attention, ...] = ()
-    circuit: Circuit | None = None
+    attention: tuple[DrawnAttention, ...] = ()
+    circuit: DrawnCircuit | None = None
     patching: pd.DataFrame | None = None
     faithfulness: pd.DataFrame | None = None
     weights: pd.DataFrame | None = None

@@ -18,13 +18,13 @@ from markupsafe import Markup
 
 from interp.io.files import make_room, write_atomically
 from interp.pictures.inline import as_json, at_once, library, policy
+from interp.report.cells import given, rows_of
 from interp.report.compare import groups
 from interp.report.ledgers import shown
-from interp.report.model import Attention, Fact, RunReport
-from interp.report.payload import given, payload, rows_of
+from interp.report.model import DrawnAttention, Fact, RunReport
+from interp.report.payload import payload
 from interp.report.quantise import Packed, pack
-from interp.studies.ledger import Ledger
-from interp.studies.summary import Measured
+from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 SCRIPTS = (
@@ -109,7 +109,7 @@ def _run(index: int, run: RunReport) -> dict[str, Any]:
     }
 
 
-def _pattern(attention: Attention, packed: Packed) -> dict[str, Any]:
+def _pattern(attention: DrawnAttention, packed: Packed) -> dict[str, Any]:
     return {
         "name": attention.name,
         "tokens": attention.tokens,

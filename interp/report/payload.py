@@ -12,20 +12,23 @@ from collections.abc import Callable
 import pandas as pd
 
 from interp.report import matched
-from interp.report.cells import Row, given, number, rows_of
-from interp.report.model import REQUIRED, Circuit, RunReport
+from interp.report.cells import JsonRow, given, number, rows_of
+from interp.report.circuit_payload import faithfulness
+from interp.report.model import REQUIRED, DrawnCircuit, RunReport
 from tasks.errors import UserError
 
 MOST_POINTS = 1200
 PROBE_KEYS = ("metric", "target", "algorithm", "k", "position", "control")
 
 
-def panels(rows: list[Row], label: Callable[[Row], str], keys: tuple[str, ...], name: str) -> list[Row]:
+def panels(
+    rows: list[JsonRow], label: Callable[[JsonRow], str], keys: tuple[str, ...], name: str
+) -> list[JsonRow]:
     """Split rows by `keys`, then spread each part over labels and steps; labels and parts in order of first sight.
 
     Raises UserError when a label has two values at one step.
     """
-    parts: dict[tuple[str, ...], list[Row]] = {}
+    parts: dict[tuple[str, ...], list[JsonRow]] = {}
     for row in rows:
         parts.setdefault(tuple(_key(row, key) for key in keys), []).append(row)
     return [
@@ -34,12 +37,12 @@ def panels(rows: list[Row], label: Callable[[Row], str], keys: tuple[str, ...], 
     ]
 
 
-def _key(row: Row, key: str) -> str:
+def _key(row: JsonRow, key: str) -> str:
     return str(row[key]) if given(row.get(key)) else ("none" if key == "control" else "")
 
 
-def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
-    cells: dict[tuple[str, int], Row] = {}
+def _spread(part: list[JsonRow], label: Callable[[JsonRow], str], name: str) -> JsonRow:
+    cells: dict[tuple[str, int], JsonRow] = {}
     for row in part:
         cell = (label(row), int(row["step"]))
         if cell in cells:
@@ -57,7 +60,7 @@ def _spread(part: list[Row], label: Callable[[Row], str], name: str) -> Row:
     return {"rows": labels, "steps": steps, **grids}
 
 
-def curves(metrics: pd.DataFrame) -> Row:
+def curves(metrics: pd.DataFrame) -> JsonRow:
     """The loss columns over steps; runs of logged steps are averaged when there are more than a plot can show."""
     rows = sorted(rows_of(metrics), key=lambda row: row["step"])
     names = [str(c) for c in metrics.columns if "loss" in str(c)]
@@ -70,12 +73,12 @@ def curves(metrics: pd.DataFrame) -> Row:
     }
 
 
-def _mean(block: list[Row], name: str) -> float | None:
+def _mean(block: list[JsonRow], name: str) -> float | None:
     values = [float(row[name]) for row in block if given(row[name])]
     return number(sum(values) / len(values)) if values else None
 
 
-def _levels(table: pd.DataFrame | None) -> list[Row]:
+def _levels(table: pd.DataFrame | None) -> list[JsonRow]:
     return [
         {**{key: str(row[key]) for key in ("level", "metric", "position")}, "value": value}
         for row in ([] if table is None else rows_of(table))
@@ -83,16 +86,16 @@ def _levels(table: pd.DataFrame | None) -> list[Row]:
     ]
 
 
-def _head(row: Row) -> str:
+def _head(row: JsonRow) -> str:
     return f"L{int(row['layer'])}H{int(row['head'])}"
 
 
-def _heads(table: pd.DataFrame) -> list[Row]:
+def _heads(table: pd.DataFrame) -> list[JsonRow]:
     rows = sorted(rows_of(table), key=lambda row: (int(row["layer"]), int(row["head"])))
     return panels(rows, _head, ("metric", "control"), "heads")
 
 
-def _emergence(table: pd.DataFrame) -> list[Row]:
+def _emergence(table: pd.DataFrame) -> list[JsonRow]:
     known = "ci_low" in table.columns
     low, high = ("ci_low", "ci_high") if known else ("before", "step")
     return [
@@ -108,7 +111,7 @@ def _emergence(table: pd.DataFrame) -> list[Row]:
     ]
 
 
-def _circuit(circuit: Circuit) -> Row:
+def _circuit(circuit: DrawnCircuit) -> JsonRow:
     rows = rows_of(circuit.edges)
     ends = {_edge(row): [str(row["source"]), str(row["target"])] for row in rows}
     return {
@@ -121,11 +124,11 @@ def _circuit(circuit: Circuit) -> Row:
     }
 
 
-def _edge(row: Row) -> str:
+def _edge(row: JsonRow) -> str:
     return f"{row['source']} → {row['target']}"
 
 
-def _patching(table: pd.DataFrame) -> list[Row]:
+def _patching(table: pd.DataFrame) -> list[JsonRow]:
     """One panel a grid and kind of pair; its rows are cells, `layer/column`, layers first."""
     found = panels(
         rows_of(table), lambda row: f"{int(row['layer'])}/{row['column']}", ("grid", "pair"), "patching"
@@ -137,27 +140,7 @@ def _patching(table: pd.DataFrame) -> list[Row]:
     return found
 
 
-def _faithfulness(table: pd.DataFrame) -> list[Row]:
-    names = {
-        ("faithfulness", "full"): "full model",
-        ("faithfulness", "none"): "the circuit",
-        ("faithfulness", "random"): "random circuits of its size",
-        ("faithfulness", "empty"): "empty circuit (all resample-ablated)",
-        ("completeness", "none"): "completeness (1: no effect outside the circuit)",
-        ("minimality", "none"): "minimality: effect of its weakest edge",
-    }
-    rows = {(str(r["metric"]), str(r["control"])): [] for r in rows_of(table)}
-    for row in rows_of(table):
-        point = {
-            "value": number(row["value"]),
-            "low": number(row.get("ci_low")),
-            "high": number(row.get("ci_high")),
-        }
-        rows[str(row["metric"]), str(row["control"])].append({**point, "edges": number(row.get("edges"))})
-    return [{"name": name, "points": rows[key]} for key, name in names.items() if key in rows]
-
-
-def _weights(table: pd.DataFrame) -> Row:
+def _weights(table: pd.DataFrame) -> JsonRow:
     """Shares of every head over steps, and the head it composes with most at each."""
     rows = rows_of(table)
     shares = [row for row in rows if "share" in str(row["metric"])]
@@ -178,7 +161,7 @@ def _weights(table: pd.DataFrame) -> Row:
     }
 
 
-def payload(run: RunReport) -> Row:
+def payload(run: RunReport) -> JsonRow:
     """Everything the page's script needs to know about a run, except the attention bytes."""
     tables = {name: run.table(name) for name in REQUIRED}
     made = {
@@ -188,7 +171,7 @@ def payload(run: RunReport) -> Row:
         "probes": lambda t: panels(rows_of(t), lambda row: str(row["site"]), PROBE_KEYS, "probes"),
         "emergence": _emergence,
         "patching": _patching,
-        "faithfulness": _faithfulness,
+        "faithfulness": faithfulness,
         "weights": _weights,
         "algorithms": matched.algorithms,
         "filters": matched.filters,

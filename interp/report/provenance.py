@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from interp.analysis.registry import entries, entry
+from interp.analysis.entry import Entry
+from interp.analysis.kept import opened
+from interp.analysis.registry import build, entries, entry
 from interp.io.hf_reference import Reference
 from interp.io.weight_files import WeightFiles
 from interp.report import evidence
-from interp.report.model import Fact
+from interp.report.model import MAKES, Fact
 from interp.run import Run
 
 
@@ -26,14 +29,15 @@ def facts(run: Run) -> tuple[Fact, ...]:
         Fact("training", "checkpoints", str(len(run.steps))),
         Fact("seeds", "initialisation", str(config.init_seed)),
         Fact("seeds", "data", str(config.data_seed)),
+        Fact("hashes", "run", run.identity),
         Fact("hashes", "settings", run.folder.config_hash),
-        Fact("hashes", f"weights at step {last}", run.folder.weights_hash(last)),
+        Fact("hashes", f"weights at step {last}", run.weights_hash(last)),
         Fact("versions", "algoscope", version("algoscope")),
         Fact("versions", "torch", version("torch")),
         Fact("versions", "transformer-lens", version("transformer-lens")),
         Fact("versions", "python", platform.python_version()),
-        Fact("commands", "check every file", f"interp verify {run.path}"),
-        Fact("commands", "this page", f"interp report {run.path}"),
+        Fact("commands", "check every file", f"interp verify {shlex.quote(str(run.path))}"),
+        Fact("commands", "this page", f"interp report {shlex.quote(str(run.path))}"),
     ]
     return tuple(rows)
 
@@ -68,7 +72,10 @@ def _training(run: Run) -> list[Fact]:
         if train.optimiser == "muon"
         else f"{train.lr:g}"
     )
+    parent = config.parent
+    onward = [] if parent is None else [Fact("training", f"on from step {parent.step} of run", parent.run)]
     return [
+        *onward,
         Fact("training", "optimiser", train.optimiser),
         Fact("training", "learning rate", rate),
         Fact("training", "batch", str(train.batch)),
@@ -81,22 +88,46 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
 
     `measured` are the names of the registered analyses that the page ran.
     """
-    path = run.path
+    path = shlex.quote(str(run.path))
     rows = [
-        (each.section or each.name, each.words(path), f"analysis/{each.name}.parquet")
+        (each.section or each.name, _command(run, each), f"analysis/{each.name}.parquet")
         for each in map(entry, measured)
     ]
-    if not run.config.model.elsewhere:
-        rows.insert(0, ("learning", f"interp train (settings in {path}/config.json)", "metrics.jsonl"))
+    if not run.folder.recorded:
+        rows.insert(0, ("learning", f"interp train {path}/config.json --out {path}", "metrics.jsonl"))
     if has_attention:
-        rows.append(("attention", f"interp report {path}", "checkpoints/*.safetensors"))
+        rows.append(("attention", f"interp report {path}", "report.html"))
     return (*rows, *evidence.grids_made(run))
 
 
+def _command(run: Run, each: Entry) -> str:
+    """What makes a table again: of the checkpoints it holds, where these are not all."""
+    words = each.words(shlex.quote(str(run.path)))
+    held = _held(run, each)
+    return words if not held or held == list(run.steps) else f"{words} --steps {','.join(map(str, held))}"
+
+
+def _held(run: Run, each: Entry) -> list[int]:
+    """The checkpoints that are in an analysis' table with its usual settings; none where it has no such."""
+    return [] if "*" in each.file else sorted(opened(run, build(each.name).of(run.config)).hashes)
+
+
 def sources(run: Run) -> dict[str, str]:
-    """The command and the table under each section's figure, in one line; of several the first that is registered."""
-    found = {"metrics": f"{run.path}/metrics.jsonl"}
+    """The command and the table under each section's figure, `MAKES` between; of several the first that is registered.
+
+    No arrow stands between the two: pasted into a shell it would empty the table.
+    """
+    path = shlex.quote(str(run.path))
+    found = (
+        {}
+        if run.folder.recorded
+        else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
+    )
     for each in entries():
-        if each.section:
-            found.setdefault(each.section, f"{each.words(run.path)}  ->  analysis/{each.file}.parquet")
+        if (
+            each.section
+            and each.applies_to(run.config.model, run.task)
+            and ("*" in each.file or _held(run, each))
+        ):
+            found.setdefault(each.section, f"{_command(run, each)}{MAKES}analysis/{each.file}.parquet")
     return found

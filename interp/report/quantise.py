@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from interp.report.model import Attention
+from interp.report.model import DrawnAttention
 from tasks.errors import UserError
 
 
@@ -32,7 +32,7 @@ class Packed:
     error: float
 
 
-def levels(attention: Attention) -> tuple[int, float]:
+def levels(attention: DrawnAttention) -> tuple[int, float]:
     """The byte that stands for 0, and the weight of one level."""
     pattern = attention.pattern
     if not np.isfinite(pattern).all():
@@ -49,7 +49,7 @@ def levels(attention: Attention) -> tuple[int, float]:
     return 0, 1 / 255
 
 
-def to_bytes(attention: Attention) -> UInt8[np.ndarray, "step layer head dest src"]:
+def to_bytes(attention: DrawnAttention) -> UInt8[np.ndarray, "step layer head dest src"]:
     """Every weight as the nearest level."""
     zero, scale = levels(attention)
     return np.clip(np.rint(attention.pattern / scale) + zero, 0, 255).astype(np.uint8)
@@ -62,7 +62,7 @@ def from_bytes(
     return (data.astype(np.float64) - zero) * scale
 
 
-def pack(attention: Attention) -> Packed:
+def pack(attention: DrawnAttention) -> Packed:
     """A pattern ready for the page.
 
     Raises UserError when a weight is not finite, or outside [0, 1] while the attention is not `signed`.

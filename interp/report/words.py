@@ -164,10 +164,12 @@ def _faithful(table: pd.DataFrame | None) -> str:
         return ""
     rows = table[table["metric"] == "faithfulness"]
     own, drawn = rows[rows["control"] == "none"].iloc[0], rows[rows["control"] == "random"]["value"]
+    p = table[table["metric"] == "empirical p"]["value"]
+    beyond = f" (empirical p = {p.iloc[0]:.2g})" if len(p) else ""
     return (
-        f"On held-out prompts the circuit carries {own['value']:.0%}"
-        f" {_span(own['ci_low'], own['ci_high'], '{:.0%}')} of the behaviour; {len(drawn)} random circuits of its"
-        f" size carry {drawn.min():.0%} to {drawn.max():.0%}."
+        f"On held-out prompts the circuit carries {own['value']:.1%}"
+        f" {_span(own['ci_low'], own['ci_high'], '{:.1%}')} of the behaviour; {len(drawn)} random circuits matched by"
+        f" layer and slot carry {drawn.median():.0%} (max {drawn.max():.0%}){beyond}."
     )
 
 

@@ -9,6 +9,7 @@ this package, one module for each package that implements them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,33 @@ from interp.run.emergence import EmergenceQuestions
 from interp.run.heads import HeadQuestions
 from interp.run.landscape import LandscapeQuestions
 from interp.run.readouts import ReadoutQuestions
+from interp.runs.asking import now
 from interp.runs.folder import RunFolder
 from tasks import UserError
 
 __all__ = ["Run", "load"]
 
 
-def load(path: str | Path, *, released: bool = False) -> Run:
+def load(
+    path: str | Path,
+    *,
+    released: bool = False,
+    tables: str | Path | None = None,
+    fresh: bool | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Run:
     """The run in a folder. Raises UserError when the folder holds none, or a damaged one.
 
     A run that was trained with clamps is measured with these interventions active; with `released`, without them.
+    `tables` caches what is measured in another folder, `fresh` recomputes what is cached, `threads` and `device` are
+    what models run on; by default the command line's options.
     """
-    return Run(RunFolder.open(Path(path)), released=released)
+    before = now()
+    given = {"tables": Path(tables) if tables else None, "fresh": fresh, "threads": threads, "device": device}
+    told = {name: value for name, value in given.items() if value is not None}
+    asking = replace(before, **told, measured=set()) if told else before
+    return Run(RunFolder.open(Path(path)), released=released, asking=asking)
 
 
 class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, LandscapeQuestions):
@@ -72,4 +88,4 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
 
     def released(self) -> Run:
         """The same run without interventions: its weights alone."""
-        return Run(self.folder, released=True)
+        return self._like(released=True)

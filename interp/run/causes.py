@@ -67,12 +67,14 @@ class CausalQuestions(Measuring):
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
-        """The edges that carry the behaviour, and their faithfulness compared with random circuits of their size.
+        """The edges that carry the behaviour: a point on the curve of size against faithfulness, beside matched random
+        circuits.
 
-        `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" estimate by gradients, quicker. `search`:
-        "prune" removes edges while the behaviour stays, "threshold" keeps those whose own effect passes `threshold`
-        (a share of the behaviour), "greedy" grows edges from the output until `faithfulness` is reached. `metric`,
-        `read`, `prompts` and `seed` as in `patch`. Raises UserError for a model whose edges are not known.
+        `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
+        "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
+        whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
+        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Raises UserError for a model
+        whose edges are not known.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")

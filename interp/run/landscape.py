@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -34,7 +35,8 @@ class LandscapeQuestions(Measuring):
         """Curvature of the loss at each checkpoint on one fixed batch, and along the line to the next checkpoint.
 
         Without `hessian`, loss, gradient norm and directional smoothness only. With `llc`, its settings, also the
-        local learning coefficient (seconds a checkpoint); with `noise`, also the tail of the gradient noise.
+        local learning coefficient at its gamma and step (seconds a checkpoint); with `noise`, also the tail of the
+        gradient noise.
         Where 3 true steps of positive curvature are among the checkpoints, the caption gives the correlation of
         curvature and gradient norm. Raises UserError for fewer than 1 prompt or 2 probes.
         """
@@ -46,9 +48,7 @@ class LandscapeQuestions(Measuring):
         if noise is not None:
             caption += f" Noise: {noise.draws} batches of {noise.prompts} prompts."
         if llc is not None:
-            caption += (
-                " Chains of the learning coefficient that are bad are refused, with the reason in `note`."
-            )
+            caption += f" {entry('llc').caption_of(llc, self.task)}"
         return Result("curvature", pd.concat(tables.values(), ignore_index=True), caption)
 
     def llc(
@@ -66,14 +66,30 @@ class LandscapeQuestions(Measuring):
         gamma: float = 1e3,
         seed: int = 0,
     ) -> Result:
-        """Local learning coefficient by SGLD at each checkpoint, in effective parameters; bad chains have no value.
+        """Effective parameters by SGLD at each checkpoint, at this gamma and step; bad chains have no value.
 
-        Settings and source in `interp.landscape.llc`; Student's t interval over `chains`.
+        Settings and source in `interp.landscape.llc`; Student's t interval over `chains`, Monte Carlo error alone.
         """
         return self._measured(
             "llc", steps, progress, prompts=prompts, minibatch=minibatch, n=n, chains=chains, draws=draws,
             burn_in=burn_in, step=step, gamma=gamma, seed=seed,
         )  # fmt: skip
+
+    def llc_sweep(
+        self,
+        gammas: Sequence[float],
+        step_sizes: Sequence[float],
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        *,
+        llc: LearningCoefficient | None = None,
+    ) -> Result:
+        """The local learning coefficient at every combination of gamma and step size, as a heat map: how far it is a
+        figure of its settings. `llc`: the other settings. Raises UserError for an empty axis.
+        """
+        from interp.landscape.llc_sweep import CAPTION, NAME, llc_sweep
+
+        return Result(NAME, llc_sweep(self, gammas, step_sizes, steps, llc, progress), CAPTION)
 
     def noise(
         self,

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-import torch
 
 from interp.analysis.base import Analysis, Progress
 from interp.analysis.progress import told
@@ -29,7 +28,6 @@ class Measuring(Checkpoints):
         self, analyses: Iterable[Analysis], steps: Steps = "all", progress: Progress | None = None
     ) -> dict[str, pd.DataFrame]:
         """Several analyses in shared forward passes; tables by the analyses' names."""
-        torch.set_num_threads(self.config.train.threads)
         asked = list(analyses)
         with told(progress, ", ".join(analysis.name for analysis in asked)) as tell:
             return analyse(self, asked, self.resolve(steps), tell)

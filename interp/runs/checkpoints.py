@@ -16,8 +16,9 @@ import pandas as pd
 
 from interp.config.run import RunConfig
 from interp.models.weights import load_weights
+from interp.runs.asking import Asking, now, threads
 from interp.runs.folder import RunFolder
-from interp.runs.steps import Steps, resolve
+from interp.runs.steps import Steps, readable, resolve
 from tasks import Batch, Task, UserError
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ TWIN_SEED_OFFSET = 7_919
 class Checkpoints:
     """A run folder with its settings, its task and the model of every checkpoint."""
 
-    def __init__(self, folder: RunFolder, *, released: bool = False):
+    def __init__(self, folder: RunFolder, *, released: bool = False, asking: Asking | None = None):
         self.folder, self._let_go = folder, released
+        self.asking = asking or now()
+        self._name: str | None = None
 
     def __repr__(self) -> str:
         facts = self._facts()
@@ -65,7 +68,44 @@ class Checkpoints:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        """What the run is called: the last part of its resolved path, unless it was told apart from others
+        (`interp.runs.names`). For people: it is kept in no table."""
+        return self._name or self.path.resolve().name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def identity(self) -> str:
+        """What the run is, wherever it lies: a hash of its settings and of the weights of its first checkpoint.
+
+        Two runs of equal settings that begin with equal weights are one run; a copy has the identity of its original.
+        """
+        return self.folder.identity
+
+    def weights_hash(self, step: int) -> str:
+        """The hash of a checkpoint's weights; of a copy without them as the metrics state it."""
+        return self.folder.stated_weights[step] if self.folder.weightless else self.folder.weights_hash(step)
+
+    def refuse_weightless(self, why: str = "a model needs weights") -> None:
+        """Raises UserError for a copy without weights."""
+        if self.folder.weightless:
+            raise UserError(
+                f"{self.path}: is a copy without its weights, and {why}: ask the original, or bring its checkpoints/"
+            )
+
+    def tables_at(self, name: str) -> tuple[Path, ...]:
+        """Where the table of an analysis may lie: first the place where new rows are kept, then others to read."""
+        own = self.folder.table_path(name)
+        if self.asking.tables is None:
+            return (own,)
+        return (self.asking.tables / self.identity[:16] / own.name, own)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Within it torch has the threads that this run is asked with."""
+        usual = None if self.config.model.kind == "language-model" else self.config.train.threads
+        return threads(self.asking.threads or usual)
 
     @property
     def config(self) -> RunConfig:
@@ -77,8 +117,8 @@ class Checkpoints:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps of the existing checkpoints, increasing."""
-        return self.folder.steps
+        """Steps of the existing checkpoints, increasing; of a copy without weights those it was made with."""
+        return readable(self.folder)
 
     def resolve(self, steps: Steps) -> tuple[int, ...]:
         """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
@@ -91,7 +131,7 @@ class Checkpoints:
         first, *more = self.resolve(step)
         if more:
             raise UserError(
-                f"step {step!r}: that is {1 + len(more)} checkpoints; say 'last' or one step number"
+                f"step {step!r}: that is {1 + len(more)} checkpoints; give 'last' or one step number"
             )
         return first
 
@@ -109,6 +149,7 @@ class Checkpoints:
         torch.Size([2, ..., 13, 13])
         """
         at = self._one(step)
+        self.refuse_weightless()
         if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
             raise UserError(
                 f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
@@ -128,7 +169,13 @@ class Checkpoints:
 
     def released(self) -> Checkpoints:
         """The same run without interventions: its weights alone."""
-        return type(self)(self.folder, released=True)
+        return self._like(released=True)
+
+    def _like(self, *, released: bool) -> Any:
+        """The same run, called and asked the same."""
+        other = type(self)(self.folder, released=released, asking=self.asking)
+        other._name = self._name
+        return other
 
     @property
     def clamped(self) -> bool:

@@ -56,7 +56,7 @@ def _open(clamp: ClampConfig) -> RunFolder:
     try:
         return RunFolder.open(Path(clamp.donor))
     except UserError as error:
-        raise UserError(f"clamp of {clamp.site}: donor {error}") from None
+        raise UserError(f"clamp of {clamp.site}: source model {error}") from None
 
 
 def _model(folder: RunFolder, step: int) -> Any:
@@ -72,7 +72,7 @@ def _pinned(clamp: ClampConfig, task: Task) -> ClampConfig:
     if clamp.to != "donor":
         return clamp
     folder = _open(clamp)
-    where = f"clamp of {clamp.site}: donor {clamp.donor}"
+    where = f"clamp of {clamp.site}: source model {clamp.donor}"
     if folder.config.train.clamps:
         raise UserError(f"{where} was trained with clamps of its own; take a run without")
     if odd := _differs(folder.config.task.interface, task.interface):

@@ -9,10 +9,9 @@ analysis/NAME.parquet            tables
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,23 @@ from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
-from interp.io.files import TEMPORARY, cannot_write, check_facts, header_facts, pack, unpack, write_atomically
+from interp.io.files import (  # fmt: skip
+    cannot_write,
+    canonical,
+    check_facts,
+    header_facts,
+    pack,
+    sha256,
+    unpack,
+    write_atomically,
+)
 from interp.io.hf_reference import REFERENCE, Reference
+from interp.io.lock import locked
 from interp.io.weight_files import WeightFiles
-from interp.runs import header
+from interp.runs import header, thinning
+from interp.runs.links import linked
 from interp.runs.metrics import as_table, read_metrics
+from interp.runs.same import ours_to_ignore, refuse_other
 from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"
@@ -56,8 +67,10 @@ class RunFolder:
         path = Path(path)
         head = header.Header.of(config, device)
         if (path / header.NAME).exists():
-            return _same_run(path, head)
-        if path.is_dir() and any(not _ours_to_ignore(entry) for entry in path.iterdir()):
+            there = cls.open(path)
+            refuse_other(path, there.head, head)
+            return there
+        if path.is_dir() and any(not ours_to_ignore(entry) for entry in path.iterdir()):
             raise UserError(f"{path}: holds other files and no run; choose another --out")
         try:
             for folder in (path, path / "checkpoints"):
@@ -81,12 +94,31 @@ class RunFolder:
         try:
             return parse_config(dict(content.recorded))
         except UserError as error:
-            raise UserError(f"{self.path}: a recording without task and model of ours ({error})") from None
+            raise UserError(
+                f"{self.path}: a recording whose settings are not those of a run ({error})"
+            ) from None
 
     @property
     def config_hash(self) -> str:
         """SHA-256 of the settings."""
         return self.head.hash
+
+    @property
+    def stated_weights(self) -> dict[int, str]:
+        """The hash of the weights of every checkpoint that the metrics tell of, by step."""
+        return {record["step"]: record["weights"] for record in self.records() if "weights" in record}
+
+    @property
+    def identity(self) -> str:
+        """A hash of the settings and of the first checkpoint's weights: the same wherever the folder lies.
+
+        Raises UserError before there is one.
+        """
+        stated, there = self.stated_weights, self.steps
+        if not stated and not there:
+            raise UserError(f"{self.path}: has no checkpoint yet, so it is not known which run it is")
+        first = stated[min(stated)] if stated else self.weights_hash(there[0])
+        return sha256(canonical([self.config_hash, first]))
 
     @property
     def last_step(self) -> int:
@@ -109,13 +141,30 @@ class RunFolder:
         return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
 
     @property
+    def thinned(self) -> dict[int, str]:
+        """Steps whose checkpoints were removed on purpose, with the hashes of their weights."""
+        return thinning.read(self.path, self.config_hash)
+
+    @property
     def finished(self) -> bool:
         """Whether training went to its last step and everything about that step is written."""
         if self._last("step") != self.last_step or self._last("event") is not None:
             return False
-        if self.recorded:
+        if self.recorded or self.lost_resume:
             return True
         return self.resume_path.exists() and header_facts(self.resume_path)["step"] == self.last_step
+
+    @property
+    def weightless(self) -> bool:
+        """Whether this is a copy without weights: the metrics tell of checkpoints, and none is here."""
+        return not self.steps and not self.resume_path.exists() and bool(self.stated_weights)
+
+    @property
+    def lost_resume(self) -> bool:
+        """Whether a state to resume from was written and is not here any more."""
+        if self.recorded or self.resume_path.exists():
+            return False
+        return self.weightless or (self._last("step") or 0) > self.config.train.save_every
 
     @property
     def diverged(self) -> int | None:
@@ -132,7 +181,7 @@ class RunFolder:
             facts = header_facts(self.resume_path)
             self._check_resume(facts)
             least = facts["size"]
-            if not self.metrics_path.exists() or self.metrics_path.stat().st_size < least:
+            if least and (not self.metrics_path.exists() or self.metrics_path.stat().st_size < least):
                 raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
         return read_metrics(self.metrics_path, self.config_hash)
 
@@ -157,14 +206,20 @@ class RunFolder:
         Of weights that lie elsewhere it is the reference to their files, and these are what is checked: those of an
         adopted model by size and time of change, once their bytes were hashed (`again`: by their bytes anew).
         """
-        weights = unpack(self.checkpoint_path(step), self._facts(step))[0]
+        weights = self.stored(step)
         if REFERENCE in weights:
             files = WeightFiles.behind(weights)
             if files is not None:
                 files.check(self.path, again)
-            else:
-                Reference.unpack(weights, str(self.checkpoint_path(step))).check()
+                return weights
+            reference = linked(self.path, Reference.unpack(weights, str(self.checkpoint_path(step))))
+            reference.check()
+            return reference.pack()
         return weights
+
+    def stored(self, step: int) -> dict[str, Tensor]:
+        """What a checkpoint file holds, every byte checked; a reference as it was written at the import."""
+        return unpack(self.checkpoint_path(step), self._facts(step))[0]
 
     def weights_hash(self, step: int) -> str:
         """The hash a checkpoint states (cheap: only its header is read)."""
@@ -236,39 +291,6 @@ class RunFolder:
             raise cannot_write(self.resume_path, error) from None
         write_atomically(self.resume_path, pack(tensors, facts))
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Exclusive lock on training this run until the block or the process ends; UserError if another has it."""
-        try:
-            file = open(self.path / ".lock", "ab")  # noqa: SIM115
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"{self.path}: another process is training this run; wait for it, or choose another --out"
-                ) from None
-            self._sweep()
-            yield
-
-    def _sweep(self) -> None:
-        """Remove what writes that were cut off have left."""
-        for stray in self.path.rglob(f"{TEMPORARY}*"):
-            stray.unlink(missing_ok=True)
-
-
-def _same_run(path: Path, head: header.Header) -> RunFolder:
-    there = RunFolder.open(path)
-    if there.config_hash != head.hash:
-        raise UserError(f"{path}: holds another run (settings differ); choose another --out")
-    return there
-
-
-def _ours_to_ignore(entry: Path) -> bool:
-    return (
-        entry.name == ".lock"
-        or entry.name.startswith(TEMPORARY)
-        or (entry.name == "checkpoints" and not any(entry.iterdir()))
-    )
+        return locked(self.path, "another process is training this run; wait for it, or choose another --out")

@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 from interp._version import __version__
 from interp.config.run import RunConfig, parse_config
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
-from tasks.base import first_problem
+from interp.io.modules import is_foreign
+from interp.models.build import builder_of
+from tasks.complaints import first_problem
 from tasks.errors import UnknownTask, UserError
 
 NAME = "config.json"
 SCHEMA = 1
 _KEYS = {"schema", "version", "device", "hash", "settings", "checksum"}
+_OPTIONAL = {"modules"}
 
 
 class Recording(BaseModel):
@@ -48,10 +51,11 @@ class Header:
     content: RunConfig | Recording
     device: str
     version: str
+    modules: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, content: RunConfig | Recording, device: str) -> Header:
-        return cls(content, device, __version__)
+        return cls(content, device, __version__, _users_modules(content))
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -63,13 +67,15 @@ class Header:
 
     @property
     def bytes(self) -> bytes:
-        body = {
+        body: dict[str, Any] = {
             "schema": SCHEMA,
             "version": self.version,
             "device": self.device,
             "hash": self.hash,
             "settings": self.settings,
         }
+        if self.modules:
+            body["modules"] = list(self.modules)
         return _text({**body, "checksum": sha256(canonical(body))})
 
 
@@ -89,7 +95,9 @@ def read(path: Path) -> Header:
     _refuse_newer(path, data)
     with remedied():
         body = _parsed(path, data)
-        head = Header(_content(path, body["settings"]), str(body["device"]), str(body["version"]))
+        modules = _modules(path, body.get("modules", []))
+        content = _content(path, body["settings"], modules)
+        head = Header(content, str(body["device"]), str(body["version"]), modules)
         if head.hash != body["hash"]:
             raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
     return head
@@ -113,7 +121,7 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
         raise UserError(f"{path}: not whole (no valid JSON)") from None
     if not isinstance(body, dict) or "schema" not in body:
         raise UserError(f"{path}: not the header of a run")
-    if odd := sorted(set(body) ^ _KEYS):
+    if odd := sorted((set(body) - _OPTIONAL) ^ _KEYS):
         raise UserError(f"{path}: key {odd[0]!r} is {'unknown' if odd[0] in body else 'missing'}")
     checksum = body.pop("checksum")
     if (
@@ -133,7 +141,24 @@ def canonical_or_empty(body: dict[str, Any]) -> str:
         return ""
 
 
-def _content(path: Path, settings: Any) -> RunConfig | Recording:
+def _users_modules(content: RunConfig | Recording) -> tuple[str, ...]:
+    """Modules of the task and the model that are not this package's."""
+    if isinstance(content, Recording):
+        return ()
+    builder = builder_of(content.model.kind)
+    things = (type(content.task), type(content.model), builder)
+    return tuple(sorted({t.__module__ for t in things if not isinstance(t, str) and is_foreign(t, set())}))
+
+
+def _modules(path: Path, names: Any) -> tuple[str, ...]:
+    """Modules that a folder names: told of, never imported."""
+    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not whole or not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise UserError(f"{path}: its modules are no names of modules")
+    return tuple(names)
+
+
+def _content(path: Path, settings: Any, modules: tuple[str, ...]) -> RunConfig | Recording:
     if not isinstance(settings, dict):
         raise UserError(f"{path}: its settings are no table of names and values")
     try:
@@ -141,5 +166,11 @@ def _content(path: Path, settings: Any) -> RunConfig | Recording:
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from None
     except UserError as error:
-        kind = UnknownTask if isinstance(error, UnknownTask) else UserError
-        raise kind(f"{path}: {error}") from None
+        if not modules:
+            kind = UnknownTask if isinstance(error, UnknownTask) else UserError
+            raise kind(f"{path}: {error}") from None
+        names = ",".join(modules)
+        raise UnknownTask(
+            f"{path}: {error}; it was made with code of {names}, which is not imported because a folder names it: "
+            f"if you trust that code, ALGOSCOPE_TASKS={names} interp ..."
+        ) from None

@@ -30,7 +30,7 @@ def list_runs(folder: str | Path) -> pd.DataFrame:
 
 
 def _row(path: Path, root: Path) -> dict[str, object]:
-    name = str(path.relative_to(root)) if path != root else path.name
+    name = str(path.relative_to(root)) if path != root else path.resolve().name
     try:
         return {"run": name, **_facts(RunFolder.open(path))}
     except UnknownTask as error:

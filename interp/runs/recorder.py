@@ -27,7 +27,7 @@ from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
 from interp.runs.header import Recording
 from interp.runs.metrics import MetricsLog
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 

@@ -17,7 +17,7 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
 
     Raises UserError for a step without a checkpoint, naming the nearest.
     """
-    there = folder.steps
+    there = readable(folder)
     if not there:
         gone = f"they are gone, see interp verify {folder.path}"
         raise UserError(
@@ -34,10 +34,18 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     return asked
 
 
+def readable(folder: RunFolder) -> tuple[int, ...]:
+    """The checkpoints that are here; of a copy without weights those that its metrics tell of."""
+    return tuple(sorted(folder.stated_weights)) if folder.weightless else folder.steps
+
+
 def _refuse_gaps(folder: RunFolder) -> None:
     """Raises UserError when a checkpoint is missing that the run must have written."""
+    if folder.weightless:
+        return
     reached = folder.last_step if folder.finished else folder.steps[-1]
-    missing = [step for step in folder.schedule if step <= reached and step not in folder.steps]
+    gone = folder.thinned
+    missing = [s for s in folder.schedule if s <= reached and s not in folder.steps and s not in gone]
     if missing:
         raise UserError(
             f"{folder.path}: the checkpoint of step {missing[0]} is missing; see interp verify {folder.path}"
@@ -57,7 +65,7 @@ def step_numbers(steps: object) -> tuple[int, ...]:
     try:
         found = {int(part) if isinstance(part, str) else index(part) for part in parts}
     except (TypeError, ValueError):
-        raise UserError(f"steps {steps!r}: say 'all', 'last', a step number, or several") from None
+        raise UserError(f"steps {steps!r}: give 'all', 'last', a step number, or several") from None
     if not found:
         raise UserError("no step was asked for: give 'all', 'last' or some steps")
     return tuple(sorted(found))

@@ -15,6 +15,7 @@ from interp.io.files import TEMPORARY
 from interp.io.tables import read_table
 from interp.models.build import build_model
 from interp.models.weights import load_weights
+from interp.runs import thinning
 from interp.runs.folder import RunFolder
 from interp.runs.header import NAME
 from tasks.errors import UnknownTask, UserError
@@ -122,13 +123,22 @@ class _Checks:
         stated = {record["step"]: record["weights"] for record in records if "weights" in record}
         event = records[-1] if records and "event" in records[-1] else None
         complete = (event["step"] - 1) if event else reached
-        there = self.folder.steps
+        there, gone = self.folder.steps, self._thinned(stated)
         for step in self.folder.schedule:
             path = self.folder.checkpoint_path(step)
-            if step not in there and step <= complete:
+            if step not in there and step not in gone and step <= complete:
                 raise UserError(f"{path}: missing")
             if step in there:
                 self._checkpoint(path, step, stated, complete)
+
+    def _thinned(self, stated: dict[int, str]) -> dict[int, str]:
+        """Checkpoints that were removed on purpose: each as the metrics tell of it."""
+        gone = self.folder.thinned
+        for step, weights in gone.items():
+            if stated.get(step) != weights:
+                raise UserError(f"{self.path / thinning.NAME}: step {step} is not as the metrics tell of it")
+        self.count += bool(gone)
+        return gone
 
     def _checkpoint(self, path: Path, step: int, stated: dict[int, str], complete: int) -> None:
         weights = self.folder.weights(step, again=True)
@@ -152,6 +162,7 @@ class _Checks:
                     raise UserError(f"{entry}: does not belong to this run")
 
     def _tables(self) -> None:
+        gone = self.folder.thinned
         for path in sorted(self.folder.analysis_path.glob("*.parquet")):
             found = read_table(path)
             if found is None:
@@ -160,6 +171,10 @@ class _Checks:
             if stamp.config != self.folder.config_hash:
                 raise UserError(f"{path}: was measured on another run")
             for step, weights in sorted(stamp.checkpoints.items()):
-                if step not in self.folder.steps or self.folder.weights_hash(step) != weights:
+                if step in gone and step not in self.folder.steps:
+                    here = gone[step]
+                else:
+                    here = self.folder.weights_hash(step) if step in self.folder.steps else ""
+                if here != weights:
                     raise UserError(f"{path}: was measured on weights of step {step} that are not here")
             self.count += 1

@@ -1,12 +1,15 @@
-"""One module per paper: its claims, what was measured, the verdict.
+"""One room per paper: its claims, what was measured, the verdict.
 
-A study's module has `run(scale, out, progress) -> Ledger`. Its runs stay under `out`: finished ones are reused,
-broken-off ones resumed. `STUDIES` names them without importing them.
+Every room has the same few file names: `claims` (what is said and what would count), `runs` (what is trained, sizes
+of a scale), `measure` (what is read off it), `theory` (closed forms), `rows` (the ledger's rows), `figures`, and
+`study`, which has `run(scale, out, report) -> Ledger`. Its runs stay under `out`: finished ones are reused,
+interrupted ones resumed. `STUDIES` names them without importing them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +35,15 @@ def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Led
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
     """
     from interp.io.files import write_atomically
-    from tasks.base import nearest
+    from tasks.complaints import nearest
     from tasks.errors import UserError
 
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
+    from interp.studies.fingerprint import fingerprint
+
     ledger = import_module(STUDIES[name]).run(scale, out, say, **asked)
+    ledger = replace(ledger, fingerprint=fingerprint(name, scale))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")
     return ledger

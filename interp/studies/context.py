@@ -76,14 +76,15 @@ class StudyContext(Generic[Budget]):
         method = f"{made.method}, n={made.n}" if made.method not in ("", "exact") else ""
         return own.measured(
             made.value, made.low, made.high, made.n, condition=condition, budget=budget,
-            command=command or self.command, note="; ".join(part for part in (note, method) if part),
+            command=command or self.command, interval=made.method,
+            note="; ".join(part for part in (note, method) if part),
         )  # fmt: skip
 
     def values(
         self, claim: str, found: Sequence[float], *, condition: str, budget: str, note: str = "",
-        scale: stats.Scale = "linear",
+        scale: stats.Scale = "linear", lost: str = "a run of theirs diverged",
     ) -> Row:  # fmt: skip
-        """As `row`, for values that may be missing (0 or infinite under a log scale, NaN) because a run diverged.
+        """As `row`, for values that may be missing (0 or infinite under a log scale, NaN) for the reason `lost`.
 
         Those seeds are left out and counted in the note, and the row has no interval, so that nothing is settled by
         the seeds that are left; with fewer than two of them it has no value.
@@ -92,7 +93,7 @@ class StudyContext(Generic[Budget]):
         if len(kept) == len(found):
             return self.row(claim, found, condition=condition, budget=budget, note=note, scale=scale)
         value = stats.student(kept, scale).value if len(kept) > 1 else math.nan
-        lost = f"{len(found) - len(kept)} of {len(found)} seeds left out: a run of theirs diverged"
+        lost = f"{len(found) - len(kept)} of {len(found)} seeds left out: {lost}"
         return self.row(
             claim, Interval(value, math.nan, math.nan, len(kept), "no interval"), condition=condition,
             budget=budget, note="; ".join(part for part in (note, lost) if part),
@@ -124,3 +125,16 @@ def exactly(value: float, n: int = 1) -> Interval:
 def nothing(n: int, why: str) -> Interval:
     """What a row holds that could not be measured."""
     return Interval(math.nan, math.nan, math.nan, n, why)
+
+
+def quotient(top: Interval, bottom: Interval) -> Interval:
+    """A quotient of two positive figures; its ends are quotients of the ends, so it is conservative."""
+    if not (bottom.low > 0):
+        return Interval(top.value / bottom.value, math.nan, math.nan, top.n, "none: the divisor may be 0")
+    return Interval(
+        top.value / bottom.value,
+        top.low / bottom.high,
+        top.high / bottom.low,
+        top.n,
+        "bounds of both",
+    )

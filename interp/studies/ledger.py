@@ -1,63 +1,38 @@
 """The ledger of a study: claims with a criterion fixed beforehand, what was measured, and the verdict that follows.
 
-A criterion carries its own text, so what is printed and what is judged cannot drift apart. An interval that lies
-inside the criterion reproduces the claim; a value inside with an interval that reaches outside reproduces it partly.
+A claim is one full sentence. Its kind says what a verdict is worth: an *identity* is a closed form or a theorem that
+our code can only confirm, a *confirmatory* claim could have come out otherwise and had its criterion fixed before it
+was measured, an *exploratory* one was found by looking. The three are counted apart.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from interp.studies.criteria import Criterion as Criterion
+from interp.studies.criteria import Verdict
+from interp.studies.power import Design, Power
+
 Scale = Literal["quick", "cpu", "paper"]
-Verdict = Literal["reproduced", "partly", "not reproduced", "not testable at this scale"]
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A range of values that counts as reproduced; `text` says it in words.
-
-    >>> Criterion.within(0.9, 1.1).judge(1.0, 0.95, 1.05)
-    'reproduced'
-    >>> Criterion.above(0.5).judge(0.6, 0.4, 0.8)
-    'partly'
-    """
-
-    text: str
-    holds: Callable[[float], bool]
-
-    @staticmethod
-    def above(bound: float) -> Criterion:
-        return Criterion(f"value and interval above {bound:g}", lambda v: v > bound)
-
-    @staticmethod
-    def below(bound: float) -> Criterion:
-        return Criterion(f"value and interval below {bound:g}", lambda v: v < bound)
-
-    @staticmethod
-    def within(low: float, high: float) -> Criterion:
-        return Criterion(f"value and interval within [{low:g}, {high:g}]", lambda v: low <= v <= high)
-
-    def judge(self, value: float, low: float, high: float) -> Verdict:
-        """Verdict on a value with its interval (equal bounds where a figure has no sampling error).
-
-        An unknown bound (NaN) cannot make the claim reproduced, only partly.
-        """
-        if not self.holds(value):
-            return "not reproduced"
-        return "reproduced" if self.holds(low) and self.holds(high) else "partly"
+Kind = Literal["identity", "confirmatory", "exploratory"]
+KINDS: tuple[Kind, ...] = ("confirmatory", "identity", "exploratory")
+UNSTATED = ("none stated", "not in the paper")
 
 
 class Row(BaseModel):
-    """One line of a ledger, in the order in which it is printed and stored."""
+    """One line of a ledger, in the order in which it is printed and stored.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `interval` says by which method the limits were made: a "range" is no confidence interval and settles nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     id: str
     statement: str
@@ -66,12 +41,15 @@ class Row(BaseModel):
     value: float | None
     ci_low: float | None
     ci_high: float | None
+    interval: str = ""
     n: int
     unit: str
     condition: str
     budget: str
     command: str
     criterion: str
+    power: Power | None = None
+    kind: Kind = "confirmatory"
     verdict: Verdict
     note: str
 
@@ -82,20 +60,41 @@ class Row(BaseModel):
 
     @property
     def shown(self) -> str:
-        """The measurement in one cell: value, interval where there is one, unit."""
+        """The measurement in one cell: value, confidence limits where there are any, unit."""
         if self.value is None:
             return "–"
         known = self.ci_low is not None and self.ci_high is not None and self.ci_low != self.ci_high
-        span = f" [{self.ci_low:.3g}, {self.ci_high:.3g}]" if known else ""
+        word = "range " if self.interval == "range" else ""
+        span = f" [{word}{self.ci_low:.3g}, {self.ci_high:.3g}]" if known else ""
         return f"{self.value:.3g}{span} {self.unit}".strip()
+
+    @property
+    def stated(self) -> bool:
+        """Whether the source gives a value or a direction to hold the measurement against."""
+        return not self.paper_value.startswith(UNSTATED)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A criterion that was given up: what it was, when (ISO) and why.
+
+    `remeasure`: what is measured changed with it (another statistic or unit), so that values of before cannot be
+    judged by the new one.
+    """
+
+    criterion: str
+    when: str
+    why: str
+    remeasure: bool = False
 
 
 @dataclass(frozen=True)
 class Claim:
     """What a paper says, where it says it, and what would count as reproducing it.
 
-    `paper_value` is text as printed there ("none stated" where there is none). `n` in a row counts seeds unless the
-    note says otherwise.
+    `statement` is a full sentence that can be understood alone. `paper_value` is text as printed there ("none stated"
+    where there is none). `n` in a row counts training seeds unless the note says otherwise. `design`: what the value
+    is when the claim is true and when it is false, from which the criterion's power is computed.
     """
 
     id: str
@@ -104,6 +103,14 @@ class Claim:
     paper_value: str
     criterion: Criterion
     unit: str = ""
+    kind: Kind = "confirmatory"
+    design: Design | None = None
+    history: tuple[Replaced, ...] = ()
+
+    @property
+    def power(self) -> Power | None:
+        """Chances that the criterion is met at the quick scale's number of units."""
+        return self.design.power(self.criterion, self.design.n) if self.design else None
 
     def measured(
         self,
@@ -116,13 +123,19 @@ class Claim:
         budget: str,
         command: str,
         note: str = "",
+        interval: str = "",
     ) -> Row:
-        """The row for a measurement; NaN where something could not be measured, which is never "reproduced"."""
-        verdict = self.criterion.judge(value, ci_low, ci_high)
+        """The row for a measurement; NaN where something could not be measured.
+
+        A range (`interval` "range") is printed, and judged as if its limits were unknown.
+        """
+        limits = (math.nan, math.nan) if interval == "range" else (ci_low, ci_high)
         numbers = {"value": value, "ci_low": ci_low, "ci_high": ci_high}
         return self._row(
-            **{k: float(v) if math.isfinite(v) else None for k, v in numbers.items()},
-            n=n, condition=condition, budget=budget, command=command, verdict=verdict, note=note,
+            **{k: None if math.isnan(v) else float(v) for k, v in numbers.items()},
+            n=n, condition=condition, budget=budget, command=command, note=note, interval=interval,
+            verdict=self.criterion.judge(value, *limits),
+            power=self.design.power(self.criterion, n) if self.design else None,
         )  # fmt: skip
 
     def not_testable(self, *, would_need: str, command: str) -> Row:
@@ -132,7 +145,7 @@ class Claim:
             verdict="not testable at this scale", note=would_need,
         )  # fmt: skip
 
-    def _row(self, **found) -> Row:
+    def _row(self, **found: Any) -> Row:
         return Row(
             id=self.id,
             statement=self.statement,
@@ -140,18 +153,28 @@ class Claim:
             paper_value=self.paper_value,
             unit=self.unit,
             criterion=self.criterion.text,
+            kind=self.kind,
             **found,
         )
 
 
+def by_kind(rows: Iterable[Row]) -> dict[Kind, list[Row]]:
+    """Rows by what a verdict on them is worth; every kind is there, if empty."""
+    found: dict[Kind, list[Row]] = {kind: [] for kind in KINDS}
+    for row in rows:
+        found[row.kind].append(row)
+    return found
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """A study's claims and their verdicts."""
+    """A study's claims and their verdicts. `fingerprint`: what made it (`interp.studies.fingerprint`)."""
 
     study: str
     scale: Scale
     seeds: Sequence[int]
     claims: Sequence[Row] = field(default_factory=tuple)
+    fingerprint: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The document that `interp study NAME --json` prints."""
@@ -159,7 +182,8 @@ class Ledger:
             "study": self.study,
             "scale": self.scale,
             "seeds": list(self.seeds),
-            "claims": [row.model_dump() for row in self.claims],
+            "fingerprint": self.fingerprint,
+            "claims": [json.loads(row.model_dump_json()) for row in self.claims],
         }
         return json.dumps(document, indent=1, allow_nan=False)
 
@@ -167,13 +191,24 @@ class Ledger:
     def from_json(text: str) -> Ledger:
         document = json.loads(text)
         rows = tuple(Row(**row) for row in document["claims"])
-        return Ledger(document["study"], document["scale"], tuple(document["seeds"]), rows)
+        made = dict(document.get("fingerprint", {}))
+        return Ledger(document["study"], document["scale"], tuple(document["seeds"]), rows, made)
 
     def table(self) -> pd.DataFrame:
         """One row a claim."""
         return pd.DataFrame([row.model_dump() for row in self.claims], columns=list(Row.model_fields))
 
     @property
-    def all_reproduced(self) -> bool:
-        """Whether no testable claim failed (what `--strict` asks)."""
-        return all(row.verdict in ("reproduced", "not testable at this scale") for row in self.claims)
+    def contradicted(self) -> tuple[Row, ...]:
+        """The rows that contradict their claim (what `--strict` asks)."""
+        return tuple(row for row in self.claims if row.verdict == "contradicted")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A ledger with the version that measured it and the day (ISO); `stale`: what has changed since, in words."""
+
+    ledger: Ledger
+    version: str
+    date: str
+    stale: tuple[str, ...] = ()

@@ -43,26 +43,21 @@ def run_cell(path: str, settings: dict[str, Any], analyses: tuple[str, ...]) -> 
 
 def is_done(path: Path, config_hash: str, analyses: tuple[str, ...]) -> bool:
     """Whether a run is there, finished, and measured at every checkpoint by every analysis; False for a damaged one."""
-    from interp.io.tables import read_table
-    from interp.runs.folder import RunFolder
+    from interp.analysis.kept import opened
+    from interp.run import load
     from interp.runs.header import NAME
     from tasks.errors import UserError
 
     if not (path / NAME).exists():
         return False
     try:
-        run = RunFolder.open(path)
-        if run.config_hash != config_hash or not run.finished:
+        run = load(path)
+        if run.folder.config_hash != config_hash or not run.folder.finished:
             return False
         hashes = {step: run.weights_hash(step) for step in run.steps}
-        tables = [(analysis(name), read_table(run.table_path(name))) for name in analyses]
+        return all(opened(run, analysis(name).of(run.config)).hashes == hashes for name in analyses)
     except UserError:
         return False
-    return all(
-        found is not None
-        and (found[1].key, found[1].config, found[1].checkpoints) == (asked.key, config_hash, hashes)
-        for asked, found in tables
-    )
 
 
 def analysis(name: str) -> Any:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from interp.config.run import RunConfig, configure, preset_names, read_toml
 from interp.io.files import canonical, sha256
 from interp.runs.donors import settle
-from tasks.base import first_problem
+from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 MOST_CELLS = 10_000
@@ -141,7 +141,7 @@ def _from_file(source: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{source}: names no base run; add config = a preset or a run's TOML file")
     if not {"seeds", "grid", "zip"} & set(given):
         raise UserError(
-            f"{source}: one run's settings, not a sweep's; say what varies (--seeds 0:8, --grid train.lr=[1e-3,2e-3]),"
+            f"{source}: one run's settings, not a sweep's; name what varies (--seeds 0:8, --grid train.lr=[1e-3,2e-3]),"
             f' or write config = "{source}" and seeds = "0:8" into a file of its own and sweep that'
         )
     return {"config": source}

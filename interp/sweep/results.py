@@ -1,7 +1,7 @@
 """A sweep's results as one table: the runs' tables concatenated, with the varied settings as columns.
 
-Aggregates over seeds use the intervals of `probes.stats`: Student's t for means of fewer than 20 seeds. Missing runs
-are missing rows, and are named.
+Aggregates over seeds use `probes.stats.over_seeds`: a range up to three seeds, from there Student's t on a scale that
+keeps inside of what the quantity can be. Missing runs are missing rows, and are named.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
+from interp.analysis.kept import nameless
 from interp.io.files import canonical, sha256, write_atomically
 from interp.io.tables import Stamp, read_table, write_table
 from interp.run import Run, load
 from interp.runs.header import NAME
+from interp.sweep.bounds import possible
 from interp.sweep.plan import Cell, SweepPlan, cells, plain
-from probes.stats import student
+from probes.stats import over_seeds
 from tasks.errors import UserError
 
 PLAN = "sweep.json"
 FAILURES = "failures.json"
 KEYS = (
+    "rank",
     "layer",
-    "head",
     "position",
     "site",
     "metric",
@@ -38,6 +40,9 @@ KEYS = (
     "split",
     "readout",
 )
+
+
+PAIRS = ("sender", "receiver")  # columns that name a head, or one of its inputs
 
 
 @dataclass(frozen=True)
@@ -66,21 +71,39 @@ class Sweep:
         return found[0]
 
     def over_seeds(self, name: str) -> pd.DataFrame:
-        """Mean over seeds of every value of an analysis, with Student's t interval (none for a single seed).
+        """Mean over seeds of every value of an analysis, with its limits and, in `method`, what they are: the range of
+        two or three seeds, a 95% interval of more, nothing for a single one.
 
         One row for each combination of the varied settings, step and what else names a measurement; `n` counts seeds.
+        A head's number means nothing across seeds, so heads are taken by their rank in their own run: `rank` 1 is the
+        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads.
         """
         table = self.table(name)
+        if odd := [column for column in PAIRS if column in table]:
+            raise UserError(
+                f"{name}: its rows are of pairs of heads ({', '.join(odd)}), which have no counterpart in another "
+                "seed: compare what has one, such as over_seeds('heads') by rank or the roles of each run"
+            )
+        if "head" in table:
+            table = _ranked(table, [*self.plan.varied, "run"])
         keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
-        rows = [
-            {**dict(zip(keys, values, strict=True)), **student(part["value"].tolist()).row()}
-            for values, part in table.groupby(keys, sort=False, dropna=False)
-        ]
+        rows = []
+        for values, part in table.groupby(keys, sort=False, dropna=False):
+            found = over_seeds(part["value"].tolist(), *possible(part))
+            rows.append({**dict(zip(keys, values, strict=True)), **found.row(), "method": found.method})
         return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         return f"Sweep({self.path}: {len(self.runs)} of {self.plan.size} runs{failed})"
+
+
+def _ranked(table: pd.DataFrame, run: list[str]) -> pd.DataFrame:
+    """Rows of heads by their rank, largest value first, among the heads of their run; other rows stay as they are."""
+    of = table["head"].notna()
+    same = [key for key in (*run, "step", *KEYS) if key in table and key not in ("layer", "rank")]
+    rank = table[of].groupby(same, sort=False, dropna=False)["value"].rank(ascending=False, method="first")
+    return table.assign(rank=rank.astype("Int64")).drop(columns=["layer", "head"])
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -125,7 +148,9 @@ def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> 
     for cell in done:
         found = read_table(load(out / cell.name).folder.table_path(name))
         if found is not None:
-            parts.append(found[0].assign(**{key: plain(value) for key, value in cell.varied.items()}))
+            rows = nameless(found[0]).assign(**{key: plain(value) for key, value in cell.varied.items()})
+            rows.insert(0, "run", cell.name)  # out of what varies, not where the folder lies
+            parts.append(rows)
             stamps[cell.name] = sha256(found[1].model_dump_json())
     if parts:
         plan_hash = sha256(plan.model_dump_json())

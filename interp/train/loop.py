@@ -24,8 +24,9 @@ from interp.config.run import RunConfig
 from interp.config.schedule import is_evaluated, is_logged, rate
 from interp.io.files import cannot_write
 from interp.models import build_model
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from interp.models.weights import load_weights
+from interp.runs.asking import check_device, threads
 from interp.runs.donors import clamps_of, settle
 from interp.runs.folder import RunFolder
 from interp.runs.metrics import MetricsLog
@@ -34,7 +35,7 @@ from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
 from tasks.errors import UserError
 
-Progress = Callable[[int, float], None]
+TrainingProgress = Callable[[int, float], None]
 TRAIN, EVAL = "train", "eval"
 
 
@@ -58,38 +59,33 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    config: RunConfig, out: str | Path, *, device: str = "cpu", progress: Progress | None = None
+    config: RunConfig, out: str | Path, *, device: str = "cpu", progress: TrainingProgress | None = None
 ) -> RunFolder:
     """Train a run into a folder, resuming an interrupted earlier call with the same settings.
 
     Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
     """
-    _check_device(device)
+    check_device(device)
     config = settle(config)
     return _run(RunFolder.create(out, config, device), progress)
 
 
-def resume(out: str | Path, *, progress: Progress | None = None) -> RunFolder:
+def resume(out: str | Path, *, progress: TrainingProgress | None = None) -> RunFolder:
     """Resume the run in a folder; returns at once when it is finished. Raises as `train` does."""
     folder = RunFolder.open(out)
     if folder.recorded:
         raise UserError(
             f"{folder.path}: was recorded from an external training loop; continue with that loop"
         )
-    _check_device(folder.head.device)
+    check_device(folder.head.device)
     return _run(folder, progress)
 
 
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"device {device!r} is not available here; try cpu") from None
-
-
-def _run(folder: RunFolder, progress: Progress | None) -> RunFolder:
+def _run(folder: RunFolder, progress: TrainingProgress | None) -> RunFolder:
     config = folder.config
-    with folder.lock(), _threads(config.train.threads), _signals() as stop:
+    if not folder.finished:
+        _refuse_to_begin_again(folder)
+    with folder.lock(), threads(config.train.threads), _signals() as stop:
         if folder.diverged is not None:
             raise Diverged(folder.path, folder.diverged, max(folder.steps, default=None))
         if not folder.finished:
@@ -97,14 +93,14 @@ def _run(folder: RunFolder, progress: Progress | None) -> RunFolder:
     return folder
 
 
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _refuse_to_begin_again(folder: RunFolder) -> None:
+    """Raises UserError where resuming would delete what is here and train from step 0."""
+    if folder.lost_resume:
+        what = "weights" if folder.weightless else "state to resume from"
+        raise UserError(
+            f"{folder.path}: is a copy without its {what}: training on here would begin again at step 0; bring "
+            "resume/ and checkpoints/ from the original, or train in another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -133,7 +129,7 @@ class _Training:
     """The state of one training while it runs."""
 
     def __init__(
-        self, folder: RunFolder, config: RunConfig, progress: Progress | None, stop: threading.Event
+        self, folder: RunFolder, config: RunConfig, progress: TrainingProgress | None, stop: threading.Event
     ):
         self.folder, self.config, self.progress, self.stop = folder, config, progress, stop
         self.settings = config.train
@@ -146,6 +142,7 @@ class _Training:
         warn_of_unstable_rate(config)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
         self.clamps = clamps_of(config, self.model)
+        self.seen = config.parent.batches if config.parent else 0
         self.held_out = self._batch(EVAL, 0, config.train.eval_batch)
         self.start, self.first_loss = self._restore()
 
@@ -157,7 +154,7 @@ class _Training:
             value = float(loss.detach())
             if step == 0:
                 self.first_loss = value
-            resumed = step == self.start and self.folder.resume_path.exists()
+            resumed = step == self.start and self.log.size > 0
             if not resumed:
                 self._write(step, value)
             if self.stop.is_set() and step < self.settings.steps:
@@ -174,7 +171,7 @@ class _Training:
         return batch.double() if self.double else batch
 
     def _loss(self, step: int) -> Tensor:
-        batch = self._batch(TRAIN, step, self.settings.batch)
+        batch = self._batch(TRAIN, step + self.seen, self.settings.batch)
         return self.config.task.loss(self._outputs(batch, step), batch).mean()
 
     def _outputs(self, batch: Batch, step: int) -> Tensor:

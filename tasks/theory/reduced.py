@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
-from scipy.stats import CensoredData, ecdf
 
 from tasks.errors import UserError
 from tasks.theory.escape import Net, check_rate
+from tasks.theory.escapes import Escapes
 from tasks.theory.hermite import Function
 from tasks.theory.single_index import (
     Reduction,
@@ -32,47 +32,12 @@ from tasks.theory.single_index import (
 )
 
 DRAWN_AT_ONCE, MOST_STEPS = 400_000, 64
-Draws = tuple[ndarray, ...]
-Chain = tuple[Callable[[], Draws], Callable[..., ndarray]]
+Randoms = tuple[ndarray, ...]
+Chain = tuple[Callable[[], Randoms], Callable[..., ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Escapes:
-    """First-crossing times of replicas: column 0 alone, or one column a token; `path` holds overlaps at `steps`."""
-
-    times: Float[ndarray, "replica column"]
-    horizon: int
-    final: Float[ndarray, "replica state"]
-    steps: Int[ndarray, " kept"]
-    path: Float[ndarray, "kept replica state"]
-
-    @property
-    def censored(self) -> Float[ndarray, " column"]:
-        """Share of replicas that had not crossed at the horizon, for each column."""
-        return np.isinf(self.times).mean(0)
-
-    def median(self, column: int = 0) -> float:
-        """Kaplan-Meier median of the crossing time; infinite when half of the replicas or more are censored."""
-        return survival_median(self.times[:, column], self.horizon)
-
-
-def survival_median(times: Float[ndarray, " n"], horizon: Float[ndarray, " n"] | float | int) -> float:
-    """The first time at which the Kaplan-Meier survival is at most one half; infinite times are censored at `horizon`.
-
-    >>> survival_median(np.array([3.0, 5.0, np.inf, 9.0]), 10.0)
-    5.0
-    """
-    censored = np.isinf(times)
-    if censored.all():
-        return math.inf
-    observed = np.where(censored, horizon, times)
-    curve = ecdf(CensoredData.right_censored(observed, censored)).sf
-    below = curve.probabilities <= 0.5 + 1e-12
-    return float(curve.quantiles[below.argmax()]) if below.any() else math.inf
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class EscapeSetting:
     """How a chain is run: dimension, rate, overlap at the start (a number, or "random" on the sphere), threshold."""
 
     d: int
@@ -98,7 +63,7 @@ class Setting:
 
 def simulate_net(
     net: Net,
-    setting: Setting,
+    setting: EscapeSetting,
     replicas: int,
     steps: int,
     seed: int,
@@ -125,7 +90,7 @@ def simulate_net(
 
 def simulate_attention(
     target: Function,
-    setting: Setting,
+    setting: EscapeSetting,
     pattern: Float[ndarray, " L"],
     reduction: Reduction,
     replicas: int,
@@ -153,7 +118,7 @@ def norm(state: ndarray) -> ndarray:
 
 
 def starting_overlaps(
-    setting: Setting, rng: np.random.Generator, shape: tuple[int, int], joint: bool = False
+    setting: EscapeSetting, rng: np.random.Generator, shape: tuple[int, int], joint: bool = False
 ) -> ndarray:
     """Overlaps at step 0; joint: two coordinates of one random vector instead of one of each of several."""
     if setting.start != "random":
@@ -168,10 +133,10 @@ def starting_overlaps(
 
 def drive(
     state: ndarray,
-    draw: Callable[[], Draws],
+    draw: Callable[[], Randoms],
     step: Callable[..., ndarray],
     measure: Callable[[ndarray], ndarray],
-    setting: Setting,
+    setting: EscapeSetting,
     steps: int,
     every: int,
     overlaps: Callable[[ndarray], ndarray] = lambda state: state,
@@ -203,11 +168,11 @@ def _block(numbers: int) -> int:
     return max(1, min(MOST_STEPS, DRAWN_AT_ONCE // numbers))
 
 
-def _tied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -> Chain:
+def _tied(net: Net, setting: EscapeSetting, replicas: int, rng: np.random.Generator) -> Chain:
     d, rate, length = setting.d, setting.rate, net.length
     root, value, slope, target = 1 / math.sqrt(length), net.sigma.value, net.sigma.slope, net.target
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas)
         return rng.standard_normal((*shape, length)), rng.standard_normal(shape), rng.chisquare(d - 2, shape)
 
@@ -222,11 +187,11 @@ def _tied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -
     return draw, step
 
 
-def _untied(net: Net, setting: Setting, replicas: int, rng: np.random.Generator) -> Chain:
+def _untied(net: Net, setting: EscapeSetting, replicas: int, rng: np.random.Generator) -> Chain:
     d, rate, length = setting.d, setting.rate, net.length
     root, value, slope, target = 1 / math.sqrt(length), net.sigma.value, net.sigma.slope, net.target
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas, length)
         return rng.standard_normal(shape), rng.standard_normal(shape), rng.chisquare(d - 2, shape)
 
@@ -273,7 +238,7 @@ def attention_stable_rate(
 
 def _attention(
     target: Function,
-    setting: Setting,
+    setting: EscapeSetting,
     pattern: ndarray,
     reduction: Reduction,
     replicas: int,
@@ -283,7 +248,7 @@ def _attention(
     d, length = setting.d, len(pattern)
     pace, weights = setting.rate / d, reduction_weights(reduction, length)
 
-    def draw() -> Draws:
+    def draw() -> Randoms:
         shape = (_block(replicas * length), replicas, length)
         return (*rng.standard_normal((3, *shape)), rng.chisquare(d - 3, shape[:2]))
 

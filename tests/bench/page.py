@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.report.model import Attention, RunReport
+from interp.report.model import DrawnAttention, RunReport
 from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
@@ -40,7 +40,7 @@ def made_up(checkpoints: int = CHECKPOINTS, tokens: int = TOKENS, seed: int = 0)
     goal, grown = 4 * rng.standard_normal(shape), np.linspace(0, 1, checkpoints)
     logits = np.stack([g * goal + 0.05 * rng.standard_normal(shape) for g in grown]).astype(np.float32)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
-    attention = Attention("one prompt", tuple(f"t{i}" for i in range(tokens)), steps,
+    attention = DrawnAttention("one prompt", tuple(f"t{i}" for i in range(tokens)), steps,
                           weights / weights.sum(-1, keepdims=True), causal=False)  # fmt: skip
     shared = {"step": np.repeat(steps, LAYERS * HEADS), "control": "none", "metric": "query -> link 1"}
     heads = pd.DataFrame({

@@ -35,8 +35,9 @@ from interp.causal.reference import LensEngine
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site, grid
 from interp.models.build import build_model
-from tasks.base import Batch, Interface, Pair, generator
+from tasks.base import Batch, Interface, Pair
 from tasks.errors import UserError
+from tasks.streams import generator
 
 POSITIONS, WIDTH_IN, BATCH = 41, 20, 64
 SWEEPS = (

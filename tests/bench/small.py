@@ -1,4 +1,4 @@
-"""Steps of the small models (`tests.bench.linear`, `interp.studies.single_index.measure_pace`) as rows of the table.
+"""Steps of the small models (`tests.bench.linear`, `tests.bench.chains`) as rows of the table.
 
 Each ratio is the median of repeated measurements, every one of them the fastest turns of both arms.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from interp.config.run import RunConfig, configure
 from interp.models.build import build_model
-from interp.studies.single_index import measure_pace as single_index
+from tests.bench import chains as single_index
 from tests.bench import linear
 from tests.bench.cost import matmul_rate
 from tests.bench.rows import Row, flop_of, peak_mb, weighed

@@ -6,7 +6,7 @@ import pytest
 
 from interp.config.run import configure
 from interp.models.linear import LinearTransformer
-from interp.studies.single_index import measure_pace as single_index
+from tests.bench import chains as single_index
 from tests.bench import linear
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from interp.config.model_transformer import TransformerConfig
 from interp.config.run import RunConfig, configure
 from interp.models import build_model
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from interp.train.optimisers import Optimisers
 from tasks.base import Batch, Interface
 from tasks.errors import UserError

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import interp
-from interp.causal.attribution import completeness
-from interp.causal.circuits import resampled_pair
+import tasks
+from interp.causal.behaviour import resampled_pair
+from interp.causal.completeness import completeness
 from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges
@@ -308,3 +309,40 @@ def test_modules_that_do_not_fit_are_refused_in_one_line():
         interp.adopt(theirs.NanoGPT, task={**TASK, "n": 9}, quiet=True)
     with pytest.raises(UserError, match="no such file or folder"):
         interp.adopt(theirs.NanoGPT, checkpoints="nowhere/ckpt.pt", task=TASK, quiet=True)
+
+
+@pytest.mark.parametrize(("name", "side"), [("GPT-2", "left"), ("Llama", "right")])
+@torch.no_grad()
+def test_padding_moves_no_logit(name, side):
+    short = torch.randint(1, 13, (3, 5), generator=torch.Generator().manual_seed(2))
+    fill = torch.zeros(3, 3, dtype=torch.long)
+    inputs = torch.cat([fill, short] if side == "left" else [short, fill], 1)
+    task = tasks.from_tensors(inputs.repeat(6, 1), inputs.repeat(6, 1), vocabulary=13, outputs=13, pad=0)
+    module = theirs.drawn(theirs.KINDS[name]())
+    model = interp.adopt(module, task=task, quiet=True).model()
+    real = slice(3, 8) if side == "left" else slice(0, 5)
+    wanted = all_outputs(module, short)
+    assert (model(inputs)[:, real] - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt():
+    source = torch.Generator().manual_seed(3)
+    inputs = torch.randint(13, (128, 8), generator=source)
+    mask = torch.zeros(128, 8, dtype=torch.bool)
+    mask[torch.arange(128), torch.arange(128) % 4 + 4] = True  # asked at another place each
+    rows = (torch.arange(128) % 4 + 4)[:, None]
+    other = inputs.clone()
+    other[torch.arange(128), rows[:, 0] - 1] = (other[torch.arange(128), rows[:, 0] - 1] + 1) % 13
+    task = tasks.from_tensors(
+        inputs, inputs.roll(1, 1), mask, corrupt=other, corrupt_targets=other.roll(1, 1), vocabulary=13,
+        relations={"token before": (rows, rows - 1)}, groups={"place": rows[:, 0]},
+    )  # fmt: skip
+    run = interp.adopt(theirs.drawn(theirs.NanoGPT()), task=task, quiet=True)
+    scores = run.scores().table
+    own = scores[(scores["metric"] == "accuracy") & (scores["control"] == "none")]
+    assert own["n"].item() == 64  # four chunks of an eighth, and no prompt twice
+    heads = run.heads().table
+    assert heads[heads["control"] == "none"]["value"].between(0, 1).all()
+    patched = run.patch("resid_pre", by=("layer",), prompts=32).table
+    assert patched["value"].iloc[0] == pytest.approx(1.0)  # all of the stream that enters block 0
+    assert len(interp.adopt(theirs.NanoGPT, task=task.only(place=5), quiet=True).task) == 32

@@ -112,7 +112,7 @@ def test_the_terminal_knows_it_by_its_entry_point_and_says_so_where_it_is_not_in
 
 def test_a_kind_that_is_taken_and_settings_of_another_kind_are_refused(run):
     settings = type(run.config.model)
-    with pytest.raises(UserError, match="say kind 'distance-attention'"):
+    with pytest.raises(UserError, match="have kind 'distance-attention'"):
         register("another", settings)
     impostor = type("Impostor", (settings,), {})
     with pytest.raises(UserError, match="is taken by other_house"):

@@ -75,5 +75,5 @@ def test_a_recording_shows_itself_and_says_what_it_lacks(tmp_path):
     run = interp.load(tmp_path / "theirs")
     assert repr(run).endswith("theirs: recorded, 2 checkpoints, finished)")
     assert "<td>recorded</td>" in run._repr_html_()
-    with pytest.raises(UserError, match="a recording without task and model of ours"):
+    with pytest.raises(UserError, match="a recording whose settings are not those of a run"):
         run.scores()

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from probes import stats
@@ -127,6 +129,46 @@ def test_median_of_three_is_a_range_and_says_so():
     assert (interval.low, interval.high) == (1.0, 3.0)
     assert "range" in str(interval)
     assert "range" not in str(stats.median([1.0, 2, 3, 4, 5, 6]))
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [(0, 1), (-1, 1), (-math.inf, 1), (0, math.inf), (-math.inf, math.inf)]
+)
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_limits_over_seeds_stay_inside_what_is_possible(least, most, values):
+    found = stats.over_seeds(values, least, most)
+    assert found.value == pytest.approx(np.mean(values))
+    if len(values) == 1:
+        assert math.isnan(found.low)
+    else:
+        assert least <= found.low <= found.value + 1e-12
+        assert found.value - 1e-12 <= found.high <= most
+        assert found.is_range == (len(values) <= 3)
+
+
+def test_over_seeds_on_a_scale_without_bounds_is_scipys_t_and_fishers_z_is_a_logit():
+    x = [0.1, 0.25, 0.3, 0.7]
+    found = stats.over_seeds(x)
+    theirs = scipy_stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-10)
+    half = found.high - found.value
+    z = math.atanh(found.value) + np.array([-1, 1]) * half / (1 - found.value**2)
+    fisher = stats.over_seeds(x, -1, 1)
+    assert (fisher.low, fisher.high) == pytest.approx(np.tanh(z), abs=1e-10)
+
+
+def test_five_seeds_that_all_solve_the_task_may_fail_yet():
+    found = stats.over_seeds([1.0] * 5, 0, 1)
+    assert (found.low, found.high) == (pytest.approx(0.025**0.2), 1.0)
+    with pytest.raises(UserError, match="outside of"):
+        stats.over_seeds([0.5, 1.5], 0, 1)
+
+
+def test_a_heavy_tailed_loss_has_no_negative_limit():
+    losses = torch.zeros(40, 1)
+    losses[0] = 9.0
+    assert float(stats.mean(losses).low) < 0
+    assert float(stats.mean(losses, least=0.0).low) == 0
 
 
 def test_one_seed_has_no_interval():

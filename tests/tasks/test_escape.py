@@ -17,7 +17,7 @@ from tasks.theory.escape import (
     saturated_gain,
 )
 from tasks.theory.hermite import information_exponent
-from tasks.theory.reduced import Setting, simulate_net
+from tasks.theory.reduced import EscapeSetting, simulate_net
 
 
 def _net(text, length, activation="relu", tied=True):
@@ -36,7 +36,7 @@ def test_activation_coefficients_match_the_closed_forms():
 @pytest.mark.parametrize("text", ["sum(z)/sqrt(L)", "sum(He2(z))/sqrt(2*L)", "z1 + z1*z2"])
 def test_the_drift_is_that_of_one_simulated_step(text, tied):
     net, d, rate, start, n = _net(text, 2, tied=tied), 30, 0.1, 0.3, 200_000
-    found = simulate_net(net, Setting(d, rate, 0.31, start), n, 1, seed=0)
+    found = simulate_net(net, EscapeSetting(d, rate, 0.31, start), n, 1, seed=0)
     moved = found.final - start
     expected = net.landscape.drift(np.full(2, start), rate) / d
     error = moved.std(0) / math.sqrt(n)
@@ -48,7 +48,7 @@ def test_the_drift_is_that_of_one_simulated_step(text, tied):
 def test_predicted_escape_times_are_those_of_the_chain():
     for text, d, rate in [("sum(z)/sqrt(L)", 400, 0.1), ("sum(He2(z))/sqrt(2*L)", 100, 0.05)]:
         net = _net(text, 2)
-        setting = Setting(d, rate, 0.5, 1 / math.sqrt(d))
+        setting = EscapeSetting(d, rate, 0.5, 1 / math.sqrt(d))
         median = simulate_net(net, setting, 64, 200_000, seed=1).median()
         assert net.landscape.escape_time(d, rate, 1 / math.sqrt(d), 0.5) == pytest.approx(median, rel=0.15)
 

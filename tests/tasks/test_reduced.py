@@ -15,7 +15,8 @@ from interp.studies.single_index.theory_direct import (
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
-from tasks.theory.reduced import Setting, attention_slopes, simulate_attention, simulate_net, survival_median
+from tasks.theory.escapes import survival_median
+from tasks.theory.reduced import EscapeSetting, attention_slopes, simulate_attention, simulate_net
 from tasks.theory.single_index import attention_student, opposite, positional_semantic, reduction_weights
 
 
@@ -24,13 +25,15 @@ def _net(text, length, activation="relu", tied=True):
 
 
 def _escape(net, d, rate, replicas=48, steps=400_000, threshold=0.5, seed=0, **more):
-    return simulate_net(net, Setting(d, rate, threshold, 1 / math.sqrt(d)), replicas, steps, seed, **more)
+    return simulate_net(
+        net, EscapeSetting(d, rate, threshold, 1 / math.sqrt(d)), replicas, steps, seed, **more
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_reduced_and_direct_chains_have_one_law(tied):
     net = _net("sum(He2(z))/sqrt(2*L)" if tied else "z1 + z1*z2", 2, tied=tied)
-    setting = Setting(32, 0.08, 0.5, 32**-0.5)
+    setting = EscapeSetting(32, 0.08, 0.5, 32**-0.5)
     direct = simulate_net_direct(net, setting, 150, 30_000, seed=1)
     reduced = simulate_net(net, setting, 600, 30_000, seed=2)
     assert direct.censored == 0
@@ -44,7 +47,7 @@ def test_reduced_and_direct_chains_have_one_law(tied):
 def test_reduced_and_direct_attention_have_one_law():
     from scipy.stats import ks_2samp
 
-    target, setting = positional_semantic(0.64, 1.0), Setting(16, 0.2, 0.6)
+    target, setting = positional_semantic(0.64, 1.0), EscapeSetting(16, 0.2, 0.6)
     direct = simulate_attention_direct(target, setting, opposite(2), "identity", 150, 6000, seed=1)
     reduced = simulate_attention(target, setting, opposite(2), "identity", 600, 6000, seed=2)
     assert ks_2samp(direct.times[:, 0], reduced.times[:, 0]).pvalue > 1e-3
@@ -55,7 +58,7 @@ def test_injected_encodings_have_one_law_and_break_evenness():
     from scipy.stats import ks_2samp
 
     target, still, shift = parse_link("He1(z1)+He1(z2)", 2), np.zeros(2), np.array([-1.0, -1.0])
-    setting = Setting(16, 0.2, 0.5)
+    setting = EscapeSetting(16, 0.2, 0.5)
     direct = simulate_attention_direct(target, setting, still, "trace", 150, 6000, seed=1, shift=shift)
     reduced = simulate_attention(target, setting, still, "trace", 400, 6000, seed=2, shift=shift)
     assert ks_2samp(direct.times[:, 0], reduced.times[:, 0]).pvalue > 1e-3
@@ -134,7 +137,7 @@ def test_the_transition_goes_from_semantic_to_positional():
     for omega in (0.45, 0.8):
         found = simulate_attention(
             positional_semantic(omega, 1.0),
-            Setting(32, 0.2, 0.8),
+            EscapeSetting(32, 0.2, 0.8),
             opposite(2),
             "identity",
             96,
@@ -182,7 +185,7 @@ def test_survival_medians_agree_with_statsmodels():
 def test_bad_settings_are_refused():
     for bad in ({"d": 3}, {"rate": -1.0}, {"threshold": 1.0}, {"start": 2.0}, {"rate": math.nan}):
         with pytest.raises(UserError):
-            Setting(**{"d": 10, "rate": 0.1, "threshold": 0.5, "start": 0.1, **bad})
+            EscapeSetting(**{"d": 10, "rate": 0.1, "threshold": 0.5, "start": 0.1, **bad})
     with pytest.raises(UserError, match="one overlap"):
         _escape(_net("z1", 1), 10, 0.1, by_token=True)
     with pytest.raises(UserError, match="at least 1 step"):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import MultiHopRetrieval, UserError, build
-from tasks.retrieval_draws import Draws
+from tasks.retrieval_draws import RetrievalDraws
 
 SHAPES = st.builds(
     MultiHopRetrieval,
@@ -26,7 +26,7 @@ SHAPES = st.builds(
 def worked_example(layout):
     """Chains 7>3>9>1 (queried) and 4>8>2>6 in the order (9,1) (4,8) (3,9) (2,6) (7,3) (8,2)."""
     task = MultiHopRetrieval(hops=3, chains=2, vocab=10, layout=layout)
-    draws = Draws(
+    draws = RetrievalDraws(
         chains=torch.tensor([[[7, 3, 9, 1], [4, 8, 2, 6]]]),
         slots=torch.tensor([[[4, 2, 0], [1, 5, 3]]]),
         stray=torch.zeros(1, 0, 2, dtype=torch.long),

@@ -11,8 +11,8 @@ import torch
 
 from interp.studies.linear_attention import theory as linear_depth
 from interp.studies.one_step_gd import theory as linear
-from tasks.base import generator
 from tasks.covariates import directions
+from tasks.streams import generator
 from tasks.theory import bayes
 
 D, N, PROMPTS = 4, 10, 40_000

@@ -20,14 +20,14 @@ from interp.calibration import planted_model as planted
 from interp.calibration import stacks
 from interp.causal.directions import _compare
 from interp.emergence.onset import onset
-from interp.studies.newton.rows_common import quotient
+from interp.studies.context import quotient
 from interp.studies.single_index import rows_emergence as single_index_bridge
 from interp.studies.single_index import rows_waits as single_index_waits
 from probes import contrast, doubling, filter_shape, filters, induced, matching, stats
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.contrast import ContrastConfig, Rows
 from probes.filters import FilterConfig
-from probes.matching import Match, Scores
+from probes.matching import Match, Similarities
 from probes.observations import Observations
 from probes.readout import _mse_and_r2
 
@@ -64,18 +64,18 @@ def errors_of_a_readout(rng: Rng, count: int) -> Hits:
         yield holds(found[k % 2, 0], float(truth[k % 2]))
 
 
-def cosines(rng: Rng) -> Scores:
+def cosines(rng: Rng) -> Similarities:
     """Similarities of two layers to eight steps in a pool of prompts: the best is 3 in one, 6 in the other."""
     steps = torch.arange(8.0, dtype=torch.float64)[None, :, None]
     best = torch.tensor([3.0, 6.0], dtype=torch.float64)[:, None, None]
     ease = tensor(rng.normal(0, 0.1, (1, 1, 20_000)))
     noise = tensor(rng.normal(0, 0.08, (2, 8, 20_000)))
-    return Scores("SimE", (0.9 - 0.03 * (steps - best) ** 2 + ease + noise).clamp(-1, 1))
+    return Similarities("SimE", (0.9 - 0.03 * (steps - best) ** 2 + ease + noise).clamp(-1, 1))
 
 
-def some(scores: Scores, prompts: int, rng: Rng) -> Match:
+def some(scores: Similarities, prompts: int, rng: Rng) -> Match:
     values = picked(scores.values.permute(2, 0, 1), prompts, rng).permute(1, 2, 0)
-    return Match.of(Scores(scores.name, values), range(8), DRAWS)
+    return Match.of(Similarities(scores.name, values), range(8), DRAWS)
 
 
 def similarity(rng: Rng, count: int) -> Hits:

@@ -25,9 +25,6 @@ WORLDS = {
     "interp/heads/roles.py": "bootstrap, ratio of sums",
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
-    "interp/studies/linear_attention/measure_paths.py": "order statistics, ratio of tail indices",
-    "interp/studies/newton/rows.py": "matching: similarity at the best step",
-    "interp/studies/newton/rows_conditions.py": COMBINED,
     "interp/studies/newton/measure.py": "matching: order of convergence; matching: best step",
     "interp/studies/newton/rows_common.py": COMBINED,
     "interp/studies/newton/measure_two_layer.py": "matching: similarity at the best step",
@@ -40,16 +37,19 @@ WORLDS = {
     "interp/studies/retrieval_prompts/rows_facts.py": COPIED,
     "interp/studies/retrieval_prompts/measure.py": COPIED,
     "interp/studies/stacked_heads/rows.py": COPIED,
-    "interp/studies/single_index/measure_pace.py": NONE,
+    "interp/studies/stacked_heads/measure.py": f"order statistics, median with censored runs; {COMBINED}",
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference",
     "probes/doubling.py": "doubling: misfit of a pattern",
+    "probes/interval.py": COPIED,
     "probes/filter_shape.py": "filters: f at an eigenvalue; bootstrap, power of a filter",
     "probes/filters.py": "filters: misfit above the best; filters: misfit",
     "probes/matching.py": "matching: relative distance to a step; bootstrap, slope of matched steps",
     "probes/readout.py": "readout: squared error, R2",
-    "probes/stats.py": "bootstrap, mean of 64 prompts; t without skew, mean of 64 prompts",
+    "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
+    "order statistics, median of 8 seeds",
+    "probes/stats.py": "bootstrap, mean of 64 prompts; skewness-corrected t, mean of 64 prompts",
 }
 
 

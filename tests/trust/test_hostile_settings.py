@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from interp.causal.circuits import Circuit
+from interp.causal.circuit import Circuit
 from interp.config.run import configure, parse_config, parse_override
 from interp.hooks.sites import Site
 from interp.models import build_model

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9, torch.bfloat16: 0.05}
 EFFECTS = {
@@ -295,5 +295,5 @@ def _seen(model: Any, inputs: Tensor, hooks: list[Any], names: list[str]) -> dic
         kept[hook.name] = value.clone()
 
     with model.hooks(fwd_hooks=[*hooks, *((name, keep) for name in names)]):
-        model(inputs)
+        model(inputs, stop_at_layer=model.config.n_layers)
     return kept

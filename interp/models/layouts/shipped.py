@@ -14,7 +14,7 @@ from torch import nn
 
 from interp.config.layout import Layout
 from interp.models.layouts.parts import find_parts
-from tasks.base import first_problem, nearest
+from tasks.complaints import first_problem, nearest
 from tasks.errors import UserError
 
 
@@ -74,5 +74,5 @@ def _guess(module: nn.Module) -> Layout:
         return layout
     raise UserError(
         f"{type(module).__name__}: none of the layouts {', '.join(shipped())} fits its names; "
-        'say where its parts are: layout={"like": "gpt2", "blocks": ...} or a TOML file'
+        'specify where its parts are: layout={"like": "gpt2", "blocks": ...} or a TOML file'
     )

@@ -18,7 +18,7 @@ function compareViews(groups) {
     else at("emergence").remove();
     compareCircuits(all, place);
     place.querySelector("[data-caption]").textContent = "Each thin line is one run; a thick line is the mean over the runs of a condition (the same settings " +
-      "but for the seeds), its band the 95% CI over runs (Student's t), where a condition has two or more runs (over two runs it is wide; for shares it is cut at 0 and 1). " +
+      "but for the seeds), its band the range of two or three runs, and of four or more the 95% CI over runs (Student's t). " +
       "Training losses cover the output positions that a condition is trained on: between conditions, compare accuracies. For heads, the score of the strongest head on the relation is shown, whichever head it is. Last: the step at which each accuracy and each relation " +
       "(its earliest head) emerged, one mark per run with its 95% CI over prompts; a triangle at the end of the run is right-censored (not emerged by then). " +
       "Conditions differ by colour, dash and marker.";

@@ -57,10 +57,10 @@ def preconditioner_figure(*rows: Mapping[str, Float[Tensor, "row column"]]) -> g
     )
 
 
-def loss_curves(name: str, arm: Sequence[Run]) -> pd.DataFrame:
-    """Training loss of every run of an arm at every logged step, in label units squared: name, seed, step, value."""
+def loss_curves(name: str, runs_: Sequence[Run]) -> pd.DataFrame:
+    """Training loss of every run at every logged step, in label units squared: name, seed, step, value."""
     found = []
-    for run in arm:
+    for run in runs_:
         logged = run.metrics().query("metric == 'loss' and split == 'train'")
         found.append(
             pd.DataFrame(
@@ -73,16 +73,16 @@ def loss_curves(name: str, arm: Sequence[Run]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def loss_figure(arms: Mapping[str, Sequence[Run]], title: str = "Training loss") -> go.Figure:
-    """Median training loss of each arm in the range of its seeds, on a log axis."""
-    figure = ribbons(pd.concat([loss_curves(*arm) for arm in arms.items()]), title, "squared error")
+def loss_figure(conditions: Mapping[str, Sequence[Run]], title: str = "Training loss") -> go.Figure:
+    """Median training loss of each condition in the range of its seeds, on a log axis."""
+    figure = ribbons(pd.concat([loss_curves(*one) for one in conditions.items()]), title, "squared error")
     return figure.update_layout(yaxis_type="log", height=330, width=760)
 
 
-def smoothness_figure(arms: Mapping[str, Run]) -> go.Figure:
+def smoothness_figure(conditions: Mapping[str, Run]) -> go.Figure:
     """Directional smoothness of every true step against the gradient's norm, both on log axes; dips are left out."""
     figure = go.Figure()
-    for name, run in arms.items():
+    for name, run in conditions.items():
         path = curves.path(run)
         up = path[path["directional smoothness"] > 0]
         figure.add_scatter(x=up["gradient norm"], y=up["directional smoothness"], mode="markers", name=name)

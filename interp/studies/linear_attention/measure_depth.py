@@ -24,8 +24,8 @@ from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import distance_to_identity, read_model, whitened
 from interp.studies import linear_nets as nets
 from interp.studies.linear_attention import theory as linear_depth
-from tasks.base import generator
 from tasks.regression import InContextRegression
+from tasks.streams import generator
 
 Start = Literal["random", "scalar"]
 FLOOR_PROMPTS = (

@@ -19,7 +19,6 @@ from interp.landscape.tails import Tail, batch_noise, reference_gradient, tail
 from interp.models import build_model
 from interp.run import Run, load
 from interp.studies.linear_attention.runs import DataSetting, LandscapeNet, label_variance
-from probes.stats import Interval
 
 
 def path(run: Run) -> pd.DataFrame:
@@ -73,9 +72,3 @@ def noise_lengths(
 def noise(seed: int, setting: DataSetting, model: LandscapeNet, *, draws: int, batch: int) -> Tail:
     """Tail of `noise_lengths`."""
     return tail(noise_lengths(seed, setting, model, draws=draws, batch=batch))
-
-
-def tail_ratio(top: Tail, bottom: Tail) -> Interval:
-    """Ratio of two tail indices; the interval divides worst by best, so it covers more than it says."""
-    a, b = top.q99_over_median, bottom.q99_over_median
-    return Interval(a.value / b.value, a.low / b.high, a.high / b.low, a.n, "order statistics, draws")

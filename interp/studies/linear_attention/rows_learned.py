@@ -127,9 +127,9 @@ def _flattening(study: Study) -> list[Row]:
 
 
 def _basin(study: Study, claim: str, nets: Sequence[depths.Deep], how: str) -> Row:
-    """Which share of the starts ends within 5% of the floor, and where all of them end."""
+    """Which share of the starts ends within 5% of the minimum, and where all of them end."""
     ends = sorted(end for net in nets for end in net.ends)
-    note = f"loss / floor of the starts: {', '.join(f'{end:.2f}' for end in ends)}; largest Dist to the identity "
+    note = f"loss / minimum of the starts: {', '.join(f'{end:.2f}' for end in ends)}; largest Dist to the identity "
     note += f"{', '.join(f'{d:.2f}' for d in sorted(d for net in nets for d in net.far))}; n counts starts"
     found = share(sum(end < 1.05 for end in ends), len(ends))
     return study.row(claim, found, condition=f"three layers, {how}", budget=f"{len(ends)} starts", note=note)

@@ -1,4 +1,4 @@
-"""Rows of the landscape study on the optimisers: who ends lower, curvature, smoothness, noise, depth, other nets.
+"""Rows of the landscape study on the optimisers: who ends lower, curvature, smoothness, depth, other nets.
 
 Ratios are SGD over
 Adam unless the claim says otherwise, geometric means over seeds with Student's t on the log scale. What the
@@ -13,25 +13,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from interp.landscape.tails import asymmetry, tail
 from interp.run import Run
+from interp.studies.context import nothing
 from interp.studies.ledger import Row
 from interp.studies.linear_attention import figures as figures
 from interp.studies.linear_attention import measure_paths as curves
 from interp.studies.linear_attention import runs as runs
 from interp.studies.linear_attention.runs import Study
+from probes.stats import Interval, share
 
 LOSS_WORDS = (
     "Training loss of one batch, median over seeds in their range; squared error of labels as they are drawn."
 )
 TABLE_WORDS = (
     "Above 1, SGD's path is worse conditioned (R, max over median of |H_ii|), rougher, or ends higher."
-)
-NOISE_WORDS = (
-    "Batches of 1000 prompts at the weights of the first seed's start. The slower a line falls, the heavier."
 )
 DEPTH_WORDS = "Rates of both optimisers are the best of a grid at every depth. Above 1, Adam ends lower."
 SOFTMAX_WORDS = f"{LOSS_WORDS} Rates of the softmax nets are the best of a grid; their runs are shorter."
@@ -41,6 +37,16 @@ def _gap(study: Study, name: str, *, above: str = "sgd", below: str = "adam", **
     """Final loss of one optimiser over another's, seed by seed; 0, infinite or NaN where an arm diverged."""
     arms = [runs.condition(study, name, optimiser, **model) for optimiser in (above, below)]
     return [runs.final_loss(a) / runs.final_loss(b) for a, b in zip(*arms, strict=True)]
+
+
+def _won(ratios: Sequence[float]) -> Interval:
+    """In how many seeds a ratio is above 1; a seed in which both runs diverged (NaN) is not counted."""
+    known = [ratio for ratio in ratios if not math.isnan(ratio)]
+    return share(sum(ratio > 1 for ratio in known), len(known)) if known else nothing(0, "both diverged")
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)
 
 
 def _rates(study: Study, name: str, **model) -> str:
@@ -61,7 +67,8 @@ def gaps(study: Study) -> list[Row]:
         "budget": f"{study.budget.steps} steps of 1000 prompts",
     }
     return [
-        *(study.ratios(f"gap-{name}", _gap(study, name), **words) for name in runs.LINEAR),
+        *(study.ratios(f"gap-{name}", _gap(study, name), **words) for name in runs.LINEAR if name != "S3"),
+        study.row("gap-S3", _won(heavy := _gap(study, "S3")), note=f"loss ratios {_listed(heavy)}", **words),
         study.ratios("gap-sign", _gap(study, "S1", below="sign"), **words),
     ]
 
@@ -81,12 +88,18 @@ def conditions(study: Study) -> list[Row]:
 
 
 def _condition(study: Study, name: str, step: int, sgd: list[Run], adam: list[Run]) -> Row:
+    ratios = figures.condition_ratios(sgd, adam, step)
     spectral = _geometric(figures.condition_ratios(sgd, adam, step, how="eigenvalues"))
     key = f"condition-{name}" if step == 750 else f"condition-{name}-{step}"
-    return study.ratios(
-        key, figures.condition_ratios(sgd, adam, step), condition="max over median of |H_ii|, zero rows counted",
-        budget="1000 fixed prompts", note=f"by eigenvalues {spectral:.3g}",
-    )  # fmt: skip
+    words: dict[str, Any] = {
+        "condition": "max over median of |H_ii|, zero rows counted",
+        "budget": "1000 fixed prompts",
+        "note": f"by eigenvalues {spectral:.3g}",
+    }
+    if name == "S3":
+        words["note"] += f"; ratios {_listed(ratios)}"
+        return study.row(key, _won(ratios), **words)
+    return study.ratios(key, ratios, **words)
 
 
 def _median_smoothness(run: Run) -> float:
@@ -115,34 +128,6 @@ def paths(study: Study) -> list[Row]:
         study.row("smoothness", _smoothness_ratio(arms), scale="log", **words),
         study.row("l0-l1", [f.correlation for f in fits], note=note, **words),
     ]
-
-
-def _noise(study: Study, name: str, draws: int, batch: int, **model) -> Float[Tensor, " draw"]:
-    setting = runs.SETTINGS[name]
-    return curves.noise_lengths(study.seeds[0], setting, runs.net_of(name, **model), draws=draws, batch=batch)
-
-
-def tails(study: Study) -> list[Row]:
-    """Tails of the gradient noise at the start, between settings and between depths."""
-    lengths = {name: _noise(study, name, study.budget.noise_draws, 1000) for name in runs.LINEAR}
-    study.show(figures.noise_figure(lengths), "Gradient noise at the start", NOISE_WORDS)
-    found = {name: tail(one) for name, one in lengths.items()}
-    index = {name: one.q99_over_median.value for name, one in found.items()}
-    words: dict[str, Any] = {
-        "condition": "first seed's start, n counts draws",
-        "budget": f"{study.budget.noise_draws} batches of 1000",
-    }
-    rows = [
-        study.row(
-            f"noise-{name}", curves.tail_ratio(found[name], found["S1"]),
-            note=f"q99/median {index[name]:.2f} against {index['S1']:.2f}", **words,
-        )
-        for name in ("sphere", "S2", "S3")
-    ]  # fmt: skip
-    draws = 4 * study.budget.noise_draws
-    shallow, deepest = (tail(_noise(study, "S1", draws, 50, layers=n)) for n in (2, 8))
-    words = {"condition": "first seed's start, n counts draws", "budget": f"{draws} batches of 50"}
-    return [*rows, study.row("noise-depth", curves.tail_ratio(deepest, shallow), **words)]
 
 
 def depth(study: Study) -> list[Row]:
@@ -177,8 +162,6 @@ def softmax(study: Study) -> list[Row]:
         "condition": "S1, softmax, three layers",
         "budget": f"{study.budget.softmax_steps} steps of 1000 prompts, rates the best of a grid",
     }
-    draws = max(study.budget.noise_draws // 4, 200)
-    linear, soft = (tail(_noise(study, "S1", draws, 1000, attention=kind)) for kind in ("linear", "softmax"))
     both = dict(zip(("softmax, sgd", "softmax, adam"), arms, strict=True))
     both |= {f"linear, {name}": runs.condition(study, "S1", name) for name in ("sgd", "adam")}
     study.show(figures.loss_figure(both), "Softmax attention beside linear attention (S1)", SOFTMAX_WORDS)
@@ -193,10 +176,6 @@ def softmax(study: Study) -> list[Row]:
         ),
         study.row("softmax-smoothness", _smoothness_ratio(arms), scale="log", **words),
         study.row("softmax-l0-l1", fits, **words),
-        study.row(
-            "softmax-noise", curves.tail_ratio(soft, linear), condition="first seed's start, n counts draws",
-            budget=f"{draws} batches of 1000",
-        ),
     ]  # fmt: skip
 
 
@@ -207,9 +186,6 @@ def features(study: Study) -> list[Row]:
         "condition": "ReLU net 5-30-5, three full layers",
         "budget": f"{study.budget.mlp_steps} steps of 2000 prompts",
     }
-    draws = max(study.budget.noise_draws // 4, 200)
-    setting = runs.SETTINGS["mlp"]
-    lengths = curves.noise_lengths(study.seeds[0], setting, runs.FEATURES, draws=draws, batch=1000)
     named: dict[str, list[Run]] = {"sgd": arms[0], "adam": arms[1]}
     study.show(figures.loss_figure(named), "Targets through a frozen ReLU net", LOSS_WORDS)
     ends = [_geometric([runs.final_loss(run) for run in arm]) for arm in arms]
@@ -218,8 +194,4 @@ def features(study: Study) -> list[Row]:
             "mlp-gap", _gap(study, "mlp"), note=f"losses {ends[0]:.3g}/{ends[1]:.3g}", **words
         ),
         study.ratios("mlp-condition", figures.condition_ratios(arms[0], arms[1], 750), **words),
-        study.row(
-            "mlp-noise", asymmetry(lengths), condition="first seed's start, n counts draws",
-            budget=f"{draws} batches of 1000",
-        ),
     ]  # fmt: skip

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import torch
 
 from interp.config.model_linear import FeatureLinearConfig, LinearConfig
+from interp.config.run import RunConfig
 from interp.run import Run
 from interp.studies import linear_nets as nets
 from interp.studies.context import StudyContext
+from interp.studies.ledger import Scale
+from interp.studies.linear_attention.claims import FEW, WIDE
 from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
@@ -63,7 +66,8 @@ SHORT_GRID = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 class LandscapeBudget:
     """Sizes of a scale. `searched`: learning rates of the authors' settings are the best of `GRID` instead of
     the authors'; where the authors give none (other depths, softmax) they always are the best of a grid, of
-    `SHORT_GRID` unless `searched`. `starts`: starts a seed and kind of the GD++ fits.
+    `SHORT_GRID` unless `searched`. `starts`: starts a seed and kind of the GD++ fits. `wide` and `few`: seeds of
+    the conditions that need more than the study's own (see `seeds_of`).
     """
 
     steps: int
@@ -76,6 +80,8 @@ class LandscapeBudget:
     starts: int
     search_steps: int
     searched: bool
+    wide: int = WIDE
+    few: int = FEW
 
 
 SIZES = {
@@ -112,21 +118,28 @@ def run_of(
     steps: int,
     rate: float | None = None,
 ) -> Run:
-    """A trained run of a setting; checkpoints come in pairs every 50 steps, so that true steps are on disk."""
+    """A trained run of a setting (see `config_of`)."""
+    raw = SETTINGS[name].rates[optimiser] if rate is None else rate
+    kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
+    config = config_of(name, optimiser, model, seed, steps, raw)
+    return nets.trained(config, study.out, f"{kind}-{steps}-lr{raw:g}-{seed}")
+
+
+def config_of(
+    name: str, optimiser: str, model: LandscapeNet, seed: int, steps: int, rate: float
+) -> RunConfig:
+    """A run of a setting; checkpoints come in pairs every 50 steps, so that true steps are on disk."""
     setting, task = SETTINGS[name], SETTINGS[name].task_of(seed)
     unit = task.label_variance
-    raw = setting.rates[optimiser] if rate is None else rate
     pairs = sorted({s for k in range(0, steps, EVERY) for s in (k, k + 1)})
     settings = {
         "steps": steps, "batch": setting.batch, "optimiser": optimiser, "momentum": 0.9, "betas": (0.9, 0.9),
         # The relative loss has 1/unit of the gradient: rate and bound follow. Adam and signs do not
         # feel the unit.
-        "lr": raw * unit if optimiser == "sgd" else raw, "clip": setting.clip / unit,
+        "lr": rate * unit if optimiser == "sgd" else rate, "clip": setting.clip / unit,
         "schedule": {"explicit": pairs}, "log_every": 50, "save_every": 500, "max_loss": 0.0,
     }  # fmt: skip
-    kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
-    folder = f"{kind}-{steps}-lr{raw:g}-{seed}"
-    return nets.trained(run_config(task, model, seed, settings), study.out, folder)
+    return run_config(task, model, seed, settings)
 
 
 def rate_of(study: Study, name: str, optimiser: str, model: LandscapeNet, steps: int) -> float:
@@ -161,7 +174,17 @@ def condition(
     model = net_of(name, layers, attention)
     steps = steps_of(study.budget, model, name)
     rate = rate_of(study, name, optimiser, model, steps)
-    return [run_of(study, name, optimiser, model, seed, steps, rate) for seed in study.seeds]
+    seeds = seeds_of(study, name, layers, attention)
+    return [run_of(study, name, optimiser, model, seed, steps, rate) for seed in seeds]
+
+
+def seeds_of(study: Study, name: str, layers: int = 3, attention: str = "linear") -> tuple[int, ...]:
+    """The seeds of a condition: as many as its criteria need to have power, and at least the study's own."""
+    few = name == "mlp" or attention == "softmax"
+    wide = name in ("S1", "S2", "S3") and layers == 3 and not few
+    count = study.budget.few if few else study.budget.wide if wide else 0
+    first = study.seeds[0]
+    return study.seeds if count <= len(study.seeds) else tuple(range(first, first + count))
 
 
 @torch.no_grad()
@@ -181,3 +204,19 @@ def label_variance(run: Run) -> float:
     """The unit of the run's relative loss."""
     assert isinstance(run.task, InContextRegression)
     return run.task.label_variance
+
+
+ANALYSES = ("preconditioners",)
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """Settings hashes of the runs at the authors' rates, by name, and the sizes of what is fitted or searched."""
+    sizes, found = SIZES[scale], {}
+    for name in SETTINGS:
+        wide = sizes.few if name == "mlp" else SEEDS[scale] if name == "sphere" else sizes.wide
+        steps, model = steps_of(sizes, net_of(name), name), net_of(name)
+        for optimiser, rate in SETTINGS[name].rates.items():
+            for seed in range(wide):
+                key = f"{name}-{optimiser}-{seed}"
+                found[key] = config_of(name, optimiser, model, seed, steps, rate).hash
+    return {**found, "sizes": str(sizes)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from interp.studies.context import Report, StudyContext
 from interp.studies.figure_page import write_page
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.linear_attention import rows_learned, rows_optimisers
+from interp.studies.linear_attention import rows_learned, rows_noise, rows_optimisers
 from interp.studies.linear_attention.claims import CLAIMS
 from interp.studies.linear_attention.runs import NAME, SEEDS, SIZES
 
@@ -18,7 +19,7 @@ PARTS = (
     rows_optimisers.gaps,
     rows_optimisers.conditions,
     rows_optimisers.paths,
-    rows_optimisers.tails,
+    rows_noise.tails,
     rows_optimisers.depth,
     rows_optimisers.softmax,
     rows_optimisers.features,
@@ -26,9 +27,13 @@ PARTS = (
 
 
 def run(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | None = None) -> Ledger:
-    """The study at a scale; its runs stay in `out` and are reused. `seeds` default to 3 (quick) or 6."""
+    """The study at a scale; its runs stay in `out` and are reused.
+
+    `seeds` default to 3 (quick) or 6, and to more in conditions whose criteria need more.
+    """
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
-    study = StudyContext(NAME, scale, Path(out), chosen, report, SIZES[scale], CLAIMS)
+    sizes = SIZES[scale] if seeds is None else replace(SIZES[scale], wide=len(chosen), few=len(chosen))
+    study = StudyContext(NAME, scale, Path(out), chosen, report, sizes, CLAIMS)
     found: list[Row] = []
     for part in PARTS:
         study.progress(part.__name__)

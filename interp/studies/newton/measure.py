@@ -29,7 +29,8 @@ from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
 from probes.stats import Interval
-from tasks.regression import InContextRegression, RegressionBatch
+from tasks.regression import InContextRegression
+from tasks.regression_layout import RegressionBatch
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class MatchedNet:
 
     @classmethod
     def of(cls, run: Run, settings: AlgorithmMatch) -> MatchedNet:
-        """Read the last checkpoint, beside an untrained twin."""
+        """Read the last checkpoint, and an untrained model."""
         twin = _fed(run, settings, run.twin(), None)
         return cls(run, _fed(run, settings, run.model("last"), twin), settings.draws)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from probes import matching, stats
 from probes.matching import Match
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 WIDTH = 32
 ROOT = WIDTH**0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,6 +15,7 @@ from interp.studies.context import StudyContext
 from interp.studies.ledger import Row
 from interp.studies.newton.measure import MatchedNet
 from interp.studies.newton.runs import NewtonBudget, condition_config, condition_run, main_run
+from probes import stats
 from probes.algorithms.iterates import Algorithm
 from probes.stats import Interval
 from tasks.regression import InContextRegression
@@ -39,14 +40,25 @@ def mains(study: Study) -> list[MatchedNet]:
     ]
 
 
-def net_of(study: Study, condition: str) -> MatchedNet:
-    """The one net of a condition."""
-    return _net(study, condition, lambda: run_of(study, condition), False)
+def nets_of(study: Study, condition: str) -> list[MatchedNet]:
+    """The nets of a condition, one a seed."""
+    return [
+        _net(study, f"{condition}-{seed}", lambda s=seed: _side(study, condition, s), False)
+        for seed in _side_seeds(study)
+    ]
 
 
-def run_of(study: Study, condition: str) -> Run:
-    """The run of a condition, not read yet."""
-    return condition_run(study.budget, study.out, condition, study.seeds[0])
+def runs_of(study: Study, condition: str) -> list[Run]:
+    """The runs of a condition, one a seed, not read yet."""
+    return [_side(study, condition, seed) for seed in _side_seeds(study)]
+
+
+def _side_seeds(study: Study) -> tuple[int, ...]:
+    return study.seeds[: study.budget.side_seeds]
+
+
+def _side(study: Study, condition: str, seed: int) -> Run:
+    return condition_run(study.budget, study.out, condition, seed)
 
 
 def _net(study: Study, name: str, run: Callable[[], Run], filters: bool) -> MatchedNet:
@@ -57,18 +69,28 @@ def _net(study: Study, name: str, run: Callable[[], Run], filters: bool) -> Matc
     return study.remembered(name, read)
 
 
+def forget(study: Study) -> None:
+    """Let go of nets that no later part asks for; each holds the predictions of every rival on every prompt."""
+    for name in [name for name in study.memory if not name.startswith(("main-", "base-"))]:
+        del study.memory[name]
+
+
 def main_row(study: Study, claim: str, figure: Callable[[MatchedNet], float], note: str = "") -> Row:
     """A row of the main condition: one figure a seed."""
     return row(study, claim, [figure(net) for net in mains(study)], "main", note)
 
 
-def row(study: Study, claim: str, found: Interval | list[float], condition: str, note: str = "") -> Row:
-    """A row; where a figure does not exist it is NaN, and the claim is not measured."""
+def row(
+    study: Study, claim: str, found: Interval | Sequence[float], condition: str, note: str = "",
+    scale: stats.Scale = "linear",
+) -> Row:  # fmt: skip
+    """A row; where a figure does not exist in every seed it is NaN, and the claim is not measured."""
     if not isinstance(found, Interval) and any(math.isnan(value) for value in found):
         each = ", ".join(f"{value:.3g}" for value in found)
         note = "; ".join(part for part in (note, f"not defined in every seed: {each}") if part)
-        found = Interval(math.nan, math.nan, math.nan, len(found), "none")
-    return study.row(claim, found, condition=condition, budget=words(study.budget, condition), note=note)
+        found = Interval(math.nan, math.nan, math.nan, len(found), "")
+    budget = words(study.budget, condition)
+    return study.row(claim, found, condition=condition, budget=budget, note=note, scale=scale)
 
 
 def words(budget: NewtonBudget, condition: str) -> str:
@@ -90,19 +112,6 @@ def task_of(run: Run) -> InContextRegression:
     """The regression task of a run."""
     assert isinstance(run.task, InContextRegression)
     return run.task
-
-
-def quotient(top: Interval, bottom: Interval) -> Interval:
-    """A quotient of two positive figures; its ends are quotients of the ends, so it is conservative."""
-    if not (bottom.low > 0):
-        return Interval(top.value / bottom.value, math.nan, math.nan, 1, "none: the divisor may be 0")
-    return Interval(
-        top.value / bottom.value,
-        top.low / bottom.high,
-        top.high / bottom.low,
-        1,
-        "bounds over prompts, one seed",
-    )
 
 
 def listed(values: torch.Tensor) -> str:

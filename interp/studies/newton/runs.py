@@ -15,6 +15,7 @@ from typing import Any
 from interp.config.run import RunConfig, configure
 from interp.run import Run, load
 from interp.studies.ledger import Scale
+from interp.studies.newton.claims_conditions import SEEDS
 from interp.train import train
 
 NAME = "newton"
@@ -76,11 +77,12 @@ class NewtonBudget:
     filter_prompts: int
     draws: int
     recipe: Mapping[str, Any] = field(default_factory=lambda: MUON)
+    side_seeds: int = SEEDS
 
 
 BUDGETS: dict[Scale, NewtonBudget] = {
     "quick": NewtonBudget(
-        3,
+        5,
         NetSizes(5, 20, 6, 4, 64, 1600),
         NetSizes(5, 10, 6, 4, 64, 1000),
         (4, 8, 16, 32),
@@ -143,7 +145,7 @@ def main_config(budget: NewtonBudget, seed: int) -> RunConfig:
 
 
 def condition_config(budget: NewtonBudget, condition: str, seed: int) -> RunConfig:
-    """The one run of a condition."""
+    """One seed of a condition."""
     changes = {**budget.recipe, **budget.side.settings(), **_changes(budget, condition)}
     if condition == "lstm":
         changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
@@ -172,3 +174,18 @@ def condition_run(budget: NewtonBudget, out: Path, condition: str, seed: int) ->
 def _trained(config: RunConfig, path: Path) -> Run:
     train(config, path)
     return load(path)
+
+
+ANALYSES = ("algorithms",)
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """Settings hashes of the runs, by name, and what a net is read with."""
+    sizes = BUDGETS[scale]
+    main = {f"main-{seed}": main_config(sizes, seed).hash for seed in range(sizes.seeds)}
+    side = {
+        f"{name}-{seed}": condition_config(sizes, name, seed).hash
+        for name in condition_names(sizes)
+        for seed in range(sizes.side_seeds)
+    }
+    return {**main, **side, "read": f"{sizes.chunks} {sizes.filter_prompts} {sizes.draws}"}

@@ -9,7 +9,7 @@ from interp.studies.context import Report, StudyContext
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.newton import rows, rows_conditions
 from interp.studies.newton.claims import CLAIMS
-from interp.studies.newton.rows_common import Study
+from interp.studies.newton.rows_common import Study, forget
 from interp.studies.newton.runs import BUDGETS, NAME
 
 PARTS = (
@@ -46,4 +46,5 @@ def measure(study: Study) -> Ledger:
     for part in PARTS:
         study.progress(part.__name__.replace("_", " "))
         found += part(study)
+        forget(study)
     return study.ledger(found)

@@ -18,7 +18,7 @@ from interp.readouts.algorithms import AlgorithmReader
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import FAMILIES, Algorithm, conjugate_gradient
 from probes.algorithms.problems import Problems
-from tasks.base import generator
+from tasks.streams import generator
 
 EPS = 1e-6
 KAPPAS = (10.0, 100.0, 1000.0, 10_000.0)

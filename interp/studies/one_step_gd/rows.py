@@ -22,7 +22,6 @@ from interp.config.model_linear import LinearConfig
 from interp.models.linear_weights import LayerReading, cosine, read_model, relative_error
 from interp.run import Run
 from interp.studies import linear_nets as nets
-from interp.studies.context import StudyContext
 from interp.studies.ledger import Row
 from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.linear_nets import one_layer, run_config
@@ -34,7 +33,7 @@ from interp.studies.one_step_gd.runs import (
     ISOTROPIC,
     NOISY,
     WHITENED,
-    OneStepBudget,
+    Study,
     full_run,
     gd_run,
     law,
@@ -42,12 +41,10 @@ from interp.studies.one_step_gd.runs import (
 )
 from tasks.regression import InContextRegression
 
-Study = StudyContext[OneStepBudget]
-
 
 def monte_carlo(study: Study) -> list[Row]:
     """Closed forms against least squares over drawn prompts."""
-    text = f"{study.budget.prompts} prompts a law"
+    text = f"{study.budget.prompts} prompts a distribution"
     worst = max(
         relative_error(
             nets.least_squares(task, study.budget.prompts, seed),

@@ -20,8 +20,8 @@ from interp.studies import linear_nets as nets
 from interp.studies.ledger import Row
 from interp.studies.linear_attention.figures import preconditioner_figure
 from interp.studies.one_step_gd import theory as linear
-from interp.studies.one_step_gd.rows import Study, excess_share
-from interp.studies.one_step_gd.runs import ANISOTROPIC, TRAPPED, full_run
+from interp.studies.one_step_gd.rows import excess_share
+from interp.studies.one_step_gd.runs import ANISOTROPIC, TRAPPED, Study, full_run, starts
 from probes.stats import share
 
 STUCK = 0.2  # excess over the optimal loss at which a run has not found the optimum
@@ -80,13 +80,12 @@ def _show(study: Study, run: Run) -> None:
 
 def saddle(study: Study) -> list[Row]:
     """How many random starts settle there, and what their weights say."""
-    starts = range(2 * len(study.seeds))
-    runs = [trap_run(study, seed) for seed in starts]
+    runs = [trap_run(study, seed) for seed in starts(study)]
     read = {run.name: read_model(run.model("last"))[0] for run in runs}
     stuck = [run for run in runs if excess(read[run.name]) > STUCK]
     words: dict[str, Any] = {
         "condition": "full family, random corner, Adam",
-        "budget": f"{study.budget.full_steps} steps, {len(starts)} starts",
+        "budget": f"{study.budget.full_steps} steps, {len(runs)} starts",
     }
     count = study.row("saddle-share", share(len(stuck), len(runs)), note="n counts starts", **words)
     if not stuck:

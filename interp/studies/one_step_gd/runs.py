@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp.config.model_linear import LinearConfig
+from interp.config.run import RunConfig
 from interp.run import Run
 from interp.studies import linear_nets as nets
 from interp.studies.context import StudyContext
+from interp.studies.ledger import Scale
 from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
@@ -19,8 +21,8 @@ SPECTRUM = (3.0, 1.0, 0.5, 0.25, 2.0)
 
 @dataclass(frozen=True)
 class OneStepBudget:
-    """Sizes of a scale: prompts of the Monte Carlo rows and of the L-BFGS fits, training steps, prompts a
-    step.
+    """Sizes of a scale: prompts of the Monte Carlo rows and of the L-BFGS fits, training steps, prompts a step, and
+    small random starts a seed.
     """
 
     prompts: int
@@ -29,6 +31,7 @@ class OneStepBudget:
     full_steps: int
     batch: int
     sweep: tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]
+    starts: int = 8
 
 
 GRID = ((5, 10, 20, 40), (3, 5, 10), (0.0, 0.5, 1.0))
@@ -48,8 +51,11 @@ FULL = LinearConfig(n_layers=1, family="full", init_std=0.1)
 TRAPPED = LinearConfig(n_layers=1, family="full", init_std=0.1, corner="random")
 
 
+Study = StudyContext[OneStepBudget]
+
+
 def law(name: str) -> InContextRegression:
-    """Isotropic prompts with another law of covariates."""
+    """Isotropic prompts with another distribution of covariates."""
     return ISOTROPIC.model_copy(update={"law": name})
 
 
@@ -58,34 +64,56 @@ def target(name: str) -> InContextRegression:
     return ISOTROPIC.model_copy(update={"target": name, "hidden": 20})
 
 
-def gd_run(study: StudyContext[OneStepBudget], seed: int) -> Run:
+ADAM: dict[str, Any] = {
+    "optimiser": "adam",
+    "betas": (0.9, 0.9),
+    "decay": "cosine",
+    "clip": 1.0,
+    "log_every": 100,
+}
+ANALYSES = ("preconditioners",)
+
+
+def gd_config(budget: OneStepBudget, seed: int) -> RunConfig:
     """One layer with a trained preconditioner alone."""
-    settings: dict[str, Any] = {
-        "optimiser": "adam",
-        "betas": (0.9, 0.9),
-        "lr": 0.02,
-        "decay": "cosine",
-        "clip": 1.0,
-    }
-    sizes = {"steps": study.budget.gd_steps, "batch": 512, "log_every": 100, "save_every": 1000}
-    return nets.trained(run_config(ISOTROPIC, GD, seed, settings | sizes), study.out, f"gd-{seed}")
+    settings = {**ADAM, "lr": 0.02, "steps": budget.gd_steps, "batch": 512, "save_every": 1000}
+    return run_config(ISOTROPIC, GD, seed, settings)
 
 
-def full_run(
-    study: StudyContext[OneStepBudget], task: InContextRegression, model: LinearConfig, name: str, seed: int
-) -> Run:
+def full_config(
+    budget: OneStepBudget, task: InContextRegression, model: LinearConfig, seed: int
+) -> RunConfig:
     """One layer with all of P and Q trained."""
-    settings: dict[str, Any] = {
-        "optimiser": "adam",
-        "betas": (0.9, 0.9),
-        "lr": 0.01,
-        "decay": "cosine",
-        "clip": 1.0,
+    settings = {**ADAM, "lr": 0.01, "steps": budget.full_steps, "batch": budget.batch, "save_every": 1000}
+    return run_config(task, model, seed, settings)
+
+
+def gd_run(study: Study, seed: int) -> Run:
+    """The run of `gd_config`: trained now, resumed, or found finished."""
+    return nets.trained(gd_config(study.budget, seed), study.out, f"gd-{seed}")
+
+
+def full_run(study: Study, task: InContextRegression, model: LinearConfig, name: str, seed: int) -> Run:
+    """The run of `full_config`: trained now, resumed, or found finished."""
+    return nets.trained(full_config(study.budget, task, model, seed), study.out, f"{name}-{seed}")
+
+
+def starts(study: Study) -> range:
+    """Seeds of the small random starts that may settle above the optimum."""
+    return range(study.budget.starts * len(study.seeds))
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """Settings hashes of the runs, by name, and the sizes of what is fitted without one."""
+    sizes, seeds = BUDGETS[scale], range(SEEDS[scale])
+    full = {"full": (NOISY, FULL, seeds), "aniso": (ANISOTROPIC, FULL, seeds)}
+    full["trap"] = (ANISOTROPIC, TRAPPED, range(sizes.starts * len(seeds)))
+    return {
+        **{f"gd-{seed}": gd_config(sizes, seed).hash for seed in seeds},
+        **{
+            f"{name}-{seed}": full_config(sizes, task, model, seed).hash
+            for name, (task, model, own) in full.items()
+            for seed in own
+        },
+        "fits": str(sizes),
     }
-    sizes = {
-        "steps": study.budget.full_steps,
-        "batch": study.budget.batch,
-        "log_every": 100,
-        "save_every": 1000,
-    }
-    return nets.trained(run_config(task, model, seed, settings | sizes), study.out, f"{name}-{seed}")

@@ -20,8 +20,9 @@ from interp.causal.paths import patch_paths
 from interp.models.bridge import BridgedModel
 from interp.studies.retrieval_prompts.measure import STRONG
 from probes.stats import Interval, ratio, share
-from tasks.base import generator
-from tasks.prompts import PromptBatch, TextRetrieval
+from tasks.prompts import TextRetrieval
+from tasks.prompts_batch import PromptBatch
+from tasks.streams import generator
 
 RANDOM = 8  # draws of other heads, as many as were taken away
 LOOKS = {"fact-hop-1": "last -> fact 1", "fact-hop-2": "last -> fact 2", "fact-ahead": "fact 1 -> fact 2"}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Row
+from probes import stats
 from probes.stats import Interval
 
 Study = StudyContext[int]  # the budget is the number of shots before a question
@@ -41,3 +44,33 @@ def keep(study: Study, table: pd.DataFrame, asked: AskedModel, what: str) -> Non
     """Write a table beside the ledger."""
     study.out.mkdir(parents=True, exist_ok=True)
     table.to_parquet(study.out / f"{asked.name.replace('/', '--')}-{what}.parquet")
+
+
+def over_models(study: Study, rows: Sequence[Row]) -> list[Row]:
+    """One row a claim from the rows of several models: the mean of their values, each model's own in the note.
+
+    A ratio of steps is averaged on the log scale. A claim that could not be tested of a model is not testable.
+    """
+    found = []
+    for claim in dict.fromkeys(row.claim for row in rows):
+        own = [row for row in rows if row.claim == claim]
+        dark = next((row for row in own if row.verdict == "not testable at this scale"), None)
+        if dark is not None:
+            found.append(dark.model_copy(update={"id": claim}))
+            continue
+        values = [math.nan if row.value is None else row.value for row in own]
+        note = "; ".join(f"{row.condition}: {row.shown}{f' ({row.note})' if row.note else ''}" for row in own)
+        scale: stats.Scale = "log" if claim == "order" else "linear"
+        budget = own[0].budget.partition(", seed")[0]
+        found.append(
+            study.values(
+                claim,
+                values,
+                condition=f"{len(own)} models",
+                budget=budget,
+                note=note,
+                scale=scale,
+                lost="not measured in theirs",
+            )
+        )
+    return found

@@ -122,3 +122,11 @@ def small_models(scale: Scale) -> dict[str, SmallModel]:
         for family, seeds in SEEDS.items()
         for seed in seeds
     }
+
+
+ANALYSES = ("heads", "scores")
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """The settings of the small models, by name."""
+    return {name: model.model_dump_json() for name, model in small_models(scale).items()}

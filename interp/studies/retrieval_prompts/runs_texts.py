@@ -25,10 +25,10 @@ from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from tasks.base import generator
 from tasks.prompts import TextRetrieval
 from tasks.prompts_forms import pools_of
 from tasks.prompts_lexicon import Lexicon, word_level
+from tasks.streams import generator
 
 STAGES = ((1, 2, 4), (1, 2, 6), (1, 4, 12), (1, 4, 52), (1, 8, 52), (2, 4, 52))
 NAMED = 0.5  # of the values asked for in one hop are names

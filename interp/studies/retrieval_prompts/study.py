@@ -1,8 +1,9 @@
 """Study: do language models answer multi-hop questions from a prompt, and by which heads (Musat, arXiv 2411.12118)?
 
 Without a model of the caller's it trains a small GPT-2 and a small GPT-NeoX on these prompts and asks them; with one it
-asks that, and over its revisions if any are named. Rows are a model's: n counts prompts, and nothing is said of models
-that were not asked. Tables of every cell, head and path are kept beside the ledger.
+asks that, and over its revisions if any are named. Rows of the small models are means over models (training seeds);
+those of a model of the caller's are that model's, n counts prompts, and nothing is said of others. Tables of every
+cell, head and path are kept beside the ledger.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from interp.studies.context import Report, StudyContext
 from interp.studies.ledger import Ledger, Row, Scale
 from interp.studies.retrieval_prompts import measure, rows
 from interp.studies.retrieval_prompts.claims import CLAIMS, EXPLORATORY
-from interp.studies.retrieval_prompts.rows_common import AskedModel, Study, keep
+from interp.studies.retrieval_prompts.rows_common import AskedModel, Study, keep, over_models
 from interp.studies.retrieval_prompts.rows_facts import fact_rows
 from interp.studies.retrieval_prompts.runs import HOPS, NAME, SmallModel, make_small, small_models
 
@@ -45,7 +46,8 @@ def run(
         asked = [AskedModel(name, model, tuple(revisions), "as published")]
     else:
         asked = [_trained(study, name, settings) for name, settings in models.items()]
-    return study.ledger([row for each in asked for row in _rows(study, each)])
+    found = [row for each in asked for row in _rows(study, each)]
+    return study.ledger(found if model is not None else over_models(study, found))
 
 
 def _trained(study: Study, name: str, settings: SmallModel) -> AskedModel:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from interp.studies.figure_page import Part, write_page
 from interp.studies.single_index.theory import REGIMES, flow, phase_diagram
-from tasks.theory.reduced import Setting, simulate_attention
+from tasks.theory.reduced import EscapeSetting, simulate_attention
 from tasks.theory.single_index import opposite, positional_semantic
 
 Points = Mapping[str, Sequence[Mapping]]
@@ -108,7 +108,7 @@ def trajectories_figure(
     """Paths of single SGD replicas in the plane of |m| and |e|, from a random start to |(m, e)| = .9."""
     figure, colours = go.Figure(), ("#4c78a8", "#f58518", "#54a24b", "#b279a2")
     for omega, colour in zip(omegas, colours, strict=False):
-        target, setting = positional_semantic(omega, 1.0), Setting(d, 0.1, 0.9)
+        target, setting = positional_semantic(omega, 1.0), EscapeSetting(d, 0.1, 0.9)
         found = simulate_attention(
             target, setting, opposite(2), "identity", replicas, steps, 0, every=max(1, steps // 400)
         )

@@ -19,7 +19,8 @@ from numpy import ndarray
 from probes.stats import LEVEL, Interval, percentile, share
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
-from tasks.theory.reduced import Escapes, Setting, simulate_attention, simulate_net
+from tasks.theory.escapes import Escapes
+from tasks.theory.reduced import EscapeSetting, simulate_attention, simulate_net
 from tasks.theory.single_index import opposite, positional_semantic
 
 DRAWS = 400
@@ -55,7 +56,7 @@ class Problem:
         every: int = 0,
     ) -> Escapes:
         """Escape from the overlap 1/sqrt(d). The stability warning is left to the reader of the row's note."""
-        setting = Setting(d, rate, self.threshold, 1 / math.sqrt(d))
+        setting = EscapeSetting(d, rate, self.threshold, 1 / math.sqrt(d))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnstableRate)
             return simulate_net(self.net(), setting, replicas, steps, seed, by_token, every)
@@ -100,7 +101,7 @@ def scaling(sizes: Sequence[int], order: int) -> Medians:
 
 def semantic_share(omega: float, d: int, replicas: int, steps: int, seed: int) -> Interval:
     """Share of attention replicas that reach |(m, e)| = 0.8 with |m| > |e| (a = 1, rate 0.1, random start)."""
-    setting = Setting(d, 0.1, 0.8)
+    setting = EscapeSetting(d, 0.1, 0.8)
     found = simulate_attention(
         positional_semantic(omega, 1.0), setting, opposite(2), "identity", replicas, steps, seed
     )

@@ -17,7 +17,7 @@ from probes.stats import Interval, share
 from tasks.errors import UserError
 from tasks.links import parse_link
 from tasks.theory.hermite import information_exponent
-from tasks.theory.reduced import Setting, simulate_attention
+from tasks.theory.reduced import EscapeSetting, simulate_attention
 from tasks.theory.single_index import (
     attention_student,
     encoded_target,
@@ -129,7 +129,7 @@ def odd_targets(study: Study) -> list[Row]:
     for name, shift in (("odd-none", None), ("odd-injected", SHIFT)):
         target = parse_link("He1(z1)+He1(z2)", 2)
         found = simulate_attention(
-            target, Setting(d, rate, 0.5), still, "trace", replicas, steps, study.seeds[0], shift=shift
+            target, EscapeSetting(d, rate, 0.5), still, "trace", replicas, steps, study.seeds[0], shift=shift
         )
         escaped = share(int(np.isfinite(found.times[:, 0]).sum()), replicas)
         text = f"d {d}, rate {rate:g}, {steps} steps, {replicas} replicas"

@@ -1,5 +1,5 @@
 """Rows of the single-index study on waiting: escape times against the dimension, gains of tying, rules of the rate,
-the staircase, the cost of a step. Times are medians over replicas of the exact reduced chains.
+the staircase. Times are medians over replicas of the exact reduced chains.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from interp.studies.single_index.measure import (
     scaling,
     slope,
 )
-from interp.studies.single_index.measure_pace import pace
 from interp.studies.single_index.runs import Study
 from interp.studies.single_index.theory_direct import simulate_net_direct
 from probes.stats import LEVEL, Interval, share
-from tasks.theory.reduced import Setting
+from tasks.theory.reduced import EscapeSetting
 
 
 def waits(study: Study) -> list[Row]:
     """Escape times against the dimension, and reduced against direct."""
     square = SQUARE.but(length=3)
-    setting = Setting(64, 0.1, 0.5, 1 / 8)
+    setting = EscapeSetting(64, 0.1, 0.5, 1 / 8)
     direct = simulate_net_direct(square.net(), setting, 64, 30_000, study.seeds[0] + 1).times[:, 0]
     reduced = square.escape(64, 0.1, 400, 30_000, study.seeds[0]).times[:, 0]
     ratio = resampled(lambda m: m[0] / m[1], [reduced, direct])
@@ -168,16 +167,4 @@ def staircase(study: Study) -> list[Row]:
     return [
         study.row("stairs-order", order, condition=STAIRS.link, budget=text, note=note),
         study.row("stairs-control", jump, condition=CONTROL.link, budget=text, note=note),
-    ]
-
-
-def speed(study: Study) -> list[Row]:
-    """Cost of a step of the reduced chain, and of d-dimensional SGD at d = 1000."""
-    reduced, direct = pace()
-    note = f"d-dimensional SGD at d 1000: {direct.value:.0f} microseconds a step, "
-    note += f"{direct.value / reduced.value:.0f} times as long; processor time, range of {reduced.n} turns"
-    return [
-        study.row(
-            "speed", reduced, condition="SIE 2, L 4", budget="4000 steps a turn, 48 replicas", note=note
-        )
     ]

@@ -26,7 +26,6 @@ PARTS = (
     rows_waits.gains,
     rows_waits.rules,
     rows_waits.staircase,
-    rows_waits.speed,
     rows_emergence.emergence,
     rows_emergence.ordinary_runs,
     rows_emergence.attention,

@@ -14,14 +14,15 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from tasks.theory.escape import Net
+from tasks.theory.escapes import Escapes
 from tasks.theory.hermite import Function
-from tasks.theory.reduced import Draws, Escapes, Setting, attention_slopes, drive, norm, starting_overlaps
+from tasks.theory.reduced import EscapeSetting, Randoms, attention_slopes, drive, norm, starting_overlaps
 from tasks.theory.single_index import Reduction, reduction_weights
 
 DRAWN_AT_ONCE = 2_000_000
 
 
-def simulate_net_direct(net: Net, setting: Setting, replicas: int, steps: int, seed: int) -> Escapes:
+def simulate_net_direct(net: Net, setting: EscapeSetting, replicas: int, steps: int, seed: int) -> Escapes:
     """As `reduced.simulate_net` with the threshold on |m| (tied) or |m| / sqrt L (untied); `final` holds overlaps."""
     rng = np.random.default_rng(seed)
     weights = _vectors(
@@ -52,7 +53,7 @@ def net_step(
 
 def simulate_attention_direct(
     target: Function,
-    setting: Setting,
+    setting: EscapeSetting,
     pattern: Float[ndarray, " L"],
     reduction: Reduction,
     replicas: int,
@@ -106,6 +107,6 @@ def _vectors(overlaps: ndarray, d: int, rng: np.random.Generator) -> ndarray:
     return math.sqrt(d) * np.concatenate([overlaps[..., None], rest], -1)
 
 
-def _tokens(d: int, replicas: int, length: int, rng: np.random.Generator) -> Callable[[], Draws]:
+def _tokens(d: int, replicas: int, length: int, rng: np.random.Generator) -> Callable[[], Randoms]:
     block = max(1, DRAWN_AT_ONCE // (replicas * length * d))
     return lambda: (rng.standard_normal((block, replicas, length, d)) / math.sqrt(d),)

@@ -1,7 +1,7 @@
 """Pictures of the study of stacked heads, from tables: accuracy and heads over training with intervals over
 seeds, survival curves, onsets of every seed.
 
-Drawn by plotly from numbers; text that is drawn comes from names of hops, roles and arms, escaped by plotly.
+Drawn by plotly from numbers; text that is drawn comes from names of hops, roles and conditions, escaped by plotly.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ def head_curves(runs: Sequence[Run]) -> pd.DataFrame:
     return best.rename(columns={"metric": "name"})
 
 
-def survival_figure(arms: Mapping[str, pd.DataFrame], event: str | Mapping[str, str]) -> go.Figure:
-    """Share of seeds that had learned an event by each step, with Clopper-Pearson ribbons; a panel an arm, for
+def survival_figure(conditions: Mapping[str, pd.DataFrame], event: str | Mapping[str, str]) -> go.Figure:
+    """Share of seeds that had learned an event by each step, with Clopper-Pearson ribbons; a panel a condition, for
     the ribbons of few seeds are wide.
 
-    `arms`: event tables (`curriculum.events`) by name; `event`: one for all, or one by arm. Every curve ends
-    where its arm was no longer watched.
+    `conditions`: event tables (`curriculum.events`) by name; `event`: one for all, or one by condition. Every curve
+    ends where its condition was no longer watched.
     """
-    columns = min(3, len(arms))
-    titles = [f"{name} ({table['run'].nunique()} seeds)" for name, table in arms.items()]
+    columns = min(3, len(conditions))
+    titles = [f"{name} ({table['run'].nunique()} seeds)" for name, table in conditions.items()]
     figure = make_subplots(
-        rows=-(-len(arms) // columns), cols=columns, shared_yaxes=True, subplot_titles=titles
+        rows=-(-len(conditions) // columns), cols=columns, shared_yaxes=True, subplot_titles=titles
     )
-    for i, (colour, (name, table)) in enumerate(zip(_colours(), arms.items(), strict=False)):
+    for i, (colour, (name, table)) in enumerate(zip(_colours(), conditions.items(), strict=False)):
         steps = curriculum.survival(table, event if isinstance(event, str) else event[name])
         for column, width in (("ci_low", 0), ("ci_high", 0), ("value", 2)):
             figure.add_scatter(

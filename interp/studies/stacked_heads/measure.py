@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +13,8 @@ import pandas as pd
 
 from interp.emergence import curriculum
 from interp.run import Run
-from interp.studies.context import nothing
-from probes.stats import Interval, share
+from interp.studies.context import nothing, quotient
+from probes.stats import Interval, median, share
 
 HOPS = ("hop 1", "hop 2", "hop 3")
 
@@ -37,7 +38,7 @@ def onsets(runs: Sequence[Run], event: str) -> np.ndarray:
 
 
 def came(runs: Sequence[Run], event: str) -> Interval:
-    """Share of runs in which an event came for good."""
+    """Share of runs in which an event emerged and was sustained."""
     return share(int((onsets(runs, event) < math.inf).sum()), len(runs))
 
 
@@ -63,10 +64,21 @@ def solved(run: Run) -> list[bool]:
 
 
 def delay(changed: Sequence[Run], usual: Sequence[Run], event: str) -> Interval:
-    """Onset of an event in changed runs over its median onset in the usual ones; a run in which it never came
-    counts as later than all. No value where the usual runs do not have it, or have it from the start.
+    """Median onset of an event in changed runs over that in the usual ones (see `onset_ratio`)."""
+    watched = np.array([run.steps[-1] for run in changed], dtype=float)
+    return onset_ratio(onsets(changed, event), onsets(usual, event), watched)
+
+
+def onset_ratio(after: np.ndarray, before: np.ndarray, watched: np.ndarray) -> Interval:
+    """Median of `after` over that of `before`, with the limits of both medians; infinite: not emerged.
+
+    A run in which the event did not emerge is right-censored: it counts from the step to which it was `watched` on, so
+    that the value is then a lower bound (and the upper limit infinite). No value where the usual runs do not have the
+    event, or have it from the start; a range where either has fewer than six runs.
     """
-    median = float(np.median(onsets(usual, event)))
-    if not math.isfinite(median) or median == 0:
-        return nothing(len(changed), f"{event} has no onset in the condition to compare with")
-    return curriculum.censored_median(onsets(changed, event) / median)
+    if not np.isfinite(np.median(before)) or np.median(before) == 0:
+        return nothing(len(after), "no onset in the condition to compare with")
+    base, late = curriculum.censored_median(before), curriculum.censored_median(after)
+    floor = median(np.where(np.isfinite(after), after, watched))
+    found = quotient(Interval(floor.value, floor.low, late.high, len(after), floor.method), base)
+    return replace(found, method="range" if "range" in (base.method, floor.method) else found.method)

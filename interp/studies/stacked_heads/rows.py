@@ -39,7 +39,7 @@ def order(study: Study, runs: Sequence[Run]) -> list[Row]:
         row(study, "curriculum-solves", _interval(table.loc["every event emerged"]), "ic"),
         row(study, "last-hop", last, "ic"),
         row(study, "fixed-order", _interval(table.loc["strictly in order"]), "ic", f"median onsets: {said}"),
-        row(study, "fixed-order-tau", _interval(table.loc["kendall tau"]), "ic"),
+        row(study, "fixed-order-tau", _pairs(_interval(table.loc["kendall tau"])), "ic"),
         row(study, "head-order", first_before(found), "ic"),
         row(study, "head-leads", _lead(found), "ic", "median over seeds, exact order statistics"),
         row(study, "stages", share(counts.count(len(HOPS)), len(counts)), "ic", f"drops a run: {counts}"),
@@ -48,6 +48,11 @@ def order(study: Study, runs: Sequence[Run]) -> list[Row]:
 
 def _interval(row: Any) -> Interval:
     return Interval(row["value"], row["ci_low"], row["ci_high"], int(row["n"]), "")
+
+
+def _pairs(tau: Interval) -> Interval:
+    """Kendall's tau as the share of pairs that are in order."""
+    return Interval((1 + tau.value) / 2, (1 + tau.low) / 2, (1 + tau.high) / 2, tau.n, tau.method)
 
 
 def first_before(found: pd.DataFrame) -> Interval:
@@ -78,7 +83,7 @@ def _total_loss(run: Run) -> tuple[list[int], list[float]]:
 
 
 def curricula(study: Study, ic: Sequence[Run], others: Mapping[str, Sequence[Run]]) -> list[Row]:
-    """Targets without, with another, and with a maimed curriculum."""
+    """Targets without, with another, and with a curriculum with one hop dropped."""
     last, blind = HOPS[2], others["gaussian-final"]
     plain = f"with every hop in the target: {survival_words(others['gaussian-ic'], last)}"
     final = student([accuracy(run)[-1] for run in others["final"]])

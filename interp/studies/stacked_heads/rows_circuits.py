@@ -1,4 +1,4 @@
-"""Rows of the study on circuits: heads and their worth, which circuit was learned, edges over time, grafts."""
+"""Rows of the study on circuits: ablation effects of heads, which circuit was learned, edges over time, transplants."""
 
 from __future__ import annotations
 
@@ -25,24 +25,22 @@ STRONG, VERY_STRONG = 0.8, 0.9
 
 
 def rows(study: Study, runs: Sequence[Run]) -> list[Row]:
-    """Rows on the circuits of the arm with every hop in the target."""
+    """Rows on the circuits of the condition with every hop in the target."""
     return [*_heads(study, runs), *_named(study, runs), _edges(study, runs), *_grafts(study, runs)]
 
 
 def _heads(study: Study, runs: Sequence[Run]) -> list[Row]:
-    """What the heads of the last checkpoint look at, and whether they matter."""
+    """What the heads of the last checkpoint attend to, and whether they matter."""
     planned = [
         ahead > STRONG and one > VERY_STRONG and two > VERY_STRONG for ahead, one, two in map(_tops, runs)
     ]
-    held = pd.concat([roles(run.model(), run.task) for run in runs])
-    held = held[held["role"] != ""]
-    verdicts = ", ".join(f"{n} {name}" for name, n in held["verdict"].value_counts().items())
-    matter = (
-        share(int((held["verdict"] != "idle").sum()), len(held))
-        if len(held)
-        else nothing(0, "no head has a role")
-    )
-    note = f"n counts heads of {len(runs)} runs: {verdicts}"
+    each = [roles(run.model(), run.task) for run in runs]
+    held = [table[table["role"] != ""] for table in each]
+    with_roles = [table for table in held if len(table)]
+    most = [float((table["verdict"] != "idle").mean()) > 0.5 for table in with_roles]
+    matter = share(sum(most), len(most)) if most else nothing(0, "no head has a role")
+    verdicts = pd.concat(held)["verdict"].value_counts()
+    note = "heads of all runs: " + ", ".join(f"{n} {name}" for name, n in verdicts.items())
     return [
         row(study, "retrieval-heads", share(sum(planned), len(planned)), "ic"),
         row(study, "heads-matter", matter, "ic", note),
@@ -92,7 +90,7 @@ def _edges(study: Study, runs: Sequence[Run]) -> Row:
         early, late = int((steps <= first).sum()), int(((steps > second) & (steps < math.inf)).sum())
         built.append(early > 0 and late > 0)
         said.append(f"{early} by hop 1, {late} after hop 2, {int((steps < math.inf).sum())} in all")
-    note = f"edges worth 5% of the behaviour alone, a run: {'; '.join(said)}"
+    note = f"edges that alone carry 5% of the behaviour, a run: {'; '.join(said)}"
     return row(study, "edges-in-stages", share(sum(built), len(built)), "ic", note)
 
 
@@ -111,7 +109,7 @@ def _grafts(study: Study, runs: Sequence[Run]) -> list[Row]:
         no_head += int(gain.empty)
         before += [] if gain.empty else [float(gain[early])]
         between += [] if gain.empty else [float(gain[late])]
-    note = f"{no_head} of {len(runs)} runs have no head on link 2 to graft" if no_head else ""
+    note = f"{no_head} of {len(runs)} runs have no head on link 2 to transplant" if no_head else ""
     return [
         row(study, c, _mean(v), "ic", note) for c, v in (("graft-before", before), ("graft-between", between))
     ]

@@ -18,7 +18,7 @@ from interp.landscape.llc import LearningCoefficient
 from interp.run import Run, load
 from interp.studies.context import Report, StudyContext
 from interp.studies.ledger import Row, Scale
-from interp.studies.stacked_heads.claims import CLAIMS
+from interp.studies.stacked_heads.claims import CLAIMS, ORDERED, SEEDS
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan, cells
 from interp.train import train
@@ -72,7 +72,7 @@ class StackedBudget:
 LAYERS, HOPS = (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)
 WIDE = tuple(product(LAYERS, HOPS))
 QUICK = StackedBudget(
-    8, 3,
+    ORDERED, SEEDS,
     {"ic": 1500, "gaussian-ic": 1200, "mix": 1500, "no-hop-1": 1500, "final": 2500, "gaussian-final": 3000,
      "depth": 2000, "grid": 800, "clamped": 1000},
     ((1, 2), (2, 6)), (LAYERS, (1, 3, 5)),
@@ -86,7 +86,24 @@ CPU = StackedBudget(
 BUDGETS = {"quick": QUICK, "cpu": CPU, "paper": replace(CPU, order_seeds=64, seeds=64)}
 
 
+PERFECT, UNIFORM = "hop-1-perfect", "layer-0-uniform"
+
+
+def interventions_of(condition: str, heads: int) -> list[dict[str, Any]]:
+    """The interventions of a condition, as settings of a run."""
+    if condition == PERFECT:
+        return [{"site": "L0H0.pattern", "to": "relation", "relation": "query -> link_1"}]
+    return [{"site": f"L0H{head}.pattern", "to": "uniform"} for head in range(heads)]
+
+
+def settings_of(budget: StackedBudget, condition: str) -> dict[str, Any]:
+    """The settings of a condition with interventions."""
+    heads = dict(budget.shape).get("model.n_heads", 4)
+    return {"train.steps": budget.steps["clamped"], "train.clamps": interventions_of(condition, heads)}
+
+
 Study = StudyContext[StackedBudget]
+ANALYSES = ("scores", "heads", "probe", "ablation", "roles", "mechanism", "circuit", "edges")
 
 
 def study_of(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | None = None) -> Study:
@@ -99,25 +116,38 @@ def study_of(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | Non
     return StudyContext(NAME, scale, Path(out), chosen, report, budget, CLAIMS)
 
 
+Planned = tuple[str, int, Mapping[str, Any], Mapping[str, Sequence[Any]]]
+
+
+def _condition(budget: StackedBudget, name: str) -> Planned:
+    seeds = budget.order_seeds if name == "ic" else budget.seeds
+    return name, seeds, {"train.steps": budget.steps[name], **CONDITIONS[name]}, {}
+
+
+def _cell(budget: StackedBudget, layers: int, hops: int) -> Planned:
+    settings = {"train.steps": budget.steps["depth"], "model.n_layers": layers, "task.hops": hops}
+    return f"depth-L{layers}-D{hops}", budget.seeds, settings, {}
+
+
+def _grid(budget: StackedBudget) -> Planned:
+    layers, hops = budget.grid or ((), ())
+    every = {"model.n_layers": layers, "task.hops": hops}
+    return "grid", 1, {"train.steps": budget.steps["grid"], **SMALL}, every
+
+
 def condition(study: Study, name: str) -> list[Run]:
     """The runs of one of `CONDITIONS`."""
-    seeds = study.budget.order_seeds if name == "ic" else study.budget.seeds
-    return runs_of(study, name, seeds, {"train.steps": study.budget.steps[name], **CONDITIONS[name]})
+    return runs_of(study, *_condition(study.budget, name))
 
 
 def cell(study: Study, layers: int, hops: int) -> list[Run]:
     """The runs of one cell of layers and hops."""
-    settings = {"train.steps": study.budget.steps["depth"], "model.n_layers": layers, "task.hops": hops}
-    return runs_of(study, f"depth-L{layers}-D{hops}", study.budget.seeds, settings)
+    return runs_of(study, *_cell(study.budget, layers, hops))
 
 
 def grid(study: Study) -> list[Run]:
     """One small net for every combination of layers and hops; none where the budget has no grid."""
-    if study.budget.grid is None:
-        return []
-    layers, hops = study.budget.grid
-    every = {"model.n_layers": layers, "task.hops": hops}
-    return runs_of(study, "grid", 1, {"train.steps": study.budget.steps["grid"], **SMALL}, every)
+    return runs_of(study, *_grid(study.budget)) if study.budget.grid else []
 
 
 def runs_of(
@@ -132,7 +162,7 @@ def runs_of(
     Raises UserError when one of them fails.
     """
     study.progress(f"{name}, {seeds} seeds, {settings['train.steps']} steps")
-    plan = plan_of(study, seeds, settings, every)
+    plan = plan_of(study.budget, study.seeds[0], seeds, settings, every)
     if study.budget.workers == 1:
         return [_in_process(study.out / name / one.name, one.config) for one in cells(plan)]
     found = run_sweep(plan, study.out / name, workers=study.budget.workers)
@@ -142,16 +172,30 @@ def runs_of(
 
 
 def plan_of(
-    study: Study, seeds: int, settings: Mapping[str, Any], every: Mapping[str, Sequence[Any]] | None = None
-) -> SweepPlan:
+    budget: StackedBudget, first: int, seeds: int, settings: Mapping[str, Any],
+    every: Mapping[str, Sequence[Any]] | None = None,
+) -> SweepPlan:  # fmt: skip
     """The sweep of a condition."""
-    merged = {"train.save_every": 500, **settings, **dict(study.budget.shape)}
-    first = study.seeds[0]
+    merged = {"train.save_every": 500, **settings, **dict(budget.shape)}
     axes = {key: tuple(values) for key, values in (every or {}).items()}
     return SweepPlan(
         config="retrieval", set=merged, grid=axes, seeds=tuple(range(first, first + seeds)),
         analyses=("scores", "heads"),
     )  # fmt: skip
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """Settings hashes of all runs, by condition and run."""
+    budget = BUDGETS[scale]
+    plans = [_condition(budget, name) for name in CONDITIONS]
+    plans += [_cell(budget, *one) for one in budget.cells]
+    plans += [_grid(budget)] if budget.grid else []
+    plans += [(name, budget.seeds, settings_of(budget, name), {}) for name in (PERFECT, UNIFORM)]
+    return {
+        f"{name}/{one.name}": one.config.hash
+        for name, seeds, settings, every in plans
+        for one in cells(plan_of(budget, 0, seeds, settings, every))
+    }
 
 
 def row(study: Study, claim: str, found: Interval, of: str, note: str = "", **changes: str) -> Row:

@@ -161,7 +161,7 @@ def test_steps_are_parsed_and_refused(retrieval: Run) -> None:
     assert retrieval.resolve("last") == (12,)
     with pytest.raises(UserError, match="nearest is 4"):
         retrieval.resolve(5)
-    with pytest.raises(UserError, match="say 'all'"):
+    with pytest.raises(UserError, match="give 'all'"):
         retrieval.resolve("first")
     with pytest.raises(UserError, match="no step"):
         retrieval.resolve([])

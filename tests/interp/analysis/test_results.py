@@ -212,13 +212,13 @@ def test_attention_is_that_of_the_model(run) -> None:
 def test_a_layer_or_step_that_is_not_there_is_one_line(run) -> None:
     with pytest.raises(UserError, match="layer 7: this model has attention patterns in 1 layers"):
         run.show_attention(layer=7)
-    with pytest.raises(UserError, match="'all': that is 3 checkpoints; say 'last' or one step number"):
+    with pytest.raises(UserError, match="'all': that is 3 checkpoints; give 'last' or one step number"):
         run.model("all")
 
 
 @pytest.mark.parametrize("steps", [None, 1.5, [0.5], ["x"], object(), "0,x", ""])
 def test_steps_that_are_none_are_one_line(steps) -> None:
-    with pytest.raises(UserError, match="say 'all', 'last', a step number, or several"):
+    with pytest.raises(UserError, match="give 'all', 'last', a step number, or several"):
         step_numbers(steps)
 
 

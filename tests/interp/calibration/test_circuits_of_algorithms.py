@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from interp.calibration.circuits import NETS, recovered
-from interp.causal.circuits import find_circuit, rounding
+from interp.causal.behaviour import rounding
+from interp.causal.circuits import find_circuit
 from interp.models import build_model
 from interp.models.decoys import head_norms
 from tasks import InContextRegression
@@ -17,19 +18,33 @@ TASK = InContextRegression(d=D, n=N, layout="merged")
 
 
 def search(model, **settings):
-    """All edges that carry anything: the distance to the whole model's output, and rounding as threshold."""
-    settings = {"prompts": 64, "draws": 100, "threshold": rounding(model), **settings}
+    """All edges that carry anything: single effects on the distance to the whole model's output, above rounding."""
+    settings = {"search": "threshold", "prompts": 64, "draws": 100, "threshold": rounding(model), **settings}
     return find_circuit(model, TASK, metric="prediction_change", **settings)
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_search_returns_exactly_what_was_planted_among_decoys(name):
+def test_the_default_search_returns_exactly_what_was_planted_among_decoys(name):
     exact = not name.startswith(("GD", "Newton"))  # retrieval makes no error, so few prompts show it
     prompts = 32 if exact else 64
     row = recovered([name], prompts=prompts).iloc[0]
     assert row["decoys"] == 20
     assert (row["precision"], row["recall"], row["right_heads"]) == (1.0, 1.0, True)
-    assert row["weakest"] > 1e-7, "far above rounding (5e-26), so no edge was found by chance"
+
+
+@pytest.mark.parametrize("name", ["retrieval, 2 hops, chain", "GD++, 2 steps, relu", "Newton, 1 steps"])
+def test_single_effects_on_the_output_find_it_too(name):
+    net = NETS[name](20, 0)
+    found = find_circuit(
+        net.model,
+        net.task,
+        metric="prediction_change",
+        search="threshold",
+        threshold=rounding(net.model),
+        draws=100,
+    )
+    assert set(found.edges) == net.circuit.edges
+    assert min(found.scores) > 1e-7, "far above rounding (5e-26), so no edge was found by chance"
 
 
 def test_a_net_that_is_not_there_is_refused():
@@ -62,9 +77,9 @@ def test_other_seats_and_other_prompts_change_nothing(seed):
     assert set(search(net.model, seed=seed).edges) == net.circuit.edges
 
 
-def test_a_signed_metric_can_cancel_and_misses_edges_that_carry_something():
+def test_single_effects_on_a_signed_metric_can_cancel_and_miss_edges_that_carry_something():
     net = NETS["GD++, 2 steps, linear"](20, 0)
-    found = find_circuit(net.model, TASK, prompts=64, draws=100)
+    found = find_circuit(net.model, TASK, search="threshold", prompts=64, draws=100)
     assert set(found.edges) < net.circuit.edges
 
 

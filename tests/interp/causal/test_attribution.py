@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.causal.attribution import attribute_edges, attribute_sites, completeness, node_scores, screen
-from interp.causal.circuits import resampled_pair
-from interp.causal.edge_effects import beside_exact, edge_effects, exact_edges
+from interp.causal.attribution import (
+    attribute_edges,
+    attribute_sites,
+    estimate_sites,
+    node_scores,
+)
+from interp.causal.behaviour import resampled_pair
+from interp.causal.completeness import completeness
+from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
+from interp.causal.estimate import COMPLETE, TRUSTED, beside_exact, complete_scores
 from interp.causal.graph import written
 from interp.causal.interventions import ablation_values, intervene
 from interp.causal.metrics import custom, metric_of
@@ -88,15 +95,15 @@ def test_site_attribution_is_exact_where_the_model_is_linear():
 
 def test_a_screen_shows_exact_values_and_their_correlation():
     model, p = model_of(), pair()
-    table = screen(model, p, grid(model, "resid_pre", 7), metric_of(TASK, p), sample=6, draws=50)
+    table = estimate_sites(model, p, grid(model, "resid_pre", 7), metric_of(TASK, p), sample=6, draws=50)
     assert table["exact"].notna().sum() == 6
     assert table["correlation"].nunique() == 1
     assert -1 <= table["correlation"][0] <= 1
     plain = model_of(layer_norm="none")
     sites = [Site("output"), *grid(plain, "z", 7, by=("layer", "head"))]
-    assert screen(plain, p, sites, LAST, sample=5, draws=50)["value"][0] == pytest.approx(1)
+    assert estimate_sites(plain, p, sites, LAST, sample=5, draws=50)["value"][0] == pytest.approx(1)
     with pytest.raises(UserError, match="at least 2 sites"):
-        screen(model, p, [Site("embed")], LAST)
+        estimate_sites(model, p, [Site("embed")], LAST)
 
 
 def test_attribution_leaves_the_model_as_it_was():
@@ -151,27 +158,50 @@ def test_exact_edges_equal_path_patching(settings):
     assert table["value"].to_numpy() == pytest.approx(1 + shift, abs=1e-8)
 
 
-def test_a_screen_stands_beside_exact_effects_and_its_blindness_shows():
-    """Saturated softmax: gradients through the pattern vanish, EAP sees no edge into a query or key."""
-    net = wired_retrieval(2, "chain", decoys=4, dtype="float32")
+def estimate_of(net, method="EAP", **settings):
+    """An attribution estimate of a net's edges, and the exact effects of all of them."""
     prompts = resampled_pair(net.task, 0, 32)
     clean, other = prompts.clean.inputs, prompts.corrupt.inputs
     loss = metric_of(net.task, prompts, "loss")
     runs = EdgeRuns(net.model, clean, other)
     ends = loss(runs.outputs(runs.known)), loss(runs.outputs(()))
-    scores = attribute_edges(net.model, clean, other, loss)
-    table = beside_exact(net.model, clean, other, loss, scores, ends, sample=10_000, draws=50)
+    scores = complete_scores(net.model, clean, other, loss, method)
     truth = edge_effects(exact_edges(net.model, clean, other, loss), *ends, 50).value
+    return beside_exact(net.model, clean, other, loss, scores, ends, draws=50, **settings), truth
+
+
+def test_an_estimate_that_saturated_attention_blinds_is_called_worthless():
+    """Saturated softmax: gradients through the pattern vanish, EAP sees no edge into a query or key."""
+    net = wired_retrieval(2, "chain", decoys=4, dtype="float32")
+    found, truth = estimate_of(net, sample=10_000)
+    table = found.table
     assert torch.allclose(torch.tensor(table["exact"].to_numpy()), truth)
     planted = [edge in net.circuit.edges for edge in zip(table["sender"], table["receiver"], strict=True)]
     assert table[planted]["exact"].min() > 0.02
-    assert (table[planted]["value"].abs() < 0.02).any()  # needed, and the screen does not see it
+    assert (table[planted]["value"].abs() < 0.02).any()  # needed, and the estimate does not see it
     assert table["correlation"].nunique() == 1
-    assert abs(table["correlation"].iloc[0]) < 0.95
-    few = beside_exact(net.model, clean, other, loss, scores, ends, sample=6, draws=50)
-    assert few["exact"].notna().sum() == 6
+    assert found.scores.error > COMPLETE
+    assert found.worthless
+    assert "worthless" in found.report()
+    few, _ = estimate_of(net, sample=6, top=2)
+    assert set(few.table["checked"]) == {"", "random", "largest"}
+    assert few.table["exact"].notna().sum() <= 8
     with pytest.raises(UserError, match="at least 2 edges"):
-        beside_exact(net.model, clean, other, loss, scores, ends, sample=1)
+        estimate_of(net, sample=1)
+
+
+def test_steps_double_until_the_estimate_is_complete_and_it_is_then_trusted_where_it_is_right():
+    model, p = model_of(layer_norm="none", mlp="none"), pair()
+    scores = complete_scores(model, p.clean.inputs, p.corrupt.inputs, LAST, "EAP-IG", 1)
+    assert scores.error <= COMPLETE
+    direct = completeness(model, p.clean.inputs, p.corrupt.inputs, LAST, scores.ig_steps)
+    assert scores.error == pytest.approx(direct["error"], abs=1e-6)
+    ends = (LAST(model(p.clean.inputs)).detach(), LAST(model(p.corrupt.inputs)).detach())
+    found = beside_exact(model, p.clean.inputs, p.corrupt.inputs, LAST, scores, ends, draws=50)
+    assert found.correlation > TRUSTED
+    assert found.worthless == ""
+    with pytest.raises(UserError, match="unknown scoring method"):
+        complete_scores(model, p.clean.inputs, p.corrupt.inputs, LAST, "guess")
 
 
 @pytest.mark.parametrize("replacement", ["zero", "mean", "mean per position"])

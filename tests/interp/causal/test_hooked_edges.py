@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from interp.causal.circuits import edge_scores, find_circuit
+from interp.causal.circuits import find_circuit
+from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
@@ -76,7 +77,7 @@ def test_an_exact_edge_is_what_a_path_patch_measures(family):
     model = language_model(family)
     pair = TASK.pair("rebind-hop-1", 2, "test", 0, 8)  # a draw on which both families' behaviour differs
     metric = metric_of(TASK, pair)
-    scores = edge_scores(model, pair.clean.inputs, pair.corrupt.inputs, metric)
+    scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, metric)
     with torch.no_grad():
         clean, corrupt = (float(metric(model(b.inputs)).mean()) for b in (pair.clean, pair.corrupt))
     assert abs(corrupt - clean) > 0.03  # a share is of this gap, and is no more exact than it

@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize("hops", [1, 2])
 def test_the_planted_circuit_is_what_is_left(hops) -> None:
     net = wired_retrieval(hops, vocab=12, chains=3, decoys=6, dtype="float32")
-    found = find_circuit(net.model, net.task, prompts=16, search="prune")
+    found = find_circuit(net.model, net.task, prompts=16)
     assert precision_recall(found.edges, net.circuit.edges) == (1.0, 1.0)
 
 

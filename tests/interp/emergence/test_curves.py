@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from sklearn.isotonic import IsotonicRegression
 
-from interp.emergence.curves import best_split, fit_logistic, log_time, rises_by_permutation, rising, unimodal
+from interp.emergence.curves import fit_logistic, log_time, unimodal
+from interp.emergence.rises import autoregression, rise_p_value, rising, split_sizes
 from probes.stats import share
 from tasks import UserError
 
@@ -45,7 +46,7 @@ def test_a_phase_change_is_where_ruptures_finds_it(seed: int) -> None:
     n, at = 40, int(rng.integers(5, 35))
     y = np.where(np.arange(n) < at, 0.1, 0.9) + 0.15 * rng.standard_normal(n)
     found = ruptures.Dynp(model="l2", min_size=1, jump=1).fit(y).predict(n_bkps=1)[0]
-    assert best_split(y).index == found
+    assert int(split_sizes(y).argmax()) + 1 == found
 
 
 def test_logistic_finds_what_was_planted() -> None:
@@ -97,10 +98,23 @@ def test_curves_without_noise_and_single_checkpoints() -> None:
     assert rising(values[:, :1], np.repeat(values[None, :, :1], 50, 0)).tolist() == [False, False]
 
 
-def test_permutation_alarms_are_at_most_5_percent_and_a_step_is_seen() -> None:
-    rng = np.random.default_rng(2)
-    alarms = sum(rises_by_permutation(rng.standard_normal(20), permutations=199) for _ in range(400))
-    assert share(alarms, 400).low <= 0.05
-    assert rises_by_permutation(np.repeat([0.0, 1.0], 8) + 0.3 * rng.standard_normal(16))
-    assert not rises_by_permutation(np.linspace(1, 0, 20))
-    assert not rises_by_permutation(np.full(20, 0.3))
+@pytest.mark.parametrize("strength", [0.0, 0.5, 0.95])
+def test_autocorrelated_noise_gives_at_most_5_percent_of_rises(strength: float) -> None:
+    curves = autoregression(np.random.default_rng(2), 300, 30, strength)
+    positives = sum(rise_p_value(curve) <= 0.05 for curve in curves)
+    assert share(positives, 300).low <= 0.05, f"{positives} of 300"
+
+
+def test_a_rise_beyond_autocorrelated_noise_is_seen_and_a_fall_is_none() -> None:
+    noise = autoregression(np.random.default_rng(3), 40, 20, 0.8)
+    rise = np.where(np.arange(20) < 12, 0.0, 8.0)
+    assert np.mean([rise_p_value(curve + rise) <= 0.05 for curve in noise]) > 0.9
+    assert np.mean([rise_p_value(curve - rise) <= 0.05 for curve in noise]) < 0.1
+    assert rise_p_value(np.linspace(0, 1, 200)) < 0.001
+    assert rise_p_value(np.linspace(1, 0, 20)) > 0.5
+    assert rise_p_value(np.full(20, 0.3)) == rise_p_value(np.array([0.0, 1.0])) == 1
+
+
+def test_a_rise_does_not_depend_on_units() -> None:
+    curve = autoregression(np.random.default_rng(4), 1, 25, 0.5)[0] + np.linspace(0, 2, 25)
+    assert rise_p_value(1e-6 * curve + 7e-4) == pytest.approx(rise_p_value(curve), rel=1e-6)

@@ -42,6 +42,42 @@ def test_flat_and_transient_curves_have_no_onset() -> None:
     assert (dip.state, dip.step) == ("emerged", 10)
 
 
+def test_the_onset_is_the_last_crossing_and_an_earlier_rise_is_reported_as_lost() -> None:
+    steps = list(range(0, 80, 10))
+    values = [0.0, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9, 0.9]
+    found = onset(steps, values, 0.5)
+    assert (found.state, found.step, found.before) == ("emerged", 50, 40)
+    assert (found.rose, found.fell, found.lost) == (10, 30, 1)
+    assert (found.ci_low, found.ci_high) == (40, 50)
+    assert str(found) == "step 50 (a rise at step 10 was lost by step 30)"
+    noisy = np.array(values) + 0.02 * np.random.default_rng(0).standard_normal((60, 8))
+    assert onset(steps, noisy[0].tolist(), 0.5, draws=noisy).step == 50
+    twice = onset(list(range(10)), [0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 0.5)
+    assert (twice.state, twice.step, twice.rose, twice.fell, twice.lost) == ("transient", None, 1, 2, 3)
+
+
+def test_a_dip_within_noise_is_no_loss_and_one_beyond_it_is() -> None:
+    """A dip of 2 standard errors and one of 8, at the same depth, by replicates; and by the curve's own noise."""
+    steps = list(range(0, 200, 10))
+    values = np.where(np.arange(20) < 6, 0.1, 0.9)
+    values[13] = 0.42
+    for error, step in ((0.04, 60), (0.01, 140)):
+        draws = values + error * np.random.default_rng(1).standard_normal((100, 20))
+        assert onset(steps, values.tolist(), 0.5, draws=draws, rises=True).step == step
+    rough = values + 0.2 * np.random.default_rng(2).standard_normal(20)
+    assert onset(steps, rough.tolist(), 0.5).step == 60
+    assert onset(steps, values.tolist(), 0.5).step == 140
+
+
+def test_noise_around_a_sustained_level_seldom_moves_the_onset() -> None:
+    rng, moved = np.random.default_rng(5), 0
+    for _ in range(40):
+        values, draws = simulated(rng, np.array([[0.1] * 8 + [0.62] * 12]), prompts=60, draws=60)
+        found = onset(list(range(20)), values[0].tolist(), 0.5, draws=draws[:, 0])
+        moved += found.state != "emerged" or found.lost > 0
+    assert share(moved, 40).low <= 0.05, f"{moved} of 40 onsets moved"
+
+
 def test_a_curve_that_starts_above_its_threshold_was_there_from_the_start() -> None:
     found = onset([0, 10], [0.8, 0.8], 0.5, rises=False)
     assert (found.state, found.step, found.before) == ("emerged", 0, None)
@@ -79,7 +115,7 @@ def test_interval_covers_the_true_crossing(threshold: float | None) -> None:
     """Truth: the continuous curve's crossing of 0.5, which is also its half-rise, at a step of no checkpoint."""
     rng = np.random.default_rng(3)
     steps = np.unique(np.round(np.geomspace(1, 3000, 25))).astype(int)
-    covered, widths, trials = 0, [], 250
+    covered, widths, trials = 0, [], 100
     for _ in range(trials):
         at = float(np.exp(rng.uniform(np.log(60), np.log(600))))
         values, draws = simulated(rng, _sigmoid(steps, at)[None], prompts=80)

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from interp.causal.circuits import Circuit, find_circuit
+from interp.causal.circuit import Circuit
+from interp.causal.circuits import find_circuit
 from interp.cli import run as interp
 from interp.config.run import parse_config
 from interp.heads.agreement import agreement

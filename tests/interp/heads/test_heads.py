@@ -28,3 +28,12 @@ def test_sources_of_a_row_add_and_rows_average() -> None:
         pattern, torch.tensor([[4, 5]]).expand(3, -1), torch.tensor([[0, 1]]).expand(3, -1)
     )
     assert two_rows.flatten().tolist() == pytest.approx([1 / 6] * 3)
+
+
+def test_a_pair_that_stands_twice_counts_once_and_the_order_of_prompts_does_not_matter():
+    pattern = torch.rand(2, 3, 4, 4).softmax(-1)
+    dest, source = torch.tensor([[2, 2, 3], [1, 1, 1]]), torch.tensor([[0, 0, 1], [0, 0, 0]])
+    found = relation_mass(pattern, dest, source)
+    assert torch.allclose(found[0], (pattern[0, :, 2, 0] + pattern[0, :, 3, 1]) / 2)
+    assert torch.allclose(found[1], pattern[1, :, 1, 0])
+    assert torch.equal(relation_mass(pattern.flip(0), dest.flip(0), source.flip(0)), found.flip(0))

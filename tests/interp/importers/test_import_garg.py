@@ -344,7 +344,7 @@ def test_a_plain_state_dict_by_a_stated_mapping(tmp_path, capsys) -> None:
     ("old", "new", "said"),
     [
         ('"W_U" = "head"', '"W_V" = "head"', "no weight 'W_V'"),
-        ('"W_U" = "head"', "", "does not say where 'W_U' comes from"),
+        ('"W_U" = "head"', "", "does not state where 'W_U' comes from"),
         ('"W_U" = "head"', '"W_U" = {key = "head", turn = 1}', "'W_U'"),
         ("[2, 3]", "[3, 3]", "part [3, 3]"),
         ("[2, 3]", "[2, 4]", "'attn.qkv' has shape [4, 12], should be [4, 16]"),

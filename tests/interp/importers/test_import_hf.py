@@ -121,7 +121,8 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
     said = verdict(run, {"scores": scores})
     assert "a chain of 2 of them" in said
     assert (
-        "was trained elsewhere; its checkpoints are 2 revisions, asked here in the form 'equations'" in said
+        "was trained elsewhere; its checkpoints are 2 revisions, prompted here in the form 'equations'"
+        in said
     )
     assert ((ours["value"] - chance).abs() < 0.2).all()  # they have learned nothing
     heads = run.heads().table

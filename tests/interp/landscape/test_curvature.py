@@ -18,9 +18,9 @@ from interp.landscape import curvature, landscape, tails
 from interp.landscape.noise import GradientNoise
 from interp.models.build import build_model
 from interp.run import Run
-from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
+from tasks.streams import generator
 
 TASK = InContextRegression(d=3, n=6, layout="merged")
 

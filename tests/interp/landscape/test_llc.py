@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 from scipy.integrate import quad
 
+from interp.cli import run as main
 from interp.cli.landscape_tables import refused
 from interp.emergence.instruments import instrument_onsets
-from interp.landscape.llc import LearningCoefficient, check_traces, local_learning_coefficient, split_rhat
+from interp.landscape.closed_forms import deep_linear, reduced_rank_regression
+from interp.landscape.curvature import Objective
+from interp.landscape.langevin import check_traces, model_slopes, split_rhat
+from interp.landscape.llc import LearningCoefficient, local_learning_coefficient
 from interp.run import Run
 from tasks import UserError
 
@@ -45,6 +50,47 @@ def test_a_singular_minimum_agrees_with_quadrature() -> None:
     assert exact == pytest.approx(0.25, abs=0.03)
     found = _measured(lambda w: (w**4).sum(), d=8, step=4e-3, draws=4000)
     assert found.value / 8 == pytest.approx(exact, rel=0.12)
+
+
+def _linear_net(widths: tuple[int, ...], rank: int):
+    """Population loss of a product of matrices on normal inputs, and its most singular minimum of that rank."""
+    shapes = list(zip(widths[1:], widths, strict=False))
+    sizes = [a * b for a, b in shapes]
+    start = torch.cat(
+        [torch.eye(a, b).mul((torch.arange(b) < rank).float()).flatten() for a, b in shapes]
+    ).double()
+
+    def product(w: torch.Tensor) -> torch.Tensor:
+        matrices = [part.view(shape) for part, shape in zip(w.split(sizes), shapes, strict=True)]
+        return torch.linalg.multi_dot(matrices[::-1])
+
+    target = product(start)
+    return lambda w: (product(w) - target).square().sum() / 2, start
+
+
+@pytest.mark.parametrize(("widths", "rank"), [((3, 2, 3), 1), ((3, 3, 3, 3), 1)])
+def test_reduced_rank_regression_and_a_deep_linear_net_agree_with_what_is_proven(widths, rank) -> None:
+    """At a small gamma and step; a gamma of a hundred, chains mixed as well, reads a quarter less."""
+    loss, start = _linear_net(widths, rank)
+    exact = deep_linear(widths, rank)
+    assert exact < sum(a * b for a, b in zip(widths[1:], widths, strict=False)) / 2
+    settings = {"chains": 4, "draws": 1000, "burn_in": 300}
+    found = local_learning_coefficient([loss], start, 10_000, step=1.5e-4, gamma=1.0, **settings)
+    assert found.value == pytest.approx(exact, rel=0.15)
+    settings["draws"] = 300
+    held = local_learning_coefficient([loss], start, 10_000, step=1.5e-4, gamma=100.0, **settings)
+    assert held.high < 0.85 * exact
+
+
+def test_the_two_closed_forms_agree_and_reach_half_the_weights_where_nothing_is_singular() -> None:
+    for widths in itertools.product(range(1, 6), repeat=3):
+        for rank in range(min(widths) + 1):
+            m, h, n = widths
+            assert reduced_rank_regression(m, h, n, rank) == pytest.approx(deep_linear(widths, rank))
+    assert deep_linear((4, 3), 2) == 6
+    assert deep_linear((1, 1, 1), 0) == 0.5
+    with pytest.raises(UserError, match="no rank 4"):
+        deep_linear((3, 3, 3), 4)
 
 
 def test_rhat_tells_chains_that_agree_from_those_that_do_not() -> None:
@@ -95,6 +141,48 @@ def test_a_trained_net_has_a_coefficient_and_an_untrained_one_is_refused(run) ->
 
 
 SHORT = LearningCoefficient(prompts=16, minibatch=16, chains=2, draws=20, burn_in=0, step=1e3)
+
+
+def test_the_copy_that_chains_run_on_has_the_models_gradient_and_leaves_the_model_alone(run) -> None:
+    model, batch = run.model("last"), run.task.sample(0, "llc", 0, 16)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    (slope,), start = model_slopes(model, run.task, [batch])
+    objective = Objective(model, run.task, batch)
+    moved = start + 0.05 * torch.randn(start.shape, generator=torch.Generator().manual_seed(0))
+    value, gradient = slope(moved)
+    assert float(value) == pytest.approx(float(objective.loss(moved)), rel=1e-5)
+    exact = objective.gradient(moved)
+    assert float((gradient - exact).norm() / exact.norm()) < 1e-5
+    assert torch.equal(start, objective.weights)
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+    assert not any(getattr(module, "fused", "never") == "always" for module in model.modules())
+
+
+def test_a_sweep_over_gamma_and_step_size_says_where_the_figure_moves(run, tmp_path, capsys) -> None:
+    settings = LearningCoefficient(prompts=64, minibatch=16, n=1000, draws=100, burn_in=50)
+    found = run.llc_sweep([30.0, 300.0], [1e-3, 1e3], llc=settings)
+    table = found.table.set_index(["gamma", "step_size"])
+    assert table.loc[(30.0, 1e-3), "ci_low"] > table.loc[(300.0, 1e-3), "ci_high"]
+    assert table.loc[(30.0, 1e3), "value"] != table.loc[(30.0, 1e3), "value"], "diverged"
+    assert "gamma 30" in found.plot().svg
+    assert "at gamma 30, step 0.001" in table.loc[(30.0, 1e-3), "unit"]
+    assert "Monte Carlo error alone" in found.caption
+
+
+def test_the_sweep_at_the_terminal_prints_both_axes_and_writes_its_picture(run, tmp_path, capsys) -> None:
+    place = tmp_path / "grid.svg"
+    assert (
+        main(
+            ["curvature", str(run.path), "--gamma", "1e3,1e4", "--step-size", "1e3", "--picture", str(place)]
+        )
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert "refused" in told or "diverged" in told
+    assert not place.exists(), "all chains diverge at such a step"
+    assert main(["curvature", str(run.path), "--gamma", "1e3,x"]) == 2
+    assert "positive numbers" in capsys.readouterr().err
+    assert main(["curvature", str(run.path), "--picture", str(place)]) == 2
 
 
 def test_refused_checkpoints_keep_a_row_without_a_value_beside_the_curvature(run) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from tasks.regression import InContextRegression
 
 TASK = InContextRegression(d=3, n=5)

@@ -11,9 +11,9 @@ from interp.models.build import build_model
 from interp.models.linear import LinearTransformer
 from interp.readouts.preconditioners import Preconditioners, task_covariance
 from interp.studies.one_step_gd import theory as linear
-from tasks.base import generator
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
+from tasks.streams import generator
 
 TASK = InContextRegression(d=5, n=20, layout="merged")
 

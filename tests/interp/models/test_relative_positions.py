@@ -7,7 +7,7 @@ import torch
 
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.components import fuse
+from interp.models.fused import fuse
 from tasks.base import Interface
 from tasks.errors import UserError
 

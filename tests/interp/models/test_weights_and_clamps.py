@@ -190,7 +190,7 @@ def test_clamps_that_do_not_fit_the_model_or_task_are_refused():
     model = build_model(TransformerConfig(n_layers=1, n_heads=2, d_model=8), task.interface, 0)
     with pytest.raises(UserError, match="layers"):
         Clamps([ClampConfig(site="L4H0", to="uniform")], model, task)
-    with pytest.raises(UserError, match="no model for donor"):
+    with pytest.raises(UserError, match="no source model"):
         Clamps([ClampConfig(site="L0H0", to="donor", donor="gone")], model, task)
     with pytest.raises(UserError, match="same site"):
         Clamps([ClampConfig(site="L0H0", to="uniform")] * 2, model, task)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.report.model import Attention, Circuit, Fact, Link, Node, RunReport
+from interp.report.model import DrawnAttention, DrawnCircuit, DrawnLink, Fact, Node, RunReport
 
 
 def rise(step: np.ndarray | int, middle: float, width: float = 220.0) -> np.ndarray:
@@ -151,7 +151,7 @@ def retrieval() -> Callable[..., RunReport]:
     return build
 
 
-def circuit(steps: tuple[int, ...], tokens: list[str]) -> Circuit:
+def circuit(steps: tuple[int, ...], tokens: list[str]) -> DrawnCircuit:
     """Three heads in a row carry the answer, one works against it, one does nothing."""
     last = len(tokens) - 1
     places = [min(p, last - 1) for p in (5, 17, 30)]
@@ -180,12 +180,12 @@ def circuit(steps: tuple[int, ...], tokens: list[str]) -> Circuit:
             {"source": a, "target": b, "step": s, "value": v, "ci_low": v - 0.04, "ci_high": v + 0.04}
             for a, b, v in effects
         ]
-    return Circuit(
+    return DrawnCircuit(
         tuple(tokens), (*nodes, *chain, *others), pd.DataFrame(rows), "share of the logit difference"
     )
 
 
-def softmax_attention(rng: np.random.Generator, steps: tuple[int, ...], tokens: list[str]) -> Attention:
+def softmax_attention(rng: np.random.Generator, steps: tuple[int, ...], tokens: list[str]) -> DrawnAttention:
     n = len(tokens)
     logits = rng.standard_normal((1, 3, 4, n, n)) + 0.1 * rng.standard_normal((len(steps), 3, 4, n, n))
     links = [(0, 1, 650, 5), (1, 3, 1400, 17), (2, 0, 2500, 30)]
@@ -196,12 +196,12 @@ def softmax_attention(rng: np.random.Generator, steps: tuple[int, ...], tokens: 
         )
     logits = np.where(np.tril(np.ones((n, n), dtype=bool)), logits, -np.inf)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return Attention(
+    return DrawnAttention(
         name="prompt 1",
         tokens=tuple(tokens),
         steps=steps,
         pattern=(weights / weights.sum(-1, keepdims=True)).astype(np.float32),
-        links=tuple(Link(f"hop {k + 1}", n - 1, min(s, n - 1)) for k, (_, _, _, s) in enumerate(links)),
+        links=tuple(DrawnLink(f"hop {k + 1}", n - 1, min(s, n - 1)) for k, (_, _, _, s) in enumerate(links)),
         note="The last row is the query: a head that carries a hop looks from there at the token of that hop.",
     )
 
@@ -240,6 +240,10 @@ def faithfulness() -> pd.DataFrame:
     return pd.DataFrame(
         [{"metric": "faithfulness", "control": c, "edges": 8} | near(v, 0.03) for c, v in told]
         + [{"metric": "completeness", "control": "none", "edges": 8} | near(0.9)]
+        + [
+            {"metric": "faithfulness", "control": "curve", "edges": e, "heads": h, "note": n} | near(v, 0.03)
+            for e, h, v, n in ((20, 6, 1.0, ""), (8, 4, 0.95, "chosen"), (4, 2, 0.6, ""))
+        ]
     )
 
 
@@ -360,7 +364,9 @@ def regression() -> Callable[..., RunReport]:
             ),
             probes=pd.DataFrame(probes),
             attention=(
-                Attention("prompt 1", tokens, steps, (pattern * np.tri(19)).astype(np.float32), signed=True),
+                DrawnAttention(
+                    "prompt 1", tokens, steps, (pattern * np.tri(19)).astype(np.float32), signed=True
+                ),
             ),
             algorithms=algorithms(steps[-1]),
             filters=filters(steps[-1]),

@@ -37,7 +37,7 @@ def test_a_retrieval_run(tmp_path) -> None:
         "In which order it emerged",
         "How certain this is",
     }
-    assert "No head pays half of its attention" in report.answers["Which circuit does it"], (
+    assert "No head attends with half of its mass" in report.answers["Which circuit does it"], (
         "nothing was learned"
     )
     assert "this one run (seed 0)" in report.answers["How certain this is"]
@@ -46,7 +46,10 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert report.patching is not None
     assert set(report.patching["pair"]) == {"swap-hop-1", "swap-hop-2", "swap-hop-3"}
     assert {"patching", "weights", "heads", "scores"} <= {section for section, _, _ in report.made}
-    assert all((tmp_path / "r" / table).exists() for _, _, table in report.made if "*" not in table)
+    absent = [
+        table for _, _, table in report.made if "*" not in table and not (tmp_path / "r" / table).exists()
+    ]
+    assert not absent
     assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
 
 
@@ -64,8 +67,8 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, 
     assert report.circuit is None
     assert "told in words" in report.missing["circuit"]
     told = report.answers["Which circuit does it"]
-    assert "2 edges through 1 head are left" in told
-    assert "carries 90%" in report.answers["How certain this is"]
+    assert "2 edges through 1 head" in told
+    assert "carries 90.0%" in report.answers["How certain this is"]
     assert "Circuit and attention agree on 1 of 2 heads" in report.answers["How certain this is"]
     assert report.faithfulness is not None
     page = render([report], ())

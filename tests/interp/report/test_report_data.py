@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.report.model import Attention, Circuit, Link, Node, RunReport
-from interp.report.payload import MOST_POINTS, curves, number, panels, payload, rows_of
+from interp.report.cells import number, rows_of
+from interp.report.model import DrawnAttention, DrawnCircuit, DrawnLink, Node, RunReport
+from interp.report.payload import MOST_POINTS, curves, panels, payload
 from interp.report.quantise import from_bytes, pack
 from tasks.errors import UserError
 
 
-def attention(pattern: np.ndarray, **changes) -> Attention:
+def attention(pattern: np.ndarray, **changes) -> DrawnAttention:
     steps, tokens = pattern.shape[0], pattern.shape[-1]
     settings = {
         "name": "p",
@@ -23,7 +24,7 @@ def attention(pattern: np.ndarray, **changes) -> Attention:
         "steps": tuple(range(steps)),
         "pattern": pattern,
     }
-    return Attention(**{**settings, **changes})
+    return DrawnAttention(**{**settings, **changes})
 
 
 def unpacked(packed, shape):
@@ -72,7 +73,7 @@ def test_a_pattern_that_does_not_fit_its_tokens_is_refused():
 
 def test_a_link_outside_the_prompt_is_refused():
     with pytest.raises(UserError, match="outside a prompt of 3"):
-        attention(np.zeros((1, 1, 1, 3, 3)), links=(Link("hop", 3, 0),))
+        attention(np.zeros((1, 1, 1, 3, 3)), links=(DrawnLink("hop", 3, 0),))
 
 
 def test_panels_put_every_value_in_its_row_and_step():
@@ -146,7 +147,7 @@ def test_a_circuit_keeps_the_order_of_its_edges(retrieval):
 def test_a_circuit_that_does_not_hang_together_is_refused(nodes, complaint):
     edges = pd.DataFrame({"source": ["a"], "target": ["b"], "step": [0], "value": [1.0]})
     with pytest.raises(UserError, match=complaint):
-        Circuit(("x", "y"), nodes, edges)
+        DrawnCircuit(("x", "y"), nodes, edges)
 
 
 def test_numbers_keep_five_digits():

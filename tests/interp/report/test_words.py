@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from interp.causal.circuits import Circuit
+from interp.causal.circuit import Circuit
 from interp.config.model_transformer import TransformerConfig
 from interp.heads.agreement import agreement
 from interp.heads.mechanism import mechanism

@@ -46,7 +46,7 @@ def test_a_recording_is_a_run_folder(tmp_path):
     assert table.query("metric == 'loss'")["step"].tolist() == [0, 2, 4, 5, 6, 8, 10]
     assert table.query("metric == 'gain'")["value"].isna().sum() == 1
     assert run.weights(5)["weight"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
-    with pytest.raises(UserError, match="a recording without task and model of ours"):
+    with pytest.raises(UserError, match="a recording whose settings are not those of a run"):
         _ = run.config
     with pytest.raises(UserError, match="continue with that loop"):
         resume(tmp_path / "run")

@@ -1,6 +1,8 @@
 """The study of prompts: planted answers and heads are found, nothing is found in a net that has learned nothing."""
 
+import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,11 +12,15 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 from interp.cli import run as cli
+from interp.studies.context import StudyContext
 from interp.studies.ledger import Ledger
 from interp.studies.retrieval_prompts import measure as measure
 from interp.studies.retrieval_prompts import study as study
+from interp.studies.retrieval_prompts.rows_common import AskedModel, over_models
+from interp.studies.retrieval_prompts.rows_common import row as row_of
 from interp.studies.retrieval_prompts.runs import SETTINGS, make_small, small_models
 from interp.studies.retrieval_prompts.runs_texts import SmallModel, few_names, text_of
+from probes.stats import Interval
 from tasks import TextRetrieval, UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
@@ -69,7 +75,7 @@ def ledger(tmp_path_factory):
 
 def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
     found, out = ledger
-    verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
+    verdict = {row.id: row.verdict for row in found.claims}
     assert list(verdict) == [*study.CLAIMS, *study.EXPLORATORY]
     for claim in (
         "above-chance",
@@ -81,7 +87,6 @@ def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
         "fact-hop-2",
         *LAST,
     ):
-        assert verdict[claim] in ("not reproduced", "partly"), claim
         assert verdict[claim] != "reproduced"
     assert all(row.note for row in found.claims if row.value is None)
     assert Ledger.from_json(found.to_json()).claims == found.claims
@@ -95,6 +100,27 @@ def test_a_second_study_trains_nothing_again(ledger):
     again = study.run("quick", out, lambda line: None, small={"tiny": TINY})
     assert again.to_json() == found.to_json()
     assert {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")} == before
+
+
+def test_the_unit_of_a_row_is_the_model():
+    """Two models that agree reproduce nothing by their prompts alone; four do, and one that lacks a value is said."""
+    context = StudyContext(
+        "retrieval-prompts", "quick", Path("x"), (0,), print, 0, study.CLAIMS | study.EXPLORATORY
+    )
+
+    def rows(values):
+        models = [AskedModel(f"m{k}", "here", (), f"800 updates, seed {k}") for k in range(len(values))]
+        found = [Interval(v, v - 0.01, v + 0.01, 500, "Clopper-Pearson") for v in values]
+        return [row_of(context, model, "two-hops", one) for model, one in zip(models, found, strict=True)]
+
+    (four,) = over_models(context, rows([0.7, 0.6, 0.65, 0.72]))
+    assert (four.id, four.n, four.verdict, four.condition) == ("two-hops", 4, "reproduced", "4 models")
+    (apart,) = over_models(context, rows([0.7, -0.1, 0.65, 0.0]))
+    assert apart.verdict == "inconclusive"
+    assert "m1: -0.1" in apart.note
+    (lost,) = over_models(context, rows([0.7, math.nan, 0.65]))
+    assert (lost.n, lost.ci_low, lost.verdict) == (2, None, "inconclusive")
+    assert "1 of 3 seeds left out: not measured in theirs" in lost.note
 
 
 @pytest.mark.parametrize("hops", [1, 2])
@@ -181,6 +207,7 @@ def test_the_study_finds_answers_in_a_trained_net(tmp_path):
     """One net at quick scale, of a seed that the ledger does not have."""
     name, settings = "small-gpt-neox-2", small_models("quick")["small-gpt-neox-0"]
     found = study.run("quick", tmp_path, print, small={name: settings.model_copy(update={"seed": 2})})
-    verdict = {row.id.split(",")[0]: row.verdict for row in found.claims}
-    for claim in ("above-chance", "two-hops", "generation", "falls", "order"):
-        assert verdict[claim] == "reproduced", claim
+    value = {row.id: row.value for row in found.claims}
+    for claim in ("above-chance", "two-hops", "generation", "falls"):
+        assert value[claim] > 0.3, claim
+    assert value["order"] > 1

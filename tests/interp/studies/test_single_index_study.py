@@ -15,7 +15,7 @@ from interp.studies.single_index.claims import CLAIMS
 from interp.studies.single_index.figures import gains_figure, semantic_figure, waits_figure
 from interp.studies.single_index.measure import LINEAR, middle, resampled, scaling, slope
 from interp.studies.single_index.runs import ChainBudget
-from tasks.theory.reduced import Escapes
+from tasks.theory.escapes import Escapes
 
 TINY = ChainBudget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
 

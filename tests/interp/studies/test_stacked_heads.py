@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,7 +17,7 @@ from interp.readouts.reach import depth_of
 from interp.run import load
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Ledger
-from interp.studies.stacked_heads import rows
+from interp.studies.stacked_heads import measure, rows
 from interp.studies.stacked_heads import study as study
 from interp.studies.stacked_heads.claims import CLAIMS
 from interp.studies.stacked_heads.rows_circuits import READS_LINK
@@ -69,10 +70,10 @@ def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> 
         "edges-in-stages",
         "one-layer-hop-1",
     ):
-        assert rows[skill].verdict == "not reproduced", skill
+        assert rows[skill].verdict in ("contradicted", "inconclusive"), skill
     for unmeasured in ("dropped-hop", "clamp-uniform", "graft-between", "head-leads"):
         assert rows[unmeasured].value is None, unmeasured
-        assert rows[unmeasured].verdict == "not reproduced", unmeasured
+        assert rows[unmeasured].verdict == "not measured", unmeasured
     assert rows["depth-necessity"].value == 0
     assert rows["closure-bound"].verdict == "reproduced"
     assert Ledger.from_json(ledger[0].to_json()) == replace(ledger[0], seeds=(0, 1))
@@ -118,6 +119,39 @@ def test_cells_say_what_is_solved_and_where_the_bound_is(ledger) -> None:
     assert rows["depth-necessity"].n == 2, "a net of one hop has none beyond the bound"
     assert rows["information-reach"].n == 2 + 3
     assert [reachable(layers) for layers in (1, 2, 3)] == [1, 4, 13]
+
+
+@pytest.mark.parametrize(
+    ("usual", "changed", "verdict"),
+    [
+        ([400] * 8, [math.inf] * 6, "reproduced"),
+        ([400] * 8, [500, 520, 600, 620, 700, math.inf], "reproduced"),
+        ([400] * 8, [300, 380, 420, 500, 600, math.inf], "inconclusive"),
+        ([400] * 8, [200] * 6, "contradicted"),
+        ([400] * 8, [math.inf] * 3, "inconclusive"),
+        ([math.inf] * 8, [400] * 6, "not measured"),
+        ([300, 500] * 4, [450] * 6, "inconclusive"),
+    ],
+)
+def test_a_delay_counts_censored_runs_from_the_step_to_which_they_were_watched(
+    usual, changed, verdict
+) -> None:
+    after, before = (np.array(steps, dtype=float) for steps in (changed, usual))
+    found = measure.onset_ratio(after, before, np.full(len(after), 1000.0))
+    claim = CLAIMS["dropped-hop"]
+    row = claim.measured(
+        found.value,
+        found.low,
+        found.high,
+        found.n,
+        condition="",
+        budget="",
+        command="",
+        interval=found.method,
+    )
+    assert row.verdict == verdict
+    if changed == [math.inf] * 6:
+        assert (row.value, row.ci_low, row.ci_high) == (2.5, 2.5, math.inf)
 
 
 def test_layers_before_a_site() -> None:

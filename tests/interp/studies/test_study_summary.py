@@ -8,8 +8,10 @@ import re
 
 import pytest
 
-from interp.studies import STUDIES, summary
-from interp.studies.ledger import Ledger
+from interp.studies import STUDIES, rejudge, summary, summary_text
+from interp.studies.criteria import Criterion
+from interp.studies.ledger import Claim, Ledger, Replaced, Row
+from interp.studies.power import Means
 from tasks.errors import UserError
 
 STUDY = "one-step-gd"
@@ -36,7 +38,8 @@ def test_the_page_names_exactly_the_claims_of_the_code() -> None:
         (table,) = re.findall(rf"^## {study}\n(.*?)(?=\n## )", page, flags=re.S | re.M)
         named = [
             line.split(" | ")[0].removeprefix("| ").partition(",")[0]
-            for line in table.strip().splitlines()[2:]
+            for line in table.strip().splitlines()
+            if line.startswith("| ") and not line.startswith("| id |")
         ]
         assert list(dict.fromkeys(named)) == list(summary.claims_of(study))
 
@@ -49,33 +52,58 @@ def test_a_ledger_is_kept_with_version_and_day_and_shown(ledger, tmp_path) -> No
     lines = summary.summary(tmp_path / "kept").splitlines()
     (study,) = [line for line in lines if line.startswith(f"| `{STUDY}`")]
     claims = summary.every_claim(tmp_path / "kept").splitlines()
-    assert f"quick, 3 seeds, {document['version']}, 2026-01-02" in study
-    assert f"| {len(ledger.claims) - 1} | quick" in study, "those that could not be tested are counted"
+    assert f"quick, 3 seeds, {document['version']}, 2026-01-02; **stale**" in study
+    assert re.match(rf"\| `{STUDY}` \| {len(ledger.claims)} \| 0 \| 0 \| 0 \| 0 \|", study)
     (first,) = [line for line in claims if line.startswith(f"| {ledger.claims[0].id} |")]
     assert "| 0.5 [0.25, 0.75]" in first
+    assert "| identity | **contradicted** |" in first
+    assert "100% / 0%" in first
 
 
-def test_claims_that_are_asked_of_several_models_are_told_from_their_rows(ledger, tmp_path) -> None:
-    document = json.loads(ledger.to_json())
-    own = document["claims"]
-    document["claims"] = [{**row, "id": f"{row['id']}, {model}"} for row in own for model in ("one", "two")]
-    (tmp_path / "ledger.json").write_text(json.dumps(document))
-    summary.keep(tmp_path / "ledger.json", tmp_path / "kept", datetime.date(2026, 1, 2))
-    (study,) = [line for line in summary.summary(tmp_path / "kept").splitlines() if f"`{STUDY}`" in line]
-    assert f"| {len(summary.claims_of(STUDY))}, in {2 * len(own)} rows |" in study
+def rejudged(row: Row, claim: Claim, date: str) -> Row:
+    (found,) = rejudge.rejudged(Ledger(STUDY, "quick", (0,), (row,)), {claim.id: claim}, date).claims
+    return found
 
 
-def test_a_verdict_by_another_criterion_counts_as_not_measured(ledger, tmp_path) -> None:
-    document = json.loads(ledger.to_json())
-    document["claims"][0]["criterion"] = "value above something laxer"
-    (tmp_path / "ledger.json").write_text(json.dumps(document))
-    summary.keep(tmp_path / "ledger.json", tmp_path / "kept")
-    (first,) = [
-        line
-        for line in summary.every_claim(tmp_path / "kept").splitlines()
-        if line.startswith(f"| {ledger.claims[0].id} |")
-    ]
-    assert first.endswith(f"| – | {summary.UNKNOWN} |")
+def test_a_stored_row_gets_todays_verdict_and_words_and_keeps_its_value() -> None:
+    said = {"condition": "main", "budget": "1 step", "command": "x"}
+    old = Claim("a", "Old words.", "p", "1", Criterion.above(0.5))
+    row = old.measured(0.7, 0.6, 0.8, 3, **said)
+    today = Claim("a", "New words are here.", "p", "1", Criterion.above(0.65), design=Means(0.9, 0.5, 0.1))
+    found = rejudged(row, today, "2026-01-02")
+    assert (found.value, found.verdict, found.statement) == (0.7, "inconclusive", "New words are here.")
+    assert found.power == today.power
+    assert rejudged(found, today, "2026-01-02") == found, "a second time changes nothing"
+
+
+def test_a_criterion_replaced_after_the_measurement_makes_the_row_exploratory() -> None:
+    said = {"condition": "main", "budget": "1 step", "command": "x"}
+    was = Replaced("value above 0.9", "2026-02-01", "no power")
+    today = Claim("a", "A claim is made.", "p", "1", Criterion.above(0.5), history=(was,))
+    row = today.measured(0.7, 0.6, 0.8, 3, **said)
+    before, after = (rejudged(row, today, date) for date in ("2026-01-02", "2026-02-02"))
+    assert (before.kind, before.verdict) == ("exploratory", "reproduced")
+    assert "set after this measurement" in before.note
+    assert (after.kind, after.note) == ("confirmatory", "")
+    assert rejudged(before, today, "2026-01-02") == before
+
+
+def test_another_statistic_needs_a_new_run_and_says_what_was_found_before() -> None:
+    said = {"condition": "main", "budget": "1 step", "command": "x"}
+    was = Replaced("of one seed", "2026-02-01", "the unit is the seed", remeasure=True)
+    today = Claim("a", "A claim is made.", "p", "1", Criterion.above(0.5), unit="share", history=(was,))
+    found = rejudged(today.measured(0.7, 0.6, 0.8, 3, **said), today, "2026-01-02")
+    assert (found.value, found.verdict, found.kind) == (None, "not measured", "confirmatory")
+    assert found.note == "needs a new run: the unit is the seed; before, 0.7 [0.6, 0.8] share, n=3"
+    assert rejudged(found, today, "2026-01-02") == found
+    new = rejudge.rejudged(Ledger(STUDY, "quick", (0,)), {"a": today}, "2026-01-02").claims
+    assert [row.note for row in new] == ["needs a new run: the claim is new"]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_kept_ledgers_are_judged_by_todays_claims(study) -> None:
+    """`python -m interp.studies.summary --rejudge` has been run since a claim or criterion changed last."""
+    assert summary.measured(study).ledger == summary.current(study).ledger
 
 
 def test_a_claim_that_the_code_does_not_know_is_refused(ledger, tmp_path) -> None:
@@ -90,4 +118,4 @@ def test_what_is_no_ledger_is_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="no ledger"):
         summary.keep(tmp_path / "x.json", tmp_path)
     with pytest.raises(UserError, match="once each"):
-        summary.rewritten("no markers", "")
+        summary_text.rewritten("no markers", "")

@@ -9,9 +9,9 @@ import torch
 
 from interp.studies.linear_attention import theory as linear_depth
 from interp.studies.one_step_gd import theory as linear
-from tasks.base import generator
 from tasks.covariates import directions
 from tasks.errors import UserError
+from tasks.streams import generator
 
 PROMPTS = 100_000
 EIGENVALUES = torch.tensor([3.0, 1.0, 0.5, 0.25, 2.0], dtype=torch.float64)

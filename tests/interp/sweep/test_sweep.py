@@ -88,7 +88,7 @@ def test_a_toml_plan_and_its_errors(tmp_path) -> None:
 def test_a_run_s_file_is_a_base_once_it_is_said_what_varies(tmp_path, monkeypatch) -> None:
     path = tmp_path / "run.toml"
     path.write_text(preset_text("retrieval"))
-    with pytest.raises(UserError, match=r"one run's settings, not a sweep's; say what varies \(--seeds 0:8"):
+    with pytest.raises(UserError, match=r"one run's settings, not a sweep's; name what varies \(--seeds 0:8"):
         read_plan(str(path), {})
     plan = read_plan(str(path), {"seeds": (0, 1)})
     path.unlink()  # the plan does not need the file again

@@ -152,6 +152,7 @@ def test_a_longer_sweep_goes_on_and_a_finished_one_starts_nothing(cluster: Clust
     losses = averaged[(averaged["control"] == "none") & (averaged["metric"] == "loss")]
     assert (losses["n"] == 2).all()
     assert (losses["ci_low"] < losses["value"]).all()
+    assert set(losses["method"]) == {"range"}
     with pytest.raises(UserError, match="another sweep"):
         run_sweep(_plan(seeds=(0,)), out)
     assert _tables(out) == tables

@@ -59,7 +59,7 @@ def test_patching_grids_move_with_the_slider_and_leave_unsure_cells_blank(opened
 def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(opened, retrieval):
     page = opened(retrieval(count=12, tokens=8))
     told = page.see("faithfulness").evaluate("e => e.data[0].customdata.map(c => c[0])")
-    assert told.count("random circuits of its size") == 3
+    assert told.count("matched random circuits") == 3
     page.see("circuit").locator('[data-node="L1H3"]').focus()
     page.page.keyboard.press("Enter")
     card = page.page.locator('#run-0 [data-part="head-card"]')
@@ -186,7 +186,9 @@ def ledger(text: str = "") -> Ledger:
 def test_a_ledger_says_its_verdicts_in_words_and_hostile_ones_stay_text(opened, retrieval):
     page = opened(retrieval(count=6, tokens=8), ledgers=[ledger(HOSTILE)])
     said = page.page.locator("#ledgers").inner_text()
-    for sign, verdict in zip("✓◐✗–", ("reproduced", "partly", "not reproduced", "not testable"), strict=True):
+    for sign, verdict in zip(
+        "✓◐✗–", ("reproduced", "inconclusive", "contradicted", "not testable"), strict=True
+    ):
         assert f"{sign} {verdict}" in said or f"{sign} 1 {verdict}" in said
     assert f"Depth decides{HOSTILE}" in said
     assert page.page.locator("img").count() == 0

@@ -4,7 +4,7 @@ Peer: `interp.studies.single_index.theory_direct` at d = 1000, the same problem 
 tokens, exponent 2. Microseconds of processor time a step of all replicas; both draw their own tokens. `ratio` is
 the peer's time over the reduced chain's.
 
-    python -m interp.studies.single_index.measure_pace
+    python -m tests.bench.chains
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from interp.studies.single_index.theory_direct import simulate_net_direct
 from probes.stats import Interval
 from tasks.links import parse_link
 from tasks.theory.escape import Net, UnstableRate
-from tasks.theory.reduced import Setting, simulate_net
+from tasks.theory.reduced import EscapeSetting, simulate_net
 
 REPLICAS, LENGTH, D = 48, 4, 1000
 
@@ -32,7 +32,7 @@ def pace(turns: int = 3, steps: int = 4000, direct_steps: int = 40) -> tuple[Int
     A first turn of each, which pays for caches, is not counted.
     """
     net = Net(parse_link("sum(He2(z))/sqrt(2*L)", LENGTH), LENGTH, "relu", tied=True)
-    setting = Setting(D, 0.01, 0.5, 1 / math.sqrt(D))
+    setting = EscapeSetting(D, 0.01, 0.5, 1 / math.sqrt(D))
     arms: list[tuple[Callable[[], object], int]] = [
         (lambda: simulate_net(net, setting, REPLICAS, steps, 0), steps),
         (lambda: simulate_net_direct(net, setting, REPLICAS, direct_steps, 0), direct_steps),

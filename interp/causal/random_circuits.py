@@ -1,0 +1,81 @@
+"""Random circuits to hold a found one against: as many edges of every kind, and how often they carry as much.
+
+A circuit of edges drawn from all alike is too easy to beat, for half of its edges lie on no way from `embed` to
+`output`. A matched one has, for every layer (or embedding) that writes and every layer and slot that reads, as many
+edges as the found circuit, among other heads. Sign: p is the share of draws, the found circuit counted among them, that
+carry at least as much; its least value is 1 / (draws + 1).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+
+import torch
+
+from interp.causal.graph import Edge, connected, site_of
+from tasks.base import generator
+
+MAX_DRAWN = 50  # tries for a circuit through which anything can flow
+
+
+def kind_of(edge: Edge) -> tuple[str, int | None, str, int | None]:
+    """What a matched edge has in common with one: what kind of sender in which layer, which slot in which layer.
+
+    >>> kind_of(("L0H1", "L1H3.q"))
+    ('z', 0, 'q', 1)
+    """
+    sender, receiver = site_of(edge[0]), site_of(edge[1])
+    return sender.component, sender.layer, receiver.component, receiver.layer
+
+
+def matched_circuit(
+    every: Collection[Edge], circuit: Collection[Edge], seed: int, draw: int
+) -> frozenset[Edge]:
+    """As many edges of every kind as in `circuit`, drawn at random from `every`; one through which something flows from
+    `embed` to `output` if a few tries find one.
+    """
+    pools: dict[tuple, list[Edge]] = {}
+    for edge in sorted(every):
+        pools.setdefault(kind_of(edge), []).append(edge)
+    wanted = {kind: len(list(group)) for kind, group in itertools.groupby(sorted(map(_sortable, circuit)))}
+    source = generator(seed, "random circuit", draw)
+    picked: frozenset[Edge] = frozenset()
+    for _ in range(MAX_DRAWN):
+        drawn = []
+        for kind, pool in pools.items():
+            order = torch.randperm(len(pool), generator=source)[: wanted.get(str(kind), 0)]
+            drawn += [pool[i] for i in order.tolist()]
+        picked = frozenset(drawn)
+        if connected(picked):
+            break
+    return picked
+
+
+def _sortable(edge: Edge) -> str:
+    return str(kind_of(edge))
+
+
+def empirical_p(value: float, drawn: Sequence[float]) -> float:
+    """Share of draws, the found circuit counted among them, that carry at least as much as it does.
+
+    >>> empirical_p(0.9, [0.1, 0.95, 0.3])
+    0.5
+    """
+    return (1 + sum(other >= value for other in drawn)) / (1 + len(drawn))
+
+
+def jaccard_of(a: Collection[Edge], b: Collection[Edge]) -> float:
+    """Edges shared over edges of either; two empty circuits agree."""
+    return len(set(a) & set(b)) / len(set(a) | set(b)) if a or b else 1.0
+
+
+def chance_overlap(
+    every: Collection[Edge], circuits: Sequence[Collection[Edge]], seed: int = 0, draws: int = 50
+) -> float:
+    """Mean overlap of every two circuits, were each one a matched random one of its own size and kinds."""
+    found = []
+    for draw in range(draws):
+        some = [matched_circuit(every, c, seed, draw * len(circuits) + i) for i, c in enumerate(circuits)]
+        found += [jaccard_of(a, b) for a, b in itertools.combinations(some, 2)]
+    return sum(found) / len(found)

@@ -1,0 +1,61 @@
+"""What the table of a circuit search says, in single lines: the same words for the terminal and the page."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from interp.causal.curve import is_head
+
+MOST = 2 / 3  # of all heads: a circuit with as many hardly tells the heads apart
+
+
+def heads_in(table: pd.DataFrame) -> frozenset[str]:
+    """The heads that write into a circuit."""
+    senders = table.loc[table["metric"] == "edge", "sender"].astype(str)
+    return frozenset(s for s in senders if is_head(s))
+
+
+def curve_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The sizes of the search's curve, largest first, on the prompts that the circuit is reported on."""
+    rows = table[(table["metric"] == "faithfulness") & (table["control"] == "curve")]
+    return rows if rows.empty else rows.sort_values("edges", ascending=False, kind="stable")
+
+
+def search_line(table: pd.DataFrame) -> str:
+    """What the search did; "" where the table does not say."""
+    rows = table[table["metric"] == "search"]
+    return "" if rows.empty else str(rows["note"].iloc[0])
+
+
+def heads_line(table: pd.DataFrame) -> str:
+    """Whether the circuit tells heads apart: "" unless it has most of those there are."""
+    curve = curve_rows(table)
+    if curve.empty or "heads" not in curve:
+        return ""
+    own, every = len(heads_in(table)), int(curve["heads"].max())
+    if every == 0 or own < MOST * every:
+        return ""
+    return (
+        f"{own} of {every} heads are in it, which says little of which head does what: see the curve of sizes"
+    )
+
+
+def random_line(table: pd.DataFrame) -> str:
+    """How much matched random circuits carry, and how often as much as the circuit."""
+    rows = table[table["control"] == "random"]
+    drawn = rows[rows["metric"] == "faithfulness"]["value"]
+    p = rows[rows["metric"] == "empirical p"]["value"]
+    if drawn.empty:
+        return ""
+    said = f"{len(drawn)} matched random circuits carry {drawn.median():.2f} (max {drawn.max():.2f})"
+    return said if p.empty else f"{said}; empirical p = {p.iloc[0]:.2g}"
+
+
+def size_line(table: pd.DataFrame, levels: tuple[float, ...] = (0.8, 0.9, 0.95)) -> str:
+    """Edges of the smallest circuit on the curve that carries each of some shares; "" without a curve."""
+    curve = curve_rows(table)
+    if curve.empty:
+        return ""
+    found = [(level, curve[curve["value"] >= level]["edges"]) for level in levels]
+    parts = [f"{int(edges.min())} for {level:.0%}" for level, edges in found if len(edges)]
+    return f"edges needed: {', '.join(parts)}, of {int(curve['edges'].max())}" if parts else ""

@@ -1,0 +1,110 @@
+"""Commands that go on from a run or make less of it: extend, thin, relink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
+
+
+def extend(
+    run: Path,
+    /,
+    *,
+    steps: int,
+    out: Path,
+    start: str = "last",
+    settings: Settings = None,
+    device: str = "cpu",
+) -> int:
+    """Train on from a checkpoint, as a new run that names its parent.
+
+    Parameters
+    ----------
+    run
+        Folder of the parent.
+    steps
+        Number of further steps.
+    out
+        Folder of the new run.
+    start
+        The parent's checkpoint to begin with: 'last' or a step.
+    settings
+        Settings to change, as section.key=value in TOML's notation.
+    device
+        Where to train; not part of the settings' hash.
+    """
+    from interp.cli import show
+    from interp.config.run import parse_override
+    from interp.runs.folder import RunFolder
+    from interp.runs.steps import resolve
+    from interp.train.onward import train_on
+    from tasks.errors import UserError
+
+    parent = RunFolder.open(run)
+    step, *more = resolve(parent, start)
+    if more:
+        raise UserError(f"--start {start!r}: say 'last' or one step number")
+    changes = dict(map(parse_override, settings or []))
+    with show.progress(out.name) as advance:
+        child = train_on(
+            parent, out, step=step, steps=steps, changes=changes, device=device,
+            progress=lambda at, loss: advance("training", at, steps),
+        )  # fmt: skip
+    show.note(f"{child.path}: trained on from step {step} of {run}, {len(child.steps)} checkpoints")
+    return 0
+
+
+def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
+    """Remove checkpoints of a run for good; the first and the last stay, and tables keep the rows of all.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    keep
+        Steps to keep, with commas between.
+    every
+        Keep the multiples of this as well.
+    """
+    from interp.cli import show
+    from interp.runs import fewer
+    from interp.runs.folder import RunFolder
+    from interp.runs.steps import resolve
+
+    folder = RunFolder.open(run)
+    kept = resolve(folder, keep) if keep else ()
+    removed = fewer.thin(folder, kept, every)
+    show.note(f"{run}: {removed} checkpoints removed, {len(folder.steps)} left")
+    return 0
+
+
+def relink(run: Path, /, *, to: str) -> int:
+    """Say where a language model's files lie now; they must be those of the import.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    to
+        The folder that holds the model, or its name on the hub.
+    """
+    from interp.cli import show
+    from interp.io.hf_reference import REFERENCE, Reference
+    from interp.runs import links
+    from interp.runs.folder import RunFolder
+    from tasks.errors import UserError
+
+    folder = RunFolder.open(run)
+    stored = [folder.stored(step) for step in folder.steps]
+    references = [Reference.unpack(weights, str(run)) for weights in stored if REFERENCE in weights]
+    if not references:
+        raise UserError(
+            f"{run}: holds its own weights; only runs of an imported language model refer to files"
+        )
+    links.relink(folder.path, references, to)
+    show.note(f"{run}: refers to {to} now")
+    return 0

@@ -1,0 +1,109 @@
+"""The words of the ledgers' summary: the README's table and the page of every claim, in Markdown.
+
+Confirmatory rows are counted by verdict; identities and exploratory rows are counted apart, as are confirmatory rows
+whose source states no value or direction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from interp.studies.criteria import VERDICTS
+from interp.studies.ledger import Claim, Measured, Row, by_kind
+from tasks.errors import UserError
+
+Found = Mapping[str, tuple[dict[str, Claim], Measured | None]]
+BEGIN, END = "<!-- ledger: begin (python -m interp.studies.summary) -->", "<!-- ledger: end -->"
+UNKNOWN = "not measured yet"
+BOLD = ("contradicted",)
+HEAD = """# Every claim, and what was measured
+
+Written by `python -m interp.studies.summary`. Scale, seeds, version and day of each study stand in the table of the
+project's README; condition, budget and command of each row in the JSON file of the study beside this page. "Power": the
+chance that the criterion is met when the claim is true / when it is false, at the n of the row (at that of the quick
+scale where nothing was measured). An identity is a closed form or a theorem, which code can only confirm; an
+exploratory claim was found by looking, or its criterion was set after the measurement."""
+
+
+def summary_text(found: Found) -> str:
+    """One line a study."""
+    lines = [
+        "| study | rows | reproduced | contradicted | inconclusive | not measured | not testable | of these, no paper "
+        "value | identities that hold | exploratory reproduced | measured |",
+        "|" + "---|" * 11,
+    ]
+    return "\n".join([*lines, *(_study_line(study, *one) for study, one in found.items())])
+
+
+def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
+    if found is None:
+        return _line([f"`{study}`", len(claims), *[""] * 8, UNKNOWN])
+    rows = found.ledger.claims
+    kinds = by_kind(rows)
+    count = Counter(row.verdict for row in kinds["confirmatory"])
+    seeds = len(found.ledger.seeds)
+    when = f"{found.ledger.scale}, {seeds} seed{'s' * (seeds != 1)}, {found.version}, {found.date}"
+    apart = [_of(kinds[kind]) for kind in ("identity", "exploratory")]
+    unstated = sum(not row.stated for row in kinds["confirmatory"])
+    stale = f"; **stale**: {', '.join(found.stale)}" if found.stale else ""
+    return _line([f"`{study}`", len(rows), *(count[v] for v in VERDICTS), unstated, *apart, when + stale])
+
+
+def _of(rows: Iterable[Row]) -> str:
+    own = list(rows)
+    return f"{sum(row.verdict == 'reproduced' for row in own)} of {len(own)}"
+
+
+def every_claim_text(found: Found) -> str:
+    """A table a study, and the criteria that were replaced."""
+    return "\n\n".join([HEAD, *(_claims(study, *one) for study, one in found.items())]) + "\n"
+
+
+def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
+    rows = found.ledger.claims if found else ()
+    lines = [f"## {study}", ""]
+    if found and found.stale:
+        lines += [f"Stale until the study is run again: {', '.join(found.stale)}.", ""]
+    lines += ["| id | claim | paper | here | counts if | power | kind | verdict |", "|" + "---|" * 8]
+    for name, claim in claims.items():
+        own = [row for row in rows if row.claim == name]
+        lines += [_row(row, claim) for row in own] or [_absent(claim)]
+    replaced = [
+        f"- `{name}`, until {old.when}: {old.criterion}. {old.why[:1].upper()}{old.why[1:]}."
+        for name, claim in claims.items()
+        for old in claim.history
+    ]
+    return "\n".join([*lines, *(["", "Criteria that were replaced:", "", *replaced] if replaced else [])])
+
+
+def _row(row: Row, claim: Claim) -> str:
+    power = row.power or claim.power
+    verdict = f"**{row.verdict}**" if row.verdict in BOLD else row.verdict
+    note = (
+        f" ({row.note})" if row.verdict in ("not measured", "not testable at this scale") and row.note else ""
+    )
+    return _line(
+        [row.id, f"{row.statement} ({row.source})", row.paper_value, f"{row.shown}, n={row.n}" if row.n else "–",
+         row.criterion, power.shown if power else "–", row.kind, verdict + note]
+    )  # fmt: skip
+
+
+def _absent(claim: Claim) -> str:
+    power = claim.power
+    return _line(
+        [claim.id, f"{claim.statement} ({claim.source})", claim.paper_value, "–", claim.criterion.text,
+         power.shown if power else "–", claim.kind, UNKNOWN]
+    )  # fmt: skip
+
+
+def _line(cells: Iterable[object]) -> str:
+    return "| " + " | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def rewritten(readme: str, table: str) -> str:
+    """The README with the table between its markers. Raises UserError when they are not there, once each."""
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise UserError(f"the README must hold the lines {BEGIN} and {END} once each")
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"

@@ -1,0 +1,48 @@
+"""What a page says of where its figures come from are commands that, pasted, make the very table beside them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import interp
+from interp.cli import run as cli
+from interp.io.tables import read_table
+from interp.report.collect import collect
+from tests.interp.runs.test_run_names import SMALL
+
+SHELL = set("<>|&;`$(){}*?")
+
+
+def rows_of(path: Path) -> pd.DataFrame:
+    found = read_table(path)
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("place", ["r", "a run; rm x"])
+def test_every_command_of_a_page_makes_what_stands_beside_it(place, tmp_path, capsys):
+    folder = tmp_path / place
+    run = interp.Run.train("retrieval", folder, changes=SMALL | {"train.schedule": {"log": 0, "every": 4}})
+    page = collect(run)
+    shown = [tuple(text.split(" · ")) for text in page.sources.values()]
+    assert all(len(pair) == 2 for pair in shown)
+    commands = {(command, table) for _, command, table in page.made} | set(shown)
+    for command, table in sorted(commands):
+        words = shlex.split(command)
+        assert words[0] == "interp"
+        assert not SHELL & set(command.replace(shlex.quote(str(folder)), "")), command
+        if place != "r" or "*" in table:
+            continue  # quoting is seen above; each command is run once
+        path = folder / table
+        before = rows_of(path) if path.suffix == ".parquet" else None
+        if path.suffix == ".parquet":
+            path.unlink()
+        assert cli(words[1:]) == 0, command
+        assert path.exists(), command
+        if before is not None:
+            pd.testing.assert_frame_equal(rows_of(path), before)
+    capsys.readouterr()
