@@ -7,7 +7,9 @@ two layers' worth of steps behind it (a of .5 to 2: with any a, GD++ adds as wel
 neither answer assumes a size, a start, or a form in λ. Layers whose filter does not move are left out. Both patterns
 are fitted to f at nodes of the eigenvalue, each node weighted by its precision, so what lies below the noise floor (r
 smaller than it can be measured) decides nothing; f may pass 1. The `misfit` of a pattern is the share of the layers'
-outputs by which it differs from the measured filters, the noise of these taken out.
+outputs by which it differs from the measured filters, the difference by one half of the prompts times that by the
+other, so that noise adds nothing; that of a pattern which does not fit grows with precision, as more comes above the
+floor.
 
 An answer is given where its misfit is shown to be below tau and that of the other to be larger; else "neither", and
 `note` says whether no pattern fits or both do. r needs the scale of f, so readouts are taken as they are, at gain 1.
@@ -106,12 +108,18 @@ def _adding(count: int, start: float) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-    """f at nodes in the sample and in resamples of prompts; the weight of a node in outputs; squared outputs."""
+    """f at nodes by each half of the prompts, in the sample and in resamples; its spread; the weight of two nodes in
+    the outputs; squared outputs.
+    """
 
-    f: Float[Tensor, "draw layer node"]
+    f: Float[Tensor, "2 draw layer node"]
     spread: Float[Tensor, "layer node"]
     gram: Float[Tensor, "node node"]
     size: Float[Tensor, "layer"]
+
+    def product(self, apart: Float[Tensor, "2 draw *layer node"]) -> Float[Tensor, "draw *layer"]:
+        """Squared outputs of a difference of filters: one half times the other, so that noise adds nothing."""
+        return torch.einsum("d...j,jk,d...k->d...", apart[0], self.gram, apart[1])
 
 
 def _measure(layers: Sequence[Observations], draws: int, seed: int) -> _Measured:
@@ -130,10 +138,14 @@ def _measure(layers: Sequence[Observations], draws: int, seed: int) -> _Measured
     gram, cross = sums[name][0], crosses[name]
     weights = torch.cat(list(stats.resamples(len(layers[0]), draws, seed)))
     weights = torch.cat([torch.full_like(weights[:1], 1 / len(layers[0])), weights])
-    grams = (weights @ gram.flatten(1)).unflatten(1, gram.shape[1:])
-    f = _solve(grams, (weights @ cross.flatten(1)).unflatten(1, cross.shape[1:]))
+    halves = []
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        grams = (weights[:, half] @ gram[half].flatten(1)).unflatten(1, gram.shape[1:])
+        sides = (weights[:, half] @ cross[half].flatten(1)).unflatten(1, cross.shape[1:])
+        halves.append(_solve(grams, sides))
+    f = torch.stack(halves)
     size = torch.stack([(seen.size - seen.noise).mean() for seen in layers])
-    return _Measured(f, f[1:].std(0), gram.mean(0), size)
+    return _Measured(f, f[:, 1:].std(1).square().mean(0).sqrt(), gram.mean(0), size)
 
 
 def _solve(gram: Float[Tensor, "draw node node"], cross: Float[Tensor, "draw layer node"]) -> Tensor:
@@ -143,12 +155,13 @@ def _solve(gram: Float[Tensor, "draw node node"], cross: Float[Tensor, "draw lay
 
 
 def _moving(measured: _Measured) -> tuple[int, ...]:
-    """Layers whose filter differs from that of the last one kept, and from least squares all over."""
+    """Layers whose filter differs from that of the last one kept (of the first, from 0)."""
     kept: list[int] = []
-    for layer in range(measured.f.shape[1]):
-        before = measured.f[:, kept[-1]] if kept else torch.zeros_like(measured.f[:, 0])
-        apart = measured.f[:, layer] - before
-        chance = torch.einsum("dj,jk,dk->d", apart[1:] - apart[0], measured.gram, apart[1:] - apart[0]).mean()
+    for layer in range(measured.f.shape[2]):
+        before = measured.f[:, :, kept[-1]] if kept else torch.zeros_like(measured.f[:, :, 0])
+        apart = (measured.f[:, :, layer] - before).mean(0)
+        squares = torch.einsum("dj,jk,dk->d", apart - apart[0], measured.gram, apart - apart[0])
+        chance = squares[1:].mean()
         moved = apart[0] @ measured.gram @ apart[0]
         if moved > 3 * chance and moved > 1e-4 * measured.size[layer]:
             kept.append(layer)
@@ -160,24 +173,25 @@ def _fit(
 ) -> tuple[Float[Tensor, "draw"], tuple[float, ...]]:
     """Misfit of the best of some patterns in the sample and in every resample, and its exponents in the sample."""
     at = list(moving)
-    f, spread = measured.f[:, at], measured.spread[at]
-    r = (1 - f).abs()
+    f, spread = measured.f[:, :, at], measured.spread[at]
     sure = 1 / (spread.square() + 1e-12 + 1e-6 * spread.square().max())
-    noise = torch.einsum("dlj,jk,dlk->l", f[1:] - f[0], measured.gram, f[1:] - f[0]) / (len(f) - 1)
-    free = 1 - 1 / len(at)  # m takes up one layer's worth of noise
-    twice = torch.full(
-        (len(f), 1), 2.0, dtype=torch.float64
-    )  # a resample has the noise of its prompts and its own
-    twice[0] = 1
     tried = []
     for pattern in patterns:
         powers = (-torch.tensor(pattern, dtype=torch.float64)[:, None] * _RATES).exp()  # [layer, rate]
-        cost = (sure.T @ powers.square())[None] - 2 * torch.einsum("lj,dlj,lm->djm", sure, r, powers)
-        best = cost.argmin(-1)
-        fitted = powers[:, best].permute(1, 0, 2) * torch.where(f > 1, -1.0, 1.0)
-        apart = (1 - fitted) - f
-        left = torch.einsum("dlj,jk,dlk->dl", apart, measured.gram, apart) - twice * free * noise
-        tried.append((left / measured.size[at]).mean(1))
+        apart = torch.stack([_fitted(half, sure, powers) - half for half in f])
+        tried.append((measured.product(apart) / measured.size[at]).mean(1))
     every = torch.stack(tried)
     own = int(every[:, 0].argmin())
-    return every.amin(0), patterns[own]
+    return every[own], patterns[own]
+
+
+def _fitted(
+    f: Float[Tensor, "draw layer node"],
+    sure: Float[Tensor, "layer node"],
+    powers: Float[Tensor, "layer rate"],
+) -> Float[Tensor, "draw layer node"]:
+    """f of a pattern whose rate at each node comes nearest to the measured |1 - f|, on the measured side of 1."""
+    r = (1 - f).abs()
+    cost = (sure.T @ powers.square())[None] - 2 * torch.einsum("lj,dlj,lm->djm", sure, r, powers)
+    nearest = powers[:, cost.argmin(-1)].permute(1, 0, 2)
+    return 1 - nearest * torch.where(f > 1, -1.0, 1.0)

@@ -104,6 +104,7 @@ class ReadoutQuestions(Measuring):
         filter_prompts: int = 512,
         weight_prompts: int = 32,
         tau: float = 0.01,
+        checkpoints: int | None = None,
         quick: bool = False,
         shift: Mapping[str, Any] | None = None,
         normalised: bool = False,
@@ -117,13 +118,13 @@ class ReadoutQuestions(Measuring):
         """Best-matching steps, slopes, contrast and filter verdict of every layer, seconds each.
 
         Settings are described in `interp.readouts.algorithms.AlgorithmMatch`; `families`, `context` and `queries`
-        have defaults, the last two from the task's dimension. Raises UserError for a task other
-        than regression, unknown families, and a context that the task never shows.
+        have defaults, the last two from the task's dimension; `checkpoints` those of the run, at least 32. Raises
+        UserError for a task other than regression, unknown families, and a context that the task never shows.
         """
         return self._measured(
             "algorithms", steps, progress, families=_tuple(families), context=context, queries=queries,
             filter_prompts=filter_prompts, weight_prompts=weight_prompts, tau=tau, quick=quick,
-            checkpoints=self._corrected(),
+            checkpoints=checkpoints or self._corrected(),
             shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
             strengths=_tuple(strengths), draws=draws, chunks=chunks, choose_chunks=choose_chunks,
             test_chunks=test_chunks,

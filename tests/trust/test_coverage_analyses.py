@@ -15,13 +15,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from interp.calibration import planted as calibration
 from interp.calibration import planted_model as planted
+from interp.calibration import stacks
 from interp.causal.directions import _compare
 from interp.emergence.onset import onset
 from interp.studies.context import quotient
 from interp.studies.single_index import rows_emergence as single_index_bridge
 from interp.studies.single_index import rows_waits as single_index_waits
-from probes import contrast, filter_shape, filters, induced, matching, stats
+from probes import contrast, doubling, filter_shape, filters, induced, matching, stats
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.contrast import ContrastConfig, Rows
 from probes.filters import FilterConfig
@@ -156,6 +158,16 @@ def misfit(rng: Rng, count: int) -> Hits:
         yield holds(filters.judge(seen(rng, 128), config).misfit("ridge"), truth)
 
 
+def growing(rng: Rng, count: int) -> Hits:
+    """Misfit of adding on steps of gradient descent: nothing but what lies between two nodes of the filter."""
+    law = calibration.LAWS[-1]
+    stack = stacks.stacks(law.world(0, 2000).top)["gradient descent"]
+    truth = doubling.growth(stack.observed(law, 1, 8000), draws=2).adding.value
+    for _ in range(count):
+        layers = stack.observed(law, int(rng.integers(1 << 30)), 256)
+        yield holds(doubling.growth(layers).adding, truth)
+
+
 def filter_value(rng: Rng, count: int) -> Hits:
     """f at quantiles of the eigenvalues, of a readout that is least squares times .6: flat, so known at every node."""
     for k in range(count):
@@ -268,6 +280,7 @@ WORLDS: dict[str, tuple[Callable[[Rng, int], Hits], str, float]] = {
     "matching: order of convergence": (order_of_convergence, "", 0.5),
     "filters: misfit above the best": (evidence, "", 0.1),
     "filters: misfit": (misfit, "", 0.1),
+    "doubling: misfit of a pattern": (growing, "", 0.1),
     "filters: f at an eigenvalue": (filter_value, "", 0.1),
     "induced weights: share not linear in the query": (nonlinear, "", 0.5),
     "induced weights: share not additive in the labels": (superposition, "", 0.5),

@@ -208,8 +208,8 @@ def test_the_command_prints_tables_that_fit_and_one_document(run, capsys):
     assert cli(["probe", str(run.path), "--algorithms", "--steps", "0"]) == 0
     shown = capsys.readouterr().out
     assert "readout error, filter verdict" in shown
-    assert "best step [band] of each rival" in shown
-    assert "the untrained twin" in shown
+    assert "best step [range] of each algorithm" in shown
+    assert "the untrained model" in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
     assert cli(["probe", str(run.path), "--algorithms", "--steps", "all"]) == 0
     assert "the last layer, by checkpoint" in capsys.readouterr().out
