@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.base import Batch, Interface, Level, Pair, Relation, Task, build, kinds, register, settings_of
-    from tasks.conditional import ConditionalBatch, ConditionalRetrieval
     from tasks.errors import UserError
     from tasks.given import GivenPrompts, from_tensors
     from tasks.induction import Induction, InductionBatch
@@ -31,7 +30,6 @@ _HOMES = {
         "Batch", "Interface", "Level", "Pair", "Relation",
         "Task", "build", "kinds", "register", "settings_of",
     ),
-    "conditional": ("ConditionalBatch", "ConditionalRetrieval"),
     "errors": ("UserError",),
     "given": ("GivenPrompts", "from_tensors"),
     "induction": ("Induction", "InductionBatch"),
@@ -50,8 +48,6 @@ _HOMES = {
 _HOME_OF = {name: f"tasks.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
-    "ConditionalBatch",
-    "ConditionalRetrieval",
     "GivenPrompts",
     "InContextRegression",
     "Induction",

@@ -214,7 +214,6 @@ class Task(BaseModel):
 
 _REGISTRY: dict[str, type[Task]] = {}
 SHIPPED = (
-    "conditional",
     "induction",
     "given",
     "khop",

@@ -7,10 +7,12 @@ import torch
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
+from interp.heads.direct import output_attribution, score_attribution
+from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
-from tasks import UserError
+from tasks import Batch, UserError
 
 
 class HeadQuestions(Measuring):
@@ -99,6 +101,45 @@ class HeadQuestions(Measuring):
     def weights(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Positive eigenvalue shares of OV and QK of every head, in [0, 1], and the head it composes with most."""
         return self._measured("weights", steps, progress)
+
+    def output_attribution(
+        self, read: str | int = -1, *, step: Steps = "last", prompts: int = 256, seed: int = 0
+    ) -> Result:
+        """Direct logit attribution: what each component adds to the right answer at one output position.
+
+        `read`: its name or number, the last unless given; units, control and errors in `interp.heads.direct`.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> run.output_attribution("hop 1", prompts=8).table["control"].unique().tolist()
+        ['none', 'other targets']
+        """
+        model, batch = self._drawn("output attribution", step, prompts, seed)
+        table = output_attribution(model, self.task, batch, read)
+        caption = (
+            "Direct contributions to the right answer; effects through later components are not counted."
+        )
+        return Result("output-attribution", table, caption)
+
+    def qk_attribution(
+        self, head: str, relation: str, *, step: Steps = "last", prompts: int = 64, seed: int = 0
+    ) -> Result:
+        """Why a head ("L1H0") attends along a relation: its score as a sum over components of the query and the key.
+
+        `relation` is one of the task's, as `heads` lists them; units, control and errors in `interp.heads.direct`.
+        """
+        model, batch = self._drawn("QK attribution", step, prompts, seed)
+        table = score_attribution(model, self.task, batch, head, relation, seed)
+        return Result(
+            "qk-attribution", table, "Terms of the attention score before mask and softmax; they add up."
+        )
+
+    def _drawn(self, stream: str, step: Steps, prompts: int, seed: int) -> tuple[HookedModel, Batch]:
+        """The model of one checkpoint, and prompts in its precision."""
+        if prompts < 2:
+            raise UserError(f"prompts: at least 2, not {prompts}")
+        model, batch = self.model(step), self.task.sample(seed, stream, 0, prompts)
+        return model, batch.double() if self.config.model.dtype == "float64" else batch
 
     def show_attention(self, layer: int = 0, *, step: Steps = "last", prompt: int = 0) -> AttentionView:
         """Attention of every head of a layer on one held-out prompt, drawn by CircuitsVis.

@@ -17,7 +17,6 @@ ARMS = [
     {"kind": "retrieval"},
     {"kind": "retrieval", "symbols": "gaussian", "layout": "flat", "target": "mix"},
     {"kind": "retrieval", "train_set": 50},
-    {"kind": "conditional-retrieval"},
     {"kind": "markov"},
     {"kind": "khop", "hops": 3, "length": 20},
     {"kind": "induction", "vocabulary": 60, "prefix": (0,), "first": 1},
@@ -31,7 +30,6 @@ ARMS = [
         "defined": [[True] * 6] * 64,
     },
     {"kind": "markov", "order": 2, "symbols": 2, "start": "uniform"},
-    {"kind": "conditional-retrieval", "symbols": "gaussian", "parents": ((0,), (0, 1))},
 ]
 
 
