@@ -167,7 +167,7 @@ SHIPPED = (
         "interp.causal.over_training:PatchGrid",
         "Patching {component}, pair {pair}: corrupt run 0, clean run 1; 95% CI over prompts.",
         ("site", "layer", "head", "position", "norm_before", "norm_after", "norm_change", "metric", "target", *INTERVAL,
-         "raw", "raw_unit", "direction", "replacement", "pair", "control"),
+         "raw", "raw_unit", "direction", "replacement", "pair", "control", "note"),
         applies=HERE + "pairs",
         command="patch RUN",
         section="patching",

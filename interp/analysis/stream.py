@@ -101,7 +101,7 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) 
             with torch.no_grad(), run.held(ahead, batch, step):
                 outputs, cache = fitting.run_with_cache(batch.inputs.to(there), names_filter=names)
             for reader in asking:
-                reader.read(chunk, batch, outputs.cpu(), cache.to("cpu"))
+                reader.read(chunk, batch, outputs.cpu(), {name: cache[name].cpu() for name in names})
     return readers
 
 

@@ -81,7 +81,7 @@ COMMANDS = {
         "adopt": (
             "adopting:adopt",
             "Make a run of a module that was trained elsewhere, as it is.",
-            "adopt mine.model:build --checkpoints 'out/ckpt_*.pt' --task task.toml --out runs/theirs",
+            "adopt mine:build --checkpoints 'out/ckpt_*.pt' --task task.toml --out runs/theirs",
         ),
         "check": (
             "adopting:check",

@@ -37,7 +37,7 @@ def model_of(d_in: int = 3, reads=(S - 1,), **settings):
 
 
 def every_site(model) -> list[Site]:
-    missing = ("resid_mid", "mlp_out", "mlp_pre") if model.config.mlp == "none" else ()
+    missing = ("mlp_in", *(("resid_mid", "mlp_out", "mlp_pre") if model.config.mlp == "none" else ()))
     axes = (("layer", "head", "position"), ("layer", "head"), ("layer",))
     return list(
         dict.fromkeys(

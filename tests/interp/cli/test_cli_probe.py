@@ -75,7 +75,7 @@ def test_prompts_of_another_law(folder, capsys) -> None:
     ("arguments", "words"),
     [
         (["--targets", "v"], "no target 'v'"),
-        (["--targets", "w", "--algorithms"], "ask one at a time"),
+        (["--targets", "w", "--algorithms"], "give one at a time"),
         (["--algorithms", "--families", "adam"], "no algorithm 'adam'"),
         (["--families", "gd"], "unknown setting 'families'"),
         (["--layers", "9"], "no layer '9'"),

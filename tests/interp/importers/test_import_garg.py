@@ -210,7 +210,7 @@ def test_a_state_dict_that_does_not_fit_is_named(name, theirs, tmp_path, capsys)
 CONFIGS = {
     "another width": (config_yaml(n_embd=32), "model.n_embd is 32, but the weights have 16"),
     "another family": (config_yaml(family="lstm"), "family"),
-    "other heads than asked": (config_yaml(n_head=4), "--n-heads 2, but config.yaml says n_head: 4"),
+    "other heads than asked": (config_yaml(n_head=4), "--n-heads 2, but config.yaml has n_head: 4"),
     "another task": ({**config_yaml(), "training": {"task": "decision_tree"}}, "task"),
     "unknown task setting": (
         {**config_yaml(), "training": {"task_kwargs": {"sparsity": 3}}},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +90,19 @@ def ols(s, b, k, c):
     return np.linalg.pinv(s, rcond=1e-12) @ b
 
 
+def flow(s, b, k, c, time):
+    """The weights at `time` of dw/dt = b - S w, by the exponential of the joint system."""
+    joint = np.zeros((D + 1, D + 1))
+    joint[:D, :D], joint[:D, D] = -s / c, b / c
+    return scipy.linalg.expm(time * joint)[:D, D]
+
+
+def truncated_svd(s, b, k, c, cut):
+    values, vectors = np.linalg.eigh(s)
+    kept = vectors[:, values > cut * c]
+    return kept @ np.linalg.solve(kept.T @ s @ kept, kept.T @ b)
+
+
 LOOPS = {
     "gd": (loop_gd, {"eta": 0.01}, {"eta": 0.9}),
     "newton": (loop_newton, {"alpha": 1e-6}, {"alpha": 1.0}),
@@ -97,6 +111,8 @@ LOOPS = {
     "chebyshev": (loop_chebyshev, {"low": 1.0, "high": 200.0}, {"low": 0.05, "high": 1.1}),
     "ridge": (ridge, {"mu": 0.7}, {"mu": 0.1}),
     "ols": (ols, {}, {}),
+    "flow": (flow, {"time": 0.01}, {"time": 0.9}),
+    "svd": (truncated_svd, {"cut": 1.0}, {"cut": 0.3}),
     "cg": (loop_cg, {}, {}),
 }
 
@@ -234,7 +250,8 @@ def test_predictions_do_not_change_when_inputs_are_rotated(seed, family):
 
 
 def _sizes(family):
-    return {"gd++": {"eta": 0.01, "gamma": 0.001}}.get(family) or LOOPS[family][2]
+    own = {"gd++": {"eta": 0.01, "gamma": 0.001}, "svd": {"cut": 1e-6}}  # above its cut, svd is least squares
+    return own.get(family) or LOOPS[family][2]
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
