@@ -19,12 +19,8 @@ from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from tasks.complaints import first_problem as first_problem
-from tasks.complaints import nearest as nearest
 from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
-from tasks.streams import check_batch as check_batch
-from tasks.streams import generator as generator
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 

@@ -22,8 +22,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base import Batch, Interface, Pair, Relation, Task, check_batch, generator, register
+from tasks.base import Batch, Interface, Pair, Relation, Task, register
 from tasks.errors import UserError
+from tasks.streams import check_batch, generator
 
 CHUNKS = 8  # parts of the prompts, one a chunk of a measurement
 FEWEST = 16

@@ -21,8 +21,8 @@ from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.metrics import Metric
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
-from tasks.base import generator
 from tasks.errors import UserError
+from tasks.streams import generator
 
 COMPLETE = 0.05  # of the loss difference
 MOST_STEPS = 256

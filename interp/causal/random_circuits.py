@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from interp.causal.graph import Edge, connected, site_of
-from tasks.base import generator
+from tasks.streams import generator
 
 MAX_DRAWN = 50  # tries for a circuit through which anything can flow
 
