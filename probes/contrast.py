@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from probes import ridge, stats, tables
-from probes.ridge import Moments
+from probes.ridge import RidgeMoments
 from tasks.errors import UserError
 
 
@@ -112,7 +112,7 @@ class _Free:
 def _ridge(
     fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], config: ContrastConfig, site: str
 ) -> ridge.Fit:
-    fitting, choosing = (Moments.of(x.flatten(0, 1), z.flatten(0, 1), site) for x, z in (fit, choose))
+    fitting, choosing = (RidgeMoments.of(x.flatten(0, 1), z.flatten(0, 1), site) for x, z in (fit, choose))
     return ridge.fit(fitting, choosing, ridge.relative_strengths(fitting, config.strengths), site)
 
 

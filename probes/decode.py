@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probes import ridge, stats, tables
-from probes.ridge import Fit, Moments
+from probes.ridge import Fit, RidgeMoments
 from tasks.errors import UserError
 
 STRENGTHS = tuple(10.0**e for e in range(-8, 3, 2))
@@ -34,7 +34,7 @@ class Decoder:
         if not reads or classes < 2:
             raise UserError("a decoder needs at least one read and two classes")
         self.reads, self.classes, self.strengths = list(reads), classes, tuple(strengths)
-        self._moments: dict[str, dict[str, Moments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "choose": {}}
         self._fits: dict[str, Fit] = {}
         self._hits: dict[tuple[str, str], list[Bool[Tensor, "prompt read"]]] = {}
         self._deal = torch.Generator().manual_seed(seed)
@@ -56,7 +56,7 @@ class Decoder:
             if split == "test":
                 self._score(site, x, labels, dealt)
                 continue
-            moments = Moments.of(x, codes.double(), f"site {site}")
+            moments = RidgeMoments.of(x, codes.double(), f"site {site}")
             if site in self._moments[split]:
                 self._moments[split][site].merge(moments)
             else:

@@ -59,7 +59,7 @@ class FilterConfig(BaseModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class FilterFit:
     """A family's best member on all prompts, and what members tuned on other prompts leave unexplained of each."""
 
     family: str
@@ -73,7 +73,7 @@ class Evidence:
     """How well every family and the free filter fit the outputs `seen`."""
 
     seen: Observations
-    fits: tuple[Fit, ...]
+    fits: tuple[FilterFit, ...]
     free: FreeFilter
     config: FilterConfig
 
@@ -81,7 +81,7 @@ class Evidence:
     def families(self) -> tuple[str, ...]:
         return tuple(fit.family for fit in self.fits)
 
-    def of(self, family: str) -> Fit:
+    def of(self, family: str) -> FilterFit:
         """The fit of a family."""
         return self.fits[self.families.index(family)]
 
@@ -202,17 +202,17 @@ def _fit(
     members: list[Member],
     folds: list[tuple[Tensor, Tensor]],
     shared: dict[int, dict[Step, Scan]],
-) -> Fit:
+) -> FilterFit:
     """Kinds and numbers of steps are those of the best members on all prompts, sizes and gain those of each fold."""
     whole, gain, left = _best(seen, members)
     if len(folds) == 1:
-        return Fit(name, whole, gain, left)
+        return FilterFit(name, whole, gain, left)
     left = torch.empty_like(left)
     for i, (train, test) in enumerate(folds):
         fitted = seen.part(train)
         algorithm, size, _ = _best(fitted, retuned(fitted, members, shared.setdefault(i, {})))
         left[test] = remainder(seen.part(test), algorithm, size)
-    return Fit(name, whole, gain, left)
+    return FilterFit(name, whole, gain, left)
 
 
 def _best(seen: Observations, members: list[Member]) -> tuple[Algorithm, float, Float[Tensor, "prompt"]]:

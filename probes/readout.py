@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from probes import ridge, stats, tables
-from probes.ridge import Fit, Moments
+from probes.ridge import Fit, RidgeMoments
 from tasks.errors import UserError
 
 Activations = Mapping[str, Float[Tensor, "_ _ _"]]  # prompt read feature; `feature` differs between sites
@@ -73,7 +73,7 @@ class Readout:
                 )
             if not self._fitted(members):
                 raise UserError(f"pool {name!r} has none of the first {config.fitted_reads} reads to fit on")
-        self._moments: dict[str, dict[Key, Moments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "choose": {}}
         self._fits: dict[Key, dict[str, Fit]] = {}
         self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt read target"]]] = {}
         self._answers: list[Tensor] = []
@@ -122,8 +122,8 @@ class Readout:
                     views.append(((site + NORMALISED, control), normalise(x)))
         return views
 
-    def _accumulate(self, into: dict[Key, Moments], key: Key, x: Tensor, y: Tensor) -> None:
-        moments = Moments.of(x.transpose(0, 1), y.transpose(0, 1), key[0])
+    def _accumulate(self, into: dict[Key, RidgeMoments], key: Key, x: Tensor, y: Tensor) -> None:
+        moments = RidgeMoments.of(x.transpose(0, 1), y.transpose(0, 1), key[0])
         if key in into:
             into[key].merge(moments)
         else:
@@ -144,7 +144,7 @@ class Readout:
             self._fits[key] = self._solve(self._moments["fit"][key], self._moments["choose"][key], site)
         return self._fits[key]
 
-    def _solve(self, fitting: Moments, choosing: Moments, site: str) -> dict[str, Fit]:
+    def _solve(self, fitting: RidgeMoments, choosing: RidgeMoments, site: str) -> dict[str, Fit]:
         reads = {name: self._fitted(members) for name, members in self.pools.items()}
         pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in reads.items()}
         parts = {**pooled, **({"each": (fitting, choosing)} if self.config.per_position else {})}

@@ -1,6 +1,6 @@
 """Ridge regression from streamed sufficient statistics: no activation is kept once its batch was added.
 
-Owns: `Moments` (means and centred second moments, float64, merged by Chan's update, so large means lose no
+Owns: `RidgeMoments` (means and centred second moments, float64, merged by Chan's update, so large means lose no
 digits) and the ridge path (every strength and every target from one eigendecomposition of a design). A design
 is one regression: leading axes `*design` hold many of them (the reads of a prompt, say). Strengths are
 scikit-learn's `alpha`: the penalty stands beside the SUM of squared errors; the intercept is not penalised.
@@ -21,7 +21,7 @@ from tasks.errors import UserError
 
 
 @dataclasses.dataclass
-class Moments:
+class RidgeMoments:
     """Means and centred sums of products of `rows` rows per design.
 
     `xx` is sum (x - mean)(x - mean)', `xy` and `yy` likewise.
@@ -40,7 +40,7 @@ class Moments:
         x: Float[Tensor, "*design row feature"],
         y: Float[Tensor, "*design row target"],
         name: str = "features",
-    ) -> Moments:
+    ) -> RidgeMoments:
         """Moments of one batch. Raises UserError, naming `name`, for NaN, infinity or no rows."""
         if x.shape[-2] == 0:
             raise UserError(f"{name}: no rows to fit on; give at least one prompt")
@@ -51,7 +51,7 @@ class Moments:
         x, y = x - mean_x[..., None, :], y - mean_y[..., None, :]
         return cls(mean_x, mean_y, x.mT @ x, x.mT @ y, y.mT @ y, x.shape[-2])
 
-    def merge(self, other: Moments) -> None:
+    def merge(self, other: RidgeMoments) -> None:
         """Take in the rows of `other`, in place (Chan, Golub & LeVeque 1983, pairwise update)."""
         total = self.rows + other.rows
         dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
@@ -63,7 +63,7 @@ class Moments:
         self.mean_y = self.mean_y + dy * (other.rows / total)
         self.rows = total
 
-    def pool(self, designs: Sequence[int]) -> Moments:
+    def pool(self, designs: Sequence[int]) -> RidgeMoments:
         """One design from several along the first axis, as if their rows had been stacked."""
         if not designs:
             raise UserError("no designs to pool: name at least one")
@@ -72,10 +72,10 @@ class Moments:
             pooled.merge(self.design(i))
         return pooled
 
-    def design(self, i: int) -> Moments:
+    def design(self, i: int) -> RidgeMoments:
         """A copy of one design along the first axis."""
         parts = (self.mean_x, self.mean_y, self.xx, self.xy, self.yy)
-        return Moments(*(part[i].clone() for part in parts), rows=self.rows)
+        return RidgeMoments(*(part[i].clone() for part in parts), rows=self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Path:
     rows: int
 
     @classmethod
-    def of(cls, moments: Moments, name: str = "features") -> Path:
+    def of(cls, moments: RidgeMoments, name: str = "features") -> Path:
         """Decompose `moments`. Raises UserError where every feature of a design is constant."""
         eigenvalues, basis = torch.linalg.eigh(moments.xx)
         size = moments.mean_x.abs().amax(-1).clamp_min(torch.finfo(torch.float64).tiny)
@@ -145,7 +145,7 @@ class Path:
         return self.basis[..., None, :, :] @ self.shrunk(strengths)
 
     def held_out(
-        self, strengths: Float[Tensor, "*design strength"], moments: Moments
+        self, strengths: Float[Tensor, "*design strength"], moments: RidgeMoments
     ) -> Float[Tensor, "*design strength target"]:
         """Mean squared error of every strength on the rows behind `moments`, without seeing those rows."""
         shrunk = self.shrunk(strengths)
@@ -159,14 +159,17 @@ class Path:
         return (variance - 2 * cross + quadratic) / moments.rows + bias.square()
 
 
-def relative_strengths(moments: Moments, grid: Sequence[float]) -> Float[Tensor, "*design strength"]:
+def relative_strengths(moments: RidgeMoments, grid: Sequence[float]) -> Float[Tensor, "*design strength"]:
     """Strengths as multiples of each design's mean eigenvalue, so that one grid fits every layer's scale."""
     mean = moments.xx.diagonal(dim1=-2, dim2=-1).mean(-1)
     return mean[..., None] * torch.tensor(list(grid), dtype=torch.float64)
 
 
 def fit(
-    fitting: Moments, choosing: Moments, strengths: Float[Tensor, "*design strength"], name: str = "features"
+    fitting: RidgeMoments,
+    choosing: RidgeMoments,
+    strengths: Float[Tensor, "*design strength"],
+    name: str = "features",
 ) -> Fit:
     """Ridge fitted on one set of prompts, the strength of each target chosen on another.
 
@@ -184,7 +187,9 @@ def _chosen(path: Path, strengths: Tensor, errors: Tensor) -> Fit:
     return Fit(weights, intercept, chosen, errors)
 
 
-def fit_by_gcv(moments: Moments, strengths: Float[Tensor, "*design strength"], name: str = "features") -> Fit:
+def fit_by_gcv(
+    moments: RidgeMoments, strengths: Float[Tensor, "*design strength"], name: str = "features"
+) -> Fit:
     """Ridge whose strengths are chosen by generalised cross-validation (Golub, Heath & Wahba 1979), no rows held out.
 
     Only for designs in which each prompt gives one row: rows of one prompt are not independent, and would leak.

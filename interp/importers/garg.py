@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
-from interp.importers.garg_config import GargConfig, Layout, read_config
+from interp.importers.garg_config import GargConfig, GargSizes, read_config
 from interp.importers.mapping import Source, translate
 from interp.importers.record import record, weight_shapes
 from interp.importers.state import State, read_state, without_prefix
@@ -84,13 +84,13 @@ def _stated_step(state: State, path: Path) -> int:
     return state.step
 
 
-def _layout(state: State, file: Path) -> Layout:
+def _layout(state: State, file: Path) -> GargSizes:
     """Sizes read off the weights."""
     width, d = _two(state, "_read_in.weight", file)
     blocks = [int(match[1]) for key in state.weights if (match := _BLOCK.fullmatch(key))]
     if not blocks:
         raise UserError(f"{file}: without '_backbone.h.0.ln_1.weight': not a checkpoint of this kind")
-    return Layout(
+    return GargSizes(
         d=d,
         d_model=width,
         n_layers=max(blocks) + 1,
@@ -109,7 +109,7 @@ def _two(state: State, key: str, file: Path) -> tuple[int, int]:
 
 
 def garg_run(
-    layout: Layout, settings: GargConfig | None, n_heads: int | None, last_step: int, where: str
+    layout: GargSizes, settings: GargConfig | None, n_heads: int | None, last_step: int, where: str
 ) -> RunConfig:
     """The equivalent run of this package.
 
@@ -130,7 +130,7 @@ def garg_run(
         raise UserError(f"{where}: {error}") from None
 
 
-def _heads(layout: Layout, settings: GargConfig | None, n_heads: int | None, where: str) -> int:
+def _heads(layout: GargSizes, settings: GargConfig | None, n_heads: int | None, where: str) -> int:
     stated = settings.model.n_head if settings is not None else None
     if n_heads is None and stated is None:
         raise UserError(

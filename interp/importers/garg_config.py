@@ -15,7 +15,7 @@ from tasks.complaints import first_problem
 from tasks.errors import UserError
 
 
-class Layout(NamedTuple):
+class GargSizes(NamedTuple):
     """Sizes read off the weights. `positions` are tokens, two for each point (x, y)."""
 
     d: int
@@ -66,7 +66,7 @@ class GargConfig(_Part):
     model: _Model = _Model()
     training: _GargTraining = _GargTraining()
 
-    def check(self, layout: Layout) -> None:
+    def check(self, layout: GargSizes) -> None:
         """Raise UserError for a configuration of other weights, naming the setting."""
         found = {
             "n_dims": layout.d,
@@ -85,7 +85,7 @@ class GargConfig(_Part):
                 f"{layout.points} points"
             )
 
-    def task(self, layout: Layout) -> dict[str, Any]:
+    def task(self, layout: GargSizes) -> dict[str, Any]:
         """Settings of the regression task: the last point is the query. Raises UserError for unknown task_kwargs."""
         end = self.training.curriculum.points
         settings: dict[str, Any] = {"n": (end.end if end is not None else layout.points) - 1}

@@ -10,7 +10,7 @@ from torch import Tensor
 from interp.config.model_bridge import BridgeConfig
 
 
-class Norm:
+class BridgedNorm:
     """A normalisation (LayerNorm, RMSNorm) as the model has it, applied without firing hooks."""
 
     def __init__(self, wrapped: Any):
@@ -66,5 +66,5 @@ class BridgedBlock:
     def __init__(self, wrapped: Any, config: BridgeConfig):
         self.attn = BridgedAttention(wrapped.attn, config)
         self.mlp = BridgedMLP(wrapped.mlp, config)
-        self.ln1 = Norm(wrapped.ln1)
-        self.ln2 = Norm(wrapped.ln2 if hasattr(wrapped, "ln2") else wrapped.ln1)
+        self.ln1 = BridgedNorm(wrapped.ln1)
+        self.ln2 = BridgedNorm(wrapped.ln2 if hasattr(wrapped, "ln2") else wrapped.ln1)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from interp.pictures.edges import circuit
 from interp.pictures.labels import short_relation, short_site
-from interp.pictures.panels import Curve, Heat, LevelLine, curves, heats, spans
+from interp.pictures.panels import CurveLine, Heat, LevelLine, curves, heats, spans
 from interp.pictures.svg import Picture
 
 Chart = Callable[[pd.DataFrame], Picture | None]
@@ -130,9 +130,9 @@ def llc_sweep(table: pd.DataFrame) -> Picture | None:
     )
 
 
-def _curve(name: str, rows: pd.DataFrame, x: str) -> Curve:
+def _curve(name: str, rows: pd.DataFrame, x: str) -> CurveLine:
     rows = rows.dropna(subset=[x, "value"]).sort_values(x)
-    return Curve(name, *(tuple(map(float, rows[column])) for column in (x, "value", "ci_low", "ci_high")))
+    return CurveLine(name, *(tuple(map(float, rows[column])) for column in (x, "value", "ci_low", "ci_high")))
 
 
 def _levels(rows: pd.DataFrame, reads: Sequence[object]) -> list[LevelLine]:

@@ -15,7 +15,7 @@ CELL, ROW, TURNED = 46, 20, 7  # column names of more than TURNED characters are
 
 
 @dataclass(frozen=True)
-class Curve:
+class CurveLine:
     """One line; NaN bounds draw no band."""
 
     name: str
@@ -42,7 +42,7 @@ class LevelLine:
     curve: int | None = None
 
 
-Panels = Mapping[str, tuple[Sequence[Curve], Sequence[LevelLine]]]
+Panels = Mapping[str, tuple[Sequence[CurveLine], Sequence[LevelLine]]]
 
 
 def curves(title: str, panels: Panels, x_name: str, x_labels: Sequence[str] = ()) -> Picture | None:
@@ -59,7 +59,7 @@ def curves(title: str, panels: Panels, x_name: str, x_labels: Sequence[str] = ()
 
 
 def _panel(
-    canvas: Canvas, left: Length, name: str, lines: Sequence[Curve], levels: Sequence[LevelLine], x_name: str,
+    canvas: Canvas, left: Length, name: str, lines: Sequence[CurveLine], levels: Sequence[LevelLine], x_name: str,
     x_labels: Sequence[str],
 ) -> None:  # fmt: skip
     seen = [v for line in lines for v in (*line.y, *line.low, *line.high) if math.isfinite(v)] + [
@@ -88,7 +88,7 @@ def _panel(
         canvas.text(place[0] + 16, place[1], line.name, size=10)
 
 
-def _curve(canvas: Canvas, line: Curve, colour: str, x: Scale, y: Scale) -> None:
+def _curve(canvas: Canvas, line: CurveLine, colour: str, x: Scale, y: Scale) -> None:
     known = [
         point for point in zip(line.x, line.low, line.high, strict=True) if all(map(math.isfinite, point))
     ]

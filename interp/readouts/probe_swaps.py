@@ -175,7 +175,7 @@ def _probe(family: str, streams: Sequence[Tensor], targets: Sequence[Tensor]) ->
     clean prompts. `streams` and `targets` of the fit, choose and clean prompts; targets of the corrupt ones too.
     """
     fitting, choosing = (
-        ridge.Moments.of(x, y, family) for x, y in zip(streams[:2], targets[:2], strict=True)
+        ridge.RidgeMoments.of(x, y, family) for x, y in zip(streams[:2], targets[:2], strict=True)
     )
     found = ridge.fit(fitting, choosing, ridge.relative_strengths(fitting, STRENGTHS), family)
     variance = choosing.yy.diagonal() / choosing.rows

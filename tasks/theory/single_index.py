@@ -126,7 +126,7 @@ def opposite(length: int) -> Float[ndarray, " L"]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class TheoryEstimate:
     """A number, its error (a standard error under Monte Carlo, else the change against a coarser grid), the method."""
 
     value: float
@@ -142,7 +142,7 @@ def population_loss(
     m: float | int,
     nodes: int = 17,
     seed: int = 0,
-) -> Estimate:
+) -> TheoryEstimate:
     """R(e, m) = E |target(z*) - student(z)|^2 over the 2L Gaussian fields (section 2 of the paper).
 
     L <= 2 by Gauss-Hermite quadrature with `nodes` an axis; longer sequences by Monte Carlo with its standard error.
@@ -160,13 +160,13 @@ def population_loss(
 
     if length > 2:
         drawn = losses(np.random.default_rng(seed).standard_normal((200_000, 2 * length)))
-        return Estimate(
+        return TheoryEstimate(
             float(drawn.mean()), float(drawn.std() / math.sqrt(len(drawn))), "Monte Carlo, 200000 draws"
         )
     fine, coarse = (
         float(w @ losses(x)) for x, w in (gauss_hermite(2 * length, n) for n in (nodes, nodes - 3))
     )
-    return Estimate(fine, abs(fine - coarse), f"Gauss-Hermite, {nodes} nodes an axis")
+    return TheoryEstimate(fine, abs(fine - coarse), f"Gauss-Hermite, {nodes} nodes an axis")
 
 
 @dataclasses.dataclass(frozen=True)

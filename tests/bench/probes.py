@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probes import ridge
-from probes.ridge import Moments
+from probes.ridge import RidgeMoments
 from tasks.errors import UserError
 
 T = TypeVar("T")
@@ -85,9 +85,9 @@ def _grid(size: Size) -> Float[Tensor, "strength"]:
     return torch.logspace(-4, 4, size.strengths, dtype=torch.float64)
 
 
-def _streamed(x: Tensor, y: Tensor, batch: int) -> Moments:
+def _streamed(x: Tensor, y: Tensor, batch: int) -> RidgeMoments:
     parts = [
-        Moments.of(a.transpose(0, 1), b.transpose(0, 1))
+        RidgeMoments.of(a.transpose(0, 1), b.transpose(0, 1))
         for a, b in zip(x.split(batch), y.split(batch), strict=True)
     ]
     for part in parts[1:]:
@@ -158,7 +158,7 @@ def _peers(x: Tensor, y: Tensor, size: Size) -> tuple[float, float, float, int]:
         a, b = x[:, i].double().numpy(), y[:, i].double().numpy()
         spent, cv = _timed(lambda a=a, b=b: cv_class(alphas=grid, alpha_per_target=True).fit(a, b))
         peer += spent
-        ours = ridge.fit_by_gcv(Moments.of(x[:, i].double(), y[:, i].double()), _grid(size)).strength
+        ours = ridge.fit_by_gcv(RidgeMoments.of(x[:, i].double(), y[:, i].double()), _grid(size)).strength
         away = np.abs(np.log(cv.alpha_) - ours.log().numpy()).max()
         steps = max(steps, int(np.rint(away / np.log(grid[1] / grid[0]))))
         spent, one = _timed(lambda a=a, b=b: ridge_class(alpha=grid[0]).fit(a, b[:, 0]))
@@ -177,7 +177,7 @@ def _row(name: str, ours: float, peer: float, n: int, note: str) -> Row:
 
 
 def _gap(x: np.ndarray, y: np.ndarray, alpha: float, theirs: np.ndarray) -> float:
-    path = ridge.Path.of(Moments.of(torch.from_numpy(x), torch.from_numpy(y[:, :1])))
+    path = ridge.Path.of(RidgeMoments.of(torch.from_numpy(x), torch.from_numpy(y[:, :1])))
     ours = path.weights(torch.tensor([alpha], dtype=torch.float64))[0, :, 0]
     return float(np.abs(ours.numpy() - theirs).max())
 
@@ -232,7 +232,7 @@ def held_out_error(size: Size, steps: int = 20_000) -> Row:
     x, y = _activations(dataclasses.replace(size, positions=1, targets=1), 0)
     x, y, cut = x[:, 0], y[:, 0], size.prompts * 4 // 5
     inner = cut * 4 // 5
-    fitting, choosing = Moments.of(x[:inner], y[:inner]), Moments.of(x[inner:cut], y[inner:cut])
+    fitting, choosing = RidgeMoments.of(x[:inner], y[:inner]), RidgeMoments.of(x[inner:cut], y[inner:cut])
     grid = ridge.relative_strengths(fitting, tuple(10.0**e for e in range(-10, 3)))
     ours = ridge.fit(fitting, choosing, grid)
     error = float((ours.predict(x[cut:]) - y[cut:]).square().mean())

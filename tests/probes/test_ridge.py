@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge, RidgeCV
 
 from probes import ridge
-from probes.ridge import Moments, Path
+from probes.ridge import Path, RidgeMoments
 from tasks.errors import UserError
 
 STRENGTHS = [1e-3, 0.1, 10.0, 1e3]
@@ -30,7 +30,7 @@ def strengths(designs=3):
 @pytest.mark.parametrize("shift", [0.0, 1e4])
 def test_equals_scikit_learn_at_every_strength(shift):
     x, y = problem(shift=shift)
-    path = Path.of(Moments.of(x, y))
+    path = Path.of(RidgeMoments.of(x, y))
     weights = path.weights(strengths())
     for i in range(3):
         for j, alpha in enumerate(STRENGTHS):
@@ -42,9 +42,9 @@ def test_equals_scikit_learn_at_every_strength(shift):
 @given(cut=st.lists(st.integers(1, 119), max_size=4, unique=True), shift=st.sampled_from([0.0, 1e6]))
 def test_streaming_in_any_cut_equals_one_batch(cut, shift):
     x, y = problem(shift=shift)
-    whole = Moments.of(x, y)
+    whole = RidgeMoments.of(x, y)
     edges = [0, *sorted(cut), 120]
-    parts = [Moments.of(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(edges)]
+    parts = [RidgeMoments.of(x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(edges)]
     for part in parts[1:]:
         parts[0].merge(part)
     assert parts[0].rows == 120
@@ -57,8 +57,8 @@ def test_held_out_error_from_moments_equals_the_error_of_predictions():
     x, y = problem(seed=1)
     other_x, other_y = problem(seed=2, rows=70)
     other_x = other_x + 0.5
-    path = Path.of(Moments.of(x, y))
-    found = path.held_out(strengths(), Moments.of(other_x, other_y))
+    path = Path.of(RidgeMoments.of(x, y))
+    found = path.held_out(strengths(), RidgeMoments.of(other_x, other_y))
     for j, alpha in enumerate(STRENGTHS):
         for i in range(3):
             oracle = Ridge(alpha=alpha).fit(x[i].numpy(), y[i].numpy())
@@ -70,7 +70,7 @@ def test_the_chosen_strength_is_the_best_of_the_grid_on_held_out_prompts():
     x, y = problem(seed=3, rows=12, features=9)
     other_x, other_y = problem(seed=3, rows=400)
     other_x, other_y = other_x[:, 12:], other_y[:, 12:]
-    fitted = ridge.fit(Moments.of(x, y), Moments.of(other_x, other_y), strengths())
+    fitted = ridge.fit(RidgeMoments.of(x, y), RidgeMoments.of(other_x, other_y), strengths())
     for i in range(3):
         scores = [
             (
@@ -90,8 +90,8 @@ def test_the_chosen_strength_is_the_best_of_the_grid_on_held_out_prompts():
 
 def test_pooled_designs_equal_stacked_rows():
     x, y = problem()
-    pooled = Moments.of(x, y).pool([0, 2])
-    stacked = Moments.of(torch.cat([x[0], x[2]]), torch.cat([y[0], y[2]]))
+    pooled = RidgeMoments.of(x, y).pool([0, 2])
+    stacked = RidgeMoments.of(torch.cat([x[0], x[2]]), torch.cat([y[0], y[2]]))
     assert pooled.rows == stacked.rows == 240
     assert torch.allclose(pooled.xx, stacked.xx)
     assert torch.allclose(pooled.xy, stacked.xy)
@@ -100,14 +100,14 @@ def test_pooled_designs_equal_stacked_rows():
 def test_predictions_do_not_change_when_features_are_rotated():
     x, y = problem()
     q, _ = torch.linalg.qr(torch.randn(9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    plain = ridge.fit(Moments.of(x, y), Moments.of(x, y), strengths())
-    turned = ridge.fit(Moments.of(x @ q, y), Moments.of(x @ q, y), strengths())
+    plain = ridge.fit(RidgeMoments.of(x, y), RidgeMoments.of(x, y), strengths())
+    turned = ridge.fit(RidgeMoments.of(x @ q, y), RidgeMoments.of(x @ q, y), strengths())
     assert torch.allclose(plain.predict(x), turned.predict(x @ q), atol=1e-9)
 
 
 def test_more_features_than_rows_works_with_ridge_and_equals_scikit_learn():
     x, y = problem(rows=6, features=20)
-    weights = Path.of(Moments.of(x, y)).weights(strengths())
+    weights = Path.of(RidgeMoments.of(x, y)).weights(strengths())
     oracle = Ridge(alpha=STRENGTHS[0], solver="svd").fit(x[0].numpy(), y[0].numpy())
     assert np.abs(oracle.coef_.T - weights[0, 0].numpy()).max() < 1e-6
 
@@ -120,16 +120,16 @@ def test_bad_input_is_one_line_that_names_the_culprit():
     broken = x.clone()
     broken[0, 0, 0] = torch.nan
     cases = [
-        (lambda: Path.of(Moments.of(x[:, :5], y[:, :5])).weights(zero), "5 rows for 9 features"),
-        (lambda: Path.of(Moments.of(constant, y)).weights(zero), "constant"),
+        (lambda: Path.of(RidgeMoments.of(x[:, :5], y[:, :5])).weights(zero), "5 rows for 9 features"),
+        (lambda: Path.of(RidgeMoments.of(constant, y)).weights(zero), "constant"),
         (
-            lambda: Path.of(Moments.of(torch.ones(50, 3), y[0, :50]), "site embed"),
+            lambda: Path.of(RidgeMoments.of(torch.ones(50, 3), y[0, :50]), "site embed"),
             "site embed: every feature",
         ),
-        (lambda: Moments.of(broken, y, "blocks.0.hook_resid_post"), "blocks.0.hook_resid_post: NaN"),
-        (lambda: Moments.of(x, y / 0), "targets of features"),
-        (lambda: Path.of(Moments.of(x, y)).weights(zero - 1), "negative"),
-        (lambda: Moments.of(x[:, :0], y[:, :0]), "no rows"),
+        (lambda: RidgeMoments.of(broken, y, "blocks.0.hook_resid_post"), "blocks.0.hook_resid_post: NaN"),
+        (lambda: RidgeMoments.of(x, y / 0), "targets of features"),
+        (lambda: Path.of(RidgeMoments.of(x, y)).weights(zero - 1), "negative"),
+        (lambda: RidgeMoments.of(x[:, :0], y[:, :0]), "no rows"),
     ]
     for call, words in cases:
         with pytest.raises(UserError, match=words) as caught:
@@ -141,9 +141,9 @@ def test_a_constant_feature_is_harmless_with_ridge():
     x, y = problem()
     constant = x.clone()
     constant[..., 4] = 2.0
-    weights = Path.of(Moments.of(constant, y)).weights(strengths())
+    weights = Path.of(RidgeMoments.of(constant, y)).weights(strengths())
     kept = [i for i in range(9) if i != 4]
-    without = Path.of(Moments.of(x[..., kept], y)).weights(strengths())
+    without = Path.of(RidgeMoments.of(x[..., kept], y)).weights(strengths())
     assert torch.allclose(weights[..., kept, :], without, atol=1e-8)
     assert weights[..., 4, :].abs().max() < 1e-8
 
@@ -155,7 +155,7 @@ def test_generalised_cross_validation_chooses_as_leave_one_out_does():
     y = y + torch.randn(300, 6, generator=gen, dtype=torch.float64) * torch.logspace(-2, 1, 6)
     grid = torch.logspace(-4, 4, 17, dtype=torch.float64)
     theirs = RidgeCV(alphas=grid.numpy(), alpha_per_target=True).fit(x.numpy(), y.numpy())
-    ours = ridge.fit_by_gcv(Moments.of(x, y), grid)
+    ours = ridge.fit_by_gcv(RidgeMoments.of(x, y), grid)
     apart = (ours.strength.log10() - torch.from_numpy(theirs.alpha_).log10()).abs() * 2
     assert apart.max() <= 1 + 1e-9
     same = (apart < 0.5).nonzero()[:, 0]
@@ -166,4 +166,4 @@ def test_generalised_cross_validation_chooses_as_leave_one_out_does():
 def test_generalised_cross_validation_needs_rows_to_spare():
     x = torch.randn(5, 8, dtype=torch.float64)
     with pytest.raises(UserError, match="5 rows leave nothing to judge"):
-        ridge.fit_by_gcv(Moments.of(x, x[:, :1]), torch.tensor([1e-12], dtype=torch.float64))
+        ridge.fit_by_gcv(RidgeMoments.of(x, x[:, :1]), torch.tensor([1e-12], dtype=torch.float64))

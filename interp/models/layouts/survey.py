@@ -13,7 +13,7 @@ from interp.config.layout import Layout
 from interp.models.layouts.kernel import Kernel
 from interp.models.layouts.parts import Parts
 from interp.models.layouts.weights import matrix
-from interp.models.layouts.wires import Entry
+from interp.models.layouts.wires import StreamEntry
 from tasks.errors import UserError
 
 
@@ -91,7 +91,7 @@ class _Survey:
         self.mapped = self.mapped or self.inside
 
     def _stream(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.sizes.d_model = Entry(args, kwargs).value.shape[-1]
+        self.sizes.d_model = StreamEntry(args, kwargs).value.shape[-1]
 
 
 @torch.no_grad()

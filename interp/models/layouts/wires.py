@@ -64,7 +64,7 @@ def with_first(given: Any, value: Tensor) -> Any:
     )
 
 
-class Entry:
+class StreamEntry:
     """The stream among the arguments of a part: the first positional one, or the first tensor by name."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
@@ -84,7 +84,7 @@ def wire_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
     """What a part reads passes through `change`."""
 
     def hook(own: nn.Module, args: Any, kwargs: Any) -> Any:
-        entry = Entry(args, kwargs)
+        entry = StreamEntry(args, kwargs)
         value = change(entry.value)
         return None if value is entry.value else entry.replaced(value)
 
