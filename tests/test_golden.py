@@ -38,7 +38,9 @@ def test_kept_tables_come_back_as_they_were(golden):
     for measure in MEASURED.values():
         measure(interp.load(golden))
     after = {path.name: path.read_bytes() for path in (golden / "analysis").glob("*.parquet")}
-    assert {name: after[name] == held for name, held in before.items()} == dict.fromkeys(before, True)
+    anew = {"circuit.parquet"}  # what a circuit is has changed since: its table is measured again
+    same = {name for name, held in before.items() if after[name] == held}
+    assert same == set(before) - anew
 
 
 @pytest.mark.parametrize("name", [name for name in MEASURED if name != "curvature"])  # half a minute each

@@ -75,7 +75,7 @@ COMMANDS = {
         ),
         "relink": (
             "keeping:relink",
-            "Say where a language model's files lie now.",
+            "Set where a language model's files lie now.",
             "relink runs/pythia --to models/pythia-70m",
         ),
         "adopt": (

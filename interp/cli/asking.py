@@ -16,7 +16,7 @@ from interp.cli.terminal import columns
 
 HELP = (
     "Also: --fresh measures again what is kept; --tables DIR keeps tables there (for a folder that cannot be written); "
-    "--threads N and --device NAME say what the models run on."
+    "--threads N and --device NAME set what the models run on."
 )
 _VALUED = ("--tables", "--threads", "--device")
 
@@ -58,7 +58,7 @@ def _read(name: str, given: str) -> Any:
         raise UserError(f"{name} needs a value, such as {name} {'2' if name == '--threads' else 'NAME'}")
     if name == "--threads":
         if not given.isdecimal():
-            raise UserError(f"--threads {given!r}: say a number, such as --threads 4")
+            raise UserError(f"--threads {given!r}: give a number, such as --threads 4")
         return int(given)
     return Path(given) if name == "--tables" else given
 

@@ -47,7 +47,7 @@ def extend(
     parent = RunFolder.open(run)
     step, *more = resolve(parent, start)
     if more:
-        raise UserError(f"--start {start!r}: say 'last' or one step number")
+        raise UserError(f"--start {start!r}: give 'last' or one step number")
     changes = dict(map(parse_override, settings or []))
     with show.progress(out.name) as advance:
         child = train_on(
@@ -83,7 +83,7 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
 
 
 def relink(run: Path, /, *, to: str) -> int:
-    """Say where a language model's files lie now; they must be those of the import.
+    """Set where a language model's files lie now; they must be those of the import.
 
     Parameters
     ----------

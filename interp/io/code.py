@@ -116,7 +116,8 @@ class _Walk:
 
     def _own_class(self, cls: type) -> None:
         self._foreign(cls.__module__, cls.__qualname__)
-        if "." not in cls.__qualname__ and vars(sys.modules[cls.__module__]).get(cls.__name__) is not cls:
+        home = sys.modules.get(cls.__module__)
+        if "." not in cls.__qualname__ and (home is None or vars(home).get(cls.__name__) is not cls):
             raise Uncacheable(
                 f"{cls.__qualname__} is not what its module holds now: it was defined again, or elsewhere"
             )

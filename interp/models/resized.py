@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from interp.hooks.protocol import HookedModel
 from tasks.base import Interface
 from tasks.errors import UserError
 
 
-def resized(model: HookedModel, interface: Interface) -> Any:
+def resized(model: Any, interface: Interface) -> Any:
     """The model itself where its prompts are of that length already, else the same weights for the other length.
 
     Weights that stand for positions serve shorter prompts only: for longer ones raises UserError and names them.

@@ -132,11 +132,11 @@ class _Checks:
                 self._checkpoint(path, step, stated, complete)
 
     def _thinned(self, stated: dict[int, str]) -> dict[int, str]:
-        """Checkpoints that were removed on purpose: each as the metrics tell of it."""
+        """Checkpoints that were removed on purpose: each as the metrics record it."""
         gone = self.folder.thinned
         for step, weights in gone.items():
             if stated.get(step) != weights:
-                raise UserError(f"{self.path / thinning.NAME}: step {step} is not as the metrics tell of it")
+                raise UserError(f"{self.path / thinning.NAME}: step {step} is not as the metrics record it")
         self.count += bool(gone)
         return gone
 

@@ -344,5 +344,7 @@ def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt()
     heads = run.heads().table
     assert heads[heads["control"] == "none"]["value"].between(0, 1).all()
     patched = run.patch("resid_pre", by=("layer",), prompts=32).table
-    assert patched["value"].iloc[0] == pytest.approx(1.0)  # all of the stream that enters block 0
+    assert len(patched) == 2
+    assert patched["value"].isna().all()  # drawn weights have no behaviour to restore
+    assert patched["note"].str.startswith("no behaviour to restore").all()
     assert len(interp.adopt(theirs.NanoGPT, task=task.only(place=5), quiet=True).task) == 32

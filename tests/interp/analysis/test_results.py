@@ -97,12 +97,19 @@ def _words(svg: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in svg.iter() if element.tag.endswith("text")]
 
 
-@pytest.mark.parametrize("ask", ["scores", "heads", "probe", "patch"])
+@pytest.mark.parametrize("ask", ["scores", "heads", "probe"])
 def test_a_result_shows_table_and_picture_and_is_text_in_a_terminal(ask, run) -> None:
     result = getattr(run, ask)()
     assert _words(_drawn(result))[0]
     assert "<" not in repr(result).replace("<NA>", "")
     assert repr(result).startswith(result.caption)
+
+
+def test_a_patch_without_a_behaviour_has_no_picture_and_says_why(run) -> None:
+    result = run.patch()
+    assert result.plot() is None
+    assert result.table["value"].isna().all()
+    assert result.table["note"].str.startswith("no behaviour to restore").all()
 
 
 def test_cells_hold_the_numbers_of_the_table(run) -> None:

@@ -58,4 +58,4 @@ def test_the_spectrum_and_bad_settings():
     assert sum(values) == pytest.approx(4)
     assert values[0] / values[-1] == pytest.approx(1000)
     with pytest.raises(UserError, match="prompts 2 or more"):
-        PlantedSetting(prompts=1)
+        Setting(prompts=1)

@@ -69,7 +69,6 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
     capsys.readouterr()
     wrong = {
         "different checkpoints": ["emergence", folders[0], other],
-        "two runs are called": ["emergence", folders[0], folders[0]],
         "exactly one with --of edges": ["emergence", *folders, "--of", "edges"],
         "no circuit at checkpoint 8": ["emergence", folders[0], "--of", "edges"],
         "cannot tell a rise from noise": ["emergence", folders[0], "--of", "landscape"],

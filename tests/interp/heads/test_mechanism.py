@@ -60,5 +60,5 @@ def test_an_untrained_net_has_no_circuit() -> None:
 @pytest.mark.parametrize("task", [InContextRegression(d=2, n=4), MultiHopRetrieval(hops=2, target="mix")])
 def test_tasks_without_a_read_a_hop_are_refused(task) -> None:
     model = build_model(TransformerConfig(n_layers=1, n_heads=2, d_model=8), task.interface, 0).eval()
-    with pytest.raises(UserError, match="read a hop"):
+    with pytest.raises(UserError, match="output a hop"):
         mechanism(model, task)
