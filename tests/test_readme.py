@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
 
 
-def test_your_own_task_in_under_ten_lines(tmp_path) -> None:
+def test_your_own_task_in_under_ten_lines(tmp_path, monkeypatch) -> None:
     from interp import Run
 
     (code,) = [block for block in _blocks("python") if "tasks.register" in block]
@@ -22,9 +23,8 @@ def test_your_own_task_in_under_ten_lines(tmp_path) -> None:
     assert len(lines) < 10
     path = tmp_path / "own_task.py"
     path.write_text("from __future__ import annotations\n" + code)
-    import runpy
-
-    runpy.run_path(str(path))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("own_task")
     model = {"kind": "transformer", "n_layers": 1, "n_heads": 2, "d_model": 8}
     run = Run.train(
         {"task": {"kind": "running-mean"}, "model": model, "train": {"steps": 4, "batch": 8, "lr": 1e-3}},

@@ -188,7 +188,7 @@ def test_a_full_disk(trials, calm, disk, tmp_path, record_property):
     assert trials("train", settings=SETTINGS, out=disk / "run")["code"] == 0
     used = trials("used", path=disk)["value"]
     for attempt in range(DISKS):
-        place = tmp_path / f"disk {attempt}"
+        place = tmp_path / f"disk-{attempt}"
         place.mkdir()
         size = rng.randrange(4096, used, 4096)
         assert trials("mount", path=place, options=f"size={size}")["code"] == 0
@@ -215,7 +215,7 @@ def test_a_report_on_a_full_disk(trials, calm, disk, tmp_path, record_property):
     bare = sum(-(-f.stat().st_size // 4096) * 4096 for f in (whole.parent / "bare").rglob("*") if f.is_file())
     count = DISKS if FULL else 2
     for attempt in range(count):
-        place = tmp_path / f"disk {attempt}"
+        place = tmp_path / f"disk-{attempt}"
         place.mkdir()
         trials("mount", path=place, options=f"size={rng.randrange(bare + 65536, need, 4096)}")
         assert trials("copy", out=whole.parent / "bare" / "run", to=place / "run")["code"] == 0

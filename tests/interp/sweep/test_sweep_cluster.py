@@ -190,7 +190,10 @@ def test_a_scheduler_without_a_worker(bare: Cluster, tmp_path, monkeypatch) -> N
 
 SHAMS = {
     "cannot import this package .*install it there": "raise ImportError('no package of this name')",
-    "has version 9.9, this is .*make them equal": f"__version__ = '9.9'; __path__ = [{REAL!r}]",
+    "has version 9.9, this is .*make them equal": (
+        "import sys, types; sys.modules['interp._version'] = types.SimpleNamespace(__version__='9.9'); "
+        f"__path__ = [{REAL!r}]"
+    ),
 }
 
 
