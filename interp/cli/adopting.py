@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli import show
 from interp.cli.training import Json
 from tasks.errors import UserError
 
@@ -95,6 +94,7 @@ def check(run: Path, *, step: str = "last", json: Json = False) -> int:
         Print one JSON document.
     """
     from interp.adoption import proven
+    from interp.cli import show
     from interp.run import load
 
     model = load(run).model(int(step) if step.isdigit() else step)

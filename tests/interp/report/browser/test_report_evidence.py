@@ -147,7 +147,7 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     )
     assert "hop 1 at step 500 to 600, hop 2 at step 1,000 to 1,100" in words[0]
     assert words[0].endswith("Order: hop 1 < hop 2 < hop 3 in 2 of 2.")
-    assert "hop 3 5.5% [0.0%, 11.9%]. Emerged: hop 3 in no run." in words[1]
+    assert "hop 3 5.5% [range 5.0%, 6.0%]. Emerged: hop 3 in no run." in words[1]
     lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
     single = "e => e.data.filter(t => t.opacity === 0.45).length"
     arms = ["task.target ic", "task.target final"]
