@@ -14,17 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.studies.catalogue import STUDIES as STUDIES
+
 if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
 
-STUDIES: dict[str, str] = {
-    "one-step-gd": "interp.studies.one_step_gd.study",
-    "linear-attention": "interp.studies.linear_attention.study",
-    "newton": "interp.studies.newton.study",
-    "single-index": "interp.studies.single_index.study",
-    "stacked-heads": "interp.studies.stacked_heads.study",
-    "retrieval-prompts": "interp.studies.retrieval_prompts.study",
-}
 
 Say = Callable[[str], None]
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from interp.analysis.registry import entry
-from interp.studies import STUDIES
+from interp.studies.catalogue import STUDIES
 from interp.studies.ledger import Ledger, Scale
 from interp.train.version import BITS
 
