@@ -75,13 +75,13 @@ SHIPPED = (
         "interp.heads.roles:Roles",
         ABLATED,
         ("layer", "head", "role", "score", "threshold", "value", "ci_low", "ci_high", "n", "without_peers",
-         "verdict", "metric", "control"),
+         "verdict", "partner", "metric", "control"),
         applies="interp.heads.heads:has_roles",
         command="heads RUN --view roles",
     ),
     Entry(
         "ablation",
-        "interp.heads.roles:Ablations",
+        "interp.heads.ablation:Ablations",
         ABLATED,
         ("layer", "head", "position", "metric", "control", *INTERVAL),
         applies=HERE + "heads",
@@ -150,8 +150,10 @@ SHIPPED = (
     Entry(
         "causal-probe",
         "interp.readouts.probe_swaps:ProbeSwaps",
-        "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts.",
-        ("site", "layer", "head", "position", "metric", "algorithm", "k", "control", "draw", "r2", "note", *INTERVAL),
+        "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts; use: "
+        "'not read' where no later module can read what decodes the iterate.",
+        ("site", "layer", "head", "position", "metric", "algorithm", "k", "control", "draw", "r2", "decoded", "use",
+         "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --causal",
     ),

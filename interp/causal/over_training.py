@@ -20,6 +20,7 @@ from interp.causal.circuits import find_circuit
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
+from interp.causal.hypothesis_tests import check_circuit
 from interp.causal.metrics import metric_of
 from interp.causal.patching import patch, sites_of
 from interp.hooks.protocol import HookedModel
@@ -86,11 +87,12 @@ class CircuitSearch(Direct):
     "minimality" report on prompts that neither ordered the edges nor decided how many were taken. A row "search"
     reports what the search did. An attribution estimate, where one was made, comes with rows of metric "attribution
     estimate": its value for every edge, the exact effect of a sample and of the largest, their correlation, its
-    completeness error.
+    completeness error. With `tests`, rows "equivalence test", "independence test" and, for every edge, "minimality
+    test" hold corrected p values (`interp.causal.hypothesis_tests`), on prompts of their own.
     """
 
     name: ClassVar[str] = "circuit"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
     search: Literal["threshold", "greedy", "prune"] = "prune"
@@ -98,6 +100,7 @@ class CircuitSearch(Direct):
     threshold: float = 0.02
     metric: str = "loss"
     read: str | None = None
+    tests: bool = True
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
@@ -113,6 +116,10 @@ class CircuitSearch(Direct):
             return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
         judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
+        if self.tests:
+            settings = {"seed": self.seed + 2, "metric": self.metric, "read": self.read}
+            tested = check_circuit(model, task, circuit.edges, **settings)
+            parts.append(tested.assign(control="none"))
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
 

@@ -82,6 +82,7 @@ def circuit(
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
+    tests: bool = True,
     edges: int = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     released: Released = False,
@@ -110,6 +111,9 @@ def circuit(
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
         Search again at the last step on the prompts of so many other seeds, and report how much the circuits overlap.
+    tests
+        Test equivalence with the full model, independence of what is left outside, and whether each edge is needed
+        (Shi et al. 2024), p values corrected for their number.
     edges
         Number of edges to print of each circuit, by effect size; --json and --out have all.
     out
@@ -135,6 +139,7 @@ def circuit(
             "metric": metric,
             "read": read,
             "prompts": prompts,
+            "tests": tests,
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)
         roles = has_roles(opened.config.model, opened.task)

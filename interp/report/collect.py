@@ -181,7 +181,11 @@ def _judged(circuit: pd.DataFrame | None) -> pd.DataFrame | None:
     return (
         None
         if circuit is None
-        else circuit[circuit["metric"].isin(["faithfulness", "completeness", "minimality"])]
+        else circuit[
+            circuit["metric"].isin(
+                ["faithfulness", "completeness", "minimality", "equivalence test", "independence test"]
+            )
+        ]
     )
 
 

@@ -64,6 +64,7 @@ class CausalQuestions(Measuring):
         read: str | None = None,
         prompts: int = 64,
         seed: int = 0,
+        tests: bool = True,
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
@@ -73,8 +74,9 @@ class CausalQuestions(Measuring):
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
         "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
-        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Raises UserError for a model
-        whose edges are not known.
+        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. `tests` adds corrected p values
+        of equivalence, independence and each edge's minimality (`interp.causal.hypothesis_tests`). Raises UserError for
+        a model whose edges are not known.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -83,7 +85,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
-            threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed,
+            threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed, tests=tests,
         )  # fmt: skip
 
     def edges(
@@ -106,6 +108,7 @@ class CausalQuestions(Measuring):
         read: str | None = None,
         prompts: int = 64,
         seed: int = 0,
+        tests: bool = True,
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
@@ -118,7 +121,7 @@ class CausalQuestions(Measuring):
 
         search_for = build(
             "circuit", method=method, search=search, faithfulness=faithfulness, threshold=threshold,
-            metric=metric, read=read, prompts=prompts, seed=seed,
+            metric=metric, read=read, prompts=prompts, seed=seed, tests=tests,
         )  # fmt: skip
         tables = self.tables([search_for, build("roles")], steps, progress)
         found, roles = tables["circuit"], tables["roles"]

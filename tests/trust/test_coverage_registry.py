@@ -22,7 +22,8 @@ WORLDS = {
     "interp/readouts/algorithm_rows.py": "matching: similarity to a step; matching: best step",
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
-    "interp/heads/roles.py": "bootstrap, ratio of sums",
+    "interp/heads/ablation.py": "bootstrap, ratio of sums",
+    "interp/heads/roles.py": NONE,
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
     "interp/studies/newton/measure.py": "matching: order of convergence; matching: best step",

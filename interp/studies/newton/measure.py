@@ -177,6 +177,7 @@ class MatchedNet:
         found = table[(table["metric"] == "causal slope") & table["layer"].isin(blocks)].dropna(
             subset="value"
         )
+        found = found[found["control"].isin(("none", "random"))]
         arms = found["algorithm"].where(found["control"] == "none", "random")
         means = found.groupby([arms, "layer"])["value"].mean()
         return {arm: means[arm].to_dict() if arm in means else {} for arm in ("newton", "gd", "random")}
