@@ -41,6 +41,7 @@ METHODS = ("exact", "EAP", "EAP-IG")
 MOST_EXACT = 1000  # edges run one by one; more are ordered by an attribution estimate first
 MOST_HOOKED = 100  # the same for models that run by hooks, a forward pass an edge
 SPARSE = 0.5  # of all edges: where fewer carry anything at all, those are the circuit
+FINER = 16  # most circuits between two passes
 MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose before exact pruning goes on
 
 
@@ -118,7 +119,11 @@ def find_circuit(
     nested, chosen, estimate, did = run(bench, search, method, threshold, faithfulness, ig_steps, seed, draws)
     with torch.no_grad():
         measure = metric_of(task, validation, metric, read=read, clean_outputs=model(validation.clean.inputs))
-    curve = curve_of(Judge(model, validation, measure, draws), nested, faithfulness, chosen)
+    elsewhere = Judge(model, validation, measure, draws)
+    curve = curve_of(elsewhere, nested, faithfulness, chosen)
+    if chosen is None and (finer := _finer(bench, curve)):
+        nested = [*nested[: curve.chosen + 1], *finer, *nested[curve.chosen + 1 :]]
+        curve = curve_of(elsewhere, nested, faithfulness)
     kept = curve.circuits[curve.chosen]
     if chosen is None:
         did += (
@@ -243,6 +248,19 @@ def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int)
     with cost.announced(f"{name} of {len(bench.runs.known):,} edges", bench.runs, 3 * ig_steps):
         scores = complete_scores(bench.model, *bench.prompts, bench.metric, name, ig_steps)
     return beside_exact(bench.model, *bench.prompts, bench.metric, scores, bench.ends, seed=seed, draws=draws)
+
+
+def _finer(bench: _Bench, curve: Curve) -> list[frozenset[Edge]]:
+    """Circuits between the chosen one and the next smaller one, since a pass takes many edges away at once."""
+    if curve.chosen + 1 >= len(curve.circuits):
+        return []
+    here, below = curve.circuits[curve.chosen], curve.circuits[curve.chosen + 1]
+    rises = Descent(bench.runs, bench.metric, *bench.ends).rises(here)
+    dropped = sorted(here - below, key=lambda e: (abs(rises[e]), e))
+    count = len(dropped)
+    steps = sorted({round(i * count / (FINER + 1)) for i in range(1, FINER + 1)} - {0, count})
+    found = [frozenset(connected(here - set(dropped[:step]))) for step in steps]
+    return [c for i, c in enumerate(found) if below < c < (found[i - 1] if i else here)]
 
 
 def _circuit(

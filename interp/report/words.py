@@ -14,6 +14,7 @@ from interp.report.circuit_words import (
     heads_said,
     hops_answered,
 )
+from interp.report.illusion_words import directions_said, pairs_said
 from interp.report.sketch import first_middle_last
 from interp.run import Run
 
@@ -40,7 +41,9 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     circuit = [
         hops_answered(tables.get("mechanism"), tables.get("circuit")),
         algorithm_said(tables.get("algorithms")),
+        directions_said(tables.get("causal-probe")),
         heads_said(tables.get("heads"), tables.get("agreement")),
+        pairs_said(tables.get("agreement")),
         circuit_said(tables.get("circuit")),
     ]
     found = {

@@ -17,7 +17,7 @@ SEEDS = 100 if os.environ.get("ALGOSCOPE_FULL") == "1" else 4
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_illusions_are_found_and_not_called_used(case, record_property):
-    """With full counts found in 90 of 100 and wrongly used in at most 5; with few, what these shares do not rule out."""
+    """Full counts: found in 90 of 100, wrongly used in at most 5; small ones: what these shares do not rule out."""
     planted, once = CASES[case]
     outcomes = [once(seed) for seed in range(SEEDS)]
     found, wrong = sum(o.found for o in outcomes), sum(o.wrongly_used for o in outcomes)

@@ -1,4 +1,4 @@
-"""What later modules read: moves outside of it change nothing, moves inside do, and every module counts as it should."""
+"""What later modules read: moves outside of it change nothing, moves inside do, and every module is followed."""
 
 from __future__ import annotations
 
