@@ -186,7 +186,7 @@ SHIPPED = (
         "circuit",
         "interp.causal.over_training:CircuitSearch",
         "Edges of the circuit (search: {search}); the whole model is 1, the resample-ablated run is 0.",
-        ("sender", "receiver", "metric", "control", "edges", "note", "exact", "correlation", *INTERVAL),
+        ("sender", "receiver", "metric", "control", "edges", "note", "exact", "correlation", "statistic", *INTERVAL),
         applies=HERE + "edges",
         command="circuit RUN",
         section="faithfulness",

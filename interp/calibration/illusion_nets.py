@@ -28,7 +28,7 @@ LOUD = 30.0  # logits of a head that cancels another
 
 
 @dataclasses.dataclass(frozen=True)
-class Planted:
+class DirectionNet:
     """A regression net, the rate of the descent step it holds, and the direction to test (of its stream)."""
 
     model: HookedTransformer
@@ -47,25 +47,25 @@ class HeadNet:
     verdict: str
 
 
-def descending(seed: int) -> Planted:
+def descending(seed: int) -> DirectionNet:
     """One to three steps of gradient descent; every layer's iterate is used."""
     steps, rate = 1 + seed % 3, _rate(seed)
     model, _ = wired_gradient_descent([rate] * steps, D, N, seed=seed)
     turn = turned(model, seed)
-    return Planted(model, _task(), rate, turn[D])
+    return DirectionNet(model, _task(), rate, turn[D])
 
 
-def unused_iterate(seed: int) -> Planted:
+def unused_iterate(seed: int) -> DirectionNet:
     """The first iterate stands in a slot that nobody reads; the answer comes from all but one coordinate."""
     return _beside(seed)
 
 
-def dormant_path(seed: int) -> Planted:
+def dormant_path(seed: int) -> DirectionNet:
     """As `unused_iterate`, with the readout also of a slot that is always 0; the direction is of both slots."""
     return _beside(seed)
 
 
-def _beside(seed: int) -> Planted:
+def _beside(seed: int) -> DirectionNet:
     rate, some = _rate(seed), torch.ones(D)
     some[int(torch.randint(D, (), generator=generator(seed, "left out", 0)))] = 0.0
     match = PlantedMatch("x", "x", torch.eye(D))
@@ -86,7 +86,7 @@ def _beside(seed: int) -> Planted:
         dtype="float64",
     )  # fmt: skip
     turn = turned(model, seed)
-    return Planted(model, task, rate, turn[wiring.span("unread")][0] + turn[wiring.span("dormant")][0])
+    return DirectionNet(model, task, rate, turn[wiring.span("unread")][0] + turn[wiring.span("dormant")][0])
 
 
 def _task() -> InContextRegression:

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from interp.calibration.illusion_nets import (
     HeadNet,
-    Planted,
+    DirectionNet,
     backup_heads,
     cancelling_heads,
     descending,
@@ -68,13 +68,13 @@ class Outcome:
     naive: bool
 
 
-def _ladder(net: Planted) -> Ladder:
+def _ladder(net: DirectionNet) -> Ladder:
     """Gradient descent at the planted rate, one to three steps."""
     ks, eta = (1, 2, 3), net.rate / net.task.n
     return Ladder("gd", ks, tuple(Algorithm("gd", k, sizes={"eta": eta}) for k in ks))
 
 
-def probed(net: Planted, seed: int, use: str) -> Outcome:
+def probed(net: DirectionNet, seed: int, use: str) -> Outcome:
     """The verdict of the probes that are fitted on a net at its layers, as `interp probe --causal` does."""
     table = probe_swaps(
         net.model,
@@ -91,7 +91,7 @@ def probed(net: Planted, seed: int, use: str) -> Outcome:
     return Outcome(verdicts == {use}, use != "used" and "used" in verdicts, use != "used" and whole > 0.5)
 
 
-def handed(net: Planted, seed: int) -> Outcome:
+def handed(net: DirectionNet, seed: int) -> Outcome:
     """The verdict on a direction that was handed in, at the last layer, as `interp.causal.directions.swap` gives it."""
     pair = net.task.pair("replace-w", seed, "illusion", 0, PROMPTS)
     pair = dataclasses.replace(pair, clean=pair.clean.double(), corrupt=pair.corrupt.double())
@@ -103,12 +103,12 @@ def handed(net: Planted, seed: int) -> Outcome:
     return Outcome(verdicts == {"not read"}, "used" in verdicts, _plain_slope(net, pair, site, probe) > 0.5)
 
 
-def _iterate(net: Planted, batch: Any, at: int) -> Float[Tensor, "batch"]:
+def _iterate(net: DirectionNet, batch: Any, at: int) -> Float[Tensor, "batch"]:
     member = _ladder(net).members[0]
     return iterates.predictions(Problems.of(batch.x, batch.y, (at,)), [member])[0, :, 0]
 
 
-def _plain_slope(net: Planted, pair: Any, site: Site, probe: Probe) -> float:
+def _plain_slope(net: DirectionNet, pair: Any, site: Site, probe: Probe) -> float:
     """Slope of the output's change on the predicted one when the stream is moved along the direction as it stands."""
     hook = site.hook(net.model.config.n_layers)
     with torch.no_grad():
