@@ -34,8 +34,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.calibration.illusion_nets import (
-    HeadNet,
     DirectionNet,
+    HeadNet,
     backup_heads,
     cancelling_heads,
     descending,
