@@ -32,7 +32,7 @@ from interp.causal.graph import Edge
 from interp.causal.hypothesis_tests import EPSILON, LEVEL, check_circuit, equivalence, minimality_p, rejected
 from interp.causal.inflated import inflated_effects, inflations
 from interp.causal.metrics import metric_of
-from interp.causal.pruning import worths
+from interp.causal.pruning import ablation_effects
 from interp.config.model_transformer import TransformerConfig
 from interp.models.transformer import HookedTransformer
 from probes.independence import independence
@@ -54,7 +54,9 @@ class Sums(Task):
 
     @property
     def interface(self) -> Interface:
-        return Interface(inputs="continuous", d_in=len(self.gains) + 2, d_out=1, n_ctx=2, read_positions=(1,))
+        return Interface(
+            inputs="continuous", d_in=len(self.gains) + 2, d_out=1, n_ctx=2, output_positions=(1,)
+        )
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> Batch:
         source = generator(seed, stream, step)
@@ -133,7 +135,7 @@ def _chance_edge(seed: int, prompts: int) -> bool:
     pair = resampled_pair(task, seed, prompts)
     metric, runs = metric_of(task, pair, "loss"), EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
     whole, edge = next(iter(inflations(runs.known, circuit_of((0, 1)), 1, seed)))
-    effect = float(worths(runs, whole, [metric], [edge])[0][edge].double().abs().mean())
+    effect = float(ablation_effects(runs, whole, [metric], [edge])[0][edge].double().abs().mean())
     null = inflated_effects(runs, whole, metric, 100, seed + 1)
     return minimality_p(effect, null)[1] <= LEVEL
 

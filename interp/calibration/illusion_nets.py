@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.models.constructed import ConstructedModel, constructed_retrieval
+from interp.models.constructed_algorithms import constructed_gradient_descent
+from interp.models.constructed_weights import build_constructed
+from interp.models.construction import Copy, Head, PlantedMatch, Wiring
 from interp.models.transformer import HookedTransformer
-from interp.models.wired import WiredNet, wired_retrieval
-from interp.models.wired_algorithms import wired_gradient_descent
-from interp.models.wired_weights import build_wired
-from interp.models.wiring import Copy, Head, PlantedMatch, Wiring
 from tasks.base import Task
 from tasks.regression import InContextRegression
 from tasks.streams import generator
@@ -50,7 +50,7 @@ class HeadNet:
 def descending(seed: int) -> DirectionNet:
     """One to three steps of gradient descent; every layer's iterate is used."""
     steps, rate = 1 + seed % 3, _rate(seed)
-    model, _ = wired_gradient_descent([rate] * steps, D, N, seed=seed)
+    model, _ = constructed_gradient_descent([rate] * steps, D, N, seed=seed)
     turn = turned(model, seed)
     return DirectionNet(model, _task(), rate, turn[D])
 
@@ -81,7 +81,7 @@ def _beside(seed: int) -> DirectionNet:
         readout=[("answer", torch.ones(1, 1)), ("dormant", torch.full((1, 1), 2.0))],
     )
     task = _task()
-    model, _ = build_wired(
+    model, _ = build_constructed(
         wiring, task.interface, 1, seed, attention="linear", mask="full", mask_query=True, positions="none",
         dtype="float64",
     )  # fmt: skip
@@ -113,8 +113,8 @@ def turned(model: HookedTransformer, seed: int) -> Float[Tensor, "d_model d_mode
     return turn
 
 
-def _retrieval(seed: int) -> WiredNet:
-    return wired_retrieval(1 + seed % 3, "chain", vocab=16, chains=3, decoys=DECOYS, seed=seed)
+def _retrieval(seed: int) -> ConstructedModel:
+    return constructed_retrieval(1 + seed % 3, "chain", vocab=16, chains=3, distractors=DECOYS, seed=seed)
 
 
 def needed_heads(seed: int) -> HeadNet:
@@ -159,7 +159,7 @@ def _place(head: str) -> tuple[int, int]:
     return int(layer), int(seat)
 
 
-def _others(net: WiredNet, layer: int) -> list[int]:
+def _others(net: ConstructedModel, layer: int) -> list[int]:
     """Seats of a layer without a planted head."""
     planted = {_place(head) for head in net.circuit.heads}
     return [h for h in range(net.model.config.n_heads) if (layer, h) not in planted]

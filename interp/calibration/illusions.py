@@ -48,7 +48,7 @@ from interp.causal.interventions import intervene
 from interp.heads.ablation import LEAST
 from interp.heads.roles import roles
 from interp.hooks.sites import Site
-from interp.readouts.probe_swaps import probe_swaps
+from interp.readouts.probe_interventions import probe_interventions
 from probes.algorithms import iterates
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.rivals import Ladder
@@ -76,7 +76,7 @@ def _ladder(net: DirectionNet) -> Ladder:
 
 def probed(net: DirectionNet, seed: int, use: str) -> Outcome:
     """The verdict of the probes that are fitted on a net at its layers, as `interp probe --causal` does."""
-    table = probe_swaps(
+    table = probe_interventions(
         net.model,
         net.task,
         rivals=(_ladder(net),),

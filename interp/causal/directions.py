@@ -7,7 +7,7 @@ w.x), the smallest move in the activations' own metric that makes the probe read
 change that the algorithm behind the probe predicts. Controls: random directions whose moves have the same
 length on every prompt, and a rival algorithm's probe. The part of w that later modules read and the part that nobody
 reads are moved alone, too, and a verdict says whether the direction is used (`interp.causal.direction_use`).
-`interp.readouts.probe_swaps` fits the probes and does this at every layer of a regression net.
+`interp.readouts.probe_interventions` fits the probes and does this at every layer of a regression net.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.accumulators import Seen, seen_after
 from interp.causal.direction_use import Use, decoded, parts_of, use_of
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
-from interp.causal.readers import Seen, seen_after
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.interval import Interval
@@ -70,7 +70,7 @@ def whitened(
     return (moved / size).to(weights)
 
 
-def swap(
+def interchange(
     model: HookedModel,
     pair: Pair,
     site: Site,

@@ -34,7 +34,7 @@ from interp.causal.curve import Judge
 from interp.causal.graph import Edge
 from interp.causal.inflated import inflated_effects
 from interp.causal.metrics import metric_of
-from interp.causal.pruning import worths
+from interp.causal.pruning import ablation_effects
 from interp.hooks.protocol import HookedModel
 from probes.independence import PERMUTATIONS, holm, independence
 from tasks.base import Pair, Task
@@ -112,7 +112,7 @@ def check_circuit(
     """
     pair = resampled_pair(task, seed, prompts, "circuit, tests") if pair is None else pair
     with torch.no_grad():
-        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
+        measure = metric_of(task, pair, metric, output=read, clean_outputs=model(pair.clean.inputs))
     bench = Judge(model, pair, measure)
     own = frozenset(circuit)
     whole = [_equivalence(bench, own), _independence(bench, own, permutations, seed)]
@@ -148,7 +148,7 @@ def _minimality(bench: Judge, circuit: frozenset[Edge], inflated: int, seed: int
     if not circuit:
         return []
     null, least = inflated_effects(bench.runs, circuit, bench.metric, inflated, seed), _rounding(bench)
-    rises = worths(bench.runs, circuit, [bench.metric])[0]
+    rises = ablation_effects(bench.runs, circuit, [bench.metric])[0]
     rows = []
     for sender, receiver in sorted(rises):
         effect = float(rises[sender, receiver].double().abs().mean())

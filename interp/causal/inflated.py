@@ -17,7 +17,7 @@ from torch import Tensor
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge, owners
 from interp.causal.metrics import Metric
-from interp.causal.pruning import worths
+from interp.causal.pruning import ablation_effects
 from tasks.streams import generator
 
 MOST_DRAWN = 200  # paths tried for one that brings a new edge
@@ -64,7 +64,7 @@ def inflated_effects(
 ) -> Float[Tensor, "draw"]:
     """Effect of removing an added edge from each of `count` inflated circuits; fewer draws where no path is new."""
     found = [
-        worths(runs, whole, [metric], [edge])[0][edge].double().abs().mean()
+        ablation_effects(runs, whole, [metric], [edge])[0][edge].double().abs().mean()
         for whole, edge in inflations(runs.known, circuit, count, seed)
     ]
     return torch.stack(found) if found else torch.zeros(0, dtype=torch.float64)

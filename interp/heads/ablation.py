@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.causal.interventions import ablation_values, intervene
 from interp.heads.heads import HeadScores
 from interp.hooks.protocol import HookedModel
@@ -58,19 +58,21 @@ class Ablations(Analysis):
         HeadScores().hooks(model)
         return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> AblationReader:
-        return AblationReader(model, task, self.kind)
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> AblationAccumulator:
+        return AblationAccumulator(model, task, self.kind)
 
 
-class AblationReader:
+class AblationAccumulator:
     """Losses of the intact model, without each head, and without any."""
 
     def __init__(self, model: HookedModel, task: Task, kind: str):
         self.model, self.task, self.kind = model, task, kind
         self.heads = all_heads(model)
-        self.losses: list[Float[Tensor, "batch variant read"]] = []
+        self.losses: list[Float[Tensor, "batch variant output"]] = []
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         groups = [[], *([head] for head in self.heads), self.heads]
         self.losses.append(group_losses(self.model, self.task, batch, groups, self.kind, cache))
 
@@ -83,7 +85,7 @@ class AblationReader:
         rows = [
             {"layer": layer, "head": head, "position": read, **found[i, r].row()}
             for i, (layer, head) in enumerate(self.heads)
-            for r, read in enumerate(self.task.reads)
+            for r, read in enumerate(self.task.output_names)
         ]
         return pd.DataFrame(rows).assign(
             metric="ablation effect", control="none", unit="share of all heads' effect"
@@ -97,7 +99,7 @@ def all_heads(model: HookedModel) -> list[HeadName]:
 
 def group_losses(
     model: HookedModel, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
-) -> Float[Tensor, "batch group read"]:
+) -> Float[Tensor, "batch group output"]:
     """Loss at every output position with each group of heads ablated."""
     outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
     return torch.stack([task.loss(out, batch) for out in outputs], dim=1)

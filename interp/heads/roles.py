@@ -25,7 +25,7 @@ from interp.analysis.base import CHUNK, Direct
 from interp.causal.reach import reaching
 from interp.heads.ablation import GroupEffects, HeadName, all_heads, counts, group_losses
 from interp.heads.cancel import Partners, partners
-from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
+from interp.heads.heads import HEAD_SHARE, HeadAccumulator, HeadScores, scorable, uniform_scores, unit_of
 from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, bootstrap
 from tasks import Batch, Task, UserError
@@ -96,9 +96,9 @@ def roles(
     groups += [group for team in peers.values() for group in (team, *(_without(team, head) for head in team))]
     losses = lambda some: group_losses(model, task, batch, some, kind, cache).mean(-1).double()  # noqa: E731
     empty = GroupEffects({}, frozenset(heads), 1 - 0.05 / len(heads))
-    worth = empty.with_losses(groups, losses(groups))
-    paired = partners(worth, heads, losses)
-    return pd.DataFrame([_row(head, best, peers, worth, paired) for head, best in scored.items()])
+    effects = empty.with_losses(groups, losses(groups))
+    paired = partners(effects, heads, losses)
+    return pd.DataFrame([_row(head, best, peers, effects, paired) for head, best in scored.items()])
 
 
 def refuse_unscorable(model: HookedModel, task: Task) -> None:
@@ -144,7 +144,7 @@ def _score(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[Hea
     return {head: found.get(head, NO_ROLE) for head in all_heads(model)}
 
 
-def held_roles(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
+def roles_met(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
     """Every role with the heads that score high enough on it, be it their highest or not: a head may do one
     thing in the query's row and another in the links'. `batch` and `cache` from `run_heads`.
     """
@@ -159,18 +159,18 @@ def _score_all(
     model: HookedModel, task: Task, batch: Batch, cache: Any
 ) -> dict[tuple[HeadName, str], _Scored]:
     """Every head's score on every role that can matter in its layer, and the threshold."""
-    reader = HeadReader(HeadScores().hooks(model), task, "attention")
+    accumulator = HeadAccumulator(HeadScores().hooks(model), task, "attention")
     for rows in torch.arange(len(batch)).split(CHUNK):
-        part = {hook: cache[hook][rows] for hook in reader.hooks}
-        reader.read(0, batch.select(rows), torch.zeros(len(rows), 1, 1), part)
+        part = {hook: cache[hook][rows] for hook in accumulator.hooks}
+        accumulator.add(0, batch.select(rows), torch.zeros(len(rows), 1, 1), part)
     level = uniform_scores(model, task).set_index("metric")["value"]
     merged: dict[str, list[str]] = {}
-    for relation in reader.masses:
+    for relation in accumulator.masses:
         merged.setdefault(role_of(relation), []).append(relation)
     known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
-        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = torch.stack([torch.cat(accumulator.masses[name]) for name in relations]).nanmean(0)
         masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
         if not len(masses):
             continue
@@ -187,12 +187,12 @@ def _row(
     head: HeadName,
     best: _Scored,
     peers: Mapping[str, list[HeadName]],
-    worth: GroupEffects,
+    effects: GroupEffects,
     paired: Partners,
 ) -> dict[str, Any]:
-    own = worth.of([head])
+    own = effects.of([head])
     team = peers.get(best.role, []) if best.holds else []
-    last = worth.of(team, _without(team, head)) if len(team) > 1 else own
+    last = effects.of(team, _without(team, head)) if len(team) > 1 else own
     if not best.holds:
         verdict = "other" if counts(own) else "none"
     else:

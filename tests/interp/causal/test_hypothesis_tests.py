@@ -11,7 +11,7 @@ from interp.causal.graph import edges
 from interp.causal.hypothesis_tests import check_circuit, equivalence, minimality_p, rejected
 from interp.causal.inflated import inflations, random_path
 from interp.causal.report_lines import test_lines as lines_of
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from tasks.errors import UserError
 
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def test_edges_too_many_are_not_called_needed():
 
 
 def test_the_planted_circuit_of_a_hand_constructed_net_passes():
-    net = wired_retrieval(2, vocab=12, chains=3, decoys=6, dtype="float32")
+    net = constructed_retrieval(2, vocab=12, chains=3, distractors=6, dtype="float32")
     found = find_circuit(net.model, net.task, prompts=16)
     table = check_circuit(net.model, net.task, found.edges, prompts=48, permutations=99, inflated=50)
     assert not rejected(table, "equivalence").any()
@@ -74,7 +74,7 @@ def test_sizes_at_the_edge_of_the_null_and_ties():
 
 
 def test_inflated_circuits_have_a_whole_path_more_and_one_new_edge_marked():
-    net = wired_retrieval(2, vocab=12, chains=3, decoys=6)
+    net = constructed_retrieval(2, vocab=12, chains=3, distractors=6)
     known, own = edges(net.model), net.circuit.edges
     for whole, edge in inflations(known, own, 20, 0):
         assert own < whole <= set(known)

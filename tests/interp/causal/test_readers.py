@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from interp.causal.accumulators import seen_after
 
 from interp.causal.direction_use import decoded, parts_of, use_of
 from interp.causal.interventions import intervene
-from interp.causal.readers import seen_after
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site
 from interp.models import build_model
-from interp.models.wired_algorithms import wired_gradient_descent
+from interp.models.constructed_algorithms import constructed_gradient_descent
 from probes.interval import Interval
 from tasks import InContextRegression
 
@@ -63,7 +63,7 @@ def test_a_head_that_writes_nothing_later_read_reads_nothing():
 
 
 def test_the_label_slot_of_a_descending_net_is_read_and_other_kinds_of_models_have_no_answer():
-    model, _ = wired_gradient_descent([0.4, 0.4], 3, 6)
+    model, _ = constructed_gradient_descent([0.4, 0.4], 3, 6)
     seen = seen_after(model, 1, 6, 7, [0])
     assert seen.basis.squeeze().abs().tolist() == pytest.approx([0, 0, 0, 1])
     lstm = type("Other", (), {"config": type("C", (), {"kind": "lstm"})()})()
@@ -71,7 +71,7 @@ def test_the_label_slot_of_a_descending_net_is_read_and_other_kinds_of_models_ha
 
 
 def test_parts_move_what_they_read_and_nothing_that_does_not_vary():
-    model, _ = wired_gradient_descent([0.4], 3, 6)
+    model, _ = constructed_gradient_descent([0.4], 3, 6)
     seen = seen_after(model, 0, 6, 7, [0])
     source = torch.Generator().manual_seed(0)
     clean, corrupt = (torch.randn(50, 4, generator=source, dtype=torch.float64) for _ in range(2))
