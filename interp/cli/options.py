@@ -8,10 +8,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
-Released = Annotated[
+WithoutInterventions = Annotated[
     bool,
     Parameter(
-        help="Measure without the interventions that the run was trained with; they are active otherwise."
+        negative="",
+        help="Measure without the interventions that the run was trained with; they are active otherwise.",
     ),
 ]
 Steps = Annotated[str, Parameter(help="'all', 'last', or comma-separated steps.")]
