@@ -97,7 +97,7 @@ def check_circuit(
     prompts: int = 128,
     seed: int = 2,
     metric: str = "loss",
-    read: str | None = None,
+    output: str | None = None,
     pair: Pair | None = None,
     inflated: int = INFLATED,
     permutations: int = PERMUTATIONS,
@@ -112,7 +112,7 @@ def check_circuit(
     """
     pair = resampled_pair(task, seed, prompts, "circuit, tests") if pair is None else pair
     with torch.no_grad():
-        measure = metric_of(task, pair, metric, output=read, clean_outputs=model(pair.clean.inputs))
+        measure = metric_of(task, pair, metric, output=output, clean_outputs=model(pair.clean.inputs))
     bench = Judge(model, pair, measure)
     own = frozenset(circuit)
     whole = [_equivalence(bench, own), _independence(bench, own, permutations, seed)]

@@ -8,6 +8,7 @@ never a made-up number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -46,6 +47,8 @@ class PatchGrid(Direct):
     replacement: str = "pair"
     metric: str = "loss"
     output: str | None = None
+
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
@@ -102,6 +105,8 @@ class CircuitSearch(Direct):
     output: str | None = None
     tests: bool = True
 
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
+
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
             model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output,
@@ -117,7 +122,7 @@ class CircuitSearch(Direct):
         edges = circuit.table().assign(metric="edge", control="none")
         judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, output=self.output)
         if self.tests:
-            settings = {"seed": self.seed + 2, "metric": self.metric, "read": self.output}
+            settings = {"seed": self.seed + 2, "metric": self.metric, "output": self.output}
             tested = check_circuit(model, task, circuit.edges, **settings)
             parts.append(tested.assign(control="none"))
         return pd.concat([edges, judged, *parts], ignore_index=True)

@@ -74,9 +74,9 @@ class CausalQuestions(Measuring):
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
         "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
-        `faithfulness` is reached. `metric`, `output`, `prompts` and `seed` as in `patch`. `tests` adds corrected p values
-        of equivalence, independence and each edge's minimality (`interp.causal.hypothesis_tests`). Raises UserError for
-        a model whose edges are not known.
+        `faithfulness` is reached. `metric`, `output`, `prompts` and `seed` as in `patch`. `tests` adds corrected p
+        values of equivalence, independence and each edge's minimality (`interp.causal.hypothesis_tests`). Raises
+        UserError for a model whose edges are not known.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
