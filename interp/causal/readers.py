@@ -108,7 +108,7 @@ def _through_heads(
         if not any(value.shape[1] for value in moved):
             continue
         by.add(f"L{index}H{head}")
-        score = _rank_one_free(q @ k.T)
+        score = _score(q @ k.T)
         rows = [bool(value.shape[1]) for value in moved]
         scores = _before(block.ln1, score), _before(block.ln1, score.T)
         values = [_before(block.ln1, value) for value in moved]
@@ -130,7 +130,7 @@ def _value(v: Tensor, o: Tensor, space: Basis) -> Float[Tensor, "d_model k"]:
     return product if size > 0 and float(product.norm()) > NOTHING * size else product[:, :0]
 
 
-def _rank_one_free(score: Tensor) -> Tensor:
+def _score(score: Tensor) -> Tensor:
     """The query-key matrix itself, without columns where there is none."""
     return score if float(score.norm()) > 0 else score[:, :0]
 

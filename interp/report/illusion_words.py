@@ -16,7 +16,7 @@ PAIRS = {
 }
 
 
-def pairs_said(agreement: pd.DataFrame | None) -> str:
+def pairs_sentence(agreement: pd.DataFrame | None) -> str:
     """Pairs of heads whose single ablations mislead, at the last checkpoint."""
     if agreement is None or "partner" not in agreement:
         return ""
@@ -31,7 +31,7 @@ def pairs_said(agreement: pd.DataFrame | None) -> str:
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def directions_said(table: pd.DataFrame | None) -> str:
+def directions_sentence(table: pd.DataFrame | None) -> str:
     """Whether the directions that decode each algorithm's iterates are used, by block, at the last checkpoint."""
     if table is None:
         return ""

@@ -34,7 +34,7 @@ def test_the_right_circuit_passes_all_three():
 
 
 def test_a_circuit_that_lacks_a_part_is_neither_equivalent_nor_independent():
-    table = table_of((0, 1), GAINS)
+    table = table_of((0,), GAINS)
     assert rejected(table, "equivalence").all()
     assert rejected(table, "independence").all()
     whole = table[table["metric"] == "equivalence test"].iloc[0]
@@ -52,7 +52,7 @@ def test_edges_too_many_are_not_called_needed():
 def test_the_planted_circuit_of_a_hand_constructed_net_passes():
     net = constructed_retrieval(2, vocab=12, chains=3, distractors=6, dtype="float32")
     found = find_circuit(net.model, net.task, prompts=16)
-    table = check_circuit(net.model, net.task, found.edges, prompts=48, permutations=99, inflated=50)
+    table = check_circuit(net.model, net.task, found.edges, prompts=48, permutations=99, inflated=80)
     assert not rejected(table, "equivalence").any()
     assert not rejected(table, "independence").any()
     assert rejected(table, "minimality").all()

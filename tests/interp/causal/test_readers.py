@@ -8,6 +8,7 @@ from interp.causal.accumulators import seen_after
 
 from interp.causal.direction_use import decoded, parts_of, use_of
 from interp.causal.interventions import intervene
+from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site
 from interp.models import build_model
@@ -66,8 +67,8 @@ def test_the_label_slot_of_a_descending_net_is_read_and_other_kinds_of_models_ha
     model, _ = constructed_gradient_descent([0.4, 0.4], 3, 6)
     seen = seen_after(model, 1, 6, 7, [0])
     assert seen.basis.squeeze().abs().tolist() == pytest.approx([0, 0, 0, 1])
-    lstm = type("Other", (), {"config": type("C", (), {"kind": "lstm"})()})()
-    assert seen_after(lstm, 0, 0, 4) is None
+    lstm = build_model(LSTMConfig(n_layers=1, d_model=8), TASK.interface, 0).eval()
+    assert seen_after(lstm, 0, 6, 7) is None
 
 
 def test_parts_move_what_they_read_and_nothing_that_does_not_vary():
