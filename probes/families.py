@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from probes.algorithms.iterates import FAMILIES, PATHS, Algorithm, coefficients
@@ -62,8 +62,21 @@ class Member:
     coefficients: Float[Tensor, "prompt d"]
 
 
-class Scan:
-    """Likelihood of any filter of λ / scale at the cost of a small matrix product.
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Filters of many members at the nodes of a frame, and the squares of what they predict.
+
+    Members that would diverge on a prompt are not `sound`; their filter is 0.
+    """
+
+    f: Float[Tensor, "node member"]
+    squared: Float[Tensor, "member"]
+    sound: Bool[Tensor, "member"]
+    shape: tuple[int, ...]
+
+
+class Frame:
+    """What a scan needs of prompts and queries, whatever is answered to them: made once for all layers of a model.
 
     f is carried by `NODES` values, linear in log u between them, so prompts enter through one matrix only.
     """
@@ -80,21 +93,26 @@ class Scan:
         left = place.floor().long()
         share = place - left
         self.nodes = torch.linspace(low, high, NODES, dtype=torch.float64).exp()
-        sides = ((left, (1 - share) * seen.base), (left + 1, share * seen.base))
+        self.sides = ((left, (1 - share) * seen.base), (left + 1, share * seen.base))
         self.gram = torch.zeros(NODES * NODES, dtype=torch.float64)
-        self.cross = torch.zeros(NODES, dtype=torch.float64)
-        for i, a in sides:
-            self.cross.index_add_(0, i.flatten(), (a * seen.cross).flatten())
-            for j, b in sides:
+        for i, a in self.sides:
+            for j, b in self.sides:
                 cell = i[:, :, None] * NODES + j[:, None, :]
                 self.gram.index_add_(0, cell.flatten(), (a[:, :, None] * seen.gram * b[:, None, :]).flatten())
         self.gram = self.gram.reshape(NODES, NODES)
-        self.size = float(seen.size.sum())
+        self.first: dict[tuple[str, tuple[int, ...]], Curves] = {}
 
-    def left_over(
+    @classmethod
+    def of(cls, seen: Observations, step: Step) -> Frame:
+        """The frame of these prompts and queries, kept with them."""
+        if step not in seen.frames:
+            seen.frames[step] = cls(seen, step)
+        return seen.frames[step]
+
+    def curves(
         self, family: str, ladder: Sequence[int], sizes: dict[str, Float[Tensor, "step choice"]]
-    ) -> Float[Tensor, "step choice"]:
-        """Residual sum of squares at the best gain; infinite where the iterate would diverge on a prompt."""
+    ) -> Curves:
+        """Filters of every step of a ladder at every choice of its sizes."""
         nodes = self.nodes[:, None]
         curves = []
         for i, k in enumerate(ladder):
@@ -105,9 +123,25 @@ class Scan:
         # NaN and infinity are not; a Chebyshev polynomial leaves [0, 2] beyond its interval
         sound = (f - 1).abs().amax(0) <= (3 if family == "chebyshev" else 1 + 1e-9)
         f = torch.where(sound, f, 0.0)
-        times, squared = self.cross @ f, (f * (self.gram @ f)).sum(0)
+        return Curves(f, (f * (self.gram @ f)).sum(0), sound, tuple(shape))
+
+
+class Scan:
+    """Likelihood of any filter of λ / scale for one readout's outputs, at the cost of a small matrix product."""
+
+    def __init__(self, seen: Observations, step: Step) -> None:
+        self.frame = Frame.of(seen, step)
+        self.u, self.typical, self.nodes = self.frame.u, self.frame.typical, self.frame.nodes
+        self.cross = torch.zeros(NODES, dtype=torch.float64)
+        for i, a in self.frame.sides:
+            self.cross.index_add_(0, i.flatten(), (a * seen.cross).flatten())
+        self.size = float(seen.size.sum())
+
+    def left_over(self, curves: Curves) -> Float[Tensor, "step choice"]:
+        """Residual sum of squares at the best gain; infinite where the iterate would diverge on a prompt."""
+        times, squared = self.cross @ curves.f, curves.squared
         explained = torch.where(squared > 0, times * times.abs() / squared.clamp_min(1e-300), 0.0)
-        return torch.where(sound, self.size - explained, torch.inf).reshape(shape)
+        return torch.where(curves.sound, self.size - explained, torch.inf).reshape(curves.shape)
 
 
 def _units(scan: Scan, family: str) -> dict[str, float]:
@@ -130,7 +164,7 @@ def _best_sizes(
     """
     bounds = LADDERS[family][1]
     if not bounds:
-        return scan.left_over(family, ladder, {})[:, 0], {}
+        return scan.left_over(scan.frame.curves(family, ladder, {}))[:, 0], {}
     spans = torch.tensor(list(bounds.values()), dtype=torch.float64).log()
     low, high = (end.expand(len(ladder), -1) for end in spans.unbind(1))
     counts = [64] if len(bounds) == 1 else [FINE if family == "chebyshev" else 40, 8]
@@ -140,10 +174,14 @@ def _best_sizes(
     units = _units(scan, family)
     best = torch.full((len(ladder),), torch.inf, dtype=torch.float64)
     where, rows = low, torch.arange(len(ladder))
-    for _ in range(ZOOMS + 1):
+    for turn in range(ZOOMS + 1):
         points = low[:, None] + _lattice(counts) * (high - low)[:, None]
-        sizes = zip(units, points.exp().unbind(-1), strict=True)
-        left = scan.left_over(family, ladder, {name: value * units[name] for name, value in sizes})
+        kept = scan.frame.first if turn == 0 and start is None else {}
+        key = (family, tuple(ladder))
+        if key not in kept:
+            sizes = zip(units, points.exp().unbind(-1), strict=True)
+            kept[key] = scan.frame.curves(family, ladder, {name: v * units[name] for name, v in sizes})
+        left = scan.left_over(kept[key])
         i = left.argmin(1)
         better = left[rows, i] < best
         best = torch.where(better, left[rows, i], best)
@@ -189,12 +227,11 @@ def candidates(
 def retuned(seen: Observations, members: Sequence[Member], scans: dict[Step, Scan]) -> list[Member]:
     """Members with the same kinds and numbers of steps, their sizes tuned to these observations from where they are.
 
-    A cut of the spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
+    Members without sizes to tune are taken as they are, so they must be those of these observations. A cut of the spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
     """
     tuned = [m.algorithm for m in members if LADDERS.get(m.algorithm.family, ((), {}))[1]]
     tuned = [a for a in tuned if a.family != "svd"]
-    kept = [m.algorithm for m in members if m.algorithm not in tuned]
-    found = [Member(a, coefficients(seen.problems, [a])[0, :, 0]) for a in kept]
+    found = [m for m in members if m.algorithm not in tuned]
     kinds: list[Step] = list(dict.fromkeys(a.step for a in tuned))
     for step in kinds:
         own = [a for a in tuned if a.step == step]
@@ -246,6 +283,15 @@ def _best_cut(seen: Observations, scan: Scan, logs: Float[Tensor, "cut"]) -> flo
 
 
 def _run(seen: Observations, family: str, ladder: Sequence[int] | None) -> list[Member]:
+    """Members that are run; without a ladder they are kept with the prompts."""
+    if ladder is not None:
+        return _members(seen, family, ladder)
+    if family not in seen.frames:
+        seen.frames[family] = _members(seen, family, ladder)
+    return list(seen.frames[family])
+
+
+def _members(seen: Observations, family: str, ladder: Sequence[int] | None) -> list[Member]:
     if family == "ogd":
         own = Algorithm("ogd")
         return [Member(own, coefficients(seen.problems, [own])[0, :, 0])]

@@ -98,7 +98,7 @@ def test_scan_equals_the_exact_residual():
         f = FAMILIES["gd"].filter(scan.u, 12, eta=0.3 / scan.typical)
         times, squared = (term.sum() for term in seen.terms((f * seen.base)[None]))
         exact = float(seen.size.sum() - times**2 / squared)
-        assert float(scan.left_over("gd", (12,), sizes)) == pytest.approx(exact, rel=1e-4)
+        assert float(scan.left_over(scan.frame.curves("gd", (12,), sizes))) == pytest.approx(exact, rel=1e-4)
 
 
 def test_a_part_of_the_prompts_is_what_observing_them_alone_gives():

@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from interp.readouts.algorithm_rows import silences
-from interp.readouts.verdict_rows import NAMED, verdict_rows
+from interp.readouts.verdict_rows import GROWTH, NAMED, verdict_rows
 from interp.studies.newton.measure import MatchedNet
 
 
 @dataclass(frozen=True)
 class Filters:
-    """`share_newton`: share of the climbing layers named Newton's; `slope`: mean small-eigenvalue slope over those
-    with a filter; `nonlinear`: the largest share of a climbing layer's output not linear in query or labels.
+    """`share_newton`: share of the climbing layers named Newton's; `growth`: how the residual filter moves over all
+    blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear in
+    query or labels.
     """
 
     share_newton: float
-    slope: float
+    growth: str
     nonlinear: float
     words: str
 
@@ -29,15 +30,15 @@ def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
     sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
-        return Filters(math.nan, math.nan, math.nan, "no layer climbs")
+        return Filters(math.nan, "no layer climbs", math.nan, "no layer climbs")
     table = pd.DataFrame(verdict_rows(net.reader, silences(net.reader)))
+    moves = table[table["metric"] == GROWTH]
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
-    slopes = table[table["metric"] == "small-eigenvalue slope"]["value"].dropna()
     crooked = table[table["metric"].str.startswith("non-linear share")]["value"]
     return Filters(
         share_newton=float(np.mean([v == "newton" for v in verdicts])),
-        slope=float(slopes.mean()) if len(slopes) else math.nan,
+        growth=f"{moves['algorithm'].iloc[0]} ({moves['note'].iloc[0]})" if len(moves) else "too few layers",
         nonlinear=float(crooked.max()),
         words=", ".join(verdicts),
     )
