@@ -4,8 +4,7 @@ Owns: the ladders of steps and ranges of sizes of each family, and the search fo
 in units of the typical scale of S. A family that has another for a limit stops short of it, or nothing could ever be
 told from it: "gd++" keeps γ|S| in [0.5, 1] (trained nets sit there, 2306.00297: |ab| times the top of S/n is .5 to .7;
 as γ goes to 0 it is gradient descent) and "momentum" keeps β at .3 or more. What remains a limit of another
-(`LIMITS`) fits wherever that one does. The scan interpolates f and only proposes members; how well they fit is computed
-exactly.
+(`LIMITS`) fits wherever that one does. The scan (`probes.scan`) only proposes members; how well they fit is computed exactly.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from probes.algorithms.iterates import FAMILIES, PATHS, Algorithm, coefficients
 from probes.algorithms.problems import STEPS, Step
 from probes.observations import Observations
+from probes.scan import Scan
 from tasks.errors import UserError
 
-NODES = 160
 ZOOMS = 3
 GD_STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 48, 64, 128, 256, 1024, 4096)
 FEW_STEPS = (2, 3, 4, 5, 6, 8, 12, 16)
@@ -60,88 +59,6 @@ class Member:
 
     algorithm: Algorithm
     coefficients: Float[Tensor, "prompt d"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Curves:
-    """Filters of many members at the nodes of a frame, and the squares of what they predict.
-
-    Members that would diverge on a prompt are not `sound`; their filter is 0.
-    """
-
-    f: Float[Tensor, "node member"]
-    squared: Float[Tensor, "member"]
-    sound: Bool[Tensor, "member"]
-    shape: tuple[int, ...]
-
-
-class Frame:
-    """What a scan needs of prompts and queries, whatever is answered to them: made once for all layers of a model.
-
-    f is carried by `NODES` values, linear in log u between them, so prompts enter through one matrix only.
-    """
-
-    def __init__(self, seen: Observations, step: Step) -> None:
-        scale = seen.problems.scale(step)[:, 0]
-        self.u = seen.eigenvalues / scale
-        self.typical = float(self.u[:, -1].mean())
-        low, high = (math.log(end) for end in seen.reach[step])
-        high += 1e-9
-        place = ((self.u.clamp_min(math.exp(low)).log() - low) / (high - low) * (NODES - 1)).clamp(
-            0, NODES - 1.000001
-        )
-        left = place.floor().long()
-        share = place - left
-        self.nodes = torch.linspace(low, high, NODES, dtype=torch.float64).exp()
-        self.sides = ((left, (1 - share) * seen.base), (left + 1, share * seen.base))
-        self.gram = torch.zeros(NODES * NODES, dtype=torch.float64)
-        for i, a in self.sides:
-            for j, b in self.sides:
-                cell = i[:, :, None] * NODES + j[:, None, :]
-                self.gram.index_add_(0, cell.flatten(), (a[:, :, None] * seen.gram * b[:, None, :]).flatten())
-        self.gram = self.gram.reshape(NODES, NODES)
-        self.first: dict[tuple[str, tuple[int, ...]], Curves] = {}
-
-    @classmethod
-    def of(cls, seen: Observations, step: Step) -> Frame:
-        """The frame of these prompts and queries, kept with them."""
-        if step not in seen.frames:
-            seen.frames[step] = cls(seen, step)
-        return seen.frames[step]
-
-    def curves(
-        self, family: str, ladder: Sequence[int], sizes: dict[str, Float[Tensor, "step choice"]]
-    ) -> Curves:
-        """Filters of every step of a ladder at every choice of its sizes."""
-        nodes = self.nodes[:, None]
-        curves = []
-        for i, k in enumerate(ladder):
-            own = {name: value[i, None, :] for name, value in sizes.items()}
-            curves.append(FAMILIES[family].filter(nodes, k, **own))
-        f = torch.stack(curves, 1)
-        shape, f = f.shape[1:], f.flatten(1)
-        # NaN and infinity are not; a Chebyshev polynomial leaves [0, 2] beyond its interval
-        sound = (f - 1).abs().amax(0) <= (3 if family == "chebyshev" else 1 + 1e-9)
-        f = torch.where(sound, f, 0.0)
-        return Curves(f, (f * (self.gram @ f)).sum(0), sound, tuple(shape))
-
-
-class Scan:
-    """Likelihood of any filter of λ / scale for one readout's outputs, at the cost of a small matrix product."""
-
-    def __init__(self, seen: Observations, step: Step) -> None:
-        self.frame = Frame.of(seen, step)
-        self.u, self.typical, self.nodes = self.frame.u, self.frame.typical, self.frame.nodes
-        self.cross = torch.zeros(NODES, dtype=torch.float64)
-        for i, a in self.frame.sides:
-            self.cross.index_add_(0, i.flatten(), (a * seen.cross).flatten())
-        self.size = float(seen.size.sum())
-
-    def left_over(self, curves: Curves) -> Float[Tensor, "step choice"]:
-        """Residual sum of squares at the best gain; infinite where the iterate would diverge on a prompt."""
-        times, squared = self.cross @ curves.f, curves.squared
-        explained = torch.where(squared > 0, times * times.abs() / squared.clamp_min(1e-300), 0.0)
-        return torch.where(curves.sound, self.size - explained, torch.inf).reshape(curves.shape)
 
 
 def _units(scan: Scan, family: str) -> dict[str, float]:
@@ -227,7 +144,8 @@ def candidates(
 def retuned(seen: Observations, members: Sequence[Member], scans: dict[Step, Scan]) -> list[Member]:
     """Members with the same kinds and numbers of steps, their sizes tuned to these observations from where they are.
 
-    Members without sizes to tune are taken as they are, so they must be those of these observations. A cut of the spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
+    Members without sizes to tune are taken as they are, so they must be those of these observations. A cut of the
+    spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
     """
     tuned = [m.algorithm for m in members if LADDERS.get(m.algorithm.family, ((), {}))[1]]
     tuned = [a for a in tuned if a.family != "svd"]

@@ -27,9 +27,9 @@ NAMED = ("identified", "indistinguishable")
 HEAD = """# What is said of planted truths
 
 Written by `python -m interp.calibration.tables` from `counts.jsonl` (`python -m interp.calibration.counts` adds
-replicates). 512 prompts, 2d + 2 queries a prompt, level as in a run of 7 sites and 32 checkpoints. "Distance": misfit of
-the best member of any other family without noise; "nearest": that family. A truth nearer than 2 tau (2% of the outputs'
-mean square) to another family need not be told from it, and stands in the last table."""
+replicates). 512 prompts, 2d + 2 queries a prompt, level as in a run of 7 sites and 32 checkpoints. "Distance": misfit
+of the best member of any other family without noise; "nearest": that family. A truth nearer than 2 tau (2% of the
+outputs' mean square) to another family need not be told from it, and stands in the last table."""
 
 
 def families(answer: str) -> tuple[str, ...]:
@@ -49,9 +49,7 @@ def alone(case: Case) -> int:
 
 
 def listed(case: Case) -> int:
-    """Replicates in which a listed family is among those that fit. A set that names the free filter as well, too
-    imprecise to decide, counts.
-    """
+    """Replicates in which a listed family is among those that fit, also where the set is too imprecise to decide."""
     return sum(
         n for answer, n in case.answers.items() if set(families(answer)) - {"unlisted filter", "not a filter"}
     )

@@ -79,8 +79,8 @@ class Row(BaseModel):
 class Replaced:
     """A criterion that was given up: what it was, when (ISO) and why.
 
-    Powers in `why` were computed on that day, with its intervals. `remeasure`: what is measured changed with it (another
-    statistic or unit), so that values of before cannot be judged by the new one.
+    Powers in `why` were computed on that day, with its intervals. `remeasure`: what is measured changed with it
+    (another statistic or unit), so that values of before cannot be judged by the new one.
     """
 
     criterion: str

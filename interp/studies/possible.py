@@ -1,7 +1,7 @@
 """What the figure of a claim can be at all, by its unit: least and largest possible value.
 
-Intervals over seeds stay inside (`probes.stats.over_seeds`), and so do the simulations behind a criterion's power. Every
-unit of a mean over seeds is listed, those without bounds too, so that a new one is thought about.
+Intervals over seeds stay inside (`probes.stats.over_seeds`), and so do the simulations behind a criterion's power.
+Every unit of a mean over seeds is listed, those without bounds too, so that a new one is thought about.
 """
 
 from __future__ import annotations

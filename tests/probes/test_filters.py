@@ -11,7 +11,7 @@ from interp.calibration import planted_model as planted
 from probes import filter_shape, filters, verdict
 from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
 from probes.algorithms.problems import STEPS
-from probes.families import LADDERS, Scan, candidates
+from probes.families import LADDERS, candidates
 from probes.filters import FilterConfig
 from probes.observations import Observations
 from tasks.errors import UserError

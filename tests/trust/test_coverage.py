@@ -155,7 +155,7 @@ TAIL = math.log(100) / math.log(2)
 
 
 def delayed(rng: np.random.Generator) -> stats.Interval:
-    """Onsets of eight runs with a median of 400 steps, and of six later ones with one of 800, watched for 1,200 steps."""
+    """Onsets of eight runs with a median of 400 steps, and of six with one of 800, watched for 1,200 steps."""
     before, after = (middle * rng.lognormal(0, 0.4, n) for middle, n in ((400, 8), (800, 6)))
     return onset_ratio(np.where(after > 1200, np.inf, after), before, np.full(6, 1200.0))
 

@@ -16,8 +16,8 @@ from interp.studies.newton.measure import MatchedNet
 @dataclass(frozen=True)
 class Filters:
     """`share_newton`: share of the climbing layers named Newton's; `growth`: how the residual filter moves over all
-    blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear in
-    query or labels.
+    blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear
+    in query or labels.
     """
 
     share_newton: float

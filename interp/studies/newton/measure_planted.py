@@ -3,7 +3,8 @@
 Planted truth in the study's own setting (d, n, isotropic covariates, as many prompts): layers apply Newton's step k, or
 gradient descent's step 2^(k/2), which by `c-one-fact` is the nearest, plus noise. Where the question is how layers
 follow one another, gradient descent takes equally many steps in each: with twice as many it would double like Newton's
-method, which is the same from alpha I. From these come the powers of the criteria that ask which of the two a net runs. `python -m interp.studies.newton.measure_planted [--nets 40]` writes
+method, which is the same from alpha I. From these come the powers of the criteria that ask which of the two a net runs.
+`python -m interp.studies.newton.measure_planted [--nets 40]` writes
 `measured/power.json`: for each figure its values over simulated nets when the claim is true and when it is false.
 """
 
