@@ -4,7 +4,8 @@ Owns: the ladders of steps and ranges of sizes of each family, and the search fo
 in units of the typical scale of S. A family that has another for a limit stops short of it, or nothing could ever be
 told from it: "gd++" keeps γ|S| in [0.5, 1] (trained nets sit there, 2306.00297: |ab| times the top of S/n is .5 to .7;
 as γ goes to 0 it is gradient descent) and "momentum" keeps β at .3 or more. What remains a limit of another
-(`LIMITS`) fits wherever that one does. The scan (`probes.scan`) only proposes members; how well they fit is computed exactly.
+(`LIMITS`) fits wherever that one does. The scan (`probes.scan`) only proposes members; how well they fit is computed
+exactly.
 """
 
 from __future__ import annotations

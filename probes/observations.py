@@ -143,7 +143,7 @@ class Residuals:
     maker: Float[Tensor, "prompt query query"]
     inside: Float[Tensor, "part prompt query query"]
     solver: Float[Tensor, "part part"]
-    trace: Float[Tensor, "part"]
+    trace: Float[Tensor, "smooth"]
     d: int
 
     @classmethod

@@ -84,8 +84,8 @@ def page(cases: Sequence[Case]) -> str:
 
 def summary(cases: Sequence[Case]) -> str:
     """The confusion matrix: groups of truths against answers, and the shares that are asked for."""
-    head = ["truth", "identified, right", "identified, wrong", "indistinguishable, with the truth",
-            "indistinguishable, without", "mixture", "unlisted filter", "not a filter", "none", "simulations"]  # fmt: skip
+    head = ["truth", *("identified, right", "identified, wrong", "indistinguishable, with the truth")]
+    head += ["indistinguishable, without", *KINDS[2:], "simulations"]
     lines = [_line(head), "|" + "---|" * len(head)]
     for part, where in (("on", True), ("on", False), ("off", True), ("off", False)):
         group = [c for c in cases if c.part == part and far(c) is where]

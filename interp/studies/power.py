@@ -176,7 +176,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class PlantedShares:
-    """As `Planted`, for a share of nets with its Clopper-Pearson interval; a figure is 1 where a net has the property."""
+    """As `Planted`, for a share of nets with Clopper-Pearson interval; figures are 1 where a net has the property."""
 
     name: str
     n: int = 4

@@ -14,6 +14,7 @@ from probes.algorithms.problems import STEPS
 from probes.families import LADDERS, candidates
 from probes.filters import FilterConfig
 from probes.observations import Observations
+from probes.scan import Scan
 from tasks.errors import UserError
 
 PROMPTS, D, NOISE = 2000, planted_bench.D, planted_bench.NOISE
