@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import bdtr, betaincinv, stdtrit
@@ -17,6 +17,7 @@ from tasks.errors import UserError
 
 Scale = Literal["linear", "log", "logit"]
 Numbers = Sequence[float | int] | np.ndarray
+Array = Any  # numbers, or numpy arrays of many simulated ones
 MOST_FOR_A_RANGE = 3
 LARGEST_EXPONENT = 700.0
 
@@ -89,9 +90,7 @@ def _within(middle: float, half: float, least: float | int, most: float | int) -
     return float(low), float(high), scale
 
 
-def within(
-    middle: np.ndarray, half: np.ndarray, least: float | int, most: float | int
-) -> tuple[np.ndarray, np.ndarray, str]:
+def within(middle: Array, half: Array, least: float | int, most: float | int) -> tuple[Array, Array, str]:
     """Limits `half` away from the middle in the tangent of an unbounded scale, carried back; and the scale's name."""
     below, above = (np.where(x > 0, x, 1e-300) for x in (middle - least, most - middle))
     if math.isinf(least) and math.isinf(most):
@@ -105,7 +104,7 @@ def within(
     return low, high, "logit"
 
 
-def _exp(x: np.ndarray) -> np.ndarray:
+def _exp(x: Array) -> Array:
     return np.where(x < LARGEST_EXPONENT, np.exp(np.minimum(x, LARGEST_EXPONENT)), math.inf)
 
 
