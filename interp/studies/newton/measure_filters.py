@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from interp.readouts.algorithm_rows import silences
@@ -13,14 +12,16 @@ from interp.readouts.verdict_rows import GROWTH, NAMED, verdict_rows
 from interp.studies.newton.measure import MatchedNet
 
 
+UNREAD = ("no layer climbs", "too few layers")
+
+
 @dataclass(frozen=True)
 class Filters:
-    """`share_newton`: share of the climbing layers named Newton's; `growth`: how the residual filter moves over all
+    """`growth`: how the residual filter moves over all
     blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear
     in query or labels.
     """
 
-    share_newton: float
     growth: str
     nonlinear: float
     words: str
@@ -30,15 +31,14 @@ def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
     sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
-        return Filters(math.nan, "no layer climbs", math.nan, "no layer climbs")
+        return Filters(UNREAD[0], math.nan, UNREAD[0])
     table = pd.DataFrame(verdict_rows(net.reader, silences(net.reader)))
     moves = table[table["metric"] == GROWTH]
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
     crooked = table[table["metric"].str.startswith("non-linear share")]["value"]
     return Filters(
-        share_newton=float(np.mean([v == "newton" for v in verdicts])),
-        growth=f"{moves['algorithm'].iloc[0]} ({moves['note'].iloc[0]})" if len(moves) else "too few layers",
+        growth=f"{moves['algorithm'].iloc[0]} ({moves['note'].iloc[0]})" if len(moves) else UNREAD[1],
         nonlinear=float(crooked.max()),
         words=", ".join(verdicts),
     )

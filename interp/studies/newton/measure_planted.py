@@ -21,18 +21,15 @@ from interp.calibration import planted_model as planted
 from interp.io.files import write_atomically
 from interp.studies.newton.runs import BUDGETS
 from interp.studies.power import PLANTED
-from probes import doubling, filters, matching
+from probes import doubling, matching
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
-from probes.filters import FilterConfig
 from probes.observations import Observations
-from probes.verdict import decide
 
 STEPS = (3, 5, 7, 9)  # Newton's steps that the climbing layers apply
 NOISE = (
     0.05  # of the iterate's prediction variance: SimE to the iterate itself is then about .95, as measured
 )
-QUERIES = 10
 GD_A_LAYER = 6
 LADDER = tuple(range(1, 21)), tuple(sorted({round(2 ** (j / 2)) for j in range(21)}))
 
@@ -49,18 +46,16 @@ def figures(side: str, seed: int) -> dict[str, float]:
     sizes = BUDGETS["quick"]
     d, n = sizes.main.d, sizes.main.n
     gen = torch.Generator().manual_seed(seed)
-    drawn = planted.prompts([1.0] * d, n, sizes.filter_prompts, QUERIES, 0.0, gen)
+    drawn = planted.prompts([1.0] * d, n, sizes.filter_prompts, 2 * d + 2, 0.0, gen)
     problems = Problems.of(drawn.x, drawn.y, (n,))
+    layers = layers_of(side)
+    if side == "false":
+        layers = [Algorithm("gd", GD_A_LAYER * (i + 1), "norm", {"eta": 1.0}) for i in range(len(STEPS))]
     seen: list[Observations] = []
-    for layer in layers_of(side):
+    for layer in layers:
         outputs = planted.outputs(problems, layer, drawn.queries, NOISE, gen)
         seen.append(seen[0].answering(outputs) if seen else Observations.of(problems, drawn.queries, outputs))
-    found = [decide(filters.judge(one, FilterConfig())) for one in seen]
-    if side == "false":
-        steady = [Algorithm("gd", GD_A_LAYER * (i + 1), "norm", {"eta": 1.0}) for i in range(len(STEPS))]
-        seen = [seen[0].answering(planted.outputs(problems, a, drawn.queries, NOISE, gen)) for a in steady]
     return {
-        "filter-named": float(np.mean([v.kind == "identified" and v.families == ("newton",) for v in found])),
         "filter-growth": float(doubling.growth(seen).answer == "doubling"),
         "table-order": _lead(side, d, n, 256 * sizes.chunks // 4, gen),
     }
