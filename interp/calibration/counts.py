@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from interp.calibration import planted, stacks, ties
-from interp.calibration.planted import LAWS, Setting
+from interp.calibration.planted import DISTRIBUTIONS, Setting
 from interp.io.files import write_atomically
 from probes import doubling
 
@@ -35,7 +35,7 @@ class Case:
     """A planted truth: what is due of it, its distance to the nearest other family, and the answers so far."""
 
     part: str
-    law: str
+    distribution: str
     truth: str
     due: str
     distance: float | None = None
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.part, self.law, self.truth
+        return self.part, self.distribution, self.truth
 
     @property
     def replicates(self) -> int:
@@ -64,28 +64,34 @@ def planned(parts: Sequence[str], prompts: int) -> Planned:
 
 def _verdicts(setting: Setting) -> Planned:
     found: Planned = []
-    for law in LAWS:
+    for distribution in DISTRIBUTIONS:
         for half in ("on", "off"):
-            for truth in planted.truths(law, half):
-                case = Case(half, str(law), truth.name, truth.family)
+            for truth in planted.truths(distribution, half):
+                case = Case(half, str(distribution), truth.name, truth.family)
 
-                def answer(k: int, law=law, truth=truth) -> str:
-                    said = planted.replicate(law, truth, k, setting)
+                def answer(k: int, distribution=distribution, truth=truth) -> str:
+                    said = planted.replicate(distribution, truth, k, setting)
                     return f"{said.kind}: {', '.join(sorted(said.families))}"
 
-                found.append((case, answer, lambda law=law, truth=truth: planted.distance(law, truth)))
+                found.append(
+                    (
+                        case,
+                        answer,
+                        lambda distribution=distribution, truth=truth: planted.distance(distribution, truth),
+                    )
+                )
     return found
 
 
 def _ties(setting: Setting) -> Planned:
-    law = str(ties.LAW)
+    distribution = str(ties.DISTRIBUTION)
     found: Planned = []
-    for tie in ties.ties(ties.LAW.world(0, 2000).top):
+    for tie in ties.ties(ties.DISTRIBUTION.world(0, 2000).top):
 
         def tied(k: int, tie=tie) -> str:
             return TIED if ties.tied(tie, 2000 + k, setting) else "other"
 
-        found.append((Case("ties", law, str(tie), TIED), tied, None))
+        found.append((Case("ties", distribution, str(tie), TIED), tied, None))
     for name in ties.isotropic_truths():
 
         def isotropic(k: int, name=name) -> str:
@@ -98,13 +104,13 @@ def _ties(setting: Setting) -> Planned:
 
 def _stacks(setting: Setting) -> Planned:
     found: Planned = []
-    for law in LAWS:
-        for name, stack in stacks.stacks(law.world(0, 2000).top).items():
+    for distribution in DISTRIBUTIONS:
+        for name, stack in stacks.stacks(distribution.world(0, 2000).top).items():
 
-            def answer(k: int, law=law, stack=stack) -> str:
-                return doubling.growth(stack.observed(law, 500 + k, setting.prompts)).answer
+            def answer(k: int, distribution=distribution, stack=stack) -> str:
+                return doubling.growth(stack.observed(distribution, 500 + k, setting.prompts)).answer
 
-            found.append((Case("stacks", str(law), name, stack.answer), answer, None))
+            found.append((Case("stacks", str(distribution), name, stack.answer), answer, None))
     return found
 
 

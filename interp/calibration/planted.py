@@ -40,7 +40,7 @@ NAMED = ("identified", "indistinguishable")
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
+class Distribution:
     """Prompts: dimensions, examples, condition number of x, noise as a share of the iterate's prediction variance."""
 
     d: int
@@ -62,15 +62,21 @@ class Law:
 
 @functools.lru_cache(maxsize=1)
 def _drawn(
-    law: Law, seed: int, prompts: int, queries: int
+    distribution: Distribution, seed: int, prompts: int, queries: int
 ) -> tuple[Problems, torch.Tensor, torch.Tensor, dict[str, Observations]]:
     """Prompts and queries, the generator's state after them, and room for what all truths on them share."""
     gen = torch.Generator().manual_seed(seed)
-    drawn = planted.prompts(spectrum(law.d, law.kappa), law.n, prompts, queries, 0.0, gen)
-    return Problems.of(drawn.x, drawn.y, (law.n,)), drawn.queries, gen.get_state(), {}
+    drawn = planted.prompts(
+        spectrum(distribution.d, distribution.kappa), distribution.n, prompts, queries, 0.0, gen
+    )
+    return Problems.of(drawn.x, drawn.y, (distribution.n,)), drawn.queries, gen.get_state(), {}
 
 
-LAWS = (Law(5, 5, 1.0, 0.02), Law(5, 5, 1.0, 0.1), Law(D, 2 * D, KAPPA, NOISE))
+DISTRIBUTIONS = (
+    Distribution(5, 5, 1.0, 0.02),
+    Distribution(5, 5, 1.0, 0.1),
+    Distribution(D, 2 * D, KAPPA, NOISE),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +107,11 @@ def spectrum(d: int = D, kappa: float = KAPPA) -> list[float]:
     return (d * values / values.sum()).tolist()
 
 
-def truths(law: Law, half: Half) -> list[Truth]:
+def truths(distribution: Distribution, half: Half) -> list[Truth]:
     """The truths of one half."""
     if half == "off":
         return [Truth(found.name, "", found.make) for found in strangers()]
-    members = listed(law.world(0, MANY).top, law.d)
+    members = listed(distribution.world(0, MANY).top, distribution.d)
     return [Truth(name, family, _running(own)) for name, (family, own) in members.items()]
 
 
@@ -133,9 +139,9 @@ def conclude(world: World, outputs: torch.Tensor, tests: int) -> verdict.Verdict
     return verdict.decide(filters.judge(seen, FilterConfig(tests=tests)))
 
 
-def distance(law: Law, truth: Truth) -> tuple[float, str]:
+def distance(distribution: Distribution, truth: Truth) -> tuple[float, str]:
     """Misfit of the best member of any other family without noise, what is not linear in the query included."""
-    world = law.world(99, MANY)
+    world = distribution.world(99, MANY)
     seen = observed(world, truth.make(world))
     evidence = filters.judge(seen, FilterConfig(folds=1))
     nearest = next(family for family in evidence.order if family != truth.family)
@@ -144,21 +150,21 @@ def distance(law: Law, truth: Truth) -> tuple[float, str]:
 
 def rows(setting: Setting, half: Half) -> Iterator[dict[str, object]]:
     """One row a law and truth."""
-    for law in LAWS:
-        for truth in truths(law, half):
-            yield row(law, truth, setting)
+    for distribution in DISTRIBUTIONS:
+        for truth in truths(distribution, half):
+            yield row(distribution, truth, setting)
 
 
-def replicate(law: Law, truth: Truth, k: int, setting: Setting) -> verdict.Verdict:
+def replicate(distribution: Distribution, truth: Truth, k: int, setting: Setting) -> verdict.Verdict:
     """What is concluded of a truth at the kth draw of prompts and noise."""
-    world = law.world(1000 + k, setting.prompts)
-    return conclude(world, noisy(world, truth.make(world), law.noise), setting.tests)
+    world = distribution.world(1000 + k, setting.prompts)
+    return conclude(world, noisy(world, truth.make(world), distribution.noise), setting.tests)
 
 
-def row(law: Law, truth: Truth, setting: Setting) -> dict[str, object]:
+def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str, object]:
     """How often each verdict was the answer to a truth, and how often it was right."""
-    away, nearest = distance(law, truth)
-    found = [replicate(law, truth, k, setting) for k in range(setting.replicates)]
+    away, nearest = distance(distribution, truth)
+    found = [replicate(distribution, truth, k, setting) for k in range(setting.replicates)]
     kinds = Counter(v.kind for v in found)
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
@@ -167,7 +173,7 @@ def row(law: Law, truth: Truth, setting: Setting) -> dict[str, object]:
     }
     wrong = {"named": sum(bool(families) for families in named)}
     return {
-        "law": str(law),
+        "law": str(distribution),
         "truth": truth.name,
         "distance": round(away, 4),
         "nearest": nearest,

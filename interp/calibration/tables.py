@@ -123,7 +123,7 @@ def _share(group: Sequence[Case], count, worst) -> str:
     found = share(hits, n)
     text = f"{hits} of {n}, {found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
     odd = worst(group, key=lambda c: count(c) / max(c.replicates, 1))
-    return f"{text}; worst case: {odd.truth} at {odd.law}, {count(odd)} of {odd.replicates}"
+    return f"{text}; worst case: {odd.truth} at {odd.distribution}, {count(odd)} of {odd.replicates}"
 
 
 def _growth(cases: Sequence[Case]) -> str:
@@ -158,7 +158,9 @@ def _cases(group: Iterable[Case]) -> str:
     for c in group:
         counts = [covered(c), alone(c), "–"] if c.due else ["–", "–", listed(c)]
         said = ", ".join(f"{k} {n}" for k, n in kinds(c).items() if n)
-        lines.append(_line([c.law, c.truth, f"{c.distance:.4f}", c.nearest, *counts, c.replicates, said]))
+        lines.append(
+            _line([c.distribution, c.truth, f"{c.distance:.4f}", c.nearest, *counts, c.replicates, said])
+        )
     return "\n".join(lines)
 
 
@@ -167,7 +169,7 @@ def _answers(cases: Sequence[Case], part: str) -> str:
     lines = [_line(head), "|" + "---|" * len(head)]
     for c in (c for c in cases if c.part == part):
         said = ", ".join(f"{answer} {n}" for answer, n in c.answers.most_common())
-        lines.append(_line([c.law, c.truth, c.due, said, c.replicates]))
+        lines.append(_line([c.distribution, c.truth, c.due, said, c.replicates]))
     return "\n".join(lines)
 
 

@@ -103,11 +103,11 @@ class HeadQuestions(Measuring):
         return self._measured("weights", steps, progress)
 
     def output_attribution(
-        self, read: str | int = -1, *, step: Steps = "last", prompts: int = 256, seed: int = 0
+        self, output: str | int = -1, *, step: Steps = "last", prompts: int = 256, seed: int = 0
     ) -> Result:
         """Direct logit attribution: what each component adds to the right answer at one output position.
 
-        `read`: its name or number, the last unless given; units, control and errors in `interp.heads.direct`.
+        `output`: its name or number, the last unless given; units, control and errors in `interp.heads.direct`.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -115,7 +115,7 @@ class HeadQuestions(Measuring):
         ['none', 'other targets']
         """
         model, batch = self._drawn("output attribution", step, prompts, seed)
-        table = output_attribution(model, self.task, batch, read)
+        table = output_attribution(model, self.task, batch, output)
         caption = (
             "Direct contributions to the right answer; effects through later components are not counted."
         )
@@ -152,7 +152,7 @@ class HeadQuestions(Measuring):
         Attention of layer 0 at step ..., prompt 0 (a picture in a notebook; .save(path) writes it as a page)
         """
         at, name = self._one(step), f"blocks.{layer}.attn.hook_pattern"
-        model = self.released().model(at)
+        model = self.without_interventions().model(at)
         batch = self.task.sample(self.config.data_seed, "report", prompt, 1)
         if name not in model.hook_dict:
             layers = sum(hook.endswith("attn.hook_pattern") for hook in model.hook_dict)
@@ -160,7 +160,7 @@ class HeadQuestions(Measuring):
                 f"layer {layer!r}: this model has attention patterns in {layers} layers, from 0 on"
             )
         batch = batch.double() if self.config.model.dtype == "float64" else batch
-        with torch.no_grad(), self.held(model, batch, at):
+        with torch.no_grad(), self.with_interventions(model, batch, at):
             pattern = model.run_with_cache(batch.inputs, names_filter=[name])[1][name][0]
         heads = tuple(f"L{layer}H{head}" for head in range(len(pattern)))
         title = f"Attention of layer {layer} at step {at}, prompt {prompt}"

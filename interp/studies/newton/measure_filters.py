@@ -11,7 +11,6 @@ from interp.readouts.algorithm_rows import silences
 from interp.readouts.verdict_rows import GROWTH, NAMED, verdict_rows
 from interp.studies.newton.measure import MatchedNet
 
-
 UNREAD = ("no layer climbs", "too few layers")
 
 
@@ -29,10 +28,10 @@ class Filters:
 
 def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
-    sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
+    sites = [net.accumulator.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
         return Filters(UNREAD[0], math.nan, UNREAD[0])
-    table = pd.DataFrame(verdict_rows(net.reader, silences(net.reader)))
+    table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
     moves = table[table["metric"] == GROWTH]
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()

@@ -19,7 +19,7 @@ from tasks.errors import UserError
 
 HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
-METHODS = {"causal-probe": "probe_swaps", "token-heads": "patterns", "regression-heads": "patterns"}
+METHODS = {"causal-probe": "probe_interventions", "token-heads": "patterns", "regression-heads": "patterns"}
 INNER = {
     "chunks",
     "choose_chunks",
