@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
+from tasks.plugins import load_plugins
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -99,10 +98,14 @@ class Level:
 class Interface(BaseModel):
     """What a model must accept and return to be trained on a task.
 
-    `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
-    value with separate tables of `d_vocab` and `d_vocab + 1` rows; value index `d_vocab` is the blank).
-    `token_types` gives a type to each position (empty: all alike); `output_positions` the positions whose output counts.
-    `outputs` are the entries of a larger vocabulary whose logits are wanted, in order (empty: the model's own outputs).
+        `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
+        value with separate tables of `d_vocab` and `d_vocab + 1` rows; value index `d_vocab` is the blank).
+    <<<<<<< HEAD
+        `token_types` gives a type to each position (empty: all alike); `output_positions` the positions whose output counts.
+    =======
+        `token_types` gives a type to each position (empty: all alike); `output_positions` those whose output counts.
+    >>>>>>> main
+        `outputs` are the entries of a larger vocabulary whose logits are wanted, in order (empty: the model's own outputs).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -246,16 +249,7 @@ def kinds() -> list[str]:
     """
     for module in SHIPPED:
         importlib.import_module(f"tasks.{module}")
-    for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        try:
-            importlib.import_module(module.strip())
-        except ImportError as error:
-            raise UnknownTask(
-                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
-            ) from None
-    for plugin in entry_points(group="algoscope.tasks"):
-        if plugin.name not in _REGISTRY:
-            plugin.load()
+    load_plugins(MODULES, "algoscope.tasks", _REGISTRY, UnknownTask)
     return sorted(_REGISTRY)
 
 

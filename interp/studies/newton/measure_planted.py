@@ -14,7 +14,6 @@ import argparse
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from interp.calibration import planted_model as planted
