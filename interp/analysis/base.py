@@ -40,11 +40,7 @@ class Accumulator(Protocol):
 
 @runtime_checkable
 class PairAccumulator(Accumulator, Protocol):
-<<<<<<< HEAD
-    """The reader of an analysis that looks on to the next checkpoint (`Analysis.paired`)."""
-=======
     """The accumulator of an analysis that also takes the next checkpoint (`Analysis.paired`)."""
->>>>>>> main
 
     def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
         """Take in the weights of the next checkpoint asked for, which is `stride` steps on."""
@@ -54,14 +50,6 @@ class PairAccumulator(Accumulator, Protocol):
 class Analysis(BaseModel):
     """Settings of a measurement that is made at every checkpoint.
 
-<<<<<<< HEAD
-    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an untrained
-    model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others as the
-    control. `runs_model`: the accumulator runs the model, or uses its weights, itself; interventions during training
-    are active in the shared forward passes only, so such an analysis is refused where one is active. With `paired`,
-    rows of a checkpoint may depend on the next requested one: accumulators are `PairAccumulator`s, and `serves` decides
-    which cached rows are valid.
-=======
     `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an
     untrained model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others
     as the control. `former` maps settings that were renamed to the names under which the key hashes them, so that
@@ -69,7 +57,6 @@ class Analysis(BaseModel):
     interventions during training are active in the shared forward passes only, so such an analysis is refused where one
     is active. With `paired`, rows of a checkpoint may depend on the next requested one: accumulators are
     `PairAccumulator`s, and `serves` decides which cached rows are valid.
->>>>>>> main
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,11 +86,7 @@ class Analysis(BaseModel):
         raise NotImplementedError
 
     def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
-<<<<<<< HEAD
-        """A new accumulator; `untrained` is that of the untrained model, already complete (None for that one itself)."""
-=======
         """A new accumulator; `untrained` is the untrained model's, already complete (None for that one itself)."""
->>>>>>> main
         raise NotImplementedError
 
     def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:

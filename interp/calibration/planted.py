@@ -60,7 +60,6 @@ class Distribution:
         return World(problems, asked, gen, memory)
 
 
-<<<<<<< HEAD
 @functools.lru_cache(maxsize=1)
 def _drawn(
     distribution: Distribution, seed: int, prompts: int, queries: int
@@ -73,8 +72,6 @@ def _drawn(
     return Problems.of(drawn.x, drawn.y, (distribution.n,)), drawn.queries, gen.get_state(), {}
 
 
-=======
->>>>>>> main
 DISTRIBUTIONS = (
     Distribution(5, 5, 1.0, 0.02),
     Distribution(5, 5, 1.0, 0.1),
@@ -145,11 +142,7 @@ def conclude(world: World, outputs: torch.Tensor, tests: int) -> verdict.Verdict
 def distance(distribution: Distribution, truth: Truth) -> tuple[float, str]:
     """Misfit of the best member of any other family without noise, what is not linear in the query included."""
     world = distribution.world(99, MANY)
-<<<<<<< HEAD
     seen = observed(world, truth.make(world))
-=======
-    seen = Observations.of(world.problems, world.queries, truth.make(world))
->>>>>>> main
     evidence = filters.judge(seen, FilterConfig(folds=1))
     nearest = next(family for family in evidence.order if family != truth.family)
     return float(evidence.of(nearest).left.sum() / seen.size.sum()), nearest
@@ -162,7 +155,6 @@ def rows(setting: Setting, half: Half) -> Iterator[dict[str, object]]:
             yield row(distribution, truth, setting)
 
 
-<<<<<<< HEAD
 def replicate(distribution: Distribution, truth: Truth, k: int, setting: Setting) -> verdict.Verdict:
     """What is concluded of a truth at the kth draw of prompts and noise."""
     world = distribution.world(1000 + k, setting.prompts)
@@ -174,16 +166,6 @@ def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str,
     away, nearest = distance(distribution, truth)
     found = [replicate(distribution, truth, k, setting) for k in range(setting.replicates)]
     kinds = Counter(v.kind for v in found)
-=======
-def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str, object]:
-    """How often each verdict was the answer to a truth, and how often it was right."""
-    away, nearest = distance(distribution, truth)
-    kinds, found = Counter(), []
-    for seed in range(setting.replicates):
-        world = distribution.world(1000 + seed, setting.prompts)
-        found.append(conclude(world, noisy(world, truth.make(world), distribution.noise), setting.tests))
-        kinds[found[-1].kind] += 1
->>>>>>> main
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
         "held": sum(truth.family in families for families in named),

@@ -46,11 +46,8 @@ class PatchGrid(Direct):
     replacement: str = "pair"
     metric: str = "loss"
     output: str | None = None
-<<<<<<< HEAD
-=======
 
     former: ClassVar[Mapping[str, str]] = {"output": "read"}
->>>>>>> main
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
@@ -104,11 +101,8 @@ class CircuitSearch(Direct):
     threshold: float = 0.02
     metric: str = "loss"
     output: str | None = None
-<<<<<<< HEAD
-=======
 
     former: ClassVar[Mapping[str, str]] = {"output": "read"}
->>>>>>> main
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(

@@ -117,16 +117,11 @@ def configure(
     changes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The run of a preset's name, a TOML file, the config.json of a run, or nested settings, changed by overrides, then
-        by the named arguments.
+    by the named arguments.
 
-        An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
-    <<<<<<< HEAD
-        same with values already read. A clamp's donor is looked up when training begins (`interp.runs.source_models`). Raises
-        UserError naming the culprit.
-    =======
-        same with values already read. A clamp's donor is looked up when training begins (`interp.runs.source_models`).
-        Raises UserError naming the culprit.
-    >>>>>>> main
+    An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
+    same with values already read. A clamp's donor is looked up when training begins (`interp.runs.source_models`).
+    Raises UserError naming the culprit.
     """
     settings = _read(source)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:

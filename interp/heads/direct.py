@@ -28,15 +28,6 @@ from tasks.streams import generator
 
 
 def output_attribution(model: object, task: Task, batch: Batch, output: str | int) -> pd.DataFrame:
-<<<<<<< HEAD
-    """Direct contribution of each component to the right answer at one output position.
-
-    `output`: its name, or its number among the targets. Tokens: to the target's logit minus the mean of the logits that
-    are read with it, in logits, mean over prompts. Real-valued targets: the slope of the contribution on the target
-    through the origin; the components of a perfect model sum to 1. Rows of control "other targets" hold the same with
-    each prompt's target exchanged for the next one's. Raises UserError for other models than this package's
-    transformers, an unknown `output`, and targets that are not entries of outputs.
-=======
     """Direct contribution of each component to the right answer at one output position, with a 95% CI over prompts.
 
     `output`: its name, or its number among the targets. Tokens: to the target's logit minus the mean of the logits that
@@ -44,7 +35,6 @@ def output_attribution(model: object, task: Task, batch: Batch, output: str | in
     through the origin; the components of a perfect model sum to 1. Fewer than 32 prompts have no interval. Rows of
     control "other targets" hold the same with each prompt's target exchanged for the next one's. Raises UserError for
     other models than this package's transformers, an unknown `output`, and targets that are not entries of outputs.
->>>>>>> main
     """
     net, names = _transformer(model), _names(task, batch)
     place = _place(task, batch, output, names)

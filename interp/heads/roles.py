@@ -80,13 +80,7 @@ class Ablations(Analysis):
         HeadScores().hooks(model)
         return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
-<<<<<<< HEAD
-    def accumulator(
-        self, model: HookedModel, task: Task, untrained: Accumulator | None
-    ) -> AblationAccumulator:
-=======
     def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
->>>>>>> main
         return AblationAccumulator(model, task, self.kind)
 
 

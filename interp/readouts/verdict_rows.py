@@ -38,21 +38,14 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
     labels = torch.cat(accumulator.labels, 2)
     rows: list[Row] = []
     blocks: dict[str, Observations] = {}
-<<<<<<< HEAD
     memory: dict[str, Observations] = {}
-=======
->>>>>>> main
     for i, site in enumerate(accumulator.sites):
         shared = {"site": site, "position": f"t={accumulator.context}", "control": "none", "split": "test"}
         if site in silent:
             none = {"algorithm": "none", "verdict": "none", "families": "", "note": silent[site]}
             rows.append({**shared, "metric": NAMED, **none})
             continue
-<<<<<<< HEAD
         evidence = judged(accumulator, posed, asked, i, memory)
-=======
-        evidence = judged(accumulator, posed, asked, i)
->>>>>>> main
         found = [_verdict_row(evidence, verdict.decide(evidence)), *_misfit_rows(evidence)]
         found += _linearity_rows(accumulator, asked.queries, asked.outputs[i], labels[:, i])
         found.append(_power_row(evidence.seen, accumulator))
@@ -62,7 +55,6 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
     return rows + _growth_rows(accumulator, blocks)
 
 
-<<<<<<< HEAD
 def judged(
     accumulator: Any, posed: Posed, asked: Any, layer: int, memory: dict[str, Observations] | None = None
 ) -> Evidence:
@@ -71,10 +63,6 @@ def judged(
     `memory` is kept from layer to layer: what depends on prompts and queries alone is computed once.
     """
     memory = {} if memory is None else memory
-=======
-def judged(accumulator: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
-    """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another."""
->>>>>>> main
     outputs = asked.outputs[layer]
 
     def seen(name: str, problems: Problems) -> Observations:
@@ -85,15 +73,10 @@ def judged(accumulator: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
 
     others = {}
     if len(set(posed.distribution.spectrum)) > 1:
-<<<<<<< HEAD
         others[PRECONDITIONED] = seen(PRECONDITIONED, posed.whitened)
     return filters.judge(
         seen("plain", posed.plain), accumulator.settings.filters(len(accumulator.sites)), others
     )
-=======
-        others[PRECONDITIONED] = Observations.of(posed.whitened, asked.queries, outputs)
-    return filters.judge(seen, accumulator.settings.filters(len(accumulator.sites)), others)
->>>>>>> main
 
 
 def _verdict_row(evidence: Evidence, found: Verdict) -> Row:

@@ -175,11 +175,7 @@ def _final(pages: list[RunReport]) -> str:
         for t in tables
     ]
     if metric != "accuracy":
-<<<<<<< HEAD
         means = _mean(metric, [float(one.mean()) for one in last])
-=======
-        means = over_seeds([float(one.mean()) for one in last])
->>>>>>> main
         return f"final {metric}, averaged over output positions: {_formatted(means)}."
     said = [
         f"{output} {_formatted(over_seeds([float(one[output]) for one in last], 0.0, 1.0), share=True)}"

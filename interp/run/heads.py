@@ -103,9 +103,6 @@ class HeadQuestions(Measuring):
         return self._measured("weights", steps, progress)
 
     def output_attribution(
-<<<<<<< HEAD
-        self, output: str | int = -1, *, step: Steps = "last", prompts: int = 256, seed: int = 0
-=======
         self,
         output: str | int = -1,
         *,
@@ -113,7 +110,6 @@ class HeadQuestions(Measuring):
         seed: int = 0,
         steps: Steps = "last",
         progress: Progress | None = None,
->>>>>>> main
     ) -> Result:
         """Direct logit attribution: what each component adds to the right answer at one output position.
 
@@ -124,15 +120,8 @@ class HeadQuestions(Measuring):
         >>> run.output_attribution("hop 1", prompts=8).table["control"].unique().tolist()
         ['none', 'other targets']
         """
-<<<<<<< HEAD
-        model, batch = self._drawn("output attribution", step, prompts, seed)
-        table = output_attribution(model, self.task, batch, output)
-        caption = (
-            "Direct contributions to the right answer; effects through later components are not counted."
-=======
         return self._measured(
             "output-attribution", steps, progress, output=output, prompts=prompts, seed=seed
->>>>>>> main
         )
 
     def qk_attribution(

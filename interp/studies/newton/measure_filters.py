@@ -30,14 +30,9 @@ def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
     sites = [net.accumulator.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
-<<<<<<< HEAD
         return Filters(UNREAD[0], math.nan, UNREAD[0])
     table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
     moves = table[table["metric"] == GROWTH]
-=======
-        return Filters(math.nan, math.nan, math.nan, "no layer climbs")
-    table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
->>>>>>> main
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
     crooked = table[table["metric"].str.startswith("non-linear share")]["value"]

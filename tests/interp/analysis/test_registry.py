@@ -19,16 +19,12 @@ from tasks.errors import UserError
 
 HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
-<<<<<<< HEAD
-METHODS = {"causal-probe": "probe_interventions", "token-heads": "patterns", "regression-heads": "patterns"}
-=======
 METHODS = {
     "output-attribution": "output_attribution",
     "causal-probe": "probe_interventions",
     "token-heads": "patterns",
     "regression-heads": "patterns",
 }
->>>>>>> main
 INNER = {
     "chunks",
     "choose_chunks",
