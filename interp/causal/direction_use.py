@@ -1,6 +1,6 @@
 """Whether a direction that decodes a value is used: moved whole, in the part that is read downstream, in the rest.
 
-A direction's weights w are split into what later modules can read, P w, and the rest (`interp.causal.accumulators`).
+A direction's weights w are split into what later modules can read, P w, and the rest (`interp.causal.readers`).
 Each part is moved alone from the clean to the corrupt prompt's own reading of it, by the smallest move in the
 activations' metric within its own subspace. `decoded` is the squared correlation of a part's reading with the
 value, over clean and corrupt prompts.
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.accumulators import Seen
+from interp.causal.readers import Seen
 from probes.interval import Interval
 
 Part = Literal["whole", "seen", "unseen"]

@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.accumulators import Seen, seen_after
 from interp.causal.direction_use import Use, decoded, parts_of, use_of
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
+from interp.causal.readers import Seen, seen_after
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
 from probes.interval import Interval

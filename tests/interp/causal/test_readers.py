@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from interp.causal.accumulators import seen_after
 
 from interp.causal.direction_use import decoded, parts_of, use_of
 from interp.causal.interventions import intervene
+from interp.causal.readers import seen_after
 from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site
