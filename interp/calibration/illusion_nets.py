@@ -16,7 +16,7 @@ from torch import Tensor
 from interp.models.constructed import ConstructedModel, constructed_retrieval
 from interp.models.constructed_algorithms import constructed_gradient_descent
 from interp.models.constructed_weights import build_constructed
-from interp.models.construction import Copy, Head, PlantedMatch, Wiring
+from interp.models.construction import Copy, Head, PlantedMatch, Construction
 from interp.models.transformer import HookedTransformer
 from tasks.base import Task
 from tasks.regression import InContextRegression
@@ -71,7 +71,7 @@ def _beside(seed: int) -> DirectionNet:
     match = PlantedMatch("x", "x", torch.eye(D))
     masked = PlantedMatch("x", "x", torch.diag(some))
     step = torch.tensor([[rate]])
-    wiring = Wiring(
+    plan = Construction(
         slots={"x": D, "label": 1, "unread": 1, "answer": 1, "dormant": 1},
         tables={"token_embed.W_E": {"x": torch.eye(D + 1)[:, :D], "label": torch.eye(D + 1)[:, D:]}},
         heads=[
@@ -82,11 +82,11 @@ def _beside(seed: int) -> DirectionNet:
     )
     task = _task()
     model, _ = build_constructed(
-        wiring, task.interface, 1, seed, attention="linear", mask="full", mask_query=True, positions="none",
+        plan, task.interface, 1, seed, attention="linear", mask="full", mask_query=True, positions="none",
         dtype="float64",
     )  # fmt: skip
     turn = turned(model, seed)
-    return DirectionNet(model, task, rate, turn[wiring.span("unread")][0] + turn[wiring.span("dormant")][0])
+    return DirectionNet(model, task, rate, turn[plan.span("unread")][0] + turn[plan.span("dormant")][0])
 
 
 def _task() -> InContextRegression:

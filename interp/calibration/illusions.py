@@ -43,7 +43,7 @@ from interp.calibration.illusion_nets import (
     needed_heads,
     unused_iterate,
 )
-from interp.causal.directions import Probe, swap
+from interp.causal.directions import Probe, interchange
 from interp.causal.interventions import intervene
 from interp.heads.ablation import LEAST
 from interp.heads.roles import roles
@@ -92,13 +92,13 @@ def probed(net: DirectionNet, seed: int, use: str) -> Outcome:
 
 
 def handed(net: DirectionNet, seed: int) -> Outcome:
-    """The verdict on a direction that was handed in, at the last layer, as `interp.causal.directions.swap` gives it."""
+    """The verdict on a direction that was handed in, at the last layer, as `interp.causal.directions.interchange` gives it."""
     pair = net.task.pair("replace-w", seed, "illusion", 0, PROMPTS)
     pair = dataclasses.replace(pair, clean=pair.clean.double(), corrupt=pair.corrupt.double())
     at, site = net.task.n, Site("resid_post", net.model.config.n_layers - 1, None, net.task.n)
     values = [_iterate(net, batch, at) for batch in (pair.clean, pair.corrupt)]
     probe = Probe("gd", net.direction, *values)
-    table = swap(net.model, pair, site, [probe], random=0, seed=seed, draws=200)
+    table = interchange(net.model, pair, site, [probe], random=0, seed=seed, draws=200)
     verdicts = set(table["use"])
     return Outcome(verdicts == {"not read"}, "used" in verdicts, _plain_slope(net, pair, site, probe) > 0.5)
 
