@@ -16,7 +16,7 @@ from torch import Tensor
 from interp.models.constructed import ConstructedModel, constructed_retrieval
 from interp.models.constructed_algorithms import constructed_gradient_descent
 from interp.models.constructed_weights import build_constructed
-from interp.models.construction import Copy, Head, PlantedMatch, Construction
+from interp.models.construction import Construction, Copy, Head, PlantedMatch
 from interp.models.transformer import HookedTransformer
 from tasks.base import Task
 from tasks.regression import InContextRegression

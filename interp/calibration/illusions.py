@@ -92,7 +92,7 @@ def probed(net: DirectionNet, seed: int, use: str) -> Outcome:
 
 
 def handed(net: DirectionNet, seed: int) -> Outcome:
-    """The verdict on a direction that was handed in, at the last layer, as `interp.causal.directions.interchange` gives it."""
+    """The verdict on a direction that was handed in, at the last layer (`interp.causal.directions.interchange`)."""
     pair = net.task.pair("replace-w", seed, "illusion", 0, PROMPTS)
     pair = dataclasses.replace(pair, clean=pair.clean.double(), corrupt=pair.corrupt.double())
     at, site = net.task.n, Site("resid_post", net.model.config.n_layers - 1, None, net.task.n)
