@@ -30,7 +30,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.estimate import Estimate, against_exact, complete_scores
 from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
-from interp.causal.pruning import Descent, ablation_effects, by_size
+from interp.causal.pruning import Descent, ablation_effects, between, by_size
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
@@ -41,7 +41,6 @@ METHODS = ("exact", "EAP", "EAP-IG")
 MOST_EXACT = 1000  # edges run one by one; more are ordered by an attribution estimate first
 MOST_HOOKED = 100  # the same for models that run by hooks, a forward pass an edge
 SPARSE = 0.5  # of all edges: where fewer carry anything at all, those are the circuit
-FINER = 16  # most circuits between two passes
 MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose before exact pruning goes on
 
 
@@ -123,7 +122,8 @@ def find_circuit(
         )
     elsewhere = Judge(model, validation, measure, draws)
     curve = curve_of(elsewhere, nested, faithfulness, chosen)
-    if chosen is None and (finer := _finer(bench, curve)):
+    descent = Descent(bench.runs, bench.metric, *bench.references)
+    if chosen is None and (finer := between(descent, *curve.circuits[curve.chosen : curve.chosen + 2])):
         nested = [*nested[: curve.chosen + 1], *finer, *nested[curve.chosen + 1 :]]
         curve = curve_of(elsewhere, nested, faithfulness)
     kept = curve.circuits[curve.chosen]
@@ -252,19 +252,6 @@ def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int)
     return against_exact(
         bench.model, *bench.prompts, bench.metric, scores, bench.references, seed=seed, draws=draws
     )
-
-
-def _finer(bench: _Bench, curve: Curve) -> list[frozenset[Edge]]:
-    """Circuits between the chosen one and the next smaller one, since a pass takes many edges away at once."""
-    if curve.chosen + 1 >= len(curve.circuits):
-        return []
-    here, below = curve.circuits[curve.chosen], curve.circuits[curve.chosen + 1]
-    rises = Descent(bench.runs, bench.metric, *bench.references).rises(here)
-    dropped = sorted(here - below, key=lambda e: (abs(rises[e]), e))
-    count = len(dropped)
-    steps = sorted({round(i * count / (FINER + 1)) for i in range(1, FINER + 1)} - {0, count})
-    found = [frozenset(connected(here - set(dropped[:step]))) for step in steps]
-    return [c for i, c in enumerate(found) if below < c < (found[i - 1] if i else here)]
 
 
 def _circuit(
