@@ -58,7 +58,7 @@ def figures(side: str, seed: int) -> dict[str, float]:
         named.append(found.kind == "identified" and found.families == ("newton",))
         slopes.append(_slope(seen))
     return {
-        "filter-named": float(np.mean(named)),
+        "filter-identified": float(np.mean(named)),
         "filter-slope": float(np.nanmean(slopes)),
         "table-order": _lead(side, d, n, 256 * sizes.chunks // 4, gen),
     }

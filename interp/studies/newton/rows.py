@@ -159,7 +159,11 @@ def filters(study: Study) -> list[Row]:
     found = [filter_rows(net) for net in mains(study)]
     return [
         row(
-            study, "filter-named", [f.share_newton for f in found], "main", "; ".join(f.words for f in found)
+            study,
+            "filter-identified",
+            [f.share_newton for f in found],
+            "main",
+            "; ".join(f.words for f in found),
         ),
         row(study, "filter-slope", [f.slope for f in found], "main"),
         row(study, "filter-linear", [f.nonlinear for f in found], "main"),

@@ -23,7 +23,7 @@ CLAIMS = {
               "layer for four distributions of covariates, weights and noise.",
               f"{A} Thm 1, 2; {C} Thm 1", "G* itself", below(0.02), "worst relative error", "identity",
               Exact(0.0033, 0.027)),
-        Claim("other-laws",
+        Claim("other-distributions",
               "Least squares over drawn prompts finds the step size of theory for spherical covariates, for ReLU-net "
               "targets and for cubic targets.",
               f"{A} Thm 3", "eta* itself", below(0.02), "worst relative error of eta", "identity", Exact(0.009, 0.04)),

@@ -25,7 +25,7 @@ CLAIMS = {
     for claim in (
         Claim("exponents", "The information exponent of every example link is the one that the paper states.",
               f"{P} section 3", "1 to 5", equals(1.0), "share of examples", "identity", Exact(1.0, 0.91)),
-        Claim("one-law",
+        Claim("equal-waits",
               "The reduced chain and SGD on d-dimensional weights wait equally long before they escape.",
               f"{P} section 2", "equal in law", within(0.8, 1.25), "ratio of medians", "identity",
               Estimates(1.0, 1.5, 0.068, "log")),

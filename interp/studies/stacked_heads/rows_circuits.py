@@ -111,7 +111,8 @@ def _transplants(study: Study, runs: Sequence[Run]) -> list[Row]:
         between += [] if gain.empty else [float(gain[late])]
     note = f"{no_head} of {len(runs)} runs have no head on link 2 to transplant" if no_head else ""
     return [
-        row(study, c, _mean(v), "ic", note) for c, v in (("graft-before", before), ("graft-between", between))
+        row(study, c, _mean(v), "ic", note)
+        for c, v in (("transplant-before", before), ("transplant-between", between))
     ]
 
 

@@ -93,7 +93,7 @@ def test_windows_wider_than_the_gap_and_three_of_three_are_found_out():
 
 OLD = {
     "table-order": Criterion.above(0.01),
-    "filter-named": Criterion.above(0.5),
+    "filter-identified": Criterion.above(0.5),
     "filter-slope": Criterion.within(1.5, 2.5),
 }
 

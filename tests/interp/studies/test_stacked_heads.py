@@ -71,7 +71,7 @@ def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> 
         "one-layer-hop-1",
     ):
         assert rows[skill].verdict in ("contradicted", "inconclusive"), skill
-    for unmeasured in ("dropped-hop", "clamp-uniform", "graft-between", "head-leads"):
+    for unmeasured in ("dropped-hop", "clamp-uniform", "transplant-between", "head-leads"):
         assert rows[unmeasured].value is None, unmeasured
         assert rows[unmeasured].verdict == "not measured", unmeasured
     assert rows["depth-necessity"].value == 0
