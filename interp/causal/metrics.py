@@ -21,6 +21,7 @@ from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
+from tasks.renamed import keywords
 
 Outputs = Float[Tensor, "batch pos d_out"]
 
@@ -66,6 +67,7 @@ def custom(
     return Metric(name, "all", unit, positions, lambda outputs, rows: of(outputs))
 
 
+@keywords
 def metric_of(
     task: Task,
     pair: Pair,

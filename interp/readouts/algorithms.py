@@ -3,8 +3,8 @@
 Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
 predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
 layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
-chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "validation" prompts. Prompts are the same at
-every checkpoint, so the rivals are computed once, beside the untrained twin.
+chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "validation" prompts. Prompts are the same
+at every checkpoint, so the rivals are computed once, with the untrained model.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ prompts. Sites are residual-stream hooks; `blocks.l.hook_resid_post` is the stre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
@@ -42,6 +43,7 @@ class Readouts(Analysis):
 
     name: ClassVar[str] = "probe"
     with_untrained: ClassVar[bool] = True
+    former: ClassVar[Mapping[str, str]] = {"validation_chunks": "choose_chunks"}
 
     chunks: int = Field(default=8, ge=3)
     validation_chunks: int = Field(default=2, ge=1)
