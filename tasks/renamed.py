@@ -120,6 +120,12 @@ def keywords(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+def refuse_value(kind: str, value: str) -> None:
+    """Raises UserError for a value (of a metric, say) that has another name now."""
+    if value in RENAMED[kind]:
+        raise UserError(line(value, RENAMED[kind][value]))
+
+
 def refuse_options(arguments: Iterable[str]) -> None:
     """Raises UserError for an old option, or an old value of one, on a command line."""
     for argument in arguments:

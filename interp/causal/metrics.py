@@ -21,7 +21,7 @@ from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
-from tasks.renamed import keywords
+from tasks.renamed import keywords, refuse_value
 
 Outputs = Float[Tensor, "batch pos d_out"]
 
@@ -83,6 +83,7 @@ def metric_of(
     symbols). squared_output_distance: mean squared distance to the clean run's prediction (needs `clean_outputs`).
     Raises UserError for an unknown name or read, and where the task cannot serve the metric.
     """
+    refuse_value("metric", name)
     if name not in get_args(MetricName):
         raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
     index = _output_index(task, output)

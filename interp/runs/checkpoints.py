@@ -155,7 +155,8 @@ class Checkpoints(Renaming):
         self.refuse_weightless()
         if self.interventions_active and any(clamp.active(at) for clamp in self.config.train.clamps):
             raise UserError(
-                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for `run.without_interventions()`"
+                f"{self.path}: was trained with clamps, which weights alone lack: ask for"
+                " `run.without_interventions()`"
             )
         model = self._blank(self.config.init_seed) if into is None else into
         load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))

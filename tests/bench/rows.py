@@ -28,7 +28,7 @@ NONE = math.nan
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison. `project` and `baseline` are in `unit` (baseline nan: none, or it never got there; see `note`)."""
+    """One comparison. `project` and `baseline` are in `unit` (baseline nan: none, or never there; see `note`)."""
 
     name: str
     project: float
