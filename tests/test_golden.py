@@ -23,7 +23,7 @@ MEASURED = {
 
 @pytest.fixture(params=FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def golden(request, tmp_path) -> Path:
-    """A copy in a folder of its version, under the name it was written under, so that nothing is written beside the kept one."""
+    """A copy under the version and name it was written under, so that nothing is written beside the kept one."""
     return Path(shutil.copytree(request.param, tmp_path / request.param.parent.name / request.param.name))
 
 
