@@ -2,7 +2,7 @@
 
 Effects are on the scale where the whole model is 1 and the other prompts' run is 0. Edges are ordered on one set of
 prompts, how many of them are taken is decided on a second, and `interp.causal.faithfulness.judge` reports on a third.
-A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
+A model without the behaviour (full and empty circuit do not differ) has the empty circuit.
 
 "prune", the default everywhere, returns the smallest circuit on the way down whose lower confidence limit still reaches
 the faithfulness asked for, with the whole curve of size against faithfulness. Where more than half of all edges carry

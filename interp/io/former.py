@@ -21,6 +21,8 @@ VALUES = {  # columns whose values changed, by analysis: column -> kind of name
     "patch": {"metric": "metric"},
     "circuit": {"metric": "metric"},
 }
+NOTES = {"are not told apart": "do not differ significantly"}
+NOTED = ("circuit", "patch")  # analyses whose notes have these words
 COLUMNS = ("roles",)  # analyses with a column of another name
 
 
@@ -33,6 +35,8 @@ def in_words(table: pd.DataFrame, analysis: str, written: int) -> pd.DataFrame:
     for column, kind in VALUES.get(analysis, {}).items():
         if column in table:
             table = table.assign(**{column: table[column].replace(RENAMED[kind])})
+    if analysis in NOTED and "note" in table:
+        table = table.assign(note=table["note"].replace(NOTES, regex=True))
     return table
 
 

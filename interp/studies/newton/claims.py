@@ -59,7 +59,9 @@ MAIN_CLAIMS: dict[str, Claim] = {
         Claim("c-slope", "The gradient-descent step that matches a layer best grows geometrically over the layers.",
               f"{P} Fig 10", "x2.7 a layer (log2: 1.4)", within(0.75, 2.25), "doublings a layer", "confirmatory",
               _means(1.4, 0.3, 0.13)),
-        Claim("c-single", "A single layer is worth more than a hundred steps of gradient descent.",
+        Claim("c-single",
+              "One layer of the transformer advances its best-matching step of gradient descent by more than a"
+              " hundred.",
               f"{P} Fig 10", "hundreds", above(100.0), "GD steps of the largest gain", "confirmatory",
               _means(200.0, 20.0, 32.0)),
         Claim("c-one-fact",
