@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from tasks.complaints import problems
@@ -116,11 +116,11 @@ class Interface(Renaming, BaseModel):
     outputs: tuple[int, ...] = ()
     output_positions: tuple[int, ...]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _former_names(cls, settings: Any) -> Any:
-        refuse_members("Interface", settings if isinstance(settings, dict) else ())
-        return settings
+    if not TYPE_CHECKING:
+
+        def __init__(self, **settings: Any) -> None:
+            refuse_members("Interface", settings)
+            super().__init__(**settings)
 
 
 class Task(Renaming, BaseModel):
