@@ -54,7 +54,7 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
 
 
 def judged(accumulator: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
-    """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another."""
+    """Evidence on one layer; gradient descent preconditioned by the distribution is a rival where it is another."""
     outputs = asked.outputs[layer]
     seen = Observations.of(posed.plain, asked.queries, outputs)
     others = {}
