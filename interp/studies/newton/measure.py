@@ -1,6 +1,6 @@
 """What the study of layers against Newton's method measures on one trained net.
 
-Owns: feeding prompts to the algorithm probe's reader and the figures taken from it. A layer is a place in `sites`
+Owns: feeding prompts to the algorithm probe's accumulator and the figures taken from it. A layer is a place in `sites`
 (0: before the first block). Errors are in label variances. Which layers count is decided by controls: a block speaks
 when its readout beats the untrained model, shuffled targets and the zero predictor; the climb of a family goes from the
 first block that speaks to the first whose best step is the last block's.
