@@ -84,7 +84,6 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     "split": {"choose": "validation"},
     "claim": {
-        "filter-named": "filter-identified",
         "graft-before": "transplant-before",
         "graft-between": "transplant-between",
         "one-law": "equal-waits",
