@@ -107,7 +107,7 @@ def test_options_keep_to_the_vocabulary(capsys) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["untrained_twin", "HeadAccumulator", "by_reads", "--without-interventions", "ours_ms", "conditionOf"],
+    ["untrained_twin", "HeadReader", "by_reads", "--released", "ours_ms", "armOf"],
 )
 def test_old_names_are_found(name) -> None:
     assert _offences(iter([("here", name)]))
