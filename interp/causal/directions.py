@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -32,6 +32,7 @@ from probes.interval import Interval
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair
 from tasks.errors import UserError
+from tasks.renamed import names_of
 from tasks.streams import generator
 
 RIDGE = (
@@ -192,3 +193,7 @@ def _compare(
         {"metric": metric, **found[i].row(), "unit": unit, **shared}
         for i, (metric, unit) in enumerate(zip(("causal slope", "missed change"), units, strict=True))
     ]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

@@ -77,7 +77,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
         "value",
         "ci_low",
         "ci_high",
-        "without_peers",
+        "with_peers_ablated",
         "verdict",
         "partner",
     ]

@@ -82,7 +82,7 @@ def roles(
     """The role of every head and whether the model needs it: one row a head.
 
     Columns: layer, head, role ("" where none), `score` of its best relation and the `threshold` for it, `effect` of its
-    own ablation (value, ci_low, ci_high), `without_peers`: what its ablation adds once its peers are ablated,
+    own ablation (value, ci_low, ci_high), `with_peers_ablated`: what its ablation adds once its peers are ablated,
     `verdict`, and the `partner` that it cancels or is redundant with ("" where by its role). `kind`: "zero", "mean" or
     "mean per position". Raises UserError for a model without heads, with signed attention (whose scores are no shares),
     or a task that names no relations.
@@ -202,6 +202,6 @@ def _row(
         "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
         "score": best.score.value, "threshold": best.threshold,
         "value": own.value, "ci_low": own.low, "ci_high": own.high, "n": own.n,
-        "without_peers": last.value, "verdict": by_pair or verdict,
+        "with_peers_ablated": last.value, "verdict": by_pair or verdict,
         "partner": "" if partner is None else "L{}H{}".format(*partner),
     }  # fmt: skip
