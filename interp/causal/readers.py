@@ -28,7 +28,7 @@ from interp.models.components import LayerNorm, allowed
 RANK = 1e-3  # of a module's largest singular value: directions below count as not read
 NOTHING = 1e-6  # relative size of a product of weights that is no connection
 
-Basis = Float[Tensor, "d_model k"]
+Basis = Float[Tensor, "d_model _"]
 
 
 @dataclasses.dataclass(frozen=True)
