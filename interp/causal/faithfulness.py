@@ -11,10 +11,11 @@ al. (arXiv 2403.17806).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from interp.causal.behaviour import resampled_pair
 from interp.causal.circuit import Circuit
@@ -39,7 +40,7 @@ def judge(
     pair: Pair | None = None,
     prompts: int = 128,
     seed: int = 1,
-    metric: str = "loss",
+    metric: str | Callable[..., Tensor] = "loss",
     read: str | None = None,
     random: int = RANDOM,
     draws: int = DRAWS,

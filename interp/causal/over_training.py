@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Direct
+from interp.analysis.own import Named, OwnPair, name_of
 from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
@@ -21,33 +22,36 @@ from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.metrics import metric_of
+from interp.causal.pairs import pair_of, report_pair, search_pairs
 from interp.causal.patching import patch, sites_of
 from interp.hooks.protocol import HookedModel
 from tasks import Task, UserError
 from tasks.base import Pair
 
+REPORTED = 128  # prompts that a circuit is reported on
+
 
 class PatchGrid(Direct):
-    """Effect of patching every site of a grid with a clean/corrupt pair of the task.
+    """Effect of patching every site of a grid with a clean/corrupt pair.
 
-    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read`
-    as in `interp.causal.patching.patch`. Where the clean and the corrupt run are not told apart there is nothing to
-    restore: every site has its row, without a value, and `note` says why.
+    `pair`: one of the task's pair kinds, or one's own (`interp.causal.pairs`). `component`, `by`,
+    `direction`, `replacement`, `metric` and `read` as in `interp.causal.patching.patch`. Where clean and corrupt
+    run are not told apart there is nothing to restore: every site has its row, without a value, and `note` says why.
     """
 
     name: ClassVar[str] = "patch"
     version: ClassVar[int] = 2
 
-    pair: str
+    pair: OwnPair
     component: str = "resid_pre"
     by: tuple[Literal["layer", "head", "position"], ...] = ("layer", "head", "position")
     direction: Literal["denoise", "noise"] = "denoise"
     replacement: str = "pair"
-    metric: str = "loss"
+    metric: Named = "loss"
     read: str | None = None
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
-        pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
+        pair = pair_of(task, self.pair, self.seed, "patch", self.prompts)
         if not self._apart(model, task, pair):
             return self._missing(model, pair)
         table = patch(
@@ -55,14 +59,15 @@ class PatchGrid(Direct):
             by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
             read=self.read, seed=self.seed,
         )  # fmt: skip
-        return table.assign(pair=self.pair, control="none", note="")
+        return table.assign(pair=name_of(self.pair), control="none", note="")
 
     def _apart(self, model: HookedModel, task: Task, pair: Pair) -> bool:
         """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
         name = "loss" if self.metric == "prediction_change" else self.metric
         with torch.no_grad():
-            measure = metric_of(task, pair, name, read=self.read)
-            clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
+            outputs, other = (model(batch.inputs) for batch in (pair.clean, pair.corrupt))
+            measure = metric_of(task, pair, name, read=self.read, clean_outputs=outputs)
+            clean, corrupt = measure(outputs), measure(other)
         return has_behaviour(clean, corrupt, name == "loss")
 
     def _missing(self, model: HookedModel, pair: Pair) -> pd.DataFrame:
@@ -70,11 +75,11 @@ class PatchGrid(Direct):
         sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
         nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
-            metric=self.metric, target=self.read or "all", unit="normalised effect", n=len(pair.clean),
-            direction=self.direction, replacement=self.replacement, pair=self.pair, control="none",
+            metric=name_of(self.metric), target=self.read or "all", unit="normalised effect", n=len(pair.clean),
+            direction=self.direction, replacement=self.replacement, pair=name_of(self.pair), control="none",
             note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
             if self.metric in ("loss", "prediction_change")
-            else f"no behaviour to restore: clean and corrupt runs are not told apart in {self.metric}",
+            else f"no behaviour to restore: clean and corrupt runs are not told apart in {name_of(self.metric)}",
         )  # fmt: skip
 
 
@@ -96,14 +101,15 @@ class CircuitSearch(Direct):
     search: Literal["threshold", "greedy", "prune"] = "prune"
     faithfulness: float = 0.95
     threshold: float = 0.02
-    metric: str = "loss"
+    metric: Named = "loss"
     read: str | None = None
+    pair: OwnPair = None
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
             model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
-            method=self.method, search=self.search, threshold=self.threshold,
-            faithfulness=self.faithfulness,
+            pair=search_pairs(task, self.pair, self.seed, self.prompts), method=self.method,
+            search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
         )  # fmt: skip
         parts = [] if circuit.estimate is None else [circuit.estimate.table.assign(control="none")]
         if "did" in circuit.settings:
@@ -112,7 +118,10 @@ class CircuitSearch(Direct):
         if not circuit.edges:
             return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
-        judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
+        pair = report_pair(task, self.pair, self.seed + 1, REPORTED)
+        judged = judge(
+            model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, read=self.read
+        )
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
 

@@ -13,6 +13,7 @@ from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
+OwnMetric = Annotated[MetricName | str, Parameter(metavar="CHOICE")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
 
@@ -24,7 +25,7 @@ def patch(
     pair: Choice = None,
     direction: Direction = "denoise",
     replacement: Substitute = "pair",
-    metric: MetricName = "loss",
+    metric: OwnMetric = "loss",
     read: Choice = None,
     by: Annotated[list[Axis] | None, Parameter(consume_multiple=True)] = None,
     prompts: int = 64,
@@ -41,13 +42,14 @@ def patch(
     component
         What is patched; head_out is a synonym of z.
     pair
-        Pair kind of the task; the first by default.
+        Pair kind of the task, the first by default; or module:function, of a clean batch to the corrupt one.
     direction
         denoise: clean values are patched into the corrupt run; noise: one site of the clean run is replaced.
     replacement
         The value patched in: the pair's other prompt; with noise also an ablation.
     metric
-        Metric of the output; prediction_change is the squared output distance, which cannot cancel.
+        loss, score, logit_diff or prediction_change (the squared output distance, which cannot cancel); or
+        module:function, of outputs and batch to one number a prompt.
     read
         One output position of the task ("hop 2"); all by default.
     by
@@ -56,8 +58,10 @@ def patch(
         Number of pairs.
     """
     from interp.cli import circuit_tables, results, show
+    from interp.cli.own import named_or_own
     from interp.run import load
 
+    metric, pair = named_or_own(metric, "--metric"), named_or_own(pair, "--pair")
     with show.progress("patch") as advance:
         result = load(run, released=released).patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
@@ -77,8 +81,9 @@ def circuit(
     search: Search = "prune",
     threshold: float = 0.02,
     faithfulness: float = 0.95,
-    metric: MetricName = "loss",
+    metric: OwnMetric = "loss",
     read: Choice = None,
+    pair: Choice = None,
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
@@ -103,9 +108,13 @@ def circuit(
     faithfulness
         Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
-        Metric of the output; prediction_change is the squared distance to the full model's output, which cannot cancel.
+        loss, score, logit_diff or prediction_change (the squared distance to the full model's output, which cannot
+        cancel); or module:function, of outputs and batch to one number a prompt.
     read
         One output position of the task; all by default.
+    pair
+        What edges outside the circuit carry: the corrupt prompts of a pair kind, or of module:function; other prompts
+        of the task by default.
     prompts
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
@@ -117,6 +126,7 @@ def circuit(
     """
     from interp.causal.over_training import circuit_at
     from interp.cli import circuit_tables, results, show
+    from interp.cli.own import named_or_own
     from interp.heads.heads import has_roles
     from interp.io.files import write_atomically
     from interp.run import load
@@ -132,8 +142,9 @@ def circuit(
             "search": search,
             "threshold": threshold,
             "faithfulness": faithfulness,
-            "metric": metric,
+            "metric": named_or_own(metric, "--metric"),
             "read": read,
+            "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)

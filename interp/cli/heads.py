@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Released, Steps
+from interp.cli.options import Json, Out, Question, Released, Steps
 from interp.emergence.choices import Of
 
 View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
@@ -19,6 +19,7 @@ def heads(
     *,
     steps: Steps = "all",
     view: View = "relations",
+    relation: Question = None,
     layers: bool = False,
     released: Released = False,
     out: Out = None,
@@ -34,19 +35,28 @@ def heads(
         relations: attention on the positions that the task defines; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
         circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
+    relation
+        A relation of your own instead of the task's: module:function, of a batch to (dest, source), each [batch, pair].
     layers
         Print every head at the last of the steps instead of the best head at each (relations).
     """
     from interp.cli import head_views, results, show
+    from interp.cli.own import question
     from interp.run import load
     from tasks.errors import UserError
 
     if layers and view != "relations":
         raise UserError("--layers goes with --view relations only")
+    if relation and view != "relations":
+        raise UserError("--relation goes with --view relations only")
+    asked = question(relation, "--relation")
     results.room(out)
     opened = load(run, released=released)
     with show.progress("heads") as advance:
-        result = head_views.measured(opened, view, steps, advance)
+        if asked is None:
+            result = head_views.measured(opened, view, steps, advance)
+        else:
+            result = opened.heads(steps, advance, relation=asked)
     results.keep(result, out)
     if json:
         return results.print_json(result)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Released, Several, Steps
+from interp.cli.options import Json, Question, Released, Several, Steps
 
 
 def probe(
@@ -15,6 +15,7 @@ def probe(
     /,
     *,
     steps: Steps = "all",
+    target: Question = None,
     targets: Several = None,
     algorithms: bool = False,
     families: Several = None,
@@ -38,6 +39,8 @@ def probe(
     ----------
     run
         Folder of the run.
+    target
+        A target of your own: module:function, of a batch to [batch, position, k], numbers or symbols.
     targets
         What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
         algorithms by name.
@@ -71,11 +74,13 @@ def probe(
     """
     from interp.analysis.result import Result
     from interp.cli import matches, probe_tables, results, show
+    from interp.cli.own import question
     from interp.config.run import parse_override
     from interp.run import load
     from tasks.errors import UserError
 
     settings: dict[str, Any] = {
+        "target": question(target, "--target"),
         "targets": targets,
         "families": families,
         "context": context,
@@ -106,6 +111,8 @@ def probe(
         show.table(
             matches.swaps(shown.table), "interchange interventions on probe directions, 95% CIs over prompts"
         )
+    elif target:
+        probe_tables.print_own(shown)
     elif targets:
         probe_tables.print_targets(shown, read, law)
     else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pandas as pd
+from torch import Tensor
 
 from interp.analysis.base import Progress
 from interp.analysis.registry import build
@@ -14,6 +15,10 @@ from interp.causal.choices import Axis, Direction, Method, MetricName, Replaceme
 from interp.hooks.components import Component
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
+from tasks.base import Batch, Pair
+
+MetricAsked = Callable[..., Tensor]
+PairAsked = str | Pair | tuple[Batch, Batch] | Callable[[Batch], Tensor | Batch | Pair | tuple[Batch, Batch]]
 
 
 class CausalQuestions(Measuring):
@@ -23,11 +28,11 @@ class CausalQuestions(Measuring):
         self,
         component: Component | Literal["head_out"] | str = "resid_pre",
         *,
-        pair: str | None = None,
+        pair: PairAsked | None = None,
         by: Sequence[Axis] = ("layer", "head", "position"),
         direction: Direction = "denoise",
         replacement: Replacement | str = "pair",
-        metric: MetricName | str = "loss",
+        metric: MetricName | str | MetricAsked = "loss",
         read: str | None = None,
         prompts: int = 64,
         seed: int = 0,
@@ -38,9 +43,11 @@ class CausalQuestions(Measuring):
 
         `component`: what is patched ("head_out" is a synonym of "z"); `by`: the axes of the grid, others are
         patched as a whole. `pair`: one of the task's pair kinds, the first unless given; `prompts` of them (at least
-        2), drawn with `seed`. `direction`: "denoise" patches clean values into the corrupt run, "noise" takes one
-        site from the clean run, whose `replacement` may then be an ablation. `metric` is taken at the output position
-        `read` ("hop 2"), or at all. Raises UserError for an unknown kind, component or setting.
+        2), drawn with `seed`; or clean and corrupt batches, or a function of a clean batch that gives the corrupt one
+        (or its inputs, or both batches). `direction`: "denoise" patches clean values into the corrupt run, "noise"
+        takes one site from the clean run, whose `replacement` may then be an ablation. `metric` is taken at the output
+        position `read` ("hop 2"), or at all; one's own is a function (outputs [batch, pos, out], clean batch) ->
+        [batch]. Raises UserError for an unknown kind, component or setting, and for functions that give another shape.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -60,8 +67,9 @@ class CausalQuestions(Measuring):
         search: Search = "prune",
         faithfulness: float = 0.95,
         threshold: float = 0.02,
-        metric: MetricName | str = "loss",
+        metric: MetricName | str | MetricAsked = "loss",
         read: str | None = None,
+        pair: PairAsked | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -73,8 +81,9 @@ class CausalQuestions(Measuring):
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
         "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
-        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Raises UserError for a model
-        whose edges are not known.
+        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Outside the circuit edges carry
+        other prompts of the task, or with a `pair` (as in `patch`) the corrupt ones: then only what the pair changes
+        can be seen. Raises UserError for a model whose edges are not known.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -84,6 +93,7 @@ class CausalQuestions(Measuring):
         return self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
             threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed,
+            pair=None if pair is None else self._pair(pair),
         )  # fmt: skip
 
     def edges(
@@ -102,8 +112,9 @@ class CausalQuestions(Measuring):
         search: Search = "prune",
         faithfulness: float = 0.95,
         threshold: float = 0.02,
-        metric: MetricName | str = "loss",
+        metric: MetricName | str | MetricAsked = "loss",
         read: str | None = None,
+        pair: PairAsked | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -118,7 +129,7 @@ class CausalQuestions(Measuring):
 
         search_for = build(
             "circuit", method=method, search=search, faithfulness=faithfulness, threshold=threshold,
-            metric=metric, read=read, prompts=prompts, seed=seed,
+            metric=metric, read=read, pair=None if pair is None else self._pair(pair), prompts=prompts, seed=seed,
         )  # fmt: skip
         tables = self.tables([search_for, build("roles")], steps, progress)
         found, roles = tables["circuit"], tables["roles"]
