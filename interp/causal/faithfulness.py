@@ -11,6 +11,7 @@ al. (arXiv 2403.17806).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 import pandas as pd
@@ -118,8 +119,8 @@ def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
 
 
 def precision_recall(found: Collection[Edge], planted: Collection[Edge]) -> tuple[float, float]:
-    """Share of the found that is planted, and share of the planted that is found (1 where there is nothing to
-    miss).
-    """
+    """Share of the found that is planted, and share of the planted that is found; NaN of nothing."""
     both = len(set(found) & set(planted))
-    return (both / len(set(found)) if found else 1.0), (both / len(set(planted)) if planted else 1.0)
+    return (both / len(set(found)) if found else math.nan), (
+        both / len(set(planted)) if planted else math.nan
+    )

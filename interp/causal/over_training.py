@@ -21,6 +21,7 @@ from interp.causal.circuits import find_circuit
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
+from interp.causal.given import given_circuit
 from interp.causal.metrics import metric_of
 from interp.causal.pairs import pair_of, report_pair, search_pairs
 from interp.causal.patching import patch, sites_of
@@ -91,7 +92,8 @@ class CircuitSearch(Direct):
     "minimality" report on prompts that neither ordered the edges nor decided how many were taken. A row "search"
     reports what the search did. An attribution estimate, where one was made, comes with rows of metric "attribution
     estimate": its value for every edge, the exact effect of a sample and of the largest, their correlation, its
-    completeness error.
+    completeness error. `edges` are measured as they are, without a search. With a `pair` edges outside the circuit
+    carry its corrupt prompts, else other prompts of the task.
     """
 
     name: ClassVar[str] = "circuit"
@@ -104,13 +106,21 @@ class CircuitSearch(Direct):
     metric: Named = "loss"
     read: str | None = None
     pair: OwnPair = None
+    edges: tuple[tuple[str, str], ...] | None = None
+
+    def found(self, model: HookedModel, task: Task) -> Circuit:
+        """The circuit of a search, or of the edges that were given."""
+        pairs = search_pairs(task, self.pair, self.seed, self.prompts)
+        if self.edges is not None:
+            ordering = pairs[0] if pairs else resampled_pair(task, self.seed, self.prompts)
+            return given_circuit(model, task, self.edges, ordering, metric=self.metric, read=self.read)
+        return find_circuit(
+            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read, pair=pairs,
+            method=self.method, search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
+        )  # fmt: skip
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
-        circuit = find_circuit(
-            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
-            pair=search_pairs(task, self.pair, self.seed, self.prompts), method=self.method,
-            search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
-        )  # fmt: skip
+        circuit = self.found(model, task)
         parts = [] if circuit.estimate is None else [circuit.estimate.table.assign(control="none")]
         if "did" in circuit.settings:
             did = {"metric": "search", "control": "none", "note": str(circuit.settings["did"])}

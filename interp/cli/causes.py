@@ -84,6 +84,8 @@ def circuit(
     metric: OwnMetric = "loss",
     read: Choice = None,
     pair: Choice = None,
+    truth: Annotated[Path | None, Parameter(show_default=False)] = None,
+    given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
@@ -115,6 +117,10 @@ def circuit(
     pair
         What edges outside the circuit carry: the corrupt prompts of a pair kind, or of module:function; other prompts
         of the task by default.
+    truth
+        A known circuit to compare with (precision and recall of edges and nodes): lines "L0H1 -> L1H0.k", or JSON.
+    given
+        A circuit to measure in place of a search: a file of edges, as for --truth.
     prompts
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
@@ -134,6 +140,8 @@ def circuit(
 
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges must not be negative")
+    if given is not None and resamples:
+        raise UserError("--resamples searches again, and --from searches nothing: give one of them")
     results.room(out)
     opened = load(run, released=released)
     with show.progress("circuit") as advance:
@@ -147,8 +155,8 @@ def circuit(
             "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
         }
-        result = opened.circuit(steps=steps, progress=advance, **settings)
-        roles = has_roles(opened.config.model, opened.task)
+        result = opened.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
+        roles = has_roles(opened.config.model, opened.task) and given is None
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = (
             circuit_tables.overlap(opened, result.table, steps, resamples, settings) if resamples else {}

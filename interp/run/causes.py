@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -12,6 +13,9 @@ from interp.analysis.base import Progress
 from interp.analysis.registry import build
 from interp.analysis.result import Result
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
+from interp.causal.given import KnownCircuit, check_known, compared, known_circuit
+from interp.causal.graph import Edge
+from interp.causal.over_training import circuit_at
 from interp.hooks.components import Component
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
@@ -70,6 +74,8 @@ class CausalQuestions(Measuring):
         metric: MetricName | str | MetricAsked = "loss",
         read: str | None = None,
         pair: PairAsked | None = None,
+        edges: Collection[Edge] | str | Path | None = None,
+        truth: Collection[Edge] | KnownCircuit | str | Path | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -83,18 +89,34 @@ class CausalQuestions(Measuring):
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
         `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Outside the circuit edges carry
         other prompts of the task, or with a `pair` (as in `patch`) the corrupt ones: then only what the pair changes
-        can be seen. Raises UserError for a model whose edges are not known.
+        can be seen. With `edges` (pairs of sender and receiver, or a file of them) nothing is searched: that circuit is
+        measured. With `truth` rows of precision and recall compare with a known circuit (`interp.causal.given`). Raises
+        UserError for a model whose edges are not known, and for edges that it does not have.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
         >>> run.circuit(prompts=8).table.query("metric == 'edge'")["receiver"].nunique() > 0
         True
         """
-        return self._measured(
+        known = None if truth is None else known_circuit(truth)
+        if known is not None:
+            check_known(self.twin(), known)
+        found = self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
             threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed,
             pair=None if pair is None else self._pair(pair),
+            edges=None if edges is None else tuple(sorted(known_circuit(edges).edges)),
         )  # fmt: skip
+        return found if known is None else self._compared(found, known)
+
+    def _compared(self, found: Result, known: KnownCircuit) -> Result:
+        """A search's table with its precision and recall at every step."""
+        place = {"run": self.name, "seed": self.config.seed}
+        steps = [int(step) for step in found.table["step"].dropna().unique()]
+        rows = [
+            compared(circuit_at(found.table, step).edges, known).assign(**place, step=step) for step in steps
+        ]
+        return Result(found.name, pd.concat([found.table, *rows], ignore_index=True), found.caption)
 
     def edges(
         self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int = 64, seed: int = 0
@@ -124,7 +146,6 @@ class CausalQuestions(Measuring):
 
         Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
         """
-        from interp.causal.over_training import circuit_at
         from interp.heads.agreement import agreement
 
         search_for = build(
