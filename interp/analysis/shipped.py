@@ -54,6 +54,14 @@ SHIPPED = (
         section="heads",
     ),
     Entry(
+        "head-statistics",
+        "interp.heads.statistics:HeadStatistics",
+        "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
+        ("layer", "head", "metric", "statistic", "control", *INTERVAL),
+        applies="interp.heads.heads:scorable",
+        command="heads RUN --view statistics",
+    ),
+    Entry(
         "relation",
         "interp.heads.own_relation:OwnRelation",
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Json, Question, Released, Steps
+from interp.cli.options import Group, Json, Question, Released, Steps
 
 
 def scores(
@@ -12,6 +12,7 @@ def scores(
     /,
     *,
     score: Question = None,
+    by: Group = None,
     steps: Steps = "all",
     released: Released = False,
     json: Json = False,
@@ -30,9 +31,11 @@ def scores(
     from interp.run import load
 
     with show.progress("scores") as advance:
-        result = load(run, released=released).scores(steps, advance, score=question(score, "--score"))
+        asked = results.by_group(load(run, released=released), by)
+        result = asked.scores(steps, advance, score=question(score, "--score"))
     if json:
         return results.print_json(result)
-    for metric in result.table["metric"].unique():
-        show.table(wide.by_read(result.table, metric), f"{metric} by checkpoint")
+    for found in results.each(result):
+        for metric in found.table["metric"].unique():
+            show.table(wide.by_read(found.table, metric), f"{metric} by checkpoint")
     return 0

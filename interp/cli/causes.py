@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Json, Released, Steps
+from interp.cli.options import Group, Json, Released, Steps
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
@@ -27,7 +27,7 @@ def patch(
     replacement: Substitute = "pair",
     metric: OwnMetric = "loss",
     read: Choice = None,
-    by: Annotated[list[Axis] | None, Parameter(consume_multiple=True)] = None,
+    by: Annotated[list[Axis | str] | None, Parameter(consume_multiple=True, metavar="AXIS")] = None,
     prompts: int = 64,
     steps: Steps = "last",
     released: Released = False,
@@ -53,23 +53,33 @@ def patch(
     read
         One output position of the task ("hop 2"); all by default.
     by
-        Axes of the grid; others are patched as a whole.
+        Axes of the grid (layer, head, position); others are patched as a whole. An attribute of the prompts, such as
+        hops, gives each of its groups a grid.
     prompts
         Number of pairs.
     """
     from interp.cli import circuit_tables, results, show
     from interp.cli.own import named_or_own
     from interp.run import load
+    from tasks.errors import UserError
 
     metric, pair = named_or_own(metric, "--metric"), named_or_own(pair, "--pair")
+    axes = [axis for axis in by or () if axis in get_args(Axis)]
+    attributes = [name for name in by or () if name not in axes]
+    if len(attributes) > 1:
+        raise UserError(
+            f"--by {' '.join(attributes)}: axes are {', '.join(get_args(Axis))}, besides one attribute"
+        )
+    asked = results.by_group(load(run, released=released), attributes[0] if attributes else None)
     with show.progress("patch") as advance:
-        result = load(run, released=released).patch(
+        result = asked.patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
-            replacement=replacement, metric=metric, read=read, prompts=prompts, by=by or get_args(Axis),
+            replacement=replacement, metric=metric, read=read, prompts=prompts, by=axes or get_args(Axis),
         )  # fmt: skip
     if json:
         return results.print_json(result)
-    circuit_tables.print_grids(result)
+    for found in results.each(result):
+        circuit_tables.print_grids(found)
     return 0
 
 
@@ -86,6 +96,7 @@ def circuit(
     pair: Choice = None,
     truth: Annotated[Path | None, Parameter(show_default=False)] = None,
     given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
+    by: Group = None,
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
@@ -142,8 +153,11 @@ def circuit(
         raise UserError("--resamples and --edges must not be negative")
     if given is not None and resamples:
         raise UserError("--resamples searches again, and --from searches nothing: give one of them")
+    if by is not None and (out is not None or resamples):
+        raise UserError("--by finds a circuit for each group: leave --out and --resamples out")
     results.room(out)
     opened = load(run, released=released)
+    asked = results.by_group(opened, by)
     with show.progress("circuit") as advance:
         settings = {
             "method": method,
@@ -155,8 +169,8 @@ def circuit(
             "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
         }
-        result = opened.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
-        roles = has_roles(opened.config.model, opened.task) and given is None
+        result = asked.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
+        roles = has_roles(opened.config.model, opened.task) and given is None and by is None
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = (
             circuit_tables.overlap(opened, result.table, steps, resamples, settings) if resamples else {}
@@ -166,7 +180,8 @@ def circuit(
     if json:
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return results.print_json(result, {**heads, **overlap})
-    circuit_tables.print_circuits(result, None if agreed is None else agreed.table, threshold, edges)
+    for found in results.each(result):
+        circuit_tables.print_circuits(found, None if agreed is None else agreed.table, threshold, edges)
     if overlap:
         show.note(
             f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard);"

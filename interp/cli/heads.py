@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Question, Released, Steps
+from interp.cli.options import Group, Json, Out, Question, Released, Steps
 from interp.emergence.choices import Of
 
-View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
+View = Literal["relations", "statistics", "chain", "patterns", "roles", "circuits", "composition"]
 
 
 def heads(
@@ -20,6 +20,7 @@ def heads(
     steps: Steps = "all",
     view: View = "relations",
     relation: Question = None,
+    by: Group = None,
     layers: bool = False,
     released: Released = False,
     out: Out = None,
@@ -32,7 +33,8 @@ def heads(
     run
         Folder of the run.
     view
-        relations: attention on the positions that the task defines; chain: from link to link of a chain;
+        relations: attention on the positions that the task defines; statistics: also argmax share and normalised
+        inner product, with chance levels; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
         circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
     relation
@@ -51,7 +53,7 @@ def heads(
         raise UserError("--relation goes with --view relations only")
     asked = question(relation, "--relation")
     results.room(out)
-    opened = load(run, released=released)
+    opened = results.by_group(load(run, released=released), by)
     with show.progress("heads") as advance:
         if asked is None:
             result = head_views.measured(opened, view, steps, advance)
@@ -60,8 +62,9 @@ def heads(
     results.keep(result, out)
     if json:
         return results.print_json(result)
-    for title, table in head_views.shown(view, result.table, layers):
-        show.table(table, title)
+    for found in results.each(result):
+        for title, table in head_views.shown(view, found.table, layers):
+            show.table(table, title)
     show.note(result.caption)
     return 0
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Question, Released, Several, Steps
+from interp.cli.options import Group, Json, Question, Released, Several, Steps
 
 
 def probe(
@@ -16,6 +16,7 @@ def probe(
     *,
     steps: Steps = "all",
     target: Question = None,
+    by: Group = None,
     targets: Several = None,
     algorithms: bool = False,
     families: Several = None,
@@ -96,26 +97,29 @@ def probe(
         raise UserError("--quick is for filter verdicts: give it with --algorithms")
     opened = load(run, released=released)
     probe_tables.refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
+    asked = results.by_group(opened, by)
     with show.progress("probe") as advance:
-        result = opened.probe(
+        result = asked.probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
         )
     shown = Result(result.name, probe_tables.only(result.table, layers), result.caption)
     if json:
         return results.print_json(shown)
     law = f", prompts with {', '.join(shift)}" if shift else ""
-    if algorithms:
-        law += ", quick: sizes tuned on the prompts scored" if quick else ""
-        probe_tables.print_algorithms(shown, steps, law, each=layers is not None)
-    elif causal:
-        show.table(
-            matches.swaps(shown.table), "interchange interventions on probe directions, 95% CIs over prompts"
-        )
-    elif target:
-        probe_tables.print_own(shown)
-    elif targets:
-        probe_tables.print_targets(shown, read, law)
-    else:
-        probe_tables.print_readouts(shown, read, law)
+    law += ", quick: sizes tuned on the prompts scored" if algorithms and quick else ""
+    for found in results.each(shown):
+        if algorithms:
+            probe_tables.print_algorithms(found, steps, law, each=layers is not None)
+        elif causal:
+            show.table(
+                matches.swaps(found.table),
+                "interchange interventions on probe directions, 95% CIs over prompts",
+            )
+        elif target:
+            probe_tables.print_own(found)
+        elif targets:
+            probe_tables.print_targets(found, read, law)
+        else:
+            probe_tables.print_readouts(found, read, law)
     show.note(result.caption)
     return 0

@@ -43,6 +43,13 @@ class HeadQuestions(Measuring):
             return self._measured("relation", steps, progress, relation=relation)
         return self._measured("heads", steps, progress)
 
+    def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Attention mass, argmax share and inner product of every head with every relation, with chance levels.
+
+        Definitions in `interp.heads.statistics`. Raises UserError for a task without relations.
+        """
+        return self._measured("head-statistics", steps, progress)
+
     def chain(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Which node of a chain attends to which, of every head, by mass and by argmax (`interp.heads.chain`).
 

@@ -19,7 +19,10 @@ from tasks.errors import UserError
 
 HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
-METHODS = {"causal-probe": "probe_swaps", "token-heads": "patterns", "regression-heads": "patterns"}
+METHODS = {
+    "causal-probe": "probe_swaps", "token-heads": "patterns", "regression-heads": "patterns", "score": "scores",
+    "relation": "heads", "target": "probe", "head-statistics": "head_statistics",
+}  # fmt: skip
 INNER = {
     "chunks",
     "choose_chunks",
@@ -27,6 +30,10 @@ INNER = {
     "data_seed",
 }  # how prompts are split, and what the run settles
 PARTLY = {  # methods that ask less than the class can, or otherwise
+    "circuit": "compares with a known circuit as well",
+    "scores": "`scores` asks one's own score as well",
+    "heads": "`heads` asks one's own relation as well",
+    "target": "`probe` asks it as one of several",
     "draws": "replicates are a part of emergence",
     "probe": "has what `interp probe` has",
     "filters": "the settings that a picture of filters needs",
@@ -51,6 +58,9 @@ QUICK = {
     "targets": {"targets": ("w",), "draws": 20},
     "patch": {"pair": "swap-hop-1", "by": ("layer",), "prompts": 4},
     "circuit": {"prompts": 8},
+    "score": {"score": lambda outputs, batch: outputs[:, -1, 0]},
+    "relation": {"relation": lambda batch: (batch.inputs[:, :1] * 0, batch.inputs[:, :1] * 0)},
+    "target": {"target": lambda batch: batch.inputs},
     "edges": {"prompts": 8},
     "roles": {"prompts": 32},
     "mechanism": {"prompts": 32},
