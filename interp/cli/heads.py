@@ -10,7 +10,9 @@ from cyclopts import Parameter
 from interp.cli.options import Group, Json, Out, Question, Released, Steps
 from interp.emergence.choices import Of
 
-View = Literal["relations", "statistics", "chain", "patterns", "roles", "circuits", "composition"]
+View = Literal[
+    "relations", "statistics", "chain", "patterns", "roles", "circuits", "composition", "attribution"
+]
 
 
 def heads(
@@ -36,7 +38,8 @@ def heads(
         relations: attention on the positions that the task defines; statistics: also argmax share and normalised
         inner product, with chance levels; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
-        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
+        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads;
+        attribution: what each component adds directly to the right answer (direct logit attribution).
     relation
         A relation of your own instead of the task's: module:function, of a batch to (dest, source), each [batch, pair].
     layers

@@ -20,9 +20,15 @@ from tasks.errors import UserError
 HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
 METHODS = {
-    "causal-probe": "probe_swaps", "token-heads": "patterns", "regression-heads": "patterns", "score": "scores",
-    "relation": "heads", "target": "probe", "head-statistics": "head_statistics",
-}  # fmt: skip
+    "output-attribution": "output_attribution",
+    "causal-probe": "probe_swaps",
+    "token-heads": "patterns",
+    "regression-heads": "patterns",
+    "score": "scores",
+    "relation": "heads",
+    "target": "probe",
+    "head-statistics": "head_statistics",
+}
 INNER = {
     "chunks",
     "choose_chunks",
