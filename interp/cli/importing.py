@@ -58,8 +58,8 @@ def plain(
         Folder of the run.
     mapping
         hooked-transformer (TransformerLens' classic names), or a TOML file with lines such as "W_U" = "head" or
-        "blocks.{l}.attn.w_q" = {key = "layers.{l}.q.weight", transpose = true}; also reshape, part, cut, zeros, eye, and
-        a line ignore = ["*.mask"].
+        "blocks.{l}.attn.w_q" = {key = "layers.{l}.q.weight", transpose = true}; also reshape, part, cut, zeros, eye,
+        and a line ignore = ["*.mask"].
     layout
         Where the parts of a block lie in the module (see interp adopt): a shipped layout or a TOML file.
     module
