@@ -73,7 +73,7 @@ def plain(
 
     if (mapping is None) == (module is None) or (layout and not module):
         raise UserError(
-            "give --map NAMES.toml, or the module that the weights belong to: --module mine:build --layout gpt2"
+            "give --map NAMES.toml, or the module of the weights: --module mine:build --layout gpt2"
         )
     settings = configure(config)
     if mapping is not None:

@@ -167,8 +167,8 @@ def export(
     step
         A checkpoint step, or 'last'.
     format
-        plain: under this package's names; transformer-lens: under those of the classic HookedTransformer, with lens.json
-        for its settings in place of config.json.
+        plain: under this package's names; transformer-lens: under those of the classic HookedTransformer, with
+        lens.json for its settings in place of config.json.
     """
     from interp.cli import show
     from interp.importers.lens_export import export_lens

@@ -2,7 +2,7 @@
 
 What is written loads into a `HookedTransformer` of TransformerLens 1 to 3 as it is, and into `boot_native` of
 TransformerLens 4 after its own `convert_tl_checkpoint`; `lens.json` holds the settings that either is built from.
-`HookedTransformer` itself is gone from version 4, so that it is tested by names and shapes only, and `boot_native` by its
+`HookedTransformer` itself is gone from version 4, so it is tested by names and shapes only, and `boot_native` by its
 logits. Only what those models can compute is written: causal or full softmax attention over single tokens with learned
 positions.
 """

@@ -28,8 +28,8 @@ class Source(BaseModel):
 
     `key`: its name there. `reshape`: how its axes are arranged, as einops writes it ("h d k -> d (h k)"). `transpose`:
     it lies there as [out, in]. `part` (i, k): it is the i-th of k equal parts, side by side on the last axis (after
-    transposing). `cut`: only its first rows are wanted (a longer position table). In place of a key: `zeros` for what is
-    not there (a bias), `eye` for a map that leaves everything as it is.
+    transposing). `cut`: only its first rows are wanted (a longer position table). In place of a key: `zeros` for what
+    is not there (a bias), `eye` for a map that leaves everything as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

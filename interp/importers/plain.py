@@ -50,8 +50,8 @@ def read_mapping(
 ) -> tuple[dict[str, Source], re.Pattern[str] | None]:
     """The mapping of a file or of a shipped name, written out for a model's layers, and the keys that it ignores.
 
-    Lines of a file: `"blocks.{l}.attn.w_q" = "layers.{l}.query.weight"`, `ignore = ["*.mask"]`. Of a shipped mapping the
-    weights that the model has are taken. Raises UserError.
+    Lines of a file: `"blocks.{l}.attn.w_q" = "layers.{l}.query.weight"`, `ignore = ["*.mask"]`. Of a shipped mapping
+    the weights that the model has are taken. Raises UserError.
     """
     own = shipped_maps().get(str(mapping))
     entries = dict(read_toml(Path(mapping)) if own is None else own)
