@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.io.code import Uncacheable, code_hash
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.build import builder_of
@@ -34,7 +34,7 @@ class Job:
     hashes: dict[int, str] = field(default_factory=dict)
     devices: dict[int, str] = field(default_factory=dict)  # cpu unless said
     fresh: list[pd.DataFrame] = field(default_factory=list)
-    twin: Reader | None = None
+    untrained: Accumulator | None = None
     begun: bool = False
     bare: bool = False  # of rows that belong to no checkpoint
 
@@ -76,7 +76,7 @@ def in_turn(wanted: Iterable[int]) -> list[tuple[int, int | None]]:
 def table_paths(run: Checkpoints, analysis: Analysis) -> tuple[Path, ...]:
     """Where a table is kept, and where else it may lie: what is measured without the interventions of the training lies
     beside what is measured with them."""
-    apart = "" if run.clamped or not run.config.train.clamps else "-released"
+    apart = "" if run.interventions_active or not run.config.train.clamps else "-released"
     return run.tables_at(analysis.table_name + apart)
 
 

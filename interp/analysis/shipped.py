@@ -189,7 +189,7 @@ SHIPPED = (
     ),
     Entry(
         "causal-probe",
-        "interp.readouts.probe_swaps:ProbeSwaps",
+        "interp.readouts.probe_interventions:ProbeInterventions",
         "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts.",
         ("site", "layer", "head", "position", "metric", "algorithm", "k", "control", "draw", "r2", "note", *INTERVAL),
         applies=HERE + "regression",

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.causal.behaviour import UNTOLD, has_behaviour
+from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour
 from interp.causal.circuit import Circuit
 from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
@@ -150,11 +150,11 @@ def given_circuit(
     check_edges(model, edges)
     clean, other = pair.clean.inputs, pair.corrupt.inputs
     with torch.no_grad():
-        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(clean))
+        measure = metric_of(task, pair, metric, output=read, clean_outputs=model(clean))
         runs = EdgeRuns(model, clean, other)
         full, empty = (measure(runs.outputs(circuit)) for circuit in (runs.known, ()))
     if not has_behaviour(full, empty, measure.name == "loss"):
-        return Circuit((), (), {"note": UNTOLD})
+        return Circuit((), (), {"note": NO_BEHAVIOUR})
     scores = exact_edges(model, clean, other, measure, only=frozenset(edges))
     gap = float((empty - full).double().mean())
     value = {edge: mean / gap for edge, mean in scores.means().items()}

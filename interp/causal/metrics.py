@@ -72,7 +72,7 @@ def metric_of(
     pair: Pair,
     name: str | Callable[..., Tensor] = "loss",
     *,
-    read: str | None = None,
+    output: str | None = None,
     clean_outputs: Outputs | None = None,
 ) -> Metric:
     """A metric that the task defines for a pair, over all its reads (their mean) or the one named; or one's own.
@@ -85,14 +85,14 @@ def metric_of(
     at positions without an output, or at several prompts at once.
     """
     if callable(name):
-        return _own(task, pair, name, read, clean_outputs)
+        return _own(task, pair, name, output, clean_outputs)
     if name not in get_args(MetricName):
         known = list(get_args(MetricName))
         raise UserError(
             f"unknown metric {name!r}: known are {known}, or a function (outputs, batch) -> [batch]"
         )
-    index = _read_index(task, read)
-    target = read or "all"
+    index = _output_index(task, output)
+    target = output or "all"
     positions = _positions(task, index)
     if name in ("loss", "score"):
         measure = task.loss if name == "loss" else task.score
@@ -108,12 +108,12 @@ def metric_of(
 
 
 def _own(
-    task: Task, pair: Pair, of: Callable[..., Tensor], read: str | None, clean_outputs: Outputs | None
+    task: Task, pair: Pair, of: Callable[..., Tensor], output: str | None, clean_outputs: Outputs | None
 ) -> Metric:
     name = str(name_of(of))
-    if read is not None:
+    if output is not None:
         raise UserError(
-            f"metric {name} is asked of all outputs: choose {read!r} within it, and leave read out"
+            f"metric {name} is asked of all outputs: choose {output!r} within it, and leave read out"
         )
 
     def measured(outputs: Tensor, rows: Tensor) -> Tensor:
@@ -148,24 +148,24 @@ def _try_out(metric: Metric, outputs: Outputs) -> None:
         )
 
 
-def _read_index(task: Task, read: str | None) -> int | None:
-    if read is None:
+def _output_index(task: Task, output: str | None) -> int | None:
+    if output is None:
         return None
-    if read not in task.reads:
-        raise UserError(f"task {task.kind!r} has no read {read!r}: it has {list(task.reads)}")
-    return task.reads.index(read)
+    if output not in task.output_names:
+        raise UserError(f"task {task.kind!r} has no output {output!r}: it has {list(task.output_names)}")
+    return task.output_names.index(output)
 
 
 def _positions(task: Task, index: int | None) -> tuple[int, ...]:
     """Positions a read looks at: its own where every read has one, else all that count."""
-    every = task.interface.read_positions
-    if index is not None and len(every) == len(task.reads):
+    every = task.interface.output_positions
+    if index is not None and len(every) == len(task.output_names):
         return (every[index],)
     return tuple(sorted(set(every)))
 
 
-def _mean(per_read: Float[Tensor, "batch read"], index: int | None) -> Float[Tensor, "batch"]:
-    return per_read.mean(1) if index is None else per_read[:, index]
+def _mean(per_output: Float[Tensor, "batch output"], index: int | None) -> Float[Tensor, "batch"]:
+    return per_output.mean(1) if index is None else per_output[:, index]
 
 
 def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
@@ -176,8 +176,8 @@ def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
         )
     clean, corrupt = task.answer(pair.clean), task.answer(pair.corrupt)
     weights = (clean - corrupt) / clean.abs().amax().clamp_min(1e-30)
-    if index is not None and len(task.interface.read_positions) == 1 and len(task.reads) > 1:
-        part = torch.arange(weights.shape[-1]) // (weights.shape[-1] // len(task.reads)) == index
+    if index is not None and len(task.interface.output_positions) == 1 and len(task.output_names) > 1:
+        part = torch.arange(weights.shape[-1]) // (weights.shape[-1] // len(task.output_names)) == index
         weights = weights * part
     differ = (weights > 0).sum((1, 2), keepdim=True).clamp_min(1)
     return weights / differ

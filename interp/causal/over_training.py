@@ -15,7 +15,7 @@ import torch
 
 from interp.analysis.base import Direct
 from interp.analysis.own import Named, OwnPair, name_of
-from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair
+from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
 from interp.causal.edge_effects import edge_effects, exact_edges
@@ -36,7 +36,7 @@ class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair.
 
     `pair`: one of the task's pair kinds, or one's own (`interp.causal.pairs`). `component`, `by`,
-    `direction`, `replacement`, `metric` and `read` as in `interp.causal.patching.patch`. Where clean and corrupt
+    `direction`, `replacement`, `metric` and `output` as in `interp.causal.patching.patch`. Where clean and corrupt
     run are not told apart there is nothing to restore: every site has its row, without a value, and `note` says why.
     """
 
@@ -49,7 +49,7 @@ class PatchGrid(Direct):
     direction: Literal["denoise", "noise"] = "denoise"
     replacement: str = "pair"
     metric: Named = "loss"
-    read: str | None = None
+    output: str | None = None
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = pair_of(task, self.pair, self.seed, "patch", self.prompts)
@@ -58,7 +58,7 @@ class PatchGrid(Direct):
         table = patch(
             model, task, pair, self.component,
             by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
-            read=self.read, seed=self.seed,
+            output=self.output, seed=self.seed,
         )  # fmt: skip
         return table.assign(pair=name_of(self.pair), control="none", note="")
 
@@ -67,7 +67,7 @@ class PatchGrid(Direct):
         name = "loss" if self.metric == "prediction_change" else self.metric
         with torch.no_grad():
             outputs, other = (model(batch.inputs) for batch in (pair.clean, pair.corrupt))
-            measure = metric_of(task, pair, name, read=self.read, clean_outputs=outputs)
+            measure = metric_of(task, pair, name, output=self.output, clean_outputs=outputs)
             clean, corrupt = measure(outputs), measure(other)
         return has_behaviour(clean, corrupt, name == "loss")
 
@@ -76,7 +76,7 @@ class PatchGrid(Direct):
         sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
         nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
-            metric=name_of(self.metric), target=self.read or "all", unit="normalised effect", n=len(pair.clean),
+            metric=name_of(self.metric), target=self.output or "all", unit="normalised effect", n=len(pair.clean),
             direction=self.direction, replacement=self.replacement, pair=name_of(self.pair), control="none",
             note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
             if self.metric in ("loss", "prediction_change")
@@ -104,7 +104,7 @@ class CircuitSearch(Direct):
     faithfulness: float = 0.95
     threshold: float = 0.02
     metric: Named = "loss"
-    read: str | None = None
+    output: str | None = None
     pair: OwnPair = None
     edges: tuple[tuple[str, str], ...] | None = None
 
@@ -113,9 +113,9 @@ class CircuitSearch(Direct):
         pairs = search_pairs(task, self.pair, self.seed, self.prompts)
         if self.edges is not None:
             ordering = pairs[0] if pairs else resampled_pair(task, self.seed, self.prompts)
-            return given_circuit(model, task, self.edges, ordering, metric=self.metric, read=self.read)
+            return given_circuit(model, task, self.edges, ordering, metric=self.metric, output=self.output)
         return find_circuit(
-            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read, pair=pairs,
+            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output, pair=pairs,
             method=self.method, search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
         )  # fmt: skip
 
@@ -130,7 +130,7 @@ class CircuitSearch(Direct):
         edges = circuit.table().assign(metric="edge", control="none")
         pair = report_pair(task, self.pair, self.seed + 1, REPORTED)
         judged = judge(
-            model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, read=self.read
+            model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, output=self.output
         )
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
@@ -159,7 +159,7 @@ class EdgeEffects(Direct):
         runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
         if not has_behaviour(full, empty):
-            return _nothing(Circuit((), (), {"note": UNTOLD}))
+            return _nothing(Circuit((), (), {"note": NO_BEHAVIOUR}))
         scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, measure)
         found = edge_effects(scores, full, empty)
         rows = [

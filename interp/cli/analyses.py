@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Group, Json, Question, Released, Steps
+from interp.cli.options import Group, Json, Question, Steps, WithoutInterventions
 
 
 def scores(
@@ -14,7 +14,7 @@ def scores(
     score: Question = None,
     by: Group = None,
     steps: Steps = "all",
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
@@ -31,11 +31,11 @@ def scores(
     from interp.run import load
 
     with show.progress("scores") as advance:
-        asked = results.by_group(load(run, released=released), by)
+        asked = results.by_group(load(run, without_interventions=without_interventions), by)
         result = asked.scores(steps, advance, score=question(score, "--score"))
     if json:
         return results.print_json(result)
     for found in results.each(result):
         for metric in found.table["metric"].unique():
-            show.table(wide.by_read(found.table, metric), f"{metric} by checkpoint")
+            show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
     return 0

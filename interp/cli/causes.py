@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Group, Json, Released, Steps
+from interp.cli.options import Group, Json, Steps, WithoutInterventions
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
@@ -26,11 +26,11 @@ def patch(
     direction: Direction = "denoise",
     replacement: Substitute = "pair",
     metric: OwnMetric = "loss",
-    read: Choice = None,
+    output: Choice = None,
     by: Annotated[list[Axis | str] | None, Parameter(consume_multiple=True, metavar="AXIS")] = None,
     prompts: int = 64,
     steps: Steps = "last",
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Patch every site of a grid and print the normalised effect of each (corrupt run 0, clean run 1).
@@ -50,7 +50,7 @@ def patch(
     metric
         loss, score, logit_diff or prediction_change (the squared output distance, which cannot cancel); or
         module:function, of outputs and batch to one number a prompt.
-    read
+    output
         One output position of the task ("hop 2"); all by default.
     by
         Axes of the grid (layer, head, position); others are patched as a whole. An attribute of the prompts, such as
@@ -70,11 +70,13 @@ def patch(
         raise UserError(
             f"--by {' '.join(attributes)}: axes are {', '.join(get_args(Axis))}, besides one attribute"
         )
-    asked = results.by_group(load(run, released=released), attributes[0] if attributes else None)
+    asked = results.by_group(
+        load(run, without_interventions=without_interventions), attributes[0] if attributes else None
+    )
     with show.progress("patch") as advance:
         result = asked.patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
-            replacement=replacement, metric=metric, read=read, prompts=prompts, by=axes or get_args(Axis),
+            replacement=replacement, metric=metric, output=output, prompts=prompts, by=axes or get_args(Axis),
         )  # fmt: skip
     if json:
         return results.print_json(result)
@@ -92,7 +94,7 @@ def circuit(
     threshold: float = 0.02,
     faithfulness: float = 0.95,
     metric: OwnMetric = "loss",
-    read: Choice = None,
+    output: Choice = None,
     pair: Choice = None,
     truth: Annotated[Path | None, Parameter(show_default=False)] = None,
     given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
@@ -102,7 +104,7 @@ def circuit(
     resamples: int = 0,
     edges: int = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Search the edges that carry the behaviour and report them beside matched random circuits and every other size.
@@ -123,7 +125,7 @@ def circuit(
     metric
         loss, score, logit_diff or prediction_change (the squared distance to the full model's output, which cannot
         cancel); or module:function, of outputs and batch to one number a prompt.
-    read
+    output
         One output position of the task; all by default.
     pair
         What edges outside the circuit carry: the corrupt prompts of a pair kind, or of module:function; other prompts
@@ -156,7 +158,7 @@ def circuit(
     if by is not None and (out is not None or resamples):
         raise UserError("--by finds a circuit for each group: leave --out and --resamples out")
     results.room(out)
-    opened = load(run, released=released)
+    opened = load(run, without_interventions=without_interventions)
     asked = results.by_group(opened, by)
     with show.progress("circuit") as advance:
         settings = {
@@ -165,7 +167,7 @@ def circuit(
             "threshold": threshold,
             "faithfulness": faithfulness,
             "metric": named_or_own(metric, "--metric"),
-            "read": read,
+            "output": output,
             "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
         }

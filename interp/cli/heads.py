@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli.options import Group, Json, Out, Question, Released, Steps
+from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
 from interp.emergence.choices import Of
 
 View = Literal[
@@ -24,7 +24,7 @@ def heads(
     relation: Question = None,
     by: Group = None,
     layers: bool = False,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -56,7 +56,7 @@ def heads(
         raise UserError("--relation goes with --view relations only")
     asked = question(relation, "--relation")
     results.room(out)
-    opened = results.by_group(load(run, released=released), by)
+    opened = results.by_group(load(run, without_interventions=without_interventions), by)
     with show.progress("heads") as advance:
         if asked is None:
             result = head_views.measured(opened, view, steps, advance)
@@ -76,7 +76,7 @@ def emergence(
     *runs: Annotated[Path, Parameter(name="RUN")],
     of: Of = "skills",
     steps: Steps = "all",
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -102,7 +102,7 @@ def emergence(
             "emergence needs a run folder" + (": exactly one with --of edges" if of == "edges" else "")
         )
     results.room(out)
-    opened = [load(run, released=released) for run in runs]
+    opened = [load(run, without_interventions=without_interventions) for run in runs]
     for each in opened:
         each.resolve(steps)  # a step that one of them lacks is reported before the others are measured
     opened = distinct(opened) if len(opened) > 1 else opened

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Group, Json, Question, Released, Several, Steps
+from interp.cli.options import Group, Json, Question, Several, Steps, WithoutInterventions
 
 
 def probe(
@@ -25,13 +25,13 @@ def probe(
     quick: Annotated[bool, Parameter(negative="")] = False,
     shift: Several = None,
     layers: Several = None,
-    read: str = "all",
+    output: str = "all",
     normalised: Annotated[bool, Parameter(negative="")] = False,
     per_position: Annotated[bool, Parameter(negative="")] = False,
     ridge: Annotated[
         list[float] | None, Parameter(negative="", consume_multiple=True, show_default=False)
     ] = None,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, and of the untrained model.
@@ -64,12 +64,12 @@ def probe(
         Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
         Show only these layers: numbers, embed, or all (with --algorithms and all steps, a table each).
-    read
+    output
         Output positions of a regression run to show: all, t<=d or t>d (with --targets), or one by name (x 7).
     normalised
         Also probe the residual stream after a LayerNorm.
     per_position
-        Also fit a readout at each output position; --read then shows that one.
+        Also fit a readout at each output position; --output then shows that one.
     ridge
         Candidate ridge strengths, as multiples of the mean eigenvalue of a layer's second moments.
     """
@@ -91,12 +91,12 @@ def probe(
         "per_position": per_position,
         "strengths": ridge,
     }
-    if read != "all" and (algorithms or causal):
-        raise UserError("--read selects readouts: leave it out with --algorithms and --causal")
+    if output != "all" and (algorithms or causal):
+        raise UserError("--output selects readouts: leave it out with --algorithms and --causal")
     if quick and not algorithms:
         raise UserError("--quick is for filter verdicts: give it with --algorithms")
-    opened = load(run, released=released)
-    probe_tables.refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
+    opened = load(run, without_interventions=without_interventions)
+    probe_tables.refuse_absent(opened, layers, output, settings["shift"], several=bool(targets))
     asked = results.by_group(opened, by)
     with show.progress("probe") as advance:
         result = asked.probe(
@@ -105,21 +105,21 @@ def probe(
     shown = Result(result.name, probe_tables.only(result.table, layers), result.caption)
     if json:
         return results.print_json(shown)
-    law = f", prompts with {', '.join(shift)}" if shift else ""
-    law += ", quick: sizes tuned on the prompts scored" if algorithms and quick else ""
+    distribution = f", prompts with {', '.join(shift)}" if shift else ""
+    distribution += ", quick: sizes tuned on the prompts scored" if algorithms and quick else ""
     for found in results.each(shown):
         if algorithms:
-            probe_tables.print_algorithms(found, steps, law, each=layers is not None)
+            probe_tables.print_algorithms(found, steps, distribution, each=layers is not None)
         elif causal:
             show.table(
-                matches.swaps(found.table),
+                matches.interventions(found.table),
                 "interchange interventions on probe directions, 95% CIs over prompts",
             )
         elif target:
             probe_tables.print_own(found)
         elif targets:
-            probe_tables.print_targets(found, read, law)
+            probe_tables.print_targets(found, output, distribution)
         else:
-            probe_tables.print_readouts(found, read, law)
+            probe_tables.print_readouts(found, output, distribution)
     show.note(result.caption)
     return 0

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.analysis.own import Own, expected, short_name, tensor_of
 from probes import tables
 from probes.stats import bootstrap, shares
@@ -24,19 +24,19 @@ class OwnScore(Analysis):
     """One number a prompt (and output position) by a function of outputs and batch."""
 
     name: ClassVar[str] = "score"
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     score: Own
 
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> OwnScoreReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnScoreReader:
         return OwnScoreReader(self.score, task)
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
         """The untrained model's scores."""
-        return None if twin is None else twin.table().assign(control="untrained")
+        return None if untrained is None else untrained.table().assign(control="untrained")
 
 
 class OwnScoreReader:
@@ -44,10 +44,10 @@ class OwnScoreReader:
 
     def __init__(self, score: Any, task: Task):
         self.score, self.task = score, task
-        self.values: list[Float[Tensor, "batch read"]] = []
+        self.values: list[Float[Tensor, "batch output"]] = []
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        reads = len(self.task.reads)
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        reads = len(self.task.output_names)
         shapes = [f"[{len(batch)}]", f"[{len(batch)}, {reads}]"]
         found = tensor_of("score", self.score, shapes, outputs, batch)
         if found.shape not in ((len(batch),), (len(batch), reads)):
@@ -58,7 +58,7 @@ class OwnScoreReader:
 
     def table(self) -> pd.DataFrame:
         values = torch.cat(self.values)
-        reads = self.task.reads if values.shape[1] == len(self.task.reads) else ("all",)
+        reads = self.task.output_names if values.shape[1] == len(self.task.output_names) else ("all",)
         counted = bool(((values == 0) | (values == 1)).all())
         found = shares(values) if counted else bootstrap(values)
         unit = "share of prompts" if counted else "own score"

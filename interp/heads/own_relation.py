@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.analysis.base import Reader
+from interp.analysis.base import Accumulator
 from interp.analysis.own import Own, answer_of, expected, short_name
-from interp.heads.heads import HeadReader, HeadScores, uniform_scores, unit_of
+from interp.heads.heads import HeadAccumulator, HeadScores, uniform_scores, unit_of
 from interp.hooks.protocol import HookedModel
 from tasks import Batch, Relation, Task
 
@@ -34,12 +34,16 @@ class OwnRelation(HeadScores):
         """The relation on some prompts."""
         return (relation_from(self.relation, batch),)
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> HeadReader:
-        return HeadReader(self.hooks(model), task, unit_of(model.config), self.asked)
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> HeadAccumulator:
+        return HeadAccumulator(self.hooks(model), task, unit_of(model.config), self.asked)
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         uniform = uniform_scores(model, task, self.asked)
-        return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
+        return (
+            uniform
+            if untrained is None
+            else pd.concat([untrained.table().assign(control="untrained"), uniform])
+        )
 
 
 def relation_from(question: Callable[[Batch], Any], batch: Batch) -> Relation:

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.analysis.base import Reader
-from interp.heads.heads import HeadReader, HeadScores, allowed_uniform
+from interp.analysis.base import Accumulator
+from interp.heads.heads import HeadAccumulator, HeadScores, allowed_uniform
 from interp.hooks.protocol import HookedModel
 from probes import tables
 from probes.stats import bootstrap
@@ -34,10 +34,10 @@ class HeadStatistics(HeadScores):
     name: ClassVar[str] = "head-statistics"
     version: ClassVar[int] = 1
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> StatisticsReader:
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> StatisticsReader:
         return StatisticsReader(self.hooks(model), task)
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         """The untrained model's heads, and the chance level."""
         batch = task.sample(0, "labels", 0, 64)
         uniform = allowed_uniform(model, batch)
@@ -55,17 +55,21 @@ class HeadStatistics(HeadScores):
                 for name, value in zip(STATISTICS, found.tolist(), strict=True)
             ]
         chance = pd.DataFrame(rows)
-        return chance if twin is None else pd.concat([twin.table().assign(control="untrained"), chance])
+        return (
+            chance
+            if untrained is None
+            else pd.concat([untrained.table().assign(control="untrained"), chance])
+        )
 
 
-class StatisticsReader(HeadReader):
+class StatisticsReader(HeadAccumulator):
     """Accumulates the statistics of each head, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task):
         super().__init__(hooks, task, "share")
         self.found: dict[str, list[Float[Tensor, "batch layer statistic head"]]] = {}
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         relations = self.relations(batch)
         if not relations:
             raise UserError(f"task {self.task.kind!r} names no relations between positions")

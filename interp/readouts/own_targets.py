@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.analysis.base import Reader
+from interp.analysis.base import Accumulator
 from interp.analysis.own import Own, expected, short_name, tensor_of
-from interp.readouts.readouts import ReadoutReader, Readouts
+from interp.readouts.readouts import ReadoutAccumulator, Readouts
 from probes.decode import STRENGTHS
 from probes.readout import Readout, ReadoutConfig
 from probes.symbols import SymbolReadout
@@ -32,26 +32,26 @@ class OwnTargets(Readouts):
 
     target: Own
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> OwnTargetReader:
-        super().reader(model, task, None)
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnTargetReader:
+        super().accumulator(model, task, None)
         if self.shift:
             raise UserError("a target of one's own is read on the task's own prompts: leave shift out")
-        return OwnTargetReader(self, self.hooks(model), task, twin)
+        return OwnTargetReader(self, self.hooks(model), task, untrained)
 
 
-class OwnTargetReader(ReadoutReader):
+class OwnTargetReader(ReadoutAccumulator):
     """Feeds one model's residual stream to the readout of the target."""
 
     settings: OwnTargets
-    twin: OwnTargetReader | None
+    untrained: OwnTargetReader | None
 
-    def __init__(self, settings: OwnTargets, sites: list[str], task: Task, twin: Any):
-        super().__init__(settings, sites, task, twin)
+    def __init__(self, settings: OwnTargets, sites: list[str], task: Task, untrained: Any):
+        super().__init__(settings, sites, task, untrained)
         self.readout: Readout | SymbolReadout | None = None
         self.places: list[int] = []  # positions of the prompt that have a target
         self.symbols = torch.zeros(0, dtype=torch.long)
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         target, places = self._asked(batch)
         here = _defined(target)
         kept = here.any(0)
@@ -73,7 +73,7 @@ class OwnTargetReader(ReadoutReader):
     def _asked(self, batch: Batch) -> tuple[Tensor, list[int]]:
         """The target [batch, position, k], and which positions of the prompt these are."""
         n, pos = batch.inputs.shape[:2]
-        reads = list(self.task.interface.read_positions)
+        reads = list(self.task.interface.output_positions)
         shapes = [f"[{n}, {size}, k]" for size in dict.fromkeys((pos, len(reads)))]
         found = tensor_of("target", self.settings.target, shapes, batch)
         wide = found[..., None] if found.ndim == 2 else found
@@ -111,11 +111,11 @@ class OwnTargetReader(ReadoutReader):
 
     def table(self) -> pd.DataFrame:
         assert self.readout is not None
-        twin = None if self.twin is None else self.twin.readout
+        untrained = None if self.untrained is None else self.untrained.readout
         if isinstance(self.readout, SymbolReadout):
-            return self.readout.table(twin if isinstance(twin, SymbolReadout) else None)
-        if isinstance(twin, Readout):
-            for (site, readout, control), errors in twin.errors.items():
+            return self.readout.table(untrained if isinstance(untrained, SymbolReadout) else None)
+        if isinstance(untrained, Readout):
+            for (site, readout, control), errors in untrained.errors.items():
                 if control == "none":
                     self.readout.errors[site, readout, "untrained"] = errors
         table = self.readout.table()

@@ -37,7 +37,7 @@ class CausalQuestions(Measuring):
         direction: Direction = "denoise",
         replacement: Replacement | str = "pair",
         metric: MetricName | str | MetricAsked = "loss",
-        read: str | None = None,
+        output: str | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -50,7 +50,7 @@ class CausalQuestions(Measuring):
         2), drawn with `seed`; or clean and corrupt batches, or a function of a clean batch that gives the corrupt one
         (or its inputs, or both batches). `direction`: "denoise" patches clean values into the corrupt run, "noise"
         takes one site from the clean run, whose `replacement` may then be an ablation. `metric` is taken at the output
-        position `read` ("hop 2"), or at all; one's own is a function (outputs [batch, pos, out], clean batch) ->
+        position `output` ("hop 2"), or at all; one's own is a function (outputs [batch, pos, out], clean batch) ->
         [batch]. Raises UserError for an unknown kind, component or setting, and for functions that give another shape.
 
         >>> from interp import load
@@ -61,7 +61,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured(
             "patch", steps, progress, component=component, pair=self._pair(pair), by=tuple(by),
-            direction=direction, replacement=replacement, metric=metric, read=read, prompts=prompts, seed=seed,
+            direction=direction, replacement=replacement, metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
 
     def circuit(
@@ -72,7 +72,7 @@ class CausalQuestions(Measuring):
         faithfulness: float = 0.95,
         threshold: float = 0.02,
         metric: MetricName | str | MetricAsked = "loss",
-        read: str | None = None,
+        output: str | None = None,
         pair: PairAsked | None = None,
         edges: Collection[Edge] | str | Path | None = None,
         truth: Collection[Edge] | KnownCircuit | str | Path | None = None,
@@ -87,7 +87,7 @@ class CausalQuestions(Measuring):
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
         "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
-        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Outside the circuit edges carry
+        `faithfulness` is reached. `metric`, `output`, `prompts` and `seed` as in `patch`. Outside the circuit edges carry
         other prompts of the task, or with a `pair` (as in `patch`) the corrupt ones: then only what the pair changes
         can be seen. With `edges` (pairs of sender and receiver, or a file of them) nothing is searched: that circuit is
         measured. With `truth` rows of precision and recall compare with a known circuit (`interp.causal.given`). Raises
@@ -100,10 +100,10 @@ class CausalQuestions(Measuring):
         """
         known = None if truth is None else known_circuit(truth)
         if known is not None:
-            check_known(self.twin(), known)
+            check_known(self.untrained_model(), known)
         found = self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
-            threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed,
+            threshold=threshold, metric=metric, output=output, prompts=prompts, seed=seed,
             pair=None if pair is None else self._pair(pair),
             edges=None if edges is None else tuple(sorted(known_circuit(edges).edges)),
         )  # fmt: skip
@@ -135,7 +135,7 @@ class CausalQuestions(Measuring):
         faithfulness: float = 0.95,
         threshold: float = 0.02,
         metric: MetricName | str | MetricAsked = "loss",
-        read: str | None = None,
+        output: str | None = None,
         pair: PairAsked | None = None,
         prompts: int = 64,
         seed: int = 0,
@@ -150,7 +150,7 @@ class CausalQuestions(Measuring):
 
         search_for = build(
             "circuit", method=method, search=search, faithfulness=faithfulness, threshold=threshold,
-            metric=metric, read=read, pair=None if pair is None else self._pair(pair), prompts=prompts, seed=seed,
+            metric=metric, output=output, pair=None if pair is None else self._pair(pair), prompts=prompts, seed=seed,
         )  # fmt: skip
         tables = self.tables([search_for, build("roles")], steps, progress)
         found, roles = tables["circuit"], tables["roles"]

@@ -1,6 +1,6 @@
 """Readouts of a run's layers: linear readouts, the algorithms they match, interventions on probe directions.
 
-`probe` has the options of `interp probe`; the rarer settings are in `targets`, `algorithms` and `probe_swaps`.
+`probe` has the options of `interp probe`; the rarer settings are in `targets`, `algorithms` and `probe_interventions`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ReadoutQuestions(Measuring):
         whole numbers, symbols to decode; positions are all of the prompt's, or the output positions. With
         `targets` (regression runs only) the score of readouts of those, see `targets`. With `algorithms` (seconds a
         checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal` whether the model
-        uses the directions, see `probe_swaps`.
+        uses the directions, see `probe_interventions`.
 
         `normalised` also probes the residual stream after a LayerNorm; `per_position` also fits a readout at each
         output position; `shift` scores under distribution shift, such as {"x_scale": 2.0}; `strengths` are the
@@ -142,7 +142,7 @@ class ReadoutQuestions(Measuring):
             test_chunks=test_chunks,
         )  # fmt: skip
 
-    def probe_swaps(
+    def probe_interventions(
         self,
         steps: Steps = "all",
         progress: Progress | None = None,
@@ -160,7 +160,7 @@ class ReadoutQuestions(Measuring):
         """Interchange interventions on probe directions: does the model use what a probe decodes of an iterate?
 
         Slope 1: as the iterate predicts; 0: not at all; controls: `random` directions and the untrained model. Settings
-        are described in `interp.readouts.probe_swaps`. Raises UserError for a task other than regression.
+        are described in `interp.readouts.probe_interventions`. Raises UserError for a task other than regression.
         """
         return self._measured(
             "causal-probe", steps, progress, rivals=tuple(rivals), pair=pair, context=context, prompts=prompts,

@@ -9,14 +9,14 @@ import pytest
 
 from interp.config.run import configure
 from interp.importers.record import record
-from interp.models.wired import wired_induction
+from interp.models.constructed import constructed_induction
 from interp.run import Run
 from tasks import settings_of
 
 
 @pytest.fixture(scope="session")
 def net():
-    return wired_induction(vocab=12, dtype="float32")
+    return constructed_induction(vocab=12, dtype="float32")
 
 
 @pytest.fixture(scope="session")
