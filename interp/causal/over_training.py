@@ -8,6 +8,7 @@ never a made-up number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -50,6 +51,8 @@ class PatchGrid(Direct):
     replacement: str = "pair"
     metric: Named = "loss"
     output: str | None = None
+
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = pair_of(task, self.pair, self.seed, "patch", self.prompts)
@@ -118,6 +121,8 @@ class CircuitSearch(Direct):
             model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output, pair=pairs,
             method=self.method, search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
         )  # fmt: skip
+
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = self.found(model, task)
