@@ -140,7 +140,7 @@ def given_circuit(
     pair: Pair,
     *,
     metric: Any = "loss",
-    read: str | None = None,
+    output: str | None = None,
 ) -> Circuit:
     """A circuit of these edges with the single exact effect of each on a pair, as a search would give it.
 
@@ -150,7 +150,7 @@ def given_circuit(
     check_edges(model, edges)
     clean, other = pair.clean.inputs, pair.corrupt.inputs
     with torch.no_grad():
-        measure = metric_of(task, pair, metric, output=read, clean_outputs=model(clean))
+        measure = metric_of(task, pair, metric, output=output, clean_outputs=model(clean))
         runs = EdgeRuns(model, clean, other)
         full, empty = (measure(runs.outputs(circuit)) for circuit in (runs.known, ()))
     if not has_behaviour(full, empty, measure.name == "loss"):

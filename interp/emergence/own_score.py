@@ -31,15 +31,15 @@ class OwnScore(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnScoreReader:
-        return OwnScoreReader(self.score, task)
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnScoreAccumulator:
+        return OwnScoreAccumulator(self.score, task)
 
     def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
         """The untrained model's scores."""
         return None if untrained is None else untrained.table().assign(control="untrained")
 
 
-class OwnScoreReader:
+class OwnScoreAccumulator:
     """Collects the score prompt by prompt."""
 
     def __init__(self, score: Any, task: Task):

@@ -34,8 +34,10 @@ class HeadStatistics(HeadScores):
     name: ClassVar[str] = "head-statistics"
     version: ClassVar[int] = 1
 
-    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> StatisticsReader:
-        return StatisticsReader(self.hooks(model), task)
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> StatisticsAccumulator:
+        return StatisticsAccumulator(self.hooks(model), task)
 
     def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         """The untrained model's heads, and the chance level."""
@@ -62,7 +64,7 @@ class HeadStatistics(HeadScores):
         )
 
 
-class StatisticsReader(HeadAccumulator):
+class StatisticsAccumulator(HeadAccumulator):
     """Accumulates the statistics of each head, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task):

@@ -32,18 +32,18 @@ class OwnTargets(Readouts):
 
     target: Own
 
-    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnTargetReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> OwnTargetAccumulator:
         super().accumulator(model, task, None)
         if self.shift:
             raise UserError("a target of one's own is read on the task's own prompts: leave shift out")
-        return OwnTargetReader(self, self.hooks(model), task, untrained)
+        return OwnTargetAccumulator(self, self.hooks(model), task, untrained)
 
 
-class OwnTargetReader(ReadoutAccumulator):
+class OwnTargetAccumulator(ReadoutAccumulator):
     """Feeds one model's residual stream to the readout of the target."""
 
     settings: OwnTargets
-    untrained: OwnTargetReader | None
+    untrained: OwnTargetAccumulator | None
 
     def __init__(self, settings: OwnTargets, sites: list[str], task: Task, untrained: Any):
         super().__init__(settings, sites, task, untrained)
