@@ -89,9 +89,9 @@ class CausalQuestions(Measuring):
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
         `faithfulness` is reached. `metric`, `output`, `prompts` and `seed` as in `patch`. Outside the circuit edges
         carry other prompts of the task, or with a `pair` (as in `patch`) the corrupt ones: then only what the pair
-        changes can be seen. With `edges` (pairs of sender and receiver, or a file of them) nothing is searched: that circuit is
-        measured. With `truth` rows of precision and recall compare with a known circuit (`interp.causal.given`). Raises
-        UserError for a model whose edges are not known, and for edges that it does not have.
+        changes can be seen. With `edges` (pairs of sender and receiver, or a file of them) nothing is searched: that
+        circuit is measured. With `truth` rows of precision and recall compare with a known circuit
+        (`interp.causal.given`). Raises UserError for a model whose edges are not known, and for edges that it lacks.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
