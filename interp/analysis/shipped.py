@@ -22,7 +22,7 @@ SHIPPED = (
         section="scores",
     ),
     Entry(
-        "score",
+        "own-score",
         "interp.emergence.own_score:OwnScore",
         "A score of the user's own with the untrained model's; 95% CI over prompts.",
         ("position", "metric", "control", *INTERVAL),
@@ -62,7 +62,7 @@ SHIPPED = (
         command="heads RUN --view statistics",
     ),
     Entry(
-        "relation",
+        "own-relation",
         "interp.heads.own_relation:OwnRelation",
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
@@ -151,7 +151,7 @@ SHIPPED = (
         section="probes",
     ),
     Entry(
-        "target",
+        "own-target",
         "interp.readouts.own_targets:OwnTargets",
         "Held-out score of a linear readout of the user's own target, one for all its positions; that a quantity can "
         "be decoded does not show that the model uses it.",

@@ -15,9 +15,17 @@ from tasks.errors import UserError
 
 
 def question(text: str | None, option: str) -> Any:
-    """The object that `module:name` stands for. Raises UserError for other text, and where it leads nowhere."""
-    if text is None:
-        return None
+    """The function that `module:name` stands for. Raises UserError for other text, and where it leads to none."""
+    found = named_or_own(text, option, known=False)
+    if found is not None and not callable(found):
+        raise UserError(f"{option} {text}: {str(text).partition(':')[2]} is no function")
+    return found
+
+
+def named_or_own(text: str | None, option: str, known: bool = True) -> Any:
+    """The object that `module:name` stands for; other text as it is where a `known` name may be given."""
+    if text is None or (known and ":" not in text):
+        return text
     place, colon, name = text.partition(":")
     if not colon or not place or not name:
         raise UserError(f"{option} {text}: write module:function, as in {option} mine:{option.lstrip('-')}")
@@ -27,11 +35,6 @@ def question(text: str | None, option: str) -> Any:
             raise UserError(f"{option} {text}: {place} has no {name!r}")
         found = getattr(found, part)
     return found
-
-
-def named_or_own(text: str | None, option: str) -> Any:
-    """The same for an option that also takes a known name, which has no colon."""
-    return question(text, option) if text and ":" in text else text
 
 
 def _imported(place: str, asked: str) -> Any:

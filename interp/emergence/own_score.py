@@ -23,7 +23,7 @@ from tasks import Batch, Task, UserError
 class OwnScore(Analysis):
     """One number a prompt (and output position) by a function of outputs and batch."""
 
-    name: ClassVar[str] = "score"
+    name: ClassVar[str] = "own-score"
     with_untrained: ClassVar[bool] = True
 
     score: Own

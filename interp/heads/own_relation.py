@@ -26,7 +26,7 @@ SHAPES = ("(dest, source) or (dest, source, valid), whole numbers [{batch}, pair
 class OwnRelation(HeadScores):
     """Attention mass of every head on one relation, a function of a batch."""
 
-    name: ClassVar[str] = "relation"
+    name: ClassVar[str] = "own-relation"
 
     relation: Own
 

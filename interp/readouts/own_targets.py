@@ -28,7 +28,7 @@ from tasks import Batch, Task, UserError
 class OwnTargets(Readouts):
     """Readouts of one target, a function of a batch."""
 
-    name: ClassVar[str] = "target"
+    name: ClassVar[str] = "own-target"
 
     target: Own
 

@@ -35,7 +35,7 @@ class EmergenceQuestions(Measuring):
         ['hop 1', 'hop 2', 'hop 3']
         """
         if score is not None:
-            return self._measured("score", steps, progress, score=score)
+            return self._measured("own-score", steps, progress, score=score)
         return self._measured("scores", steps, progress)
 
     def overlaps(self, steps: Steps = "all", progress: Progress | None = None) -> Result:

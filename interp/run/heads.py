@@ -40,7 +40,7 @@ class HeadQuestions(Measuring):
         True
         """
         if relation is not None:
-            return self._measured("relation", steps, progress, relation=relation)
+            return self._measured("own-relation", steps, progress, relation=relation)
         return self._measured("heads", steps, progress)
 
     def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:

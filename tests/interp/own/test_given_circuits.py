@@ -125,5 +125,6 @@ def test_compiled_programs_against_their_known_circuits(name, tmp_path):
     found = run.circuit(truth=DATA / name / "program.json").table
     shares = _values(found[found["metric"].str.contains("precision|recall")])
     assert shares["edge precision"] == 1
-    lasting = "edge recall, not positional"
-    assert shares[lasting if lasting in shares else "edge recall"] == 1
+    # prompts of one length cannot show the edges that compute it, which is most of `reverse`
+    assert (shares["edge recall"] == 1) == (name == "hist")
+    assert shares["node precision"] == 1
