@@ -51,7 +51,7 @@ def relation_from(question: Callable[[Batch], Any], batch: Batch) -> Relation:
     given = answer_of("relation", question, batch)
     pos = batch.inputs.shape[1]
     shapes = [shape.format(batch=len(batch), pos=pos) for shape in SHAPES]
-    tensors = isinstance(given, tuple | list) and all(isinstance(x, Tensor) for x in given)
+    tensors = isinstance(given, tuple | list) and all(isinstance(x, Tensor) and x.ndim == 2 for x in given)
     found = Relation(short_name(question), *given) if tensors and len(given) in (2, 3) else given
     if not isinstance(found, Relation) or not _fits(found, len(batch), pos):
         raise expected("relation", question, shapes, given)

@@ -62,7 +62,7 @@ class ReadoutQuestions(Measuring):
             "algorithms": algorithms,
             "causal-probe": causal,
             "targets": targets,
-            "target": target is not None,
+            "own-target": target is not None,
         }
         name = next((name for name, wanted in asked.items() if wanted), "probe")
         return self._measured(

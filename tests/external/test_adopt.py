@@ -121,7 +121,8 @@ def test_composition_needs_weights_alone_also_of_shared_keys():
     table = run.composition(random=2).table
     assert len(table) == 4 * 4 * 3
     row = table[(table["sender"] == "L0H1") & (table["receiver"] == "L1H3.k")].iloc[0]
-    ov, qk = model.OV.AB[0, 1], model.QK.AB[1, 3]
+    with torch.no_grad():
+        ov, qk = model.OV.AB[0, 1], model.QK.AB[1, 3]
     wanted = (ov @ qk.T).norm() / ov.norm() / qk.norm()
     assert row["value"] == pytest.approx(float(wanted), rel=1e-5)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import interp
 from interp.analysis.base import Analysis
@@ -24,9 +25,9 @@ METHODS = {
     "causal-probe": "probe_interventions",
     "token-heads": "patterns",
     "regression-heads": "patterns",
-    "score": "scores",
-    "relation": "heads",
-    "target": "probe",
+    "own-score": "scores",
+    "own-relation": "heads",
+    "own-target": "probe",
     "head-statistics": "head_statistics",
 }
 INNER = {
@@ -39,7 +40,7 @@ PARTLY = {  # methods that ask less than the class can, or otherwise
     "circuit": "compares with a known circuit as well",
     "scores": "`scores` asks one's own score as well",
     "heads": "`heads` asks one's own relation as well",
-    "target": "`probe` asks it as one of several",
+    "own-target": "`probe` asks it as one of several",
     "draws": "replicates are a part of emergence",
     "probe": "has what `interp probe` has",
     "filters": "the settings that a picture of filters needs",
@@ -64,9 +65,9 @@ QUICK = {
     "targets": {"targets": ("w",), "draws": 20},
     "patch": {"pair": "swap-hop-1", "by": ("layer",), "prompts": 4},
     "circuit": {"prompts": 8},
-    "score": {"score": lambda outputs, batch: outputs[:, -1, 0]},
-    "relation": {"relation": lambda batch: (batch.inputs[:, :1] * 0, batch.inputs[:, :1] * 0)},
-    "target": {"target": lambda batch: batch.inputs},
+    "own-score": {"score": lambda outputs, batch: outputs[:, -1, 0]},
+    "own-relation": {"relation": lambda batch: (torch.zeros(len(batch), 1).long(),) * 2},
+    "own-target": {"target": lambda batch: batch.inputs},
     "edges": {"prompts": 8},
     "roles": {"prompts": 32},
     "mechanism": {"prompts": 32},
