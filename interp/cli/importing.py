@@ -78,6 +78,7 @@ def plain(
     settings = configure(config)
     if mapping is not None:
         return training_notes.imported(import_plain(file, mapping, settings, out))
+    assert module is not None
     found = adopt_folder(module, task=settings.task, out=out, checkpoints=file, layout=layout)
     return training_notes.imported(found[0])
 

@@ -43,7 +43,6 @@ class OwnTargetAccumulator(ReadoutAccumulator):
     """Feeds one model's residual stream to the readout of the target."""
 
     settings: OwnTargets
-    untrained: OwnTargetAccumulator | None
 
     def __init__(self, settings: OwnTargets, sites: list[str], task: Task, untrained: Any):
         super().__init__(settings, sites, task, untrained)
@@ -111,7 +110,8 @@ class OwnTargetAccumulator(ReadoutAccumulator):
 
     def table(self) -> pd.DataFrame:
         assert self.readout is not None
-        untrained = None if self.untrained is None else self.untrained.readout
+        other = self.untrained
+        untrained = other.readout if isinstance(other, OwnTargetAccumulator) else None
         if isinstance(self.readout, SymbolReadout):
             return self.readout.table(untrained if isinstance(untrained, SymbolReadout) else None)
         if isinstance(untrained, Readout):
