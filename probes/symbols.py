@@ -1,7 +1,7 @@
 """Which symbols a site carries at many positions: one linear map shared by all positions, judged on prompts it never
 saw.
 
-The pooled relative of `probes.decode`: weights from "fit" prompts, ridge strength from "choose", accuracy from "test".
+The pooled relative of `probes.decode`: weights from "fit" prompts, ridge strength from "validation", accuracy from "test".
 Several symbols at a position are classifications of their own over the same classes. Controls: an untrained model read
 on the same prompts, labels dealt to other prompts, and the commonest symbol of the fitting prompts ("chance").
 Accuracy is a share in [0, 1]; of a prompt's positions together it is their mean, with prompts as the units of the
@@ -28,7 +28,7 @@ ALL = "all"
 
 
 class SymbolReadout:
-    """Linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test".
+    """Linear classifiers of many sites from streamed batches: `add` "fit" and "validation" first, then "test".
 
     `positions` and `targets` name the axes of the labels, whose symbols are numbered from 0 to `classes` - 1.
     """
@@ -45,7 +45,7 @@ class SymbolReadout:
             raise UserError("symbols to read need at least one position, one target and two classes")
         self.positions, self.targets, self.classes = list(positions), list(targets), classes
         self.strengths = tuple(strengths)
-        self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "validation": {}}
         self._counts = torch.zeros(len(self.positions), len(self.targets), classes)
         self._fits: dict[str, Fit] = {}
         self._hits: dict[tuple[str, str], list[Float[Tensor, "prompt position target"]]] = {}
@@ -53,7 +53,7 @@ class SymbolReadout:
 
     def add(
         self,
-        split: Literal["fit", "choose", "test"],
+        split: Literal["fit", "validation", "test"],
         activations: Mapping[str, Float[Tensor, "prompt position feature"]],
         labels: Int[Tensor, "prompt position target"],
     ) -> None:
@@ -82,9 +82,9 @@ class SymbolReadout:
         if site not in self._fits:
             if any(site not in held for held in self._moments.values()):
                 raise UserError(f"site {site!r}: add 'fit' and 'choose' prompts before 'test' ones")
-            fitting, choosing = self._moments["fit"][site], self._moments["choose"][site]
+            fitting, validating = self._moments["fit"][site], self._moments["validation"][site]
             grid = ridge.relative_strengths(fitting, self.strengths)
-            self._fits[site] = ridge.fit(fitting, choosing, grid, f"site {site}")
+            self._fits[site] = ridge.fit(fitting, validating, grid, f"site {site}")
         return self._fits[site]
 
     def _score(self, site: str, x: Tensor, labels: Tensor, dealt: Tensor) -> None:

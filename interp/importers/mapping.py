@@ -54,9 +54,9 @@ class Source(BaseModel):
         """The same with {l} in its key filled in."""
         return self.model_copy(update={"key": self.key.replace("{l}", str(layer))})
 
-    def constant(self, ours: TensorShape) -> Tensor:
+    def constant(self, own: TensorShape) -> Tensor:
         """The weight that stands in for a key: zeros, or the identity."""
-        return torch.eye(*ours) if self.eye else torch.zeros(ours)
+        return torch.eye(*own) if self.eye else torch.zeros(own)
 
     def arranged(self, value: Tensor, where: str) -> Tensor:
         """The key's tensor with its axes as wanted. Raises UserError for a pattern that does not fit it."""
@@ -70,23 +70,23 @@ class Source(BaseModel):
                 f"{str(wrong).splitlines()[-1].strip()}"
             ) from None
 
-    def foreign(self, ours: TensorShape) -> TensorShape:
+    def foreign(self, own: TensorShape) -> TensorShape:
         """The shape that the key must have for a weight of this shape (with `cut`, or more rows)."""
-        whole = (*ours[:-1], ours[-1] * self.part[1])
+        whole = (*own[:-1], own[-1] * self.part[1])
         return whole[::-1] if self.transpose else whole
 
-    def fits(self, found: TensorShape, ours: TensorShape) -> bool:
+    def fits(self, found: TensorShape, own: TensorShape) -> bool:
         """Whether a key of this shape can serve."""
-        wanted = self.foreign(ours)
+        wanted = self.foreign(own)
         if self.cut:
             return len(found) == len(wanted) and found[0] >= wanted[0] and found[1:] == wanted[1:]
         return found == wanted
 
-    def take(self, value: Tensor, ours: TensorShape) -> Tensor:
+    def take(self, value: Tensor, own: TensorShape) -> Tensor:
         """The weight from the key's tensor, as a copy."""
         whole = value.T if self.transpose else value
-        first, width = self.part[0] * ours[-1], ours[-1]
-        return whole[..., first : first + width][: ours[0]].clone(memory_format=torch.contiguous_format)
+        first, width = self.part[0] * own[-1], own[-1]
+        return whole[..., first : first + width][: own[0]].clone(memory_format=torch.contiguous_format)
 
 
 def parse_mapping(entries: Mapping[str, Any], where: str) -> dict[str, Source]:
@@ -161,17 +161,17 @@ def translate(
     return {name: _taken(state, source, shapes[name], where) for name, source in mapping.items()}
 
 
-def _taken(state: Mapping[str, Tensor], source: Source, ours: TensorShape, where: str) -> Tensor:
+def _taken(state: Mapping[str, Tensor], source: Source, own: TensorShape, where: str) -> Tensor:
     """One weight. Raises UserError for a key of another shape, or values that float32 does not hold."""
     if not source.key:
-        return source.constant(ours)
+        return source.constant(own)
     value = source.arranged(state[source.key], where)
     found = tuple(value.shape)
-    if not source.fits(found, ours):
+    if not source.fits(found, own):
         more = " (or more rows)" if source.cut else ""
         arranged = f", arranged {list(found)}," if source.reshape else ","
         raise UserError(
             f"{where}: key {source.key!r} has shape {list(state[source.key].shape)}{arranged} should be "
-            f"{list(source.foreign(ours))}{more}"
+            f"{list(source.foreign(own))}{more}"
         )
-    return as_float32(where, source.key, source.take(value, ours))
+    return as_float32(where, source.key, source.take(value, own))
