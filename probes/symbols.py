@@ -1,11 +1,11 @@
 """Which symbols a site carries at many positions: one linear map shared by all positions, judged on prompts it never
 saw.
 
-The pooled relative of `probes.decode`: weights from "fit" prompts, ridge strength from "validation", accuracy from "test".
-Several symbols at a position are classifications of their own over the same classes. Controls: an untrained model read
-on the same prompts, labels dealt to other prompts, and the commonest symbol of the fitting prompts ("chance").
-Accuracy is a share in [0, 1]; of a prompt's positions together it is their mean, with prompts as the units of the
-interval. That a symbol can be read does not show that the model uses it.
+The pooled relative of `probes.decode`: weights from "fit" prompts, ridge strength from "validation", accuracy from
+"test". Several symbols at a position are classifications of their own over the same classes. Controls: an untrained
+model read on the same prompts, labels dealt to other prompts, and the commonest symbol of the fitting prompts
+("chance"). Accuracy is a share in [0, 1]; of a prompt's positions together it is their mean, with prompts as the units
+of the interval. That a symbol can be read does not show that the model uses it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class SymbolReadout:
     def _fit(self, site: str) -> Fit:
         if site not in self._fits:
             if any(site not in held for held in self._moments.values()):
-                raise UserError(f"site {site!r}: add 'fit' and 'choose' prompts before 'test' ones")
+                raise UserError(f"site {site!r}: add 'fit' and 'validation' prompts before 'test' ones")
             fitting, validating = self._moments["fit"][site], self._moments["validation"][site]
             grid = ridge.relative_strengths(fitting, self.strengths)
             self._fits[site] = ridge.fit(fitting, validating, grid, f"site {site}")

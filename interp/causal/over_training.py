@@ -37,8 +37,8 @@ class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair.
 
     `pair`: one of the task's pair kinds, or one's own (`interp.causal.pairs`). `component`, `by`,
-    `direction`, `replacement`, `metric` and `output` as in `interp.causal.patching.patch`. Where clean and corrupt
-    run are not told apart there is nothing to restore: every site has its row, without a value, and `note` says why.
+    `direction`, `replacement`, `metric` and `output` as in `interp.causal.patching.patch`. Where the clean and the
+    corrupt run do not differ there is nothing to restore: every site has its row, without a value, and `note` says why.
     """
 
     name: ClassVar[str] = "patch"
@@ -81,9 +81,10 @@ class PatchGrid(Direct):
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
             metric=name_of(self.metric), target=self.output or "all", unit="normalised effect", n=len(pair.clean),
             direction=self.direction, replacement=self.replacement, pair=name_of(self.pair), control="none",
-            note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
+            note="no behaviour to restore: clean and corrupt runs do not differ significantly in the loss"
             if self.metric in ("loss", "squared_output_distance")
-            else f"no behaviour to restore: clean and corrupt runs are not told apart in {name_of(self.metric)}",
+            else "no behaviour to restore: clean and corrupt runs do not differ significantly in "
+            f"{name_of(self.metric)}",
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def patch(
     replacement
         The value patched in: the pair's other prompt; with noise also an ablation.
     metric
-        loss, score, logit_diff or squared_output_distance (the squared output distance, which cannot cancel); or
+        loss, score, logit_diff or squared_output_distance (to the clean run's output, which cannot cancel); or
         module:function, of outputs and batch to one number a prompt.
     output
         One output position of the task ("hop 2"); all by default.
@@ -123,8 +123,8 @@ def circuit(
     faithfulness
         Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
-        loss, score, logit_diff or squared_output_distance (the squared distance to the full model's output, which cannot
-        cancel); or module:function, of outputs and batch to one number a prompt.
+        loss, score, logit_diff or squared_output_distance (to the full model's output, which cannot cancel); or
+        module:function, of outputs and batch to one number a prompt.
     output
         One output position of the task; all by default.
     pair

@@ -20,6 +20,7 @@ from interp.hooks.components import Component
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks.base import Batch, Pair
+from tasks.renamed import keywords
 
 MetricAsked = Callable[..., Tensor]
 PairAsked = str | Pair | tuple[Batch, Batch] | Callable[[Batch], Tensor | Batch | Pair | tuple[Batch, Batch]]
@@ -28,6 +29,7 @@ PairAsked = str | Pair | tuple[Batch, Batch] | Callable[[Batch], Tensor | Batch 
 class CausalQuestions(Measuring):
     """Causal analyses as methods of a run."""
 
+    @keywords
     def patch(
         self,
         component: Component | Literal["head_out"] | str = "resid_pre",
@@ -64,6 +66,7 @@ class CausalQuestions(Measuring):
             direction=direction, replacement=replacement, metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
 
+    @keywords
     def circuit(
         self,
         *,
@@ -127,6 +130,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured("edges", steps, progress, prompts=prompts, seed=seed)
 
+    @keywords
     def agreement(
         self,
         *,
