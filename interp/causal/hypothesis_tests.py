@@ -96,7 +96,7 @@ def check_circuit(
     *,
     prompts: int = 128,
     seed: int = 2,
-    metric: str = "loss",
+    metric: Any = "loss",
     output: str | None = None,
     pair: Pair | None = None,
     inflated: int = INFLATED,
