@@ -73,9 +73,7 @@ def _pairs(
     if not pairs:
         return {}
     joint = worth.with_losses(pairs, losses(pairs), level=1 - 0.05 / len(pairs))
-    fitting = [
-        (order(joint.of(pair)), pair) for pair in pairs if rule(*(own[h] for h in pair), joint.of(pair))
-    ]
+    fitting = [(order(joint.of([a, b])), (a, b)) for a, b in pairs if rule(own[a], own[b], joint.of([a, b]))]
     found: Partners = {}
     for _, (a, b) in sorted(fitting):
         found.setdefault(a, (verdict, b))
