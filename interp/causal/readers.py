@@ -144,7 +144,7 @@ def _before(norm: Any, weights: Float[Tensor, "d_model k"]) -> Float[Tensor, "d_
     return weights - weights.mean(0, keepdim=True)
 
 
-def _span(parts: Sequence[Float[Tensor, "d_model k"]]) -> Basis:
+def _span(parts: Sequence[Basis]) -> Basis:
     """Orthonormal basis of the columns of matrices, each on its own scale."""
     columns = []
     for part in parts:
