@@ -91,7 +91,7 @@ def test_parts_move_what_they_read_and_nothing_that_does_not_vary():
 
 
 def test_verdicts():
-    good, bad = Interval(1, 0.9, 1.1, 9, ""), Interval(0.1, 0.0, 0.2, 9, "")
+    good, bad = Interval(1.0, 0.9, 1.1, 9, ""), Interval(0.1, 0.0, 0.2, 9, "")
     assert use_of(0.9, 0.9, good, bad) == "used"
     assert use_of(0.9, 0.5, good, bad) == "not read"
     assert use_of(0.9, 0.85, bad, good) == "not used"
