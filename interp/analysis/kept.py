@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from interp.analysis.base import Analysis, Reader
+from interp.analysis.schema import conformed, upgraded
 from interp.io.code import Uncacheable, code_hash
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.build import builder_of
@@ -92,7 +93,8 @@ def opened(run: Checkpoints, analysis: Analysis, steps: Sequence[int] = ()) -> J
         found = read_table(path)
         held = found and (found[1].key, found[1].config, found[1].code)
         if found is not None and held == (analysis.key, run.folder.config_hash, code):
-            job = Job(analysis, code, nameless(found[0]), dict(found[1].checkpoints), dict(found[1].devices))
+            table = conformed(analysis.name, upgraded(nameless(found[0])))
+            job = Job(analysis, code, table, dict(found[1].checkpoints), dict(found[1].devices))
             break
     if run.asking.fresh:
         job.forget({step for step in steps if (paths[0], step) not in run.asking.measured})
@@ -128,12 +130,12 @@ def nameless(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="run", errors="ignore")
 
 
-def placed(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
-    """Rows with the run's seed and their step."""
-    table = table.copy()
+def placed(run: Checkpoints, analysis: Analysis, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
+    """Rows with the run's seed and their step, in the columns and types of the dictionary."""
+    table = table.reset_index(drop=True)
     table.insert(0, "seed", run.config.seed)
-    table.insert(1, "step", pd.array([pd.NA if step is None else step] * len(table), dtype="Int64"))
-    return table
+    table.insert(1, "step", float("nan") if step is None else float(step))
+    return conformed(analysis.name, table)
 
 
 def rows(run: Checkpoints, job: Job, steps: Sequence[int]) -> pd.DataFrame:

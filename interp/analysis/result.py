@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp.analysis.schema import whole
+
 if TYPE_CHECKING:
     from interp.pictures.svg import Picture
 
@@ -48,7 +50,7 @@ class Result:
         return f"<p>{html.escape(self.caption)}</p>{picture._repr_html_() if picture else ''}{tall}"
 
     def _shown(self) -> pd.DataFrame:
-        return self.table.head(self.rows_shown)
+        return whole(self.table.head(self.rows_shown))
 
     def _rest(self) -> str:
         left = len(self.table) - self.rows_shown

@@ -73,7 +73,7 @@ def _measure_all(
                     where = str(run.folder.checkpoint_path(following))
                     after = weights_of(model, run.folder.weights(following), where)
                     reader.follow(after, following - step)
-                job.fresh.append(placed(run, reader.table(), step))
+                job.fresh.append(placed(run, job.analysis, reader.table(), step))
                 job.hashes[step] = wanted[step]
                 job.devices[step] = run.asking.device
             if time.monotonic() - flushed > FLUSH_SECONDS:
@@ -155,4 +155,4 @@ def _begin(run: Checkpoints, jobs: Sequence[Job], model: HookedModel) -> None:
         job.begun = True
         constants = job.analysis.constants(model, run.task, job.twin)
         if constants is not None and (job.known is None or job.bare):
-            job.fresh.append(placed(run, constants, None))
+            job.fresh.append(placed(run, job.analysis, constants, None))

@@ -81,6 +81,11 @@ def metric_of(
     symbols). prediction_change: mean squared distance to the clean run's prediction (needs `clean_outputs`).
     Raises UserError for an unknown name or read, and where the task cannot serve the metric.
     """
+    if callable(name):
+        raise UserError(
+            "a metric of your own is taken by interp.causal.patching.patch(..., metric=Metric(...)) of a model and a "
+            f"pair; here metrics go by name: {', '.join(get_args(MetricName))}"
+        )
     if name not in get_args(MetricName):
         raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
     index = _read_index(task, read)
@@ -147,6 +152,11 @@ def _distance(reference: Outputs, positions: list[int]) -> Callable[[Tensor, Ten
 
 def check_pair(pair: Pair) -> None:
     """Raises UserError unless clean and corrupt prompts have one shape and differ somewhere."""
+    if not isinstance(pair, Pair):
+        raise UserError(
+            f"clean and corrupt prompts come as a pair of the task, run.task.pair(kind, seed, stream, step, batch) or "
+            f"tasks.Pair(kind, clean, corrupt, differ) of batches, not as {type(pair).__name__}"
+        )
     clean, corrupt = pair.clean.inputs, pair.corrupt.inputs
     if clean.shape != corrupt.shape:
         raise UserError(

@@ -67,7 +67,7 @@ def print_readouts(result: Result, read: str, law: str) -> None:
     """Readout errors, one line a checkpoint and one column a site."""
     for metric in result.table["metric"].unique():
         reads = result.table[result.table["metric"] == metric]
-        if "readout" in reads or read != "all":
+        if reads["readout"].notna().any() or read != "all":
             reads = _read(reads, read)
         for position, rows in reads.groupby("position", sort=False):
             title = f"{metric} of a linear readout, {position}{law}, by checkpoint and site"
@@ -88,7 +88,7 @@ def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
 def print_targets(result: Result, read: str, law: str) -> None:
     """R2 of every target: a table each for a few checkpoints, one line each for many."""
     rows = _read(result.table[result.table["metric"] == "r2"], read)
-    steps = rows["step"].dropna().unique()
+    steps = rows["step"].dropna().astype(int).unique()
     title = f"R2 of linear readouts, {read}{law}"
     if len(steps) == 1:
         show.table(target_tables.by_site(rows), f"step {steps[0]}: {title}, by target and site")
@@ -110,7 +110,7 @@ def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
             show.table(frame, f"{title}, by checkpoint and layer{law}")
         _growth(result.table, law)
     else:
-        for step in result.table["step"].dropna().unique():
+        for step in result.table["step"].dropna().astype(int).unique():
             print_checkpoint(result.table[result.table["step"] == step], step, law)
         _growth(result.table, law)
     _tables(matches.untrained(result.table), "the untrained model")

@@ -63,9 +63,11 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    again = "lost again by " + table["fell"].astype("string")
-    earlier = "a rise at " + table["rose"].astype("string") + " was lost by " + table["fell"].astype("string")
-    shown["note"] = again.fillna("by step " + table["last"].astype("string")).where(late, earlier.fillna(""))
+    rose, fell, last = (
+        table[name].map("{:.0f}".format, na_action="ignore") for name in ("rose", "fell", "last")
+    )
+    earlier = "a rise at " + rose + " was lost by " + fell
+    shown["note"] = ("lost again by " + fell).fillna("by step " + last).where(late, earlier.fillna(""))
     return shown
 
 
@@ -89,7 +91,7 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
 
 def reads_by_site(rows: pd.DataFrame) -> pd.DataFrame:
     """One line an output position, one column a site, for one checkpoint; pooled readouts where positions share one."""
-    if "readout" in rows:
+    if "readout" in rows and rows["readout"].notna().any():
         rows = rows[(rows["readout"] == "all") & (rows["position"] == "all")]
     metric = rows["metric"].iloc[0]
     sites = rows[rows["metric"] == metric].assign(site=rows["site"].map(short_site))

@@ -207,14 +207,14 @@ def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
 
 def _everywhere(table: pd.DataFrame, steps: Sequence[int]) -> pd.DataFrame:
     """Rows that belong to no checkpoint are repeated at the first and the last, so that they draw as levels."""
-    level = table[table["step"].isna() & table["layer"].notna()]
+    level = table[table["step"].isna() & (table["layer"] >= 0)]
     ends = [level.assign(step=step) for step in sorted({steps[0], steps[-1]})]
     return pd.concat([table[table["step"].notna()], *ends], ignore_index=True).astype({"step": int})
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Readouts pooled over output positions, as a page shows them: error for real targets, accuracy for symbols."""
-    if "readout" not in table:
+    if table["readout"].isna().all():  # symbols
         return table
     chosen = table[(table["readout"] == "all") & (table["metric"] == "mse") & (table["position"] == "all")]
     return chosen.drop(columns=["readout", "note"], errors="ignore")

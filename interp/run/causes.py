@@ -113,6 +113,7 @@ class CausalQuestions(Measuring):
 
         Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
         """
+        from interp.analysis.schema import conformed
         from interp.causal.over_training import circuit_at
         from interp.heads.agreement import agreement
 
@@ -129,4 +130,4 @@ class CausalQuestions(Measuring):
         caption = (
             "1 where circuit and attention agree on a head; `chance` is the share if they were unrelated."
         )
-        return Result("agreement", pd.concat(rows, ignore_index=True), caption)
+        return Result("agreement", conformed("agreement", pd.concat(rows, ignore_index=True)), caption)

@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from interp.analysis.kept import nameless
+from interp.analysis.schema import conformed, upgraded
 from interp.io.files import canonical, sha256, write_atomically
 from interp.io.tables import Stamp, read_table, write_table
 from interp.run import Run, load
@@ -100,10 +101,10 @@ class Sweep:
 
 def _ranked(table: pd.DataFrame, run: list[str]) -> pd.DataFrame:
     """Rows of heads by their rank, largest value first, among the heads of their run; other rows stay as they are."""
-    of = table["head"].notna()
+    of = table["head"] >= 0
     same = [key for key in (*run, "step", *KEYS) if key in table and key not in ("layer", "rank")]
     rank = table[of].groupby(same, sort=False, dropna=False)["value"].rank(ascending=False, method="first")
-    return table.assign(rank=rank.astype("Int64")).drop(columns=["layer", "head"])
+    return table.assign(rank=rank).drop(columns=["layer", "head"])
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -148,7 +149,8 @@ def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> 
     for cell in done:
         found = read_table(load(out / cell.name).folder.table_path(name))
         if found is not None:
-            rows = nameless(found[0]).assign(**{key: plain(value) for key, value in cell.varied.items()})
+            rows = conformed(found[1].analysis, upgraded(nameless(found[0])))
+            rows = rows.assign(**{key: plain(value) for key, value in cell.varied.items()})
             rows.insert(0, "run", cell.name)  # out of what varies, not where the folder lies
             parts.append(rows)
             stamps[cell.name] = sha256(found[1].model_dump_json())
