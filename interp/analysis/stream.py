@@ -58,11 +58,10 @@ def _measure_all(
 ) -> None:
     model = None
     flushed = time.monotonic()
-    lacking = [job.lacking(wanted, run.asking.device) for job in jobs]
+    lacking = [job.lacking(wanted) for job in jobs]
     for done, (step, following) in enumerate(in_turn(wanted)):
         open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
-            _refuse_device(run, open_jobs)
             run.refuse_weightless(f"{open_jobs[0].analysis.name} of step {step} is not among its tables")
             model = run.released().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
@@ -75,7 +74,7 @@ def _measure_all(
                     reader.follow(after, following - step)
                 job.fresh.append(placed(run, job.analysis, reader.table(), step))
                 job.hashes[step] = wanted[step]
-                job.devices[step] = run.asking.device
+                job.devices[step] = job.device
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     store(run, job)
@@ -87,7 +86,7 @@ def _measure_all(
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Reader]:
     """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_clamped(run, jobs, step)
-    there = run.asking.device
+    there = next((job.device for job in jobs if not job.analysis.runs_model), "cpu")
     ahead = model if there == "cpu" else copy.deepcopy(model).to(there)
     readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
@@ -120,16 +119,6 @@ def _by_task(
             else:
                 found.append((wanted, [reader]))
     return found
-
-
-def _refuse_device(run: Checkpoints, jobs: Sequence[Job]) -> None:
-    """Raises UserError where something is to be measured on a device that it is not measured on."""
-    if run.asking.device == "cpu":
-        return
-    for job in jobs:
-        if job.analysis.runs_model or run.clamped:
-            what = "with interventions active" if run.clamped else "which runs the model itself"
-            raise UserError(f"{job.analysis.name}, {what}, is measured on cpu alone: leave --device out")
 
 
 def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:

@@ -58,6 +58,8 @@ def _adopted(run: Run) -> list[Fact]:
 def _training(run: Run) -> list[Fact]:
     """How the weights were trained, where that is known."""
     config, train = run.config, run.config.train
+    if config.model.elsewhere and run.folder.weightless:
+        return [Fact("training", "took place elsewhere", "weights are not in this copy")]
     if config.model.kind == "adopted":
         return _adopted(run)
     if config.model.kind == "language-model":
@@ -93,11 +95,16 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
         (each.section or each.name, _command(run, each), f"analysis/{each.name}.parquet")
         for each in map(entry, measured)
     ]
-    if not run.folder.recorded:
+    if _trained_here(run):
         rows.insert(0, ("learning", f"interp train {path}/config.json --out {path}", "metrics.jsonl"))
     if has_attention:
         rows.append(("attention", f"interp report {path}", "report.html"))
     return (*rows, *evidence.grids_made(run))
+
+
+def _trained_here(run: Run) -> bool:
+    """Whether training makes the metrics: not of a recording, and not of a copy without weights, which it refuses."""
+    return not run.folder.recorded and not run.folder.weightless
 
 
 def _command(run: Run, each: Entry) -> str:
@@ -120,7 +127,7 @@ def sources(run: Run) -> dict[str, str]:
     path = shlex.quote(str(run.path))
     found = (
         {}
-        if run.folder.recorded
+        if not _trained_here(run)
         else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
     )
     for each in entries():

@@ -18,6 +18,11 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     Raises UserError for a step without a checkpoint, naming the nearest.
     """
     there = readable(folder)
+    if not there and folder.weightless:
+        raise UserError(
+            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which says what its tables are "
+            "of: bring metrics.jsonl from the original, or all of it"
+        )
     if not there:
         gone = f"they are gone, see interp verify {folder.path}"
         raise UserError(

@@ -40,6 +40,13 @@ KEYS = (
     "control",
     "split",
     "readout",
+    "chain",
+    "row",
+    "column",
+    "eigenvalue",
+    "draw",
+    "gamma",
+    "step_size",
 )
 
 
@@ -77,7 +84,8 @@ class Sweep:
 
         One row for each combination of the varied settings, step and what else names a measurement; `n` counts seeds.
         A head's number means nothing across seeds, so heads are taken by their rank in their own run: `rank` 1 is the
-        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads.
+        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads, and for those in
+        which a run has several rows of one name.
         """
         table = self.table(name)
         if odd := [column for column in PAIRS if column in table]:
@@ -88,6 +96,11 @@ class Sweep:
         if "head" in table:
             table = _ranked(table, [*self.plan.varied, "run"])
         keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
+        if (twice := table.duplicated([*keys, "run"])).any():
+            named = {key: table[key][twice].iloc[0] for key in ("metric", "control") if key in table}
+            raise UserError(
+                f"{name}: a run has several rows of {named}, and nothing says which is which over seeds"
+            )
         rows = []
         for values, part in table.groupby(keys, sort=False, dropna=False):
             found = over_seeds(part["value"].tolist(), *possible(part))

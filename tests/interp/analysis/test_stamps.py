@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import types
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -244,3 +245,23 @@ def test_no_module_is_imported_because_a_run_folder_names_it(kind, own, tmp_path
     assert "ALGOSCOPE_TASKS=evil" in str(refused.value)
     assert not (own.code / "ran").exists()
     assert "evil" not in sys.modules
+
+
+def test_a_run_of_other_code_says_so_once(own):
+    assert not said(own)
+    edit(own, "stamp_helper.py", "return 1.0", "return 2.0")
+    importlib.reload(own.helper)
+    importlib.reload(own.task)
+    kept._SAID.clear()
+    with pytest.warns(UserWarning, match="was trained with other code of stamp_task than today's"):
+        interp.load(own.folder).scores()
+    assert not said(own)  # once is enough
+    with pytest.warns(UserWarning, match="was trained with other code of stamp_task"):
+        interp.Run.train(SETTINGS, own.folder)
+
+
+def said(own) -> list[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        interp.load(own.folder).scores()
+    return [str(each.message) for each in told]
