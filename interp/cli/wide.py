@@ -63,9 +63,7 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    rose, fell, last = (
-        table[name].map("{:.0f}".format, na_action="ignore") for name in ("rose", "fell", "last")
-    )
+    rose, fell, last = (table[name].astype("Int64").astype("string") for name in ("rose", "fell", "last"))
     earlier = "a rise at " + rose + " was lost by " + fell
     shown["note"] = ("lost again by " + fell).fillna("by step " + last).where(late, earlier.fillna(""))
     return shown

@@ -56,6 +56,9 @@ SETTINGS = {
     "train": {"steps": 2, "batch": 4, "lr": 1e-3, "eval_batch": 8},
 }
 Own = types.SimpleNamespace
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*was trained with other code"
+)  # code is changed here throughout
 
 
 @pytest.fixture
@@ -265,3 +268,20 @@ def said(own) -> list[str]:
         warnings.simplefilter("always")
         interp.load(own.folder).scores()
     return [str(each.message) for each in told]
+
+
+@pytest.mark.parametrize("line", ["from .parts import g", "from . import parts", "import lazy_pkg.parts"])
+def test_a_helper_that_is_imported_only_when_a_function_runs_is_seen(line, tmp_path, monkeypatch):
+    (tmp_path / "lazy_pkg").mkdir()
+    (tmp_path / "lazy_pkg" / "__init__.py").write_text(f"class Mine:\n    def loss(self):\n        {line}\n")
+    parts = tmp_path / "lazy_pkg" / "parts.py"
+    parts.write_text("def g():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("lazy_pkg").Mine
+    try:
+        before = code_hash([mine])
+        parts.write_text("def g():\n    return 2\n")
+        assert code_hash([mine]) != before
+        assert "lazy_pkg.parts" not in sys.modules
+    finally:
+        sys.modules.pop("lazy_pkg")
