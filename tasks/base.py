@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
+from tasks.plugins import load_plugins
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -246,16 +245,7 @@ def kinds() -> list[str]:
     """
     for module in SHIPPED:
         importlib.import_module(f"tasks.{module}")
-    for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        try:
-            importlib.import_module(module.strip())
-        except ImportError as error:
-            raise UnknownTask(
-                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
-            ) from None
-    for plugin in entry_points(group="algoscope.tasks"):
-        if plugin.name not in _REGISTRY:
-            plugin.load()
+    load_plugins(MODULES, "algoscope.tasks", _REGISTRY, UnknownTask)
     return sorted(_REGISTRY)
 
 

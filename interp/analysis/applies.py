@@ -34,6 +34,11 @@ def matrices(settings: Any, task: Any) -> bool:
     return settings.kind == "transformer"
 
 
+def attributable(settings: Any, task: Any) -> bool:
+    """Whether outputs are a sum over components, and targets are entries of them or have their size."""
+    return matrices(settings, task) and task.interface.inputs in ("token", "continuous")
+
+
 def regression(settings: Any, task: Any) -> bool:
     """Whether layers can be matched with iterates of least squares."""
     return layers(settings, task) and task.kind == "regression"

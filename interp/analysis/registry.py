@@ -7,15 +7,13 @@ imports no shipped analysis: a class is imported when it is asked for.
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from interp.analysis.entry import Applies, Entry
 from interp.analysis.shipped import SHIPPED
 from tasks.errors import UserError
+from tasks.plugins import load_plugins
 
 if TYPE_CHECKING:
     from interp.analysis.base import Analysis
@@ -63,16 +61,7 @@ def entries() -> tuple[Entry, ...]:
     Included are those of installed plug-ins (entry points `algoscope.analyses`) and of the modules that the variable
     ALGOSCOPE_ANALYSES names, comma between them. Raises UserError for a module that is not there.
     """
-    for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        try:
-            importlib.import_module(module.strip())
-        except ImportError as error:
-            raise UserError(
-                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
-            ) from None
-    for plugin in entry_points(group=GROUP):
-        if plugin.name not in _ENTRIES:
-            plugin.load()
+    load_plugins(MODULES, GROUP, _ENTRIES)
     return tuple(_ENTRIES.values())
 
 

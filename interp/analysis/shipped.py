@@ -111,6 +111,14 @@ SHIPPED = (
         section="weights",
     ),
     Entry(
+        "output-attribution",
+        "interp.heads.direct:OutputAttribution",
+        "Direct contributions to the right answer; effects through later components are not counted.",
+        ("component", "position", "metric", "control", *INTERVAL),
+        applies=HERE + "attributable",
+        command="heads RUN --view attribution",
+    ),
+    Entry(
         "probe",
         "interp.readouts.readouts:Readouts",
         "Held-out {score} of a linear readout at each site; 'untrained' is the same of an untrained model.",

@@ -20,6 +20,7 @@ def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Resul
     asked = {
         "relations": run.heads, "chain": run.chain, "patterns": run.patterns, "roles": run.roles,
         "circuits": run.mechanism, "composition": run.composition,
+        "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
 
@@ -36,7 +37,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]:.0f}"
     return {"chain": _chain, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
-            "composition": _composition}[view](table, last, at)  # fmt: skip
+            "composition": _composition, "attribution": _attribution}[view](table, last, at)  # fmt: skip
 
 
 def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
@@ -86,6 +87,21 @@ def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "members"]]
     title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]
+
+
+def _attribution(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
+    """Every component at the last step, largest first, beside the same for other prompts' targets."""
+    own = last[last["control"] == "none"].set_index("component")
+    other = last[last["control"] == "other targets"].set_index("component")["value"]
+    rows = own[["value", "ci_low", "ci_high"]].assign(**{"other targets": other})
+    rows = rows.sort_values("value", key=abs, ascending=False).reset_index()
+    rows = rows.rename(columns={"ci_low": "low", "ci_high": "high"})
+    return [
+        (
+            f"{at}: direct contribution to the right answer, {own['position'].iloc[0]}, {own['unit'].iloc[0]}",
+            rows,
+        )
+    ]
 
 
 def _composition(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:

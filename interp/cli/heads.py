@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from interp.cli.options import Json, Out, Released, Steps
 from interp.emergence.choices import Of
 
-View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition"]
+View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition", "attribution"]
 
 
 def heads(
@@ -33,7 +33,8 @@ def heads(
     view
         relations: attention on the positions that the task defines; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
-        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads.
+        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads;
+        attribution: what each component adds directly to the right answer (direct logit attribution).
     layers
         Print every head at the last of the steps instead of the best head at each (relations).
     """

@@ -5,9 +5,6 @@ Independent of models: kinds are registered with their builders in `interp.model
 
 from __future__ import annotations
 
-import importlib
-import os
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
@@ -22,6 +19,7 @@ from interp.config.model_single_index import IndexNetworkConfig, TiedAttentionCo
 from interp.config.model_transformer import TransformerConfig
 from tasks.complaints import first_problem
 from tasks.errors import UserError
+from tasks.plugins import load_plugins
 
 MODULES = "ALGOSCOPE_MODELS"  # the variable of modules that register model kinds
 GROUP = "algoscope.models"  # the entry points that do
@@ -53,16 +51,7 @@ def model_kinds() -> list[str]:
     Included are those of installed plug-ins (entry points `algoscope.models`) and of the modules that the environment
     variable ALGOSCOPE_MODELS names, comma between them. Raises UserError for a module that is not there.
     """
-    for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        try:
-            importlib.import_module(module.strip())
-        except ImportError as error:
-            raise UserError(
-                f"{MODULES}={module}: cannot be imported ({error}); is it on PYTHONPATH?"
-            ) from None
-    for plugin in entry_points(group=GROUP):
-        if plugin.name not in _SETTINGS:
-            plugin.load()
+    load_plugins(MODULES, GROUP, _SETTINGS)
     return sorted(_SETTINGS)
 
 

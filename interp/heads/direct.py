@@ -1,33 +1,40 @@
 """Direct attribution: what each component of a transformer adds to its outputs, and to a head's attention scores.
 
-To outputs (direct logit attribution) by `interp.models.readout`, to scores by `interp.heads.composition`; here both
-are averaged over prompts of a task and set beside a control. Only direct paths count: what a component does through
-later ones is ascribed to these. Scales of LayerNorms are held at the run's.
+Owns the analysis "output-attribution" (direct logit attribution, at every checkpoint). To outputs by
+`interp.models.readout`, to scores by `interp.heads.composition`; here both are averaged over prompts of a task, with a
+control beside them. Only direct paths count: what a component does through later ones is ascribed to these. Scales of
+LayerNorms are held at the run's.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
+from interp.analysis.base import Direct
 from interp.heads.composition import qk_attribution
+from interp.hooks.protocol import HookedModel
 from interp.models.readout import readout_attribution
 from interp.models.transformer import HookedTransformer
+from probes import stats
 from tasks.base import Batch, Relation, Task
 from tasks.errors import UserError
 from tasks.streams import generator
 
 
 def output_attribution(model: object, task: Task, batch: Batch, read: str | int) -> pd.DataFrame:
-    """Direct contribution of each component to the right answer at one output position.
+    """Direct contribution of each component to the right answer at one output position, with a 95% CI over prompts.
 
     `read`: its name, or its number among the targets. Tokens: to the target's logit minus the mean of the logits that
     are read with it, in logits, mean over prompts. Real-valued targets: the slope of the contribution on the target
-    through the origin; the components of a perfect model sum to 1. Rows of control "other targets" hold the same with
-    each prompt's target exchanged for the next one's. Raises UserError for other models than this package's
-    transformers, an unknown `read`, and targets that are not entries of outputs.
+    through the origin; the components of a perfect model sum to 1. Fewer than 32 prompts have no interval. Rows of
+    control "other targets" hold the same with each prompt's target exchanged for the next one's. Raises UserError for
+    other models than this package's transformers, an unknown `read`, and targets that are not entries of outputs.
     """
     net, names = _transformer(model), _names(task, batch)
     place = _place(task, batch, read, names)
@@ -40,8 +47,24 @@ def output_attribution(model: object, task: Task, batch: Batch, read: str | int)
     asked = {"none": targets, "other targets": targets.roll(1, 0)}
     tables = [_to_answer(parts, labels, found, task).assign(control=c) for c, found in asked.items()]
     return pd.concat(tables, ignore_index=True).assign(
-        position=names[place] if names else str(place), n=len(batch)
+        position=names[place] if names else str(place), metric="direct attribution"
     )
+
+
+class OutputAttribution(Direct):
+    """Direct logit attribution at every checkpoint. `read`: the output position, by name or number, the last unless
+    given; `prompts`: how many it is averaged over.
+    """
+
+    name: ClassVar[str] = "output-attribution"
+
+    read: str | int = -1
+    prompts: int = Field(default=256, ge=2)
+
+    def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
+        batch = task.sample(self.seed, "output attribution", 0, self.prompts)
+        double = next(iter(model.parameters())).dtype == torch.float64
+        return output_attribution(model, task, batch.double() if double else batch, self.read)
 
 
 def _names(task: Task, batch: Batch) -> list[str]:
@@ -80,15 +103,19 @@ def _to_answer(
         if targets.ndim != 1 or bool(((targets < 0) | (targets >= size)).any()):
             raise UserError(f"task {task.kind!r}: some targets are not among the {size} outputs of the model")
         index = targets.expand(len(parts), -1)[..., None]
-        values, unit = (parts.gather(-1, index)[..., 0] - parts.mean(-1)).double().mean(-1), "logits"
+        found = stats.mean((parts.gather(-1, index)[..., 0] - parts.mean(-1)).T)
+        unit = "logits"
     else:
         wanted = targets.reshape(len(targets), -1).double()
         if wanted.shape[-1] != size:
             raise UserError(
                 f"task {task.kind!r}: targets of {wanted.shape[-1]} numbers for {size} outputs cannot be attributed"
             )
-        values, unit = (parts.double() * wanted).sum((1, 2)) / wanted.pow(2).sum(), "share of target"
-    return pd.DataFrame({"component": labels, "value": values.tolist(), "unit": unit})
+        top = (parts.double() * wanted).sum(2).T
+        found = stats.quotient(top, wanted.pow(2).sum(1, keepdim=True).expand_as(top))
+        unit = "share of target"
+    rows = [{"component": label, "unit": unit, **found[i].row()} for i, label in enumerate(labels)]
+    return pd.DataFrame(rows)
 
 
 def score_attribution(
@@ -108,7 +135,7 @@ def score_attribution(
     draw = torch.rand(dest.shape, generator=generator(seed, "random columns", 0))
     asked = {"none": source, "random column": (draw * columns).long().minimum(columns - 1)}
     tables = [qk_attribution(net, inputs, head, dest, to).assign(control=c) for c, to in asked.items()]
-    found = pd.concat(tables, ignore_index=True).assign(head=head, relation=relation, n=dest.numel())
+    found = pd.concat(tables, ignore_index=True).assign(receiver=head, relation=relation, n=dest.numel())
     return found.drop(columns="site")
 
 

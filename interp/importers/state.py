@@ -1,12 +1,11 @@
 """Reading external weight files without running what they contain.
 
-The one place that opens a pickle, and only through torch's restricted unpickler, which builds tensors and plain
-containers and refuses everything else. What comes out is checked to be a table of finite real tensors.
+A file is opened by torch's restricted unpickler (`interp.io.weight_files`), which builds tensors and plain containers
+and refuses everything else. What comes out is checked to be a table of finite real tensors.
 """
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interp.io.weight_files import load_plain
 from interp.models.pretrained import shared_prefixes
 from tasks.errors import UserError
 
@@ -35,7 +35,7 @@ def read_state(path: Path) -> State:
 
     Raises UserError for a file that is missing, damaged, would run code, or holds no table of tensors.
     """
-    content = _load(path)
+    content = load_plain(path)
     step = None
     while isinstance(content, Mapping) and (wrapper := _wrapper(content)):
         stated = next((name for name in STEPS if name in content), None)
@@ -67,24 +67,6 @@ def without_prefix(state: State, wanted: Collection[str], path: Path) -> State:
                 warnings.warn(f"{path}: all keys begin with {prefix!r}, which was taken off", stacklevel=2)
                 return State(bare, state.step)
     return state
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on old formats; what is wrong is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: refused, not a file of tensors and plain containers alone (anything else could run code when "
-            "loaded); save model.state_dict()"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # a damaged archive can make the unpickler raise anything
-        raise UserError(f"{path}: not a whole torch file ({type(error).__name__}); save it again") from None
 
 
 def as_float32(where: str, name: str, value: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from interp.pictures.bands import outlines
 from interp.pictures.svg import COLOURS, GRID, INK, Canvas, Length, Picture, Scale, shade
 
 TOP, GAP, PLOT, HEIGHT, LEGEND = 46, 64, 300, 190, 16
@@ -89,17 +90,12 @@ def _panel(
 
 
 def _curve(canvas: Canvas, line: CurveLine, colour: str, x: Scale, y: Scale) -> None:
-    known = [
-        point for point in zip(line.x, line.low, line.high, strict=True) if all(map(math.isfinite, point))
-    ]
-    if len(known) > 1:
-        canvas.area(
-            [(x(at), y(low)) for at, low, _ in known] + [(x(at), y(high)) for at, _, high in known[::-1]],
-            colour,
-        )
-    elif known:
-        at, low, high = known[0]
-        canvas.line([(x(at), y(low)), (x(at), y(high))], colour, width=1)
+    for outline in outlines(line.x, line.low, line.high):
+        around = [(x(at), y(bound)) for at, bound in outline]
+        if len(around) > 2:
+            canvas.area(around, colour)
+        else:
+            canvas.line(around, colour, width=1)
     points = [(at, value) for at, value in zip(line.x, line.y, strict=True) if math.isfinite(value)]
     if len(points) > 1:
         canvas.line([(x(at), y(value)) for at, value in points], colour, says=line.name)

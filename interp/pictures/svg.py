@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from interp.io.files import write_atomically
+from interp.pictures.bands import OPACITY
 
 INK, GRID = "#222222", "#dddddd"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#000000", "#e69f00")
@@ -125,7 +126,7 @@ class Canvas:
 
     def area(self, points: Sequence[Point], fill: str) -> None:
         path = " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
-        ET.SubElement(self.root, "polygon", {"points": path, "fill": fill, "fill-opacity": "0.18"})
+        ET.SubElement(self.root, "polygon", {"points": path, "fill": fill, "fill-opacity": str(OPACITY)})
 
     def dot(self, x: Length, y: Length, colour: str, radius: Length = 2.5, says: str = "") -> None:
         place = {"cx": _short(x), "cy": _short(y), "r": _short(radius), "fill": colour}

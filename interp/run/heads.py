@@ -7,7 +7,7 @@ import torch
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
-from interp.heads.direct import output_attribution, score_attribution
+from interp.heads.direct import score_attribution
 from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
 from interp.run.measuring import Measuring
@@ -103,7 +103,13 @@ class HeadQuestions(Measuring):
         return self._measured("weights", steps, progress)
 
     def output_attribution(
-        self, read: str | int = -1, *, step: Steps = "last", prompts: int = 256, seed: int = 0
+        self,
+        read: str | int = -1,
+        *,
+        prompts: int = 256,
+        seed: int = 0,
+        steps: Steps = "last",
+        progress: Progress | None = None,
     ) -> Result:
         """Direct logit attribution: what each component adds to the right answer at one output position.
 
@@ -114,12 +120,7 @@ class HeadQuestions(Measuring):
         >>> run.output_attribution("hop 1", prompts=8).table["control"].unique().tolist()
         ['none', 'other targets']
         """
-        model, batch = self._drawn("output attribution", step, prompts, seed)
-        table = output_attribution(model, self.task, batch, read)
-        caption = (
-            "Direct contributions to the right answer; effects through later components are not counted."
-        )
-        return Result("output-attribution", table, caption)
+        return self._measured("output-attribution", steps, progress, read=read, prompts=prompts, seed=seed)
 
     def qk_attribution(
         self, head: str, relation: str, *, step: Steps = "last", prompts: int = 64, seed: int = 0

@@ -96,7 +96,7 @@ class Sweep:
         if "head" in table:
             table = _ranked(table, [*self.plan.varied, "run"])
         keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
-        if (twice := table.duplicated([*keys, "run"])).any():
+        if (twice := table["value"].notna() & table.duplicated([*keys, "run"])).any():
             named = {key: table[key][twice].iloc[0] for key in ("metric", "control") if key in table}
             raise UserError(
                 f"{name}: a run has several rows of {named}, and nothing says which is which over seeds"

@@ -8,7 +8,7 @@ from interp.causal.engine import FastEngine
 from interp.causal.reference import LensEngine
 from interp.config.run import configure
 from interp.hooks.sites import grid
-from tests.bench import patching, probes, stacked
+from tests.bench import patching, readouts, stacked
 from tests.bench.rows import Row, peak_mb, weighed
 
 QUICK = {"model.n_layers": 2, "model.d_model": 32}
@@ -51,8 +51,8 @@ def _peaks(layers: int) -> tuple[float, float]:
 
 def probe_rows(quick: bool) -> list[Row]:
     """Readouts of a model against RidgeCV and a loop of Ridge fits; a calls' sample multiplied."""
-    size = probes.QUICK if quick else dataclasses.replace(probes.Size(), layers=2)
-    repeats = [probes.readouts(size) for _ in range(1 if quick else 3)]
+    size = readouts.QUICK if quick else dataclasses.replace(readouts.Size(), layers=2)
+    repeats = [readouts.readouts(size) for _ in range(1 if quick else 3)]
     limits = [next(row.peer for row in found if "FLOP limit" in row.name) for found in repeats]
     rows = []
     for which, peer_name in (
@@ -70,9 +70,9 @@ def probe_rows(quick: bool) -> list[Row]:
     return rows
 
 
-def _probe_memory(size: probes.Size) -> float:
+def _probe_memory(size: readouts.Size) -> float:
     def ours() -> None:
-        probes._ours(*probes._activations(size, 0), size)
+        readouts._ours(*readouts.activations(size, 0), size)
 
     return peak_mb(ours)
 

@@ -1,12 +1,8 @@
-"""Probes against the field's usual ways, on one thread in one process: seconds of ours, seconds of theirs,
-the ratio.
+"""Probes against the field's usual ways: seconds of ours, seconds of theirs, the ratio.
 
-Owns: the layer readouts of a whole model (every layer, position, target and ridge strength) against
-scikit-learn's `RidgeCV` (one call a layer and position) and a plain loop of `Ridge` fits, the distance to the
-machine's own float64 matrix product, and the published protocol of a fresh Adam-trained readout a layer.
-Where a peer would take too long a stated number of its calls is timed and multiplied: `n` counts the calls or
-steps that were timed. Activations are drawn at random with a decaying spectrum; their values do not change
-the cost.
+Owns: the published protocol of a fresh Adam-trained readout a layer, the held-out error of one beside the closed form,
+the share of the forward passes, and the command that prints these after the comparisons of `readouts`. `n` counts the
+steps that were timed.
 
     python -m tests.bench.probes [--quick]
 """
@@ -15,177 +11,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from probes import ridge
 from probes.ridge import RidgeMoments
-from tasks.errors import UserError
+from tests.bench.readouts import QUICK, Row, Size, activations, compared, readouts, timed
 
-T = TypeVar("T")
 PUBLISHED_STEPS, PUBLISHED_BATCH = (
     500_000,
     64,
 )  # 2310.17086, appendix; a readout of each layer is trained afresh
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """Seconds of ours and of the peer for the same work, their ratio (peer / ours), and what was timed."""
-
-    name: str
-    ours: float
-    peer: float
-    ratio: float
-    n: int
-    note: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """The work: `layers` sites of `width` features at `positions` reads, `targets` a read, of `prompts`
-    prompts.
-    """
-
-    layers: int = 13
-    positions: int = 41
-    targets: int = 40
-    strengths: int = 17
-    width: int = 256
-    prompts: int = 5000
-    batch: int = 500
-    sample: int = 3
-
-
-QUICK = Size(layers=2, positions=4, targets=5, strengths=5, width=32, prompts=600, batch=200, sample=2)
-
-
-def _timed(work: Callable[[], T]) -> tuple[float, T]:
-    start = time.perf_counter()
-    found = work()
-    return time.perf_counter() - start, found
-
-
-def _activations(size: Size, seed: int) -> tuple[Float[Tensor, "p t f"], Float[Tensor, "p t y"]]:
-    gen = torch.Generator().manual_seed(seed)
-    x = torch.randn(size.prompts, size.positions, size.width, generator=gen)
-    x = x * torch.logspace(0, -2, size.width)
-    mix = torch.randn(size.width, size.targets, generator=gen)
-    noise = torch.randn(size.prompts, size.positions, size.targets, generator=gen)
-    return x, x @ mix + noise
-
-
-def _grid(size: Size) -> Float[Tensor, "strength"]:
-    return torch.logspace(-4, 4, size.strengths, dtype=torch.float64)
-
-
-def _streamed(x: Tensor, y: Tensor, batch: int) -> RidgeMoments:
-    parts = [
-        RidgeMoments.of(a.transpose(0, 1), b.transpose(0, 1))
-        for a, b in zip(x.split(batch), y.split(batch), strict=True)
-    ]
-    for part in parts[1:]:
-        parts[0].merge(part)
-    return parts[0]
-
-
-def _ours(x: Tensor, y: Tensor, size: Size) -> ridge.Fit:
-    cut = size.prompts * 4 // 5
-    fitting, choosing = _streamed(x[:cut], y[:cut], size.batch), _streamed(x[cut:], y[cut:], size.batch)
-    return ridge.fit(fitting, choosing, _grid(size).expand(size.positions, -1))
-
-
-def _oracle() -> tuple[Any, Any]:
-    try:
-        from sklearn.linear_model import Ridge, RidgeCV
-    except ImportError:
-        raise UserError("the benchmark compares with scikit-learn: install the extra 'dev'") from None
-    return Ridge, RidgeCV
-
-
-def readouts(size: Size) -> list[Row]:
-    """All layers and positions: streaming ridge against RidgeCV and against a loop of Ridge fits.
-
-    The plain loop is one `Ridge` fit a target, strength, layer and position; RidgeCV one call a layer and position.
-    Also the check that both solve the same problem: largest difference of weights at one strength, and of the strengths
-    chosen by like criteria (generalised cross-validation here, RidgeCV's leave-one-out there, all prompts in both), in
-    grid steps; and the share of our time that the bare matrix products X'X would take.
-    """
-    x, y = _activations(size, 0)
-    seconds, _ = _timed(lambda: _ours(x, y, size))
-    seconds += sum(_layer_seconds(size, layer) for layer in range(1, size.layers))
-    peer, plain, gap, steps = _peers(x, y, size)
-    designs, limit = size.layers * size.positions, _product_seconds(size)
-    calls = designs * size.targets * size.strengths
-    return [
-        _row(
-            "readouts: RidgeCV a layer and position", seconds, peer * designs, size.sample, "calls multiplied"
-        ),
-        _row(
-            "readouts: loop of Ridge fits",
-            seconds,
-            plain * calls,
-            size.sample,
-            f"{calls} fits, those timed multiplied",
-        ),
-        _row(
-            "readouts: bare float64 products X'X (the FLOP limit)",
-            seconds,
-            limit,
-            1,
-            "ratio below 1: share of it",
-        ),
-        Row("weights at one strength: largest difference", gap, 0.0, gap, size.sample, "ours against Ridge"),
-        Row(
-            "chosen strength: largest difference", float(steps), 0.0, float(steps), size.sample, "grid steps"
-        ),
-    ]
-
-
-def _peers(x: Tensor, y: Tensor, size: Size) -> tuple[float, float, float, int]:
-    """Seconds a RidgeCV call, seconds a Ridge fit, the largest gap of weights, and of chosen strengths (grid
-    steps).
-    """
-    ridge_class, cv_class = _oracle()
-    grid, peer, plain, gap, steps = _grid(size).numpy(), 0.0, 0.0, 0.0, 0
-    for i in range(size.sample):
-        a, b = x[:, i].double().numpy(), y[:, i].double().numpy()
-        spent, cv = _timed(lambda a=a, b=b: cv_class(alphas=grid, alpha_per_target=True).fit(a, b))
-        peer += spent
-        ours = ridge.fit_by_gcv(RidgeMoments.of(x[:, i].double(), y[:, i].double()), _grid(size)).strength
-        away = np.abs(np.log(cv.alpha_) - ours.log().numpy()).max()
-        steps = max(steps, int(np.rint(away / np.log(grid[1] / grid[0]))))
-        spent, one = _timed(lambda a=a, b=b: ridge_class(alpha=grid[0]).fit(a, b[:, 0]))
-        plain += spent
-        gap = max(gap, _gap(a, b, float(grid[0]), one.coef_))
-    return peer / size.sample, plain / size.sample, gap, steps
-
-
-def _layer_seconds(size: Size, layer: int) -> float:
-    x, y = _activations(size, layer)
-    return _timed(lambda: _ours(x, y, size))[0]
-
-
-def _row(name: str, ours: float, peer: float, n: int, note: str) -> Row:
-    return Row(name, ours, peer, peer / ours, n, note)
-
-
-def _gap(x: np.ndarray, y: np.ndarray, alpha: float, theirs: np.ndarray) -> float:
-    path = ridge.Path.of(RidgeMoments.of(torch.from_numpy(x), torch.from_numpy(y[:, :1])))
-    ours = path.weights(torch.tensor([alpha], dtype=torch.float64))[0, :, 0]
-    return float(np.abs(ours.numpy() - theirs).max())
-
-
-def _product_seconds(size: Size) -> float:
-    x = torch.randn(size.positions, size.batch, size.width, dtype=torch.float64)
-    once, _ = _timed(lambda: x.mT @ x)
-    return once * size.layers * size.prompts / size.batch
 
 
 def published_protocol(
@@ -209,12 +48,12 @@ def published_protocol(
         adam.step()
 
     step()
-    spent, _ = _timed(lambda: [step() for _ in range(steps)])
+    spent, _ = timed(lambda: [step() for _ in range(steps)])
     with torch.no_grad():
-        once, _ = _timed(lambda: forward(size.batch))
+        once, _ = timed(lambda: forward(size.batch))
     ours = once * size.prompts / size.batch + readout_seconds
     peer = spent / steps * PUBLISHED_STEPS * (size.layers - 1)
-    return _row(
+    return compared(
         "readouts: Adam a layer, as published",
         ours,
         peer,
@@ -229,7 +68,7 @@ def held_out_error(size: Size, steps: int = 20_000) -> Row:
     Both fit on the same prompts and choose (strength; learning rate, of three) on the same others. Adam sees kept
     activations, which only makes it cheaper; its steps are stated and are fewer than the published protocol's.
     """
-    x, y = _activations(dataclasses.replace(size, positions=1, targets=1), 0)
+    x, y = activations(dataclasses.replace(size, positions=1, targets=1), 0)
     x, y, cut = x[:, 0], y[:, 0], size.prompts * 4 // 5
     inner = cut * 4 // 5
     fitting, choosing = RidgeMoments.of(x[:inner], y[:inner]), RidgeMoments.of(x[inner:cut], y[inner:cut])
@@ -239,7 +78,7 @@ def held_out_error(size: Size, steps: int = 20_000) -> Row:
     theirs = {lr: _adam_errors(x, y, (inner, cut), steps, lr) for lr in (1e-4, 1e-3, 1e-2)}
     best = min(theirs, key=lambda lr: theirs[lr][0])
     note = f"{steps} steps, rate {best:g} of three"
-    return _row("held-out error: Adam on a fresh readout", error, theirs[best][1], steps, note)
+    return compared("held-out error: Adam on a fresh readout", error, theirs[best][1], steps, note)
 
 
 def _adam_errors(x: Tensor, y: Tensor, cuts: tuple[int, int], steps: int, lr: float) -> tuple[float, float]:
@@ -263,8 +102,8 @@ def forward_share(forward: Callable[[int], Tensor], readout_seconds: float, size
     """Our readouts against the forward passes that collect their activations (ratio: forward / readouts)."""
     with torch.no_grad():
         forward(size.batch)
-        once, _ = _timed(lambda: forward(size.batch))
-    return _row(
+        once, _ = timed(lambda: forward(size.batch))
+    return compared(
         "readouts: forward passes", readout_seconds, once * size.prompts / size.batch, 1, "a batch multiplied"
     )
 

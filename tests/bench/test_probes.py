@@ -4,12 +4,12 @@ import dataclasses
 
 import torch
 
-from tests.bench import probes
-from tests.bench.probes import QUICK
+from tests.bench import probes, readouts
+from tests.bench.readouts import QUICK
 
 
 def test_rows_compare_the_same_work():
-    rows = {row.name: row for row in probes.readouts(dataclasses.replace(QUICK, width=16, prompts=400))}
+    rows = {row.name: row for row in readouts.readouts(dataclasses.replace(QUICK, width=16, prompts=400))}
     assert rows["weights at one strength: largest difference"].ours < 1e-6
     assert rows["chosen strength: largest difference"].ours <= 1
     for row in rows.values():

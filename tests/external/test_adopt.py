@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 import interp
@@ -21,24 +16,8 @@ from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
-from interp.runs.verify import verify
 from tasks import UserError
-
-HERE = Path(__file__).parent
-TASK = {"kind": "previous-token", "n": 8, "vocabulary": 13}
-
-
-def _module(name: str):
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[name] = found
-    spec.loader.exec_module(found)
-    return found
-
-
-theirs = _module("modules")
+from tests.external.adopting import HERE, TASK, theirs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -198,106 +177,6 @@ def test_a_post_norm_encoder_has_heads_and_patches_and_no_circuit():
         run.circuit(prompts=4)
     with pytest.raises(UserError, match="no hook"):
         run.patch("resid_mid", by=("layer",), prompts=4)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Checkpoints as a nanoGPT run leaves them: compiled names, optimiser beside the weights, the step inside."""
-    for step in (0, 100, 250):
-        module = theirs.drawn(theirs.NanoGPT(), step)
-        state = {f"_orig_mod.{name}": value for name, value in module.state_dict().items()}
-        content = {"model": state, "optimizer": {"lr": 1e-3}, "iter_num": step, "config": {"n": 1}}
-        torch.save(content, tmp_path / f"ckpt_{step}.pt")
-    return tmp_path
-
-
-def test_a_pattern_of_checkpoints_is_referred_to_and_verified(folder, tmp_path):
-    run = interp.adopt(
-        theirs.NanoGPT, checkpoints=folder / "ckpt_*.pt", task=TASK, out=tmp_path / "run", quiet=True
-    )
-    assert run.steps == (0, 100, 250)
-    assert sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file()) < 20_000
-    inputs = run.task.sample(0, "eval", 0, 2).inputs
-    for step in run.steps:
-        wanted = theirs.drawn(theirs.NanoGPT(), step)(inputs, inputs)[0]
-        assert (run.model(step)(inputs)[:, 1:] - wanted[:, 1:]).abs().max() < 1e-4 * wanted.abs().max()
-    assert verify(run.path).ok
-    file = folder / "ckpt_100.pt"
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 255
-    file.write_bytes(bytes(data))
-    assert "altered since it was adopted" in str(verify(run.path))
-    with pytest.raises(UserError, match="altered since it was adopted"):
-        run.model(100)
-
-
-def test_same_size_and_time_but_other_bytes_are_found_by_verify(folder, tmp_path):
-    run = interp.adopt(
-        theirs.NanoGPT, checkpoints=folder / "ckpt_*.pt", task=TASK, out=tmp_path / "run", quiet=True
-    )
-    assert verify(run.path).ok
-    file = folder / "ckpt_250.pt"
-    facts, data = file.stat(), bytearray(file.read_bytes())
-    data[-2000] ^= 255
-    file.write_bytes(bytes(data))
-    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert "altered" in str(verify(run.path))
-
-
-def test_state_dicts_under_other_prefixes_and_in_memory(tmp_path):
-    module = theirs.drawn(theirs.bare_gpt2())
-    inner = {f"backbone.{name}": value for name, value in module.state_dict().items()}
-    buffered = {**inner, "backbone.h.0.attn.bias": torch.ones(1, 1, 8, 8)}
-    run = interp.adopt(theirs.bare_gpt2, checkpoints={5: buffered}, task=TASK, quiet=True)
-    assert run.steps == (5,)
-    del buffered["backbone.ln_f.weight"]
-    with pytest.raises(UserError, match=r"without weight 'ln_f\.weight'"):
-        interp.adopt(theirs.bare_gpt2, checkpoints={5: buffered}, task=TASK, quiet=True)
-    odd = {**inner, "backbone.extra.weight": torch.ones(2)}
-    with pytest.raises(UserError, match=r"extra\.weight' is no weight of GPT2Model"):
-        interp.adopt(theirs.bare_gpt2, checkpoints={5: odd}, task=TASK, quiet=True)
-
-
-def test_folders_of_safetensors_with_steps_in_their_names(tmp_path):
-    for step in (10, 20):
-        place = tmp_path / f"checkpoint-{step}"
-        place.mkdir()
-        weights = {k: v.contiguous() for k, v in theirs.drawn(theirs.llama(), step).state_dict().items()}
-        half = len(weights) // 2
-        for part, names in enumerate((list(weights)[:half], list(weights)[half:])):
-            save_file({n: weights[n] for n in names}, place / f"model-0000{part + 1}-of-00002.safetensors")
-        torch.save({"lr": 1.0}, place / "optimizer.pt")
-    run = interp.adopt(theirs.llama, checkpoints=tmp_path, task=TASK, quiet=True)
-    assert run.steps == (10, 20)
-    assert set(run.scores().table["step"].dropna()) == {10, 20}
-    called = interp.adopt(
-        theirs.llama, checkpoints=lambda step: theirs.drawn(theirs.llama(), step).state_dict(), steps=[10], task=TASK,
-        quiet=True,
-    )  # fmt: skip
-    assert torch.equal(called.model().W_U, run.model(10).W_U)
-
-
-def test_a_file_that_could_run_code_is_refused(tmp_path):
-    class Hostile:
-        def __reduce__(self):
-            return (print, ("ran",))
-
-    torch.save({"model": {"w": torch.ones(1)}, "args": Hostile()}, tmp_path / "ckpt_1.pt")
-    with pytest.raises(UserError, match="could run code"):
-        interp.adopt(theirs.NanoGPT, checkpoints=tmp_path / "ckpt_1.pt", task=TASK, quiet=True)
-
-
-def test_a_run_names_its_builder_and_imports_nothing_on_its_own_word(folder, tmp_path, monkeypatch):
-    from interp.models import builders
-
-    run = interp.adopt(
-        "modules:NanoGPT", checkpoints=folder / "ckpt_0.pt", task=TASK, out=tmp_path / "run", quiet=True
-    )
-    monkeypatch.setattr(builders, "_KNOWN", {})
-    with pytest.raises(UserError, match="ALGOSCOPE_MODELS=modules"):
-        interp.load(run.path).model()
-    monkeypatch.setenv("ALGOSCOPE_MODELS", "modules")
-    assert interp.load(run.path).model().config.architecture == "NanoGPT"
 
 
 def test_modules_that_do_not_fit_are_refused_in_one_line():

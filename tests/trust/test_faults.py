@@ -6,19 +6,17 @@ on gives the bytes of a run that nobody disturbed.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.trust.faults import NAMESPACE, Trials, assert_sound, contents, private_mounts, row
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 KILLS = {"train": 100 if FULL else 6, "report": 50 if FULL else 3, "sweep": 50 if FULL else 2}
@@ -31,32 +29,6 @@ SETTINGS = {
         "save_every": 4, "log_every": 3, "schedule": {"every": 6},
     },
 }  # fmt: skip
-NAMESPACE = ("unshare", "-Urm")
-
-
-class Trials:
-    """Speaks with one `trial.py`."""
-
-    def __init__(self, prefix: tuple[str, ...] = ()):
-        command = [*prefix, sys.executable, str(Path(__file__).with_name("trial.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, do: str, **job: Any) -> dict:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": do, **job}, default=str) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-
-def private_mounts() -> bool:
-    """Whether a private user namespace with mounts of its own can be had here."""
-    if shutil.which("unshare") is None or shutil.which("mount") is None:
-        return False
-    return (
-        subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode
-        == 0
-    )
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +48,6 @@ def disk(trials, tmp_path) -> Path:
     return tmp_path / "disk"
 
 
-def contents(path: Path, made_at: Path | None = None) -> dict[str, bytes]:
-    """Every file that a run promises to write the same way twice; a page names the folder it was made in."""
-    skipped = {"timing.jsonl", ".lock"}
-    files = (f for f in path.rglob("*") if f.is_file() and f.name not in skipped)
-    place = str(made_at or path).encode()
-    return {str(f.relative_to(path)): f.read_bytes().replace(place, b"RUN") for f in files}
-
-
-def assert_sound(trials: Trials, run: Path) -> str | None:
-    found = trials("verify", out=run)
-    assert found["code"] == 0, found
-    assert found["value"]["problem"] is None
-    return found["value"]["state"]
-
-
 @pytest.fixture(scope="module")
 def calm(trials, tmp_path_factory) -> tuple[Path, int, int]:
     """A run with its report that nobody disturbed, and the calls that training and report take."""
@@ -102,11 +59,6 @@ def calm(trials, tmp_path_factory) -> tuple[Path, int, int]:
     assert reported["code"] == 0, reported
     assert_sound(trials, bare)
     return run, trained["calls"], reported["calls"]
-
-
-def row(record_property, what: str, tried: int, result: str, remark: str = "") -> None:
-    found = {"section": "faults", "what": what, "tried": tried, "result": result, "remark": remark}
-    record_property("trust", found)
 
 
 def test_kill_9_at_any_moment_of_training(trials, calm, tmp_path, record_property):

@@ -92,6 +92,19 @@ function columnAxis(steps) {
   };
 }
 
+/** Closed outlines between two curves, null between them: a band never bridges a point without an interval. */
+function outline(x, low, high) {
+  const band = { x: [], y: [] };
+  for (let start = 0, end; start < x.length; start = end + 1) {
+    for (end = start; end < x.length && low[end] !== null && high[end] !== null; end += 1);
+    if (end === start) continue;
+    const part = x.slice(start, end);
+    band.x.push(...part, ...part.toReversed(), null);
+    band.y.push(...high.slice(start, end), ...low.slice(start, end).reverse(), null);
+  }
+  return band;
+}
+
 /** A line with its interval as a band: two traces that share a legend entry. */
 function ribbon(steps, panel, row, colour, style = {}) {
   const at = place(steps);
@@ -99,11 +112,9 @@ function ribbon(steps, panel, row, colour, style = {}) {
   const name = plain(panel.rows[row]);
   const traces = [];
   if (panel.low) {
-    const keep = steps.map((_, i) => i).filter((i) => panel.low[row][i] !== null && panel.high[row][i] !== null);
+    const band = outline(x, panel.low[row], panel.high[row]);
     traces.push({
-      x: [...keep.map((i) => x[i]), ...keep.map((i) => x[i]).reverse()],
-      y: [...keep.map((i) => panel.high[row][i]), ...keep.map((i) => panel.low[row][i]).reverse()],
-      fill: "toself", fillcolor: colour, opacity: 0.2, mode: "lines", line: { width: 0 }, hoverinfo: "skip",
+      x: band.x, y: band.y, fill: "toself", fillcolor: colour, opacity: 0.2, mode: "lines", line: { width: 0 }, hoverinfo: "skip",
       showlegend: false, legendgroup: name,
     });
   }

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.emergence import curriculum
+from interp.pictures.bands import banded
 from interp.run import Run
 from probes.stats import median
 
@@ -29,15 +30,8 @@ def ribbons(curves: pd.DataFrame, title: str, y: str) -> go.Figure:
         wide = rows.pivot(index="step", columns="seed", values="value").dropna()
         found = [median(values) for values in wide.to_numpy(dtype=float)]
         x = wide.index.tolist()
-        band = [f.low for f in found], [f.high for f in found]
-        figure.add_scatter(
-            x=[*x, *x[::-1]], y=[*band[1], *band[0][::-1]], fill="toself", fillcolor=_faint(colour), mode="none",
-            hoverinfo="skip", showlegend=False, legendgroup=str(name),
-        )  # fmt: skip
-        figure.add_scatter(
-            x=x, y=[f.value for f in found], mode="lines", line={"color": colour}, name=str(name),
-            legendgroup=str(name),
-        )  # fmt: skip
+        limits = [f.low for f in found], [f.high for f in found]
+        banded(figure, str(name), x, [f.value for f in found], limits, colour)
     return laid_out(figure, f"{title} ({_seeds(curves)} seeds)", "step", y)
 
 
@@ -70,12 +64,9 @@ def survival_figure(conditions: Mapping[str, pd.DataFrame], event: str | Mapping
     )
     for i, (colour, (name, table)) in enumerate(zip(_colours(), conditions.items(), strict=False)):
         steps = curriculum.survival(table, event if isinstance(event, str) else event[name])
-        for column, width in (("ci_low", 0), ("ci_high", 0), ("value", 2)):
-            figure.add_scatter(
-                x=steps["step"].tolist(), y=steps[column].tolist(), mode="lines", name=name, showlegend=False,
-                line={"color": colour, "width": width, "shape": "hv"}, fillcolor=_faint(colour),
-                fill="tonexty" if column == "ci_high" else None, row=i // columns + 1, col=i % columns + 1,
-            )  # fmt: skip
+        x, value, low, high = (steps[column].tolist() for column in ("step", "value", "ci_low", "ci_high"))
+        place = {"row": i // columns + 1, "col": i % columns + 1}
+        banded(figure, name, x, value, (low, high), colour, steps=True, legend=False, **place)
     figure = laid_out(figure, "Share of seeds that learned it, by step", "step", "share of seeds")
     return figure.update_yaxes(range=[-0.02, 1.02])
 
@@ -103,10 +94,6 @@ def onset_figure(table: pd.DataFrame) -> go.Figure:
 
 def _colours() -> tuple[str, ...]:
     return COLOURS * 20
-
-
-def _faint(colour: str) -> str:
-    return f"rgba{(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)), 0.2)}"
 
 
 def _seeds(curves: pd.DataFrame) -> int:

@@ -20,7 +20,12 @@ from tasks.errors import UserError
 
 HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
-METHODS = {"causal-probe": "probe_swaps", "token-heads": "patterns", "regression-heads": "patterns"}
+METHODS = {
+    "output-attribution": "output_attribution",
+    "causal-probe": "probe_swaps",
+    "token-heads": "patterns",
+    "regression-heads": "patterns",
+}
 INNER = {
     "chunks",
     "choose_chunks",

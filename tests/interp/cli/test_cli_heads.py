@@ -28,7 +28,7 @@ def folders(tmp_path_factory) -> list[str]:
     return [str(root / "seed0"), str(root / "seed1")]
 
 
-@pytest.mark.parametrize("view", ["chain", "roles", "circuits", "composition"])
+@pytest.mark.parametrize("view", ["chain", "roles", "circuits", "composition", "attribution"])
 def test_views_fit_and_json_and_parquet_agree(folders, view, capsys, tmp_path) -> None:
     capsys.readouterr()
     assert cli(["heads", folders[0], "--view", view]) == 0

@@ -31,6 +31,8 @@ def test_the_planted_head_writes_the_answer_and_no_untrained_one_does(planted):
     outputs = net.model(batch.inputs)[:, -1, net.task.vocab :].detach()  # those of the second of two hops
     right = outputs.gather(1, batch.targets[:, 1:2])[:, 0] - outputs.mean(1)
     assert own.sum() == pytest.approx(float(right.mean()), rel=1e-4)
+    below = table[table["control"] == "none"].set_index("component").loc[role["query -> link_2"]]
+    assert 0 < below["ci_low"] <= below["value"] <= below["ci_high"]
     fresh = build_model(TransformerConfig(n_layers=2, n_heads=2, d_model=16), net.task.interface, 0).eval()
     found = output_attribution(fresh, net.task, batch, "hop 2").pivot(
         index="component", columns="control", values="value"
@@ -82,11 +84,16 @@ def test_methods_of_a_run_and_what_they_refuse(tmp_path):
     assert {"query", "key", "value", "control"} <= set(run.qk_attribution("L0H1", relation, prompts=4).table)
     named = run.output_attribution("hop 2", prompts=8).table
     assert named["value"].tolist() == found["value"].tolist()
+    assert found["step"].unique().tolist() == [1]
+    assert found["ci_low"].isna().all()  # no interval from fewer than 32 prompts
+    enough = run.measure("output-attribution", steps="all").table
+    assert sorted(enough["step"].unique()) == [0, 1]
+    assert (enough["ci_low"] <= enough["value"]).all()
     with pytest.raises(UserError, match="hop 9"):
         run.output_attribution("hop 9")
     with pytest.raises(UserError, match="no such"):
         run.qk_attribution("L0H0", "no such")
-    with pytest.raises(UserError, match="at least 2"):
+    with pytest.raises(UserError, match="greater than or equal to 2"):
         run.output_attribution(prompts=1)
     with pytest.raises(UserError, match="kind 'transformer'"):
         output_attribution(torch.nn.Linear(1, 1), run.task, run.task.sample(0, "x", 0, 2), "hop 1")

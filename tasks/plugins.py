@@ -1,0 +1,31 @@
+"""Plug-ins: modules that register things of their own, named by an environment variable or an installed entry point.
+
+Owns the one way in which tasks, model kinds and analyses of other packages are found. Code is imported only because
+the environment or an installed package names it, never because a file does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Container
+from importlib.metadata import entry_points
+
+from tasks.errors import UserError
+
+
+def load_plugins(
+    variable: str, group: str, known: Container[str], error: type[UserError] = UserError
+) -> None:
+    """Import the modules that `variable` names, comma between them, and load the entry points of `group`.
+
+    Entry points whose name is `known` already are left alone. Raises `error` for a module that cannot be imported.
+    """
+    for module in filter(None, os.environ.get(variable, "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as why:
+            raise error(f"{variable}={module}: cannot be imported ({why}); is it on PYTHONPATH?") from None
+    for plugin in entry_points(group=group):
+        if plugin.name not in known:
+            plugin.load()
