@@ -147,6 +147,7 @@ RESULTS: dict[str, tuple[str, ...]] = {  # tables that are made of others and no
         ),
         *("half", "width", "state", "rose", "fell", "last"),
     ),
+    "metrics": ("step", "split", "metric", "position", "value"),
     "agreement": (
         *(
             "layer",

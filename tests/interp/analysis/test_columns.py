@@ -73,7 +73,7 @@ def test_tables_join_and_draw(run) -> None:
     assert np.isfinite(np.asarray(band["step"])).all()  # what matplotlib's fill_between asks of its arguments
     assert np.ma.masked_invalid(band["step"].to_numpy()).dtype == np.float64
     assert run.resolve(heads["step"].dropna().unique()) == run.steps
-    for table in (heads, patched, run.emergence().table):
+    for table in (heads, patched, run.emergence().table, run.metrics()):
         for name in table:
             assert str(table[name].dtype) == TYPES[column(str(name)).kind]
     assert "2.0" not in repr(run.scores())  # counts are read as whole numbers
