@@ -13,44 +13,44 @@ from pathlib import Path
 
 from interp.config.run import configure
 from interp.report.collect import write_report
-from interp.report.ledgers import kept_ledgers
+from interp.report.ledgers import published_ledgers
 from interp.run import load
 from interp.runs.metrics import reached
 
 PRESETS = ("retrieval", "regression")
 POLL_SECONDS = 1.0
-SAY_SECONDS = 15.0
-Say = Callable[[str], None]
+REPORT_SECONDS = 15.0
+Log = Callable[[str], None]
 
 
-def demo(out: Path, say: Say, overrides: Sequence[str] = ()) -> Path:
+def demo(out: Path, log: Log, overrides: Sequence[str] = ()) -> Path:
     """Train (or resume) the demo runs and write `out/report.html`. Raises what training raises."""
     began = time.monotonic()
     paths = [out / preset for preset in PRESETS]
-    say(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
-    _train_all(paths, say, overrides)
-    say(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
+    log(f"1/3  training {' and '.join(PRESETS)}, one core each (three to five minutes)")
+    _train_all(paths, log, overrides)
+    log(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
     runs = [load(path) for path in paths]
-    ledgers = kept_ledgers(run.task.kind for run in runs)
-    page = write_report(runs, out / "report.html", Teller(say).tell, ledgers)
-    say(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
+    ledgers = published_ledgers(run.task.kind for run in runs)
+    page = write_report(runs, out / "report.html", Reporter(log).report, ledgers)
+    log(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
     return page
 
 
-class Teller:
-    """Prints the progress of a stage, at most every `SAY_SECONDS`, with the estimated remaining time.
+class Reporter:
+    """Prints the progress of a stage, at most every `REPORT_SECONDS`, with the estimated remaining time.
 
     The rate is measured from the first item finished, so that loading libraries does not count; no time is given before
     a twentieth is done.
     """
 
-    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic):
-        self.say, self.clock = say, clock
+    def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic):
+        self.log, self.clock = log, clock
         self.stage: tuple[str, int] | None = None
         self.first: tuple[int, float] | None = None
         self.began = self.said = clock()
 
-    def tell(self, label: str, done: int, total: int) -> None:
+    def report(self, label: str, done: int, total: int) -> None:
         """Note that `done` of `total` are finished."""
         now = self.clock()
         if (label, total) != self.stage:
@@ -58,7 +58,7 @@ class Teller:
         if not done:
             return
         self.first = self.first or (done, now)
-        if now - self.said < SAY_SECONDS:
+        if now - self.said < REPORT_SECONDS:
             return
         self.said = now
         known, since = self.first
@@ -67,24 +67,24 @@ class Teller:
             if done - known > total / 20
             else ""
         )
-        self.say(f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone{left}")
+        self.log(f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone{left}")
 
 
-def _train_all(paths: Sequence[Path], say: Say, overrides: Sequence[str]) -> None:
+def _train_all(paths: Sequence[Path], log: Log, overrides: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(paths), mp_context=context) as pool:
         futures = {pool.submit(_train, path.name, path, tuple(overrides)): path for path in paths}
-        tellers = {path: Teller(say) for path in paths}
+        reporters = {path: Reporter(log) for path in paths}
         totals = {path: configure(path.name, overrides=overrides).train.steps for path in paths}
         waiting: set[Future[None]] = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=POLL_SECONDS)
             for future in done:
                 future.result()
-                say(f"     {futures[future].name}: trained ({reached(futures[future]):,} steps)")
+                log(f"     {futures[future].name}: trained ({reached(futures[future]):,} steps)")
             for future in waiting:
                 path = futures[future]
-                tellers[path].tell(path.name, reached(path), totals[path])
+                reporters[path].report(path.name, reached(path), totals[path])
 
 
 def _train(preset: str, path: Path, overrides: tuple[str, ...]) -> None:

@@ -39,10 +39,10 @@ class Rows:
     OLS).
     """
 
-    activations: Float[Tensor, "prompt read feature"]
-    first: Float[Tensor, "prompt read"]
-    second: Float[Tensor, "prompt read"]
-    nuisance: Float[Tensor, "prompt read other"]
+    activations: Float[Tensor, "prompt output feature"]
+    first: Float[Tensor, "prompt output"]
+    second: Float[Tensor, "prompt output"]
+    nuisance: Float[Tensor, "prompt output other"]
 
     def swapped(self) -> Rows:
         """The same rows with the rivals' parts exchanged."""
@@ -54,7 +54,7 @@ class Rows:
         return Rows(self.activations, self.first[order], self.second[order], self.nuisance[order])
 
 
-def nearest(target: Float[Tensor, "prompt read"], rivals: Float[Tensor, "rival prompt read"]) -> int:
+def nearest(target: Float[Tensor, "prompt output"], rivals: Float[Tensor, "rival prompt output"]) -> int:
     """The rival iterate of highest squared correlation with the target: the one to beat."""
     t = target.double().flatten() - target.double().mean()
     r = rivals.double().flatten(1) - rivals.double().flatten(1).mean(1, keepdim=True)
@@ -132,11 +132,14 @@ def contrast(
     one bootstrap); controls "shuffled" and "random w".
     """
     gen = torch.Generator().manual_seed(config.seed)
-    arms = {"none": (fit, choose, test), "shuffled": tuple(rows.dealt(gen) for rows in (fit, choose, test))}
+    conditions = {
+        "none": (fit, choose, test),
+        "shuffled": tuple(rows.dealt(gen) for rows in (fit, choose, test)),
+    }
     if random_w is not None:
-        arms["random w"] = random_w
+        conditions["random w"] = random_w
     rows: list[dict[str, object]] = []
-    for control, (a, b, c) in arms.items():
+    for control, (a, b, c) in conditions.items():
         one = partial(a, b, c, config, site)
         two = partial(a.swapped(), b.swapped(), c.swapped(), config, site)
         columns = torch.stack([one.error, one.base, two.error, two.base], 1)

@@ -29,27 +29,27 @@ class Decoder:
     """Linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
 
     def __init__(
-        self, reads: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+        self, outputs: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0
     ) -> None:
-        if not reads or classes < 2:
+        if not outputs or classes < 2:
             raise UserError("a decoder needs at least one read and two classes")
-        self.reads, self.classes, self.strengths = list(reads), classes, tuple(strengths)
+        self.outputs, self.classes, self.strengths = list(outputs), classes, tuple(strengths)
         self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "choose": {}}
         self._fits: dict[str, Fit] = {}
-        self._hits: dict[tuple[str, str], list[Bool[Tensor, "prompt read"]]] = {}
+        self._hits: dict[tuple[str, str], list[Bool[Tensor, "prompt output"]]] = {}
         self._deal = torch.Generator().manual_seed(seed)
 
     def add(
         self,
         split: Literal["fit", "choose", "test"],
         activations: Mapping[str, Float[Tensor, "prompt feature"]],
-        labels: Int[Tensor, "prompt read"],
+        labels: Int[Tensor, "prompt output"],
     ) -> None:
         """Take in a batch. Raises UserError for a label outside the classes, or "test" before the other
         splits.
         """
-        if labels.shape[1] != len(self.reads) or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
-            raise UserError(f"labels must be {len(self.reads)} a prompt, each from 0 to {self.classes - 1}")
+        if labels.shape[1] != len(self.outputs) or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
+            raise UserError(f"labels must be {len(self.outputs)} a prompt, each from 0 to {self.classes - 1}")
         dealt = labels[torch.randperm(len(labels), generator=self._deal)]
         codes = torch.nn.functional.one_hot(torch.cat([labels, dealt], 1), self.classes).flatten(1)
         for site, x in activations.items():
@@ -72,20 +72,20 @@ class Decoder:
         return self._fits[site]
 
     def _score(self, site: str, x: Tensor, labels: Tensor, dealt: Tensor) -> None:
-        guessed = self._fit(site).predict(x).unflatten(-1, (2 * len(self.reads), self.classes)).argmax(-1)
+        guessed = self._fit(site).predict(x).unflatten(-1, (2 * len(self.outputs), self.classes)).argmax(-1)
         own, other = guessed.chunk(2, dim=1)
         self._hits.setdefault((site, "none"), []).append(own == labels)
         self._hits.setdefault((site, "shuffled"), []).append(other == dealt)
 
-    def table(self, twin: Decoder | None = None) -> pd.DataFrame:
+    def table(self, untrained: Decoder | None = None) -> pd.DataFrame:
         """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as
         "untrained".
         """
         hits = dict(self._hits)
-        if twin is not None:
+        if untrained is not None:
             hits |= {
                 (site, "untrained"): found
-                for (site, control), found in twin._hits.items()
+                for (site, control), found in untrained._hits.items()
                 if control == "none"
             }
         if not hits:
@@ -93,10 +93,10 @@ class Decoder:
         rows = []
         for (site, control), found in hits.items():
             right = torch.cat(found)
-            for read, count in zip(self.reads, right.sum(0).tolist(), strict=True):
+            for output, count in zip(self.outputs, right.sum(0).tolist(), strict=True):
                 share = stats.share(int(count), len(right)).row()
                 fixed = {
-                    "position": read,
+                    "position": output,
                     "site": site,
                     "metric": "accuracy",
                     "control": control,

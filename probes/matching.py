@@ -48,9 +48,9 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def similarity_of_errors(
-    layers: Float[Tensor, "layer prompt read"],
-    steps: Float[Tensor, "step prompt read"],
-    answers: Float[Tensor, "prompt read"],
+    layers: Float[Tensor, "layer prompt output"],
+    steps: Float[Tensor, "step prompt output"],
+    answers: Float[Tensor, "prompt output"],
 ) -> Similarities:
     """Cosine of (prediction - answer) over the reads, per prompt: 1 same errors, 0 orthogonal.
 
@@ -63,7 +63,7 @@ def similarity_of_errors(
 
 
 def similarity_of_weights(
-    layers: Float[Tensor, "layer prompt read d"], steps: Float[Tensor, "step prompt read d"]
+    layers: Float[Tensor, "layer prompt output d"], steps: Float[Tensor, "step prompt output d"]
 ) -> Similarities:
     """Cosine of induced weights, averaged over reads: 1 same direction, 0 what unrelated weights score on
     average.
@@ -74,7 +74,7 @@ def similarity_of_weights(
 
 
 def relative_distance(
-    layers: Float[Tensor, "layer prompt read"], steps: Float[Tensor, "step prompt read"]
+    layers: Float[Tensor, "layer prompt output"], steps: Float[Tensor, "step prompt output"]
 ) -> Similarities:
     """|layer - step| / |layer| over reads and prompts: 0 same predictions; the zero predictor scores 1.
 

@@ -34,7 +34,7 @@ class ReadoutConfig(BaseModel):
     """How to read: `strengths` are multiples of a design's mean eigenvalue; `pools` name groups of reads.
 
     Every read gets a readout of its own when `per_position` holds; every pool gets one shared over its reads. Pooled
-    readouts are fitted on the first `fitted_reads` reads alone (None: on all) and scored on all of theirs.
+    readouts are fitted on the first `fitted_outputs` reads alone (None: on all) and scored on all of theirs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class ReadoutConfig(BaseModel):
     strengths: tuple[float, ...] = tuple(10.0**e for e in range(-10, 3))
     normalised: bool = True
     per_position: bool = True
-    fitted_reads: int | None = None
+    fitted_outputs: int | None = None
     pools: dict[str, tuple[int, ...]] = {}
     draws: int = 1000
     seed: int = 0
@@ -61,21 +61,23 @@ class Readout:
     it).
     """
 
-    def __init__(self, reads: Sequence[str], targets: Sequence[str], config: ReadoutConfig) -> None:
-        if not reads or not targets:
+    def __init__(self, outputs: Sequence[str], targets: Sequence[str], config: ReadoutConfig) -> None:
+        if not outputs or not targets:
             raise UserError("a readout needs at least one read position and one target")
-        self.reads, self.targets, self.config = list(reads), list(targets), config
-        self.pools = {"all": tuple(range(len(self.reads))), **config.pools}
+        self.outputs, self.targets, self.config = list(outputs), list(targets), config
+        self.pools = {"all": tuple(range(len(self.outputs))), **config.pools}
         for name, members in self.pools.items():
-            if not members or not all(0 <= i < len(self.reads) for i in members):
+            if not members or not all(0 <= i < len(self.outputs) for i in members):
                 raise UserError(
-                    f"pool {name!r}: reads {list(members)} out of range; there are {len(self.reads)} reads"
+                    f"pool {name!r}: reads {list(members)} out of range; there are {len(self.outputs)} reads"
                 )
             if not self._fitted(members):
-                raise UserError(f"pool {name!r} has none of the first {config.fitted_reads} reads to fit on")
+                raise UserError(
+                    f"pool {name!r} has none of the first {config.fitted_outputs} reads to fit on"
+                )
         self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "choose": {}}
         self._fits: dict[Key, dict[str, Fit]] = {}
-        self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt read target"]]] = {}
+        self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt output target"]]] = {}
         self._answers: list[Tensor] = []
         self._deal = torch.Generator().manual_seed(config.seed)
 
@@ -84,7 +86,7 @@ class Readout:
         split: Literal["fit", "choose", "test"],
         activations: Activations,
         targets: Float[Tensor, "_ _ _"],
-        twin: Activations | None = None,
+        untrained: Activations | None = None,
     ) -> None:
         """Take in a batch: activations by site, and those of an untrained twin at the same sites.
 
@@ -92,7 +94,7 @@ class Readout:
         """
         self._check(activations, targets)
         both = torch.cat([targets, targets[torch.randperm(len(targets), generator=self._deal)]], -1).double()
-        for key, x in self._views(activations, twin or {}):
+        for key, x in self._views(activations, untrained or {}):
             if split == "test":
                 self._score(key, x, both)
             else:
@@ -101,9 +103,9 @@ class Readout:
             self._answers.append(both)
 
     def _check(self, activations: Activations, targets: Tensor) -> None:
-        if tuple(targets.shape[1:]) != (len(self.reads), len(self.targets)):
+        if tuple(targets.shape[1:]) != (len(self.outputs), len(self.targets)):
             raise UserError(
-                f"targets of shape {list(targets.shape)} do not fit {len(self.reads)} reads "
+                f"targets of shape {list(targets.shape)} do not fit {len(self.outputs)} outputs "
                 f"and {len(self.targets)} targets"
             )
         for site, x in activations.items():
@@ -113,9 +115,9 @@ class Readout:
                     f"but targets have {targets.shape[0]} x {targets.shape[1]}"
                 )
 
-    def _views(self, activations: Activations, twin: Activations) -> list[tuple[Key, Tensor]]:
+    def _views(self, activations: Activations, untrained: Activations) -> list[tuple[Key, Tensor]]:
         views = []
-        for control, sites in (("none", activations), ("untrained", twin)):
+        for control, sites in (("none", activations), ("untrained", untrained)):
             for site, x in sites.items():
                 views.append(((site, control), x))
                 if self.config.normalised:
@@ -145,8 +147,8 @@ class Readout:
         return self._fits[key]
 
     def _solve(self, fitting: RidgeMoments, choosing: RidgeMoments, site: str) -> dict[str, Fit]:
-        reads = {name: self._fitted(members) for name, members in self.pools.items()}
-        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in reads.items()}
+        outputs = {name: self._fitted(members) for name, members in self.pools.items()}
+        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in outputs.items()}
         parts = {**pooled, **({"each": (fitting, choosing)} if self.config.per_position else {})}
         return {
             name: ridge.fit(a, b, ridge.relative_strengths(a, self.config.strengths), f"site {site}")
@@ -154,12 +156,16 @@ class Readout:
         }
 
     def _fitted(self, members: Sequence[int]) -> list[int]:
-        most = self.config.fitted_reads
+        most = self.config.fitted_outputs
         return [i for i in members if most is None or i < most]
 
     def predict(
-        self, site: str, x: Float[Tensor, "prompt read feature"], readout: str = "all", control: str = "none"
-    ) -> Float[Tensor, "prompt read target"]:
+        self,
+        site: str,
+        x: Float[Tensor, "prompt output feature"],
+        readout: str = "all",
+        control: str = "none",
+    ) -> Float[Tensor, "prompt output target"]:
         """Read every target from new activations of a site; `readout` is "all", a pool's name or "each"."""
         return self._read(site, control, x, readout)[..., : len(self.targets)]
 
@@ -175,22 +181,22 @@ class Readout:
         site, control = key
         q = len(self.targets)
         for readout in self.fit(*key):
-            reads = self.scored(readout)
-            errors = (self._read(site, control, x[:, reads], readout) - y[:, reads]).square()
+            outputs = self.scored(readout)
+            errors = (self._read(site, control, x[:, outputs], readout) - y[:, outputs]).square()
             self.errors.setdefault((site, readout, control), []).append(errors[..., :q])
             if control == "none":
                 self.errors.setdefault((site, readout, "shuffled"), []).append(errors[..., q:])
 
     def scored(self, readout: str) -> list[int]:
         """The reads a readout is scored on: those of its pool."""
-        return list(range(len(self.reads))) if readout == "each" else list(self.pools[readout])
+        return list(range(len(self.outputs))) if readout == "each" else list(self.pools[readout])
 
     def groups(self, readout: str) -> dict[str, list[int]]:
         """The table positions of a readout: pools and single reads within its reads, as places among them."""
-        reads = self.scored(readout)
-        pools = {name: list(members) for name, members in self.pools.items() if set(members) <= set(reads)}
-        single = {self.reads[i]: [i] for i in reads}
-        return {name: [reads.index(i) for i in members] for name, members in {**pools, **single}.items()}
+        outputs = self.scored(readout)
+        pools = {name: list(members) for name, members in self.pools.items() if set(members) <= set(outputs)}
+        single = {self.outputs[i]: [i] for i in outputs}
+        return {name: [outputs.index(i) for i in members] for name, members in {**pools, **single}.items()}
 
     def table(self) -> pd.DataFrame:
         """Test errors: rows of metric "mse" (target units squared) and "r2" (1 - mse over the variance of the
@@ -245,7 +251,7 @@ def _grouped(errors: Tensor, groups: Mapping[str, Sequence[int]]) -> Tensor:
     return torch.stack([errors[:, list(members)].mean(1) for members in groups.values()], dim=1)
 
 
-def _spread(answers: Float[Tensor, "prompt read target"]) -> Float[Tensor, "prompt read target"]:
+def _spread(answers: Float[Tensor, "prompt output target"]) -> Float[Tensor, "prompt output target"]:
     """Squared distance from the mean over prompts; exactly 0 for a target that does not vary."""
     varies = answers.amax(0) > answers.amin(0)
     return torch.where(varies, (answers - answers.mean(0)).square(), 0.0)

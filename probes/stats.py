@@ -37,7 +37,7 @@ DRAWS = 1000
 FEWEST_PROMPTS = 32  # below, the mean of an exponential distribution is covered less than 93 times in 100
 # Skewness of a mean from which a ratio is heavy-tailed. Of 23 distributions simulated at 32 to 1,024 prompts, those
 # without rare prompts stay below it; with .4, a ratio that 5% of 1,024 prompts carry is covered 92 times in 100.
-FEW_CARRY = 0.25
+HEAVY_TAILED = 0.25
 _CHUNK = 4_000_000
 
 
@@ -232,7 +232,7 @@ def ratio(
     influence = (top - found.value * bottom) / bottom.mean(0)
     known = torch.isfinite(influence).all(0) & torch.isfinite(found.low)
     influence = torch.where(known, influence, 0.0)
-    few = _skew_of_mean(influence).abs() > FEW_CARRY
+    few = _skew_of_mean(influence).abs() > HEAVY_TAILED
     if not bool(few.any()):
         return found
     turned = mean(influence, level=level)

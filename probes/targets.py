@@ -21,7 +21,7 @@ def regression_targets(
     w: Float[Tensor, "prompt d"],
     contexts: tuple[int, ...],
     iterates: tuple[Algorithm, ...] = (),
-) -> tuple[list[str], Float[Tensor, "prompt read target"]]:
+) -> tuple[list[str], Float[Tensor, "prompt output target"]]:
     """Names and values of every target, read at x[:, t] for each context t.
 
     With no examples X'y and the spectrum are 0. Raises UserError as `Problems.of` does.

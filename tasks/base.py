@@ -1,7 +1,7 @@
 """What a task is: data as a pure function of (seed, stream, step), a loss, an answer, and pairs for patching.
 
 A task is its own configuration: a frozen pydantic model whose fields are its settings. It is independent of models;
-`Interface` states what a model must accept and return. Shapes: `batch` prompts, `pos` tokens a prompt, `read` output
+`Interface` states what a model must accept and return. Shapes: `batch` prompts, `pos` tokens a prompt, `output` output
 positions a prompt, one prediction each (x-positions of a regression prompt, hops of a retrieval prompt).
 """
 
@@ -32,7 +32,7 @@ class Batch:
     """
 
     inputs: Shaped[Tensor, "batch pos *token"]
-    targets: Shaped[Tensor, "batch *read"]
+    targets: Shaped[Tensor, "batch *output"]
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
@@ -90,8 +90,8 @@ class Relation:
 class Level:
     """A reference level at each output position: closed-form (`se` is 0) or a Monte Carlo mean with standard error."""
 
-    value: Float[Tensor, "read"]
-    se: Float[Tensor, "read"]
+    value: Float[Tensor, "output"]
+    se: Float[Tensor, "output"]
     source: str
 
 
@@ -100,7 +100,7 @@ class Interface(BaseModel):
 
     `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
     value with separate tables of `d_vocab` and `d_vocab + 1` rows; value index `d_vocab` is the blank).
-    `token_types` gives a type to each position (empty: all alike); `read_positions` the positions whose output counts.
+    `token_types` gives a type to each position (empty: all alike); `output_positions` the positions whose output counts.
     `outputs` are the entries of a larger vocabulary whose logits are wanted, in order (empty: the model's own outputs).
     """
 
@@ -113,7 +113,7 @@ class Interface(BaseModel):
     d_vocab: int = 0
     token_types: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    read_positions: tuple[int, ...]
+    output_positions: tuple[int, ...]
 
 
 class Task(BaseModel):
@@ -135,9 +135,9 @@ class Task(BaseModel):
         raise NotImplementedError
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         """A short name for each output position, in order."""
-        return tuple(str(p) for p in self.interface.read_positions)
+        return tuple(str(p) for p in self.interface.output_positions)
 
     @property
     def label_variance(self) -> float:
@@ -148,11 +148,11 @@ class Task(BaseModel):
         """Prompts: a pure function of its arguments (same arguments, same bits)."""
         raise NotImplementedError
 
-    def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+    def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch output"]:
         """Loss at each output position of each prompt; lower is better."""
         raise NotImplementedError
 
-    def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+    def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch output"]:
         """The score reported for the task (`score_name`); the loss unless a task has a better one."""
         return self.loss(outputs, batch)
 
@@ -160,7 +160,7 @@ class Task(BaseModel):
         """The Bayes-optimal answer in the shape of a model's outputs (zeros at positions without a target)."""
         raise UserError(f"task {self.kind!r} has no closed-form answer")
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """Bayes risk: expected loss of the Bayes-optimal answer at each output position."""
         raise UserError(f"task {self.kind!r} has no closed-form minimum loss")
 
@@ -177,7 +177,7 @@ class Task(BaseModel):
         outputs: Float[Tensor, "batch pos d_out"],
         strategy: Float[Tensor, "batch pos d_out"],
         batch: Any,
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Distance of outputs from a strategy's at each output position: 0 where they agree, never negative."""
         raise UserError(f"task {self.kind!r} has no distance between predictors")
 

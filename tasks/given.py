@@ -76,7 +76,7 @@ class GivenPrompts(Task):
     def interface(self) -> Interface:
         inputs, mask = self.tensors["inputs"], self.tensors["mask"]
         counted = tuple(torch.nonzero(mask.any(0)).flatten().tolist())
-        shared = {"n_ctx": inputs.shape[1], "read_positions": counted}
+        shared = {"n_ctx": inputs.shape[1], "output_positions": counted}
         if inputs.is_floating_point():
             return Interface(inputs="continuous", d_in=inputs.shape[2], d_out=self.outputs or 1, **shared)
         symbols = self.vocabulary or int(inputs.max()) + 1
@@ -88,7 +88,7 @@ class GivenPrompts(Task):
         return max(symbols, int(self.tensors["targets"].max()) + 1)
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return ("answer",)
 
     @property
@@ -115,13 +115,13 @@ class GivenPrompts(Task):
         found = self.tensors
         return GivenBatch(found[inputs][rows], found[targets][rows], found["mask"][rows], rows)
 
-    def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+    def loss(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch output"]:
         """Mean cross entropy (nats) over a prompt's output positions."""
         targets = batch.targets.masked_fill(~batch.mask, 0)
         each = F.cross_entropy(outputs.transpose(1, 2), targets, reduction="none")
         return _mean(each, batch.mask)
 
-    def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch read"]:
+    def score(self, outputs: Float[Tensor, "batch pos d_out"], batch: Any) -> Float[Tensor, "batch output"]:
         """Share of a prompt's output positions that are right."""
         return _mean((outputs.argmax(-1) == batch.targets).to(outputs.dtype), batch.mask)
 
@@ -168,7 +168,7 @@ class GivenPrompts(Task):
         return self.model_copy(update={"data": data}).model_validate({**self.model_dump(), "data": data})
 
 
-def _mean(each: Float[Tensor, "batch pos"], mask: Tensor) -> Float[Tensor, "batch read"]:
+def _mean(each: Float[Tensor, "batch pos"], mask: Tensor) -> Float[Tensor, "batch output"]:
     return ((each * mask).sum(1) / mask.sum(1))[:, None]
 
 
@@ -215,7 +215,7 @@ def from_tensors(
     >>> import torch
     >>> x = torch.arange(64).reshape(16, 4) % 5
     >>> task = from_tensors(x, x.roll(-1, 1), mask=torch.tensor([[True, True, True, False]]).expand(16, 4))
-    >>> len(task), task.interface.n_ctx, task.interface.read_positions
+    >>> len(task), task.interface.n_ctx, task.interface.output_positions
     (16, 4, (0, 1, 2))
     """
     if not isinstance(inputs, Tensor):

@@ -98,11 +98,11 @@ class Induction(Task):
         outputs = tuple(self.drawable.tolist()) if self.candidates else ()
         return Interface(
             inputs="token", n_ctx=len(self.prefix) + self.copies * self.length, d_vocab=self.vocabulary,
-            d_out=len(outputs) or self.vocabulary, outputs=outputs, read_positions=tuple(self._rows),
+            d_out=len(outputs) or self.vocabulary, outputs=outputs, output_positions=tuple(self._rows),
         )  # fmt: skip
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return tuple(f"copy {c + 1}" for c in range(self.copies))
 
     @property
@@ -128,19 +128,19 @@ class Induction(Task):
         inputs = torch.cat([head, tokens.repeat(1, self.copies)], dim=1)
         return InductionBatch(inputs, targets[:, 1:].repeat(1, self.copies), tokens)
 
-    def _each(self, values: Float[Tensor, "batch row"]) -> Float[Tensor, "batch read"]:
+    def _each(self, values: Float[Tensor, "batch row"]) -> Float[Tensor, "batch output"]:
         return values.unflatten(1, (self.copies, self.length - 1)).mean(2)
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: InductionBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Cross entropy of the next token in nats, averaged over each showing."""
         rows = outputs[:, self._rows].transpose(1, 2)
         return self._each(F.cross_entropy(rows, batch.targets, reduction="none"))
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: InductionBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Share of each showing's tokens that are not the likeliest output; lower is better."""
         return self._each((outputs[:, self._rows].argmax(-1) != batch.targets).to(outputs))
 
@@ -152,7 +152,7 @@ class Induction(Task):
         out[prompts, torch.tensor(later), batch.targets[:, self.length - 1 :]] = MARGIN
         return out
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """First showing: log of the number of tokens that may come, one fewer for each that came if they are distinct.
         Later ones: 0 for distinct tokens (repeats may follow an ambiguous context: no closed form is claimed, and 0
         stays a lower bound)."""

@@ -79,11 +79,11 @@ class KHop(Task):
         n_ctx, size = self.length + 1, self.vocabulary or self.ids
         return Interface(
             inputs="token", n_ctx=n_ctx, d_vocab=size, d_out=size, token_types=(0,) + (1,) * self.length,
-            read_positions=tuple(range(n_ctx)),
+            output_positions=tuple(range(n_ctx)),
         )  # fmt: skip
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return ("asked hop" if self.asked is None else f"hop {self.asked}",)
 
     @property
@@ -138,13 +138,13 @@ class KHop(Task):
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: KHopBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Cross entropy in nats averaged over all positions, "~" and "_" to be answered too."""
         return F.cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none").mean(1, keepdim=True)
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: KHopBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Share of wrong answers among the positions of a prompt whose answer exists; lower is better."""
         exists = self.exists(batch)
         wrong = (outputs.argmax(-1) != batch.targets) & exists
@@ -154,7 +154,7 @@ class KHop(Task):
         """A margin on the right output at every position."""
         return MARGIN * F.one_hot(batch.targets, self.interface.d_out).float()
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """0: the prompt determines every answer."""
         return Level(torch.zeros(1), torch.zeros(1), "the prompt determines every answer")
 

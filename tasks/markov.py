@@ -73,10 +73,10 @@ class MarkovChains(Task):
     @property
     def interface(self) -> Interface:
         k, t = self.symbols, self.length
-        return Interface(inputs="token", n_ctx=t, d_vocab=k, d_out=k, read_positions=tuple(range(t)))
+        return Interface(inputs="token", n_ctx=t, d_vocab=k, d_out=k, output_positions=tuple(range(t)))
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return ("first half", "second half")
 
     @property
@@ -103,11 +103,11 @@ class MarkovChains(Task):
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: MarkovBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Cross entropy of the next symbol in nats, averaged over each half of the positions."""
         return self._halves(F.cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none"))
 
-    def _halves(self, each: Float[Tensor, "batch pos"]) -> Float[Tensor, "batch read"]:
+    def _halves(self, each: Float[Tensor, "batch pos"]) -> Float[Tensor, "batch output"]:
         middle = self.length // 2
         return torch.stack([each[:, :middle].mean(1), each[:, middle:].mean(1)], dim=1)
 
@@ -125,7 +125,7 @@ class MarkovChains(Task):
         outputs: Float[Tensor, "batch pos d_out"],
         strategy: Float[Tensor, "batch pos d_out"],
         batch: MarkovBatch,
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """KL divergence sum p_strategy log(p_strategy / p_outputs), in nats, averaged over each half of the
         positions."""
         wanted = strategy.double().log_softmax(-1)
@@ -147,7 +147,7 @@ class MarkovChains(Task):
                 'chains "doubly stochastic" have no closed-form Bayes answer: use chains "dirichlet"'
             )
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """Expected loss of `answer`, over drawn prompts."""
         self._require_posterior()
         return risk(self, STRATEGIES[self.order + 1])

@@ -92,11 +92,11 @@ class Program(Task):
     def interface(self) -> Interface:
         return Interface(
             inputs="token", n_ctx=self.n_ctx, d_vocab=len(self.tokens), d_out=len(self.outputs),
-            read_positions=tuple(range(1, self.n_ctx)),
+            output_positions=tuple(range(1, self.n_ctx)),
         )  # fmt: skip
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return ("defined positions",)
 
     @property
@@ -149,23 +149,25 @@ class Program(Task):
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: ProgramBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Squared distance to `answer`, averaged over a prompt's defined positions."""
         return self._mean((outputs - self.answer(batch).to(outputs)).square().sum(-1)[:, 1:], batch)
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: ProgramBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Share of wrong answers among a prompt's defined positions; for numbers, their mean absolute error."""
         if self.categorical:
             return self._mean((outputs[:, 1:].argmax(-1) != batch.targets).to(outputs), batch)
         return self._mean((outputs[:, 1:, 0] - batch.targets).abs(), batch)
 
-    def _mean(self, each: Float[Tensor, "batch answer"], batch: ProgramBatch) -> Float[Tensor, "batch read"]:
+    def _mean(
+        self, each: Float[Tensor, "batch answer"], batch: ProgramBatch
+    ) -> Float[Tensor, "batch output"]:
         counts = batch.defined.to(each)
         return ((each * counts).sum(1) / counts.sum(1))[:, None]
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """0: the program determines every answer."""
         return Level(torch.zeros(1), torch.zeros(1), "the program determines every answer")
 

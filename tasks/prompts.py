@@ -108,7 +108,7 @@ class TextRetrieval(Task):
         outputs = tuple(self.lexicon.names[answer_pool(self.form)].values())
         return Interface(
             inputs="token", n_ctx=length, d_vocab=self.lexicon.vocabulary, d_out=len(outputs),
-            outputs=outputs, read_positions=(length - 1,),
+            outputs=outputs, output_positions=(length - 1,),
         )  # fmt: skip
 
     @property
@@ -117,7 +117,7 @@ class TextRetrieval(Task):
         return len(self._template.question)
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         """The output position, named after the hop asked for."""
         return (f"hop {self.hops}",)
 
@@ -224,14 +224,14 @@ class TextRetrieval(Task):
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: PromptBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Minus the log probability of the answer among the choices, in nats."""
         chances = outputs[:, -1].gather(1, batch.choices).log_softmax(1)
         return -chances[batch.choices == batch.targets][:, None]
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: PromptBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """1 where the answer is the most likely choice."""
         best = outputs[:, -1].gather(1, batch.choices).argmax(1, keepdim=True)
         return (batch.choices.gather(1, best) == batch.targets).to(outputs)
@@ -242,7 +242,7 @@ class TextRetrieval(Task):
         out[:, -1].scatter_(1, batch.targets, MARGIN)
         return out
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """0: the prompt determines the answer."""
         return Level(torch.zeros(1), torch.zeros(1), "the prompt determines the answer")
 

@@ -107,10 +107,10 @@ def plan(form: Form, shape: SentenceShape) -> Plan:
 def _functions(shape: SentenceShape, every: list[tuple[int, int]], asked: int) -> Plan:
     """f ( A ) = B: the step needs function and argument; a distractor applies another function to the same argument."""
     name = lambda link: shape.extras + link - 1  # noqa: E731
-    decoy = shape.extras + shape.links
+    distractor = shape.extras + shape.links
     said = [(name(j), "(", shape.key(c, j), ")", "=", shape.value(c, j), ".") for c, j in every]
     others = [
-        (decoy + 2 * i, "(", shape.key(c, j), ")", "=", decoy + 2 * i + 1, ".")
+        (distractor + 2 * i, "(", shape.key(c, j), ")", "=", distractor + 2 * i + 1, ".")
         for i, (c, j) in enumerate(every)
     ]
     opened = [part for j in range(shape.links, shape.first - 1, -1) for part in (name(j), "(")]
@@ -148,13 +148,13 @@ def fill(
     )
     columns = [nodes[..., :-1].flatten(1), nodes[..., 1:].flatten(1)]
     if form == "functions":
-        columns.append(_decoy_functions(shape, drawn["function"], nodes, source))
+        columns.append(_distractor_functions(shape, drawn["function"], nodes, source))
     if form == "relatives":
         columns.append(_classes(shape, drawn["class"], drawn["relation"], nodes, source))
     return torch.cat(columns, 1)
 
 
-def _decoy_functions(
+def _distractor_functions(
     shape: SentenceShape,
     functions: Int[Tensor, "batch function"],
     nodes: Int[Tensor, "batch chain node"],

@@ -20,10 +20,10 @@ from tasks import regression_pool, targets
 from tasks.base import Interface, Level, Pair, Relation, Task, register
 from tasks.covariates import Law, directions, fixed_basis, haar, normalised, squared_radius, two_level
 from tasks.errors import UserError
-from tasks.regression_floor import least_loss
-from tasks.regression_layout import RegressionBatch, at_reads, changed_tokens, interface_of, tokens
+from tasks.regression_layout import RegressionBatch, at_outputs, changed_tokens, interface_of, tokens
 from tasks.regression_pairs import PAIR_KINDS, RegressionDraws, corrupted
 from tasks.regression_reading import relations, token_names
+from tasks.regression_risk import least_loss
 from tasks.risk import risk
 from tasks.streams import check_batch, generator
 from tasks.theory.bayes import predictions
@@ -119,7 +119,7 @@ class InContextRegression(Task):
         return interface_of(self.n, self.d, self.layout == "merged")
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return tuple(f"x {t + 1}" for t in self.contexts)
 
     @property
@@ -193,9 +193,9 @@ class InContextRegression(Task):
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RegressionBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Squared error at each output position over the label variance."""
-        read = outputs[:, list(self.interface.read_positions), 0]
+        read = outputs[:, list(self.interface.output_positions), 0]
         return (read - batch.targets) ** 2 / self.label_variance
 
     @property
@@ -235,10 +235,10 @@ class InContextRegression(Task):
         if not self._has_posterior:
             return {}
         a = self.whiten(batch.x.double(), batch.basis)
-        found = {"ridge": at_reads(self.interface, self.contexts, predictions(a, batch.y, self.noise))}
+        found = {"ridge": at_outputs(self.interface, self.contexts, predictions(a, batch.y, self.noise))}
         if self.pool and self.noise:
             rows = regression_pool.pool_rows(self.pool, self.d, self.pool_seed).to(a.device)
-            found["dMMSE"] = at_reads(
+            found["dMMSE"] = at_outputs(
                 self.interface, self.contexts, pool_predictions(a, batch.y, rows, self.noise)
             )
         return found
@@ -248,11 +248,11 @@ class InContextRegression(Task):
         outputs: Float[Tensor, "batch pos d_out"],
         strategy: Float[Tensor, "batch pos d_out"],
         batch: RegressionBatch,
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Squared difference at each output position over the variance of a label without its noise (d for isotropic
         normal x and w)."""
-        reads = list(self.interface.read_positions)
-        return (outputs[:, reads, 0] - strategy[:, reads, 0]) ** 2 / (self.label_variance - self.noise**2)
+        at = list(self.interface.output_positions)
+        return (outputs[:, at, 0] - strategy[:, at, 0]) ** 2 / (self.label_variance - self.noise**2)
 
     @property
     def distributions(self) -> dict[str, Task]:
@@ -261,7 +261,7 @@ class InContextRegression(Task):
             return {}
         return {"pool tasks": self, "fresh tasks": self.model_copy(update={"pool": 0, "pool_seed": 0})}
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """Expected loss of `answer`: closed where it is, else the mean posterior variance over drawn
         designs; with a pool, over drawn prompts."""
         self._require_answer()

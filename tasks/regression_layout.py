@@ -30,7 +30,7 @@ class RegressionBatch(Batch):
 def interface_of(n: int, d: int, merged: bool) -> Interface:
     """What a model must accept for `n` examples in `d` dimensions and a query."""
     if merged:
-        return Interface(inputs="continuous", n_ctx=n + 1, d_in=d + 1, d_out=1, read_positions=(n,))
+        return Interface(inputs="continuous", n_ctx=n + 1, d_in=d + 1, d_out=1, output_positions=(n,))
     n_ctx = 2 * n + 1
     return Interface(
         inputs="continuous",
@@ -38,13 +38,13 @@ def interface_of(n: int, d: int, merged: bool) -> Interface:
         d_in=d,
         d_out=1,
         token_types=tuple(p % 2 for p in range(n_ctx)),
-        read_positions=tuple(range(0, n_ctx, 2)),
+        output_positions=tuple(range(0, n_ctx, 2)),
     )
 
 
 def tokens(
     x: Float[Tensor, "batch n_x d"], y: Float[Tensor, "batch n_x"], merged: bool
-) -> tuple[Float[Tensor, "batch pos d_in"], Float[Tensor, "batch read"]]:
+) -> tuple[Float[Tensor, "batch pos d_in"], Float[Tensor, "batch output"]]:
     """Inputs and targets in a layout; the query's label is shown nowhere."""
     if merged:
         shown = torch.cat([y[:, :-1], torch.zeros_like(y[:, -1:])], dim=1)
@@ -69,10 +69,10 @@ def changed_tokens(
     return changed
 
 
-def at_reads(
+def at_outputs(
     interface: Interface, contexts: tuple[int, ...], best: Float[Tensor, "batch n_x"]
 ) -> Float[Tensor, "batch pos 1"]:
     """Predictions after each number of examples, in the shape of a model's outputs."""
     out = best.new_zeros(len(best), interface.n_ctx, 1)
-    out[:, list(interface.read_positions), 0] = best[:, list(contexts)]
+    out[:, list(interface.output_positions), 0] = best[:, list(contexts)]
     return out

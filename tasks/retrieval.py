@@ -97,10 +97,10 @@ class MultiHopRetrieval(Task):
             kind = {"inputs": "continuous", "d_in": d_in}
         else:
             kind = {"inputs": "pair" if pair else "token", "d_vocab": self.vocab + extra}
-        return Interface(n_ctx=n_ctx, d_out=d_out, token_types=types, read_positions=(n_ctx - 1,), **kind)
+        return Interface(n_ctx=n_ctx, d_out=d_out, token_types=types, output_positions=(n_ctx - 1,), **kind)
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         every = tuple(f"hop {k + 1}" for k in range(self.hops))
         return {"ic": every, "final": every[-1:], "mix": ("asked hop",)}[self.target]
 
@@ -198,13 +198,13 @@ class MultiHopRetrieval(Task):
             else embedded(names, draws, self.hops if self.target == "mix" else 0)
         )
 
-    def predictions(self, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tensor, "batch read symbol"]:
+    def predictions(self, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tensor, "batch output symbol"]:
         """The outputs at the query, one row a read: logits over the vocabulary, or a vector."""
-        return outputs[:, -1].unflatten(-1, (len(self.reads), self.symbol_width))
+        return outputs[:, -1].unflatten(-1, (len(self.output_names), self.symbol_width))
 
     def loss(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """Cross entropy in nats, or mean squared error per coordinate (zero predictor: 1), times the hop's
         weight."""
         loss = hop_loss(self.predictions(outputs), batch.targets)
@@ -212,7 +212,7 @@ class MultiHopRetrieval(Task):
 
     def score(
         self, outputs: Float[Tensor, "batch pos d_out"], batch: RetrievalBatch
-    ) -> Float[Tensor, "batch read"]:
+    ) -> Float[Tensor, "batch output"]:
         """1 where the best guess is right: the largest logit, or the nearest of the prompt's own symbols."""
         wanted = (
             batch.chain[:, 1:] if self.target == "ic" else batch.chain.gather(1, batch.asked[:, None] + 1)
@@ -224,9 +224,9 @@ class MultiHopRetrieval(Task):
         logits."""
         return exact(batch.targets, self.interface.n_ctx, self.symbol_width)
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """0 at every hop: the chain is in the prompt."""
-        zero = torch.zeros(len(self.reads))
+        zero = torch.zeros(len(self.output_names))
         return Level(zero, zero, "the prompt determines every hop")
 
     def chance(self) -> Level:

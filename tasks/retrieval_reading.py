@@ -13,8 +13,8 @@ MARGIN = 100.0  # logit of the right symbol in `exact`: its cross entropy is 0 i
 
 
 def hop_loss(
-    read: Float[Tensor, "batch read symbol"], targets: Shaped[Tensor, "batch read *symbol"]
-) -> Float[Tensor, "batch read"]:
+    read: Float[Tensor, "batch output symbol"], targets: Shaped[Tensor, "batch output *symbol"]
+) -> Float[Tensor, "batch output"]:
     """Cross entropy in nats against entries of a vocabulary, or mean squared error per coordinate against vectors."""
     if targets.is_floating_point():
         return ((read - targets) ** 2).mean(-1)
@@ -22,10 +22,10 @@ def hop_loss(
 
 
 def hop_score(
-    read: Float[Tensor, "batch read symbol"],
-    names: Int[Tensor, "batch read"],
+    read: Float[Tensor, "batch output symbol"],
+    names: Int[Tensor, "batch output"],
     table: Shaped[Tensor, "batch symbols *width"],
-) -> Float[Tensor, "batch read"]:
+) -> Float[Tensor, "batch output"]:
     """1 where the best guess is right: the largest logit, or the nearest row of the prompt's own table of vectors."""
     vectors = table.is_floating_point()
     guess = torch.cdist(read, table.to(read)).argmin(-1) if vectors else read.argmax(-1)
@@ -33,7 +33,7 @@ def hop_score(
 
 
 def exact(
-    targets: Shaped[Tensor, "batch read *symbol"], n_ctx: int, symbol_width: int
+    targets: Shaped[Tensor, "batch output *symbol"], n_ctx: int, symbol_width: int
 ) -> Float[Tensor, "batch pos d_out"]:
     """Outputs that give the targets at the last position: their vectors, or a margin on the right logits."""
     right = targets if targets.is_floating_point() else MARGIN * F.one_hot(targets, symbol_width).float()

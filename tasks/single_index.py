@@ -122,11 +122,11 @@ class SingleIndex(Task):
             n_ctx=self.length,
             d_in=self.d,
             d_out=self.outputs,
-            read_positions=(self.length - 1,),
+            output_positions=(self.length - 1,),
         )
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         return ("label",)
 
     def sample(self, seed: int, stream: str, step: int, batch: int) -> SingleIndexBatch:
@@ -158,7 +158,7 @@ class SingleIndex(Task):
         out[:, -1:] = self._labels(batch.fields)
         return out
 
-    def floor(self) -> Level:
+    def bayes_risk(self) -> Level:
         """noise^2 for each output."""
         value = torch.tensor([self.noise**2 * self.outputs])
         return Level(value, torch.zeros(1), "noise variance times outputs")

@@ -26,10 +26,10 @@ Progress = Callable[[str, int, int], None]
 
 
 @runtime_checkable
-class Reader(Protocol):
+class Accumulator(Protocol):
     """The accumulator of an analysis for one model: it receives chunk after chunk, then returns its table."""
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         """Take in one chunk; `cache` maps the hook names asked for to activations."""
         ...
 
@@ -39,7 +39,7 @@ class Reader(Protocol):
 
 
 @runtime_checkable
-class PairReader(Reader, Protocol):
+class PairAccumulator(Accumulator, Protocol):
     """The reader of an analysis that looks on to the next checkpoint (`Analysis.paired`)."""
 
     def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
@@ -50,18 +50,18 @@ class PairReader(Reader, Protocol):
 class Analysis(BaseModel):
     """Settings of a measurement that is made at every checkpoint.
 
-    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `twin`, an untrained
+    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an untrained
     model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others as the
     control. `runs_model`: the accumulator runs the model, or uses its weights, itself; interventions during training
     are active in the shared forward passes only, so such an analysis is refused where one is active. With `paired`,
-    rows of a checkpoint may depend on the next requested one: accumulators are `PairReader`s, and `serves` decides
+    rows of a checkpoint may depend on the next requested one: accumulators are `PairAccumulator`s, and `serves` decides
     which cached rows are valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    twin: ClassVar[bool] = False
+    with_untrained: ClassVar[bool] = False
     runs_model: ClassVar[bool] = False
     paired: ClassVar[bool] = False
 
@@ -75,7 +75,7 @@ class Analysis(BaseModel):
         """Whether cached rows of a checkpoint are valid when the next one is `stride` steps on (None: none)."""
         return True
 
-    def law(self, task: Task, chunk: int) -> Task:
+    def distribution(self, task: Task, chunk: int) -> Task:
         """The task from whose prompts a chunk is drawn: the run's own, unless an analysis uses another distribution."""
         return task
 
@@ -83,11 +83,11 @@ class Analysis(BaseModel):
         """Names of the activations that the accumulator needs."""
         raise NotImplementedError
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Reader:
-        """A new accumulator; `twin` is that of the untrained model, already complete (None for that one itself)."""
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
+        """A new accumulator; `untrained` is that of the untrained model, already complete (None for that one itself)."""
         raise NotImplementedError
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
         """Rows that belong to no checkpoint (chance levels, the untrained model's scores); none by default."""
         return None
 
@@ -124,7 +124,7 @@ class Direct(Analysis):
     def hooks(self, model: HookedModel) -> list[str]:
         return []
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> Once:
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Once:
         return Once(self, model, task)
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
@@ -138,7 +138,7 @@ class Once:
     def __init__(self, analysis: Direct, model: HookedModel, task: Task):
         self.analysis, self.model, self.task = analysis, model, task
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         raise AssertionError(f"{self.analysis.name} asks for no chunks")
 
     def table(self) -> pd.DataFrame:

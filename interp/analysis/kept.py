@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.analysis.schema import conformed, upgraded
 from interp.io.code import Uncacheable, code_hash
 from interp.io.tables import Stamp, read_table, write_table
@@ -35,7 +35,7 @@ class Job:
     hashes: dict[int, str] = field(default_factory=dict)
     devices: dict[int, str] = field(default_factory=dict)  # cpu unless said
     fresh: list[pd.DataFrame] = field(default_factory=list)
-    twin: Reader | None = None
+    untrained: Accumulator | None = None
     begun: bool = False
     bare: bool = False  # of rows that belong to no checkpoint
     device: str = "cpu"  # where it is measured
@@ -78,7 +78,7 @@ def in_turn(wanted: Iterable[int]) -> list[tuple[int, int | None]]:
 def table_paths(run: Checkpoints, analysis: Analysis) -> tuple[Path, ...]:
     """Where a table is kept, and where else it may lie: what is measured without the interventions of the training lies
     beside what is measured with them."""
-    apart = "" if run.clamped or not run.config.train.clamps else "-released"
+    apart = "" if run.interventions_active or not run.config.train.clamps else "-released"
     return run.tables_at(analysis.table_name + apart)
 
 
@@ -111,9 +111,9 @@ def _device(run: Checkpoints, analysis: Analysis) -> str:
     interventions active.
     """
     asked = run.asking.device
-    if asked == "cpu" or not (analysis.runs_model or run.clamped):
+    if asked == "cpu" or not (analysis.runs_model or run.interventions_active):
         return asked
-    what = "with interventions active" if run.clamped else "which runs the model itself"
+    what = "with interventions active" if run.interventions_active else "which runs the model itself"
     _say_once(
         f"{analysis.name}, {what}, is measured on cpu, and its rows say so; --device is for shared passes"
     )

@@ -18,7 +18,7 @@ PATIENCE = 2.0  # seconds without a word, and between two of them
 
 
 @contextmanager
-def told(progress: Progress | None, what: str) -> Iterator[Progress | None]:
+def reported(progress: Progress | None, what: str) -> Iterator[Progress | None]:
     """`progress` itself where one is given; else one that prints in an interactive session, or nothing."""
     line = None if progress else _line()
     if line is None:
@@ -26,7 +26,7 @@ def told(progress: Progress | None, what: str) -> Iterator[Progress | None]:
         return
     began = said = time.monotonic()
 
-    def tell(label: str, done: int, total: int) -> None:
+    def report(label: str, done: int, total: int) -> None:
         nonlocal said
         now = time.monotonic()
         if now - said >= PATIENCE:
@@ -34,7 +34,7 @@ def told(progress: Progress | None, what: str) -> Iterator[Progress | None]:
             line(f"{what}: {label}, {done:,} of {total:,}, {now - began:.0f} s gone")
 
     try:
-        yield tell
+        yield report
     finally:
         if said > began:
             line("")

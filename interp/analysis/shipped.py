@@ -158,7 +158,7 @@ SHIPPED = (
     ),
     Entry(
         "causal-probe",
-        "interp.readouts.probe_swaps:ProbeSwaps",
+        "interp.readouts.probe_interventions:ProbeInterventions",
         "Interchange intervention on a probe direction: slope 1 where the model uses it as the iterate predicts.",
         ("site", "layer", "head", "shared", "position", "metric", "algorithm", "k", "control", "draw", "correlation",
          "r2", "note", *INTERVAL),

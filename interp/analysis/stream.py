@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from interp.analysis.base import CHUNK, Analysis, PairReader, Progress, Reader
+from interp.analysis.base import CHUNK, Accumulator, Analysis, PairAccumulator, Progress
 from interp.analysis.kept import Job, in_turn, opened, placed, rows, store
 from interp.hooks.protocol import HookedModel
 from interp.models.resized import resized
@@ -63,16 +63,16 @@ def _measure_all(
         open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
             run.refuse_weightless(f"{open_jobs[0].analysis.name} of step {step} is not among its tables")
-            model = run.released().model(step, into=model)
+            model = run.without_interventions().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
-            readers = _read(run, model, open_jobs, step)
-            for job, reader in zip(open_jobs, readers, strict=True):
+            accumulators = _read(run, model, open_jobs, step)
+            for job, accumulator in zip(open_jobs, accumulators, strict=True):
                 if job.analysis.paired and following is not None:
-                    assert isinstance(reader, PairReader)
+                    assert isinstance(accumulator, PairAccumulator)
                     where = str(run.folder.checkpoint_path(following))
                     after = weights_of(model, run.folder.weights(following), where)
-                    reader.follow(after, following - step)
-                job.fresh.append(placed(run, job.analysis, reader.table(), step))
+                    accumulator.follow(after, following - step)
+                job.fresh.append(placed(run, job.analysis, accumulator.table(), step))
                 job.hashes[step] = wanted[step]
                 job.devices[step] = job.device
             if time.monotonic() - flushed > FLUSH_SECONDS:
@@ -83,65 +83,69 @@ def _measure_all(
             progress("checkpoints", done + 1, len(wanted))
 
 
-def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Reader]:
+def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Accumulator]:
     """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
-    _refuse_clamped(run, jobs, step)
+    _refuse_interventions(run, jobs, step)
     there = next((job.device for job in jobs if not job.analysis.runs_model), "cpu")
     ahead = model if there == "cpu" else copy.deepcopy(model).to(there)
-    readers = [job.analysis.reader(model, run.task, job.twin) for job in jobs]
+    accumulators = [job.analysis.accumulator(model, run.task, job.untrained) for job in jobs]
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
-        for task, asking in _by_task(run, jobs, readers, chunk):
+        for task, asking in _by_task(run, jobs, accumulators, chunk):
             batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
             if not len(batch):  # prompts that are given may run out
                 continue
             batch = batch.double() if run.config.model.dtype == "float64" else batch
             fitting = ahead if task is run.task else resized(ahead, task.interface)
-            with torch.no_grad(), run.held(ahead, batch, step):
+            with torch.no_grad(), run.with_interventions(ahead, batch, step):
                 outputs, cache = fitting.run_with_cache(batch.inputs.to(there), names_filter=names)
-            for reader in asking:
-                reader.read(chunk, batch, outputs.cpu(), {name: cache[name].cpu() for name in names})
-    return readers
+            for accumulator in asking:
+                accumulator.add(chunk, batch, outputs.cpu(), {name: cache[name].cpu() for name in names})
+    return accumulators
 
 
 def _by_task(
-    run: Checkpoints, jobs: Sequence[Job], readers: Sequence[Reader], chunk: int
-) -> list[tuple[Task, list[Reader]]]:
+    run: Checkpoints, jobs: Sequence[Job], accumulators: Sequence[Accumulator], chunk: int
+) -> list[tuple[Task, list[Accumulator]]]:
     """The accumulators that request a chunk, by the task from whose prompts it is drawn."""
-    found: list[tuple[Task, list[Reader]]] = []
-    for job, reader in zip(jobs, readers, strict=True):
+    found: list[tuple[Task, list[Accumulator]]] = []
+    for job, accumulator in zip(jobs, accumulators, strict=True):
         if chunk < job.analysis.chunks:
-            wanted = job.analysis.law(run.task, chunk)
+            wanted = job.analysis.distribution(run.task, chunk)
             for task, asking in found:
                 if task == wanted:
-                    asking.append(reader)
+                    asking.append(accumulator)
                     break
             else:
-                found.append((wanted, [reader]))
+                found.append((wanted, [accumulator]))
     return found
 
 
-def _refuse_clamped(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
-    if not run.clamped or not any(clamp.active(step) for clamp in run.config.train.clamps):
+def _refuse_interventions(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
+    if not run.interventions_active or not any(clamp.active(step) for clamp in run.config.train.clamps):
         return
     for job in jobs:
-        own = all(job.analysis.law(run.task, chunk) == run.task for chunk in range(job.analysis.chunks))
+        own = all(
+            job.analysis.distribution(run.task, chunk) == run.task for chunk in range(job.analysis.chunks)
+        )
         if job.analysis.runs_model or not own:
             what = "runs weights alone" if own else "uses prompts of another distribution"
             raise UserError(
                 f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
-                " ask for the released run (--released)"
+                " ask for the released run (--without-interventions)"
             )
 
 
 def _begin(run: Checkpoints, jobs: Sequence[Job], model: HookedModel) -> None:
     """Measure the untrained model once, and add the rows that belong to no checkpoint to a new table."""
-    twins = [job for job in jobs if job.analysis.twin]
-    if twins:
-        for job, reader in zip(twins, _read(run, run.twin(), twins, 0), strict=True):
-            job.twin = reader
+    with_control = [job for job in jobs if job.analysis.with_untrained]
+    if with_control:
+        for job, accumulator in zip(
+            with_control, _read(run, run.untrained_model(), with_control, 0), strict=True
+        ):
+            job.untrained = accumulator
     for job in jobs:
         job.begun = True
-        constants = job.analysis.constants(model, run.task, job.twin)
+        constants = job.analysis.constants(model, run.task, job.untrained)
         if constants is not None and (job.known is None or job.bare):
             job.fresh.append(placed(run, job.analysis, constants, None))

@@ -39,7 +39,7 @@ NAMED = ("identified", "indistinguishable")
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
+class Distribution:
     """Prompts: dimensions, examples, condition number of x, noise as a share of the iterate's prediction variance."""
 
     d: int
@@ -58,7 +58,11 @@ class Law:
         return World(Problems.of(drawn.x, drawn.y, (self.n,)), drawn.queries, gen)
 
 
-LAWS = (Law(5, 5, 1.0, 0.02), Law(5, 5, 1.0, 0.1), Law(D, 2 * D, KAPPA, NOISE))
+DISTRIBUTIONS = (
+    Distribution(5, 5, 1.0, 0.02),
+    Distribution(5, 5, 1.0, 0.1),
+    Distribution(D, 2 * D, KAPPA, NOISE),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +93,11 @@ def spectrum(d: int = D, kappa: float = KAPPA) -> list[float]:
     return (d * values / values.sum()).tolist()
 
 
-def truths(law: Law, half: Half) -> list[Truth]:
+def truths(distribution: Distribution, half: Half) -> list[Truth]:
     """The truths of one half."""
     if half == "off":
         return [Truth(found.name, "", found.make) for found in strangers()]
-    members = listed(law.world(0, MANY).top, law.d)
+    members = listed(distribution.world(0, MANY).top, distribution.d)
     return [Truth(name, family, _running(own)) for name, (family, own) in members.items()]
 
 
@@ -113,9 +117,9 @@ def conclude(world: World, outputs: torch.Tensor, tests: int) -> verdict.Verdict
     return verdict.decide(filters.judge(seen, FilterConfig(tests=tests)))
 
 
-def distance(law: Law, truth: Truth) -> tuple[float, str]:
+def distance(distribution: Distribution, truth: Truth) -> tuple[float, str]:
     """Misfit of the best member of any other family without noise, what is not linear in the query included."""
-    world = law.world(99, MANY)
+    world = distribution.world(99, MANY)
     seen = Observations.of(world.problems, world.queries, truth.make(world))
     evidence = filters.judge(seen, FilterConfig(folds=1))
     nearest = next(family for family in evidence.order if family != truth.family)
@@ -124,18 +128,18 @@ def distance(law: Law, truth: Truth) -> tuple[float, str]:
 
 def rows(setting: Setting, half: Half) -> Iterator[dict[str, object]]:
     """One row a law and truth."""
-    for law in LAWS:
-        for truth in truths(law, half):
-            yield row(law, truth, setting)
+    for distribution in DISTRIBUTIONS:
+        for truth in truths(distribution, half):
+            yield row(distribution, truth, setting)
 
 
-def row(law: Law, truth: Truth, setting: Setting) -> dict[str, object]:
+def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str, object]:
     """How often each verdict was the answer to a truth, and how often it was right."""
-    away, nearest = distance(law, truth)
+    away, nearest = distance(distribution, truth)
     kinds, found = Counter(), []
     for seed in range(setting.replicates):
-        world = law.world(1000 + seed, setting.prompts)
-        found.append(conclude(world, noisy(world, truth.make(world), law.noise), setting.tests))
+        world = distribution.world(1000 + seed, setting.prompts)
+        found.append(conclude(world, noisy(world, truth.make(world), distribution.noise), setting.tests))
         kinds[found[-1].kind] += 1
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
@@ -144,7 +148,7 @@ def row(law: Law, truth: Truth, setting: Setting) -> dict[str, object]:
     }
     wrong = {"named": sum(bool(families) for families in named)}
     return {
-        "law": str(law),
+        "law": str(distribution),
         "truth": truth.name,
         "distance": round(away, 4),
         "nearest": nearest,

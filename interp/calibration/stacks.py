@@ -14,7 +14,7 @@ from collections import Counter
 import pandas as pd
 import torch
 
-from interp.calibration.planted import LAWS, Law, noisy
+from interp.calibration.planted import DISTRIBUTIONS, Distribution, noisy
 from probes import doubling
 from probes.algorithms.iterates import Algorithm
 from probes.doubling import Answer
@@ -28,10 +28,10 @@ class Stack:
     answer: Answer
     layers: tuple[Algorithm, ...]
 
-    def observed(self, law: Law, seed: int, prompts: int = 512) -> list[Observations]:
+    def observed(self, distribution: Distribution, seed: int, prompts: int = 512) -> list[Observations]:
         """Every layer at the same probe queries, each with noise of its own."""
-        world = law.world(seed, prompts)
-        outputs = [noisy(world, world.answers(world.run(a)), law.noise) for a in self.layers]
+        world = distribution.world(seed, prompts)
+        outputs = [noisy(world, world.answers(world.run(a)), distribution.noise) for a in self.layers]
         return [Observations.of(world.problems, world.queries, out) for out in outputs]
 
 
@@ -70,21 +70,22 @@ def stacks(top: float) -> dict[str, Stack]:
     }
 
 
-def answers(law: Law, stack: Stack, replicates: int, prompts: int = 512) -> Counter[str]:
+def answers(distribution: Distribution, stack: Stack, replicates: int, prompts: int = 512) -> Counter[str]:
     """How often each answer is given."""
     return Counter(
-        doubling.growth(stack.observed(law, 500 + seed, prompts)).answer for seed in range(replicates)
+        doubling.growth(stack.observed(distribution, 500 + seed, prompts)).answer
+        for seed in range(replicates)
     )
 
 
 def power(replicates: int, prompts: int) -> pd.DataFrame:
     """One row a law and stack."""
     rows = []
-    for law in LAWS:
-        for name, stack in stacks(law.world(0, 2000).top).items():
-            found = answers(law, stack, replicates, prompts)
+    for distribution in DISTRIBUTIONS:
+        for name, stack in stacks(distribution.world(0, 2000).top).items():
+            found = answers(distribution, stack, replicates, prompts)
             shown = {answer: found[answer] for answer in ("doubling", "adding", "neither")}
-            rows.append({"law": str(law), "stack": name, "due": stack.answer, **shown})
+            rows.append({"law": str(distribution), "stack": name, "due": stack.answer, **shown})
     return pd.DataFrame(rows)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from interp.calibration.planted import LAWS, Setting, conclude, noisy
+from interp.calibration.planted import DISTRIBUTIONS, Setting, conclude, noisy
 from interp.calibration.truths import World
 from probes import filters, verdict
 from probes.algorithms.iterates import Algorithm, Problems
@@ -25,7 +25,7 @@ from probes.filters import FilterConfig
 from probes.observations import Observations
 
 MANY, FEW_D = 10_000, 5
-LAW = LAWS[-1]
+DISTRIBUTION = DISTRIBUTIONS[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def ties(top: float) -> tuple[Tie, ...]:
 
 def tied(tie: Tie, seed: int, setting: Setting) -> bool:
     """Whether both members of a tie are in the set that a replicate returns."""
-    world = LAW.world(seed, setting.prompts)
-    outputs = noisy(world, world.answers(world.run(tie.truth)), LAW.noise)
+    world = DISTRIBUTION.world(seed, setting.prompts)
+    outputs = noisy(world, world.answers(world.run(tie.truth)), DISTRIBUTION.noise)
     seen = Observations.of(world.problems, world.queries, outputs)
     entries = {f"{name} {k}": candidates(seen, name, ladder=(k,)) for name, k in (tie.first, tie.second)}
     found = verdict.decide(filters.weigh(seen, entries, FilterConfig(tests=setting.tests)))
@@ -96,13 +96,13 @@ def isotropic(name: str, seed: int, setting: Setting) -> str:
     queries = torch.from_numpy(rng.normal(size=(setting.prompts, 2 * FEW_D + 2, FEW_D)))
     world = World(Problems.of(x, y, (FEW_D,)), queries, torch.Generator().manual_seed(seed))
     clean = world.answers(world.run(isotropic_truths()[name]))
-    return conclude(world, noisy(world, clean, LAW.noise), setting.tests).kind
+    return conclude(world, noisy(world, clean, DISTRIBUTION.noise), setting.tests).kind
 
 
 def undecided(setting: Setting) -> pd.DataFrame:
     """One row per case without a distinguishable family: how often "indistinguishable" was the verdict."""
     seeds = range(setting.replicates)
-    top = LAW.world(0, 2000).top
+    top = DISTRIBUTION.world(0, 2000).top
     found = {str(tie): sum(tied(tie, 2000 + seed, setting) for seed in seeds) for tie in ties(top)}
     for name in isotropic_truths():
         verdicts = [isotropic(name, 3000 + seed, setting) for seed in seeds]

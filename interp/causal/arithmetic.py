@@ -77,7 +77,7 @@ def project(
     return out.unflatten(-1, (attn.heads, attn.width)).transpose(2, 3)
 
 
-def head_reads(
+def head_inputs(
     block: Any, slot: str, head: int, x: Float[Tensor, "*lead pos d_model"]
 ) -> Float[Tensor, "*lead pos k"]:
     """One head's query, key or value (`slot` q, k, v) when the stream it reads is `x`."""
@@ -92,7 +92,7 @@ def head_projects(
     return x @ weight + bias
 
 
-def mlp_reads(block: Any, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_mlp"]:
+def mlp_inputs(block: Any, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_mlp"]:
     """An MLP's neurons before their activation when the stream it reads is `x`."""
     pre = norm(block.ln2, x) @ block.mlp.W_in
     return pre if block.mlp.b_in is None else pre + block.mlp.b_in
@@ -108,7 +108,7 @@ def mlp_entry(
     block = model.blocks[layer]
     if f"blocks.{layer}.mlp.hook_in" in model.hook_dict:
         return Site("mlp_in", layer), norm(block.ln2, x)
-    return Site("mlp_pre", layer), mlp_reads(block, x)
+    return Site("mlp_pre", layer), mlp_inputs(block, x)
 
 
 def parallel(model: HookedModel) -> bool:

@@ -52,10 +52,12 @@ def base_hooks(model: HookedModel) -> list[str]:
 
 
 class BaseRun:
-    """The base run of `inputs`; `reads` are the positions, increasing, whose outputs count."""
+    """The base run of `inputs`; `output_positions` are the positions, increasing, whose outputs count."""
 
-    def __init__(self, model: HookedModel, inputs: Num[Tensor, "batch pos *token"], reads: list[int]):
-        self.model, self.reads = model, reads
+    def __init__(
+        self, model: HookedModel, inputs: Num[Tensor, "batch pos *token"], output_positions: list[int]
+    ):
+        self.model, self.output_positions = model, output_positions
         with torch.no_grad():
             self.outputs, self.cache = model.run_with_cache(
                 inputs, names_filter=base_hooks(model), return_cache_object=False
@@ -87,7 +89,7 @@ class BaseRun:
         """The rows that block `index` can change and somebody later looks at."""
         start = first if self.causal else 0
         if index == len(self.layers) - 1:
-            return [p for p in self.reads if p >= start]
+            return [p for p in self.output_positions if p >= start]
         return list(range(start, self.n_pos))
 
     def head_change(
@@ -181,22 +183,22 @@ class BaseRun:
         attn = layer.block.attn
         x = ar.norm(layer.block.ln1, new)
         k, v = (ar.project(attn, name, x[:, :, None]).squeeze(3) for name in "kv")
-        q = layer.q[:, :, self.reads]
+        q = layer.q[:, :, self.output_positions]
         new = torch.einsum("bhrk,nbhk->nbhr", q, k)
-        scores = layer.scores[:, :, self.reads].expand(len(new), -1, -1, -1, -1).clone()
+        scores = layer.scores[:, :, self.output_positions].expand(len(new), -1, -1, -1, -1).clone()
         index = columns[:, None, None, None, None].expand(*new.shape, 1)
         new = new / self.scale
         if attn.W_rel is not None:
-            new += self._relative(layer, q, self.reads)[..., columns].permute(3, 0, 1, 2)
+            new += self._relative(layer, q, self.output_positions)[..., columns].permute(3, 0, 1, 2)
         scores.scatter_(-1, index, new[..., None])
-        pattern = self.mask.pattern(scores, self.reads)
+        pattern = self.mask.pattern(scores, self.output_positions)
         z = _shared(pattern, layer.v)
         weight = pattern.gather(-1, index)
         z += weight * (v - layer.v[:, :, columns].permute(2, 0, 1, 3))[:, :, :, None]
         out = z.transpose(2, 3).flatten(3) @ attn.w_o
         if attn.bias_o is not None:
             out += attn.bias_o
-        return ar.mlp(layer.block, out + layer.pre[:, self.reads])
+        return ar.mlp(layer.block, out + layer.pre[:, self.output_positions])
 
 
 def part(x: Float[Tensor, "batch pos *rest"], positions: list[int]) -> Float[Tensor, "batch row *rest"]:

@@ -15,7 +15,7 @@ from probes.stats import student
 from tasks.base import Pair, Task
 
 LEVEL = 0.999
-UNTOLD = "full and empty circuit are not told apart: no behaviour to explain"
+NO_BEHAVIOUR = "full and empty circuit are not told apart: no behaviour to explain"
 
 
 def has_behaviour(

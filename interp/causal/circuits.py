@@ -22,15 +22,15 @@ from torch import Tensor
 
 from interp.causal import cost
 from interp.causal.attribution import EdgeScores
-from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair, rounding
+from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair, rounding
 from interp.causal.circuit import Circuit
 from interp.causal.curve import Curve, Judge, curve_of
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
-from interp.causal.estimate import Estimate, beside_exact, complete_scores
+from interp.causal.estimate import Estimate, against_exact, complete_scores
 from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
-from interp.causal.pruning import Descent, by_size, worths
+from interp.causal.pruning import Descent, ablation_effects, by_size
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
@@ -47,13 +47,13 @@ MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose befor
 class _Bench:
     """One model, the prompts that order its edges, and the two ends of the scale on them."""
 
-    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: str, read: str | None):
+    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: str, output: str | None):
         self.model, self.pair = model, pair
         with torch.no_grad():
             clean_outputs = model(pair.clean.inputs)
-        self.metric = metric_of(task, pair, metric, read=read, clean_outputs=clean_outputs)
-        self.distance = metric_of(task, pair, "prediction_change", read=read, clean_outputs=clean_outputs)
-        gate = metric_of(task, pair, "loss", read=read) if metric == "prediction_change" else self.metric
+        self.metric = metric_of(task, pair, metric, output=output, clean_outputs=clean_outputs)
+        self.distance = metric_of(task, pair, "prediction_change", output=output, clean_outputs=clean_outputs)
+        gate = metric_of(task, pair, "loss", output=output) if metric == "prediction_change" else self.metric
         self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         with torch.no_grad():
             whole, nothing = self.runs.outputs(self.runs.known), self.runs.outputs(())
@@ -62,7 +62,7 @@ class _Bench:
             self.scale = float(self.distance(nothing).double().mean())
 
     @property
-    def ends(self) -> tuple[Tensor, Tensor]:
+    def references(self) -> tuple[Tensor, Tensor]:
         return self.full, self.empty
 
     @property
@@ -83,7 +83,7 @@ def find_circuit(
     seed: int = 0,
     pair: Pair | None = None,
     metric: str = "loss",
-    read: str | None = None,
+    output: str | None = None,
     method: str = "exact",
     search: str = "prune",
     threshold: float = 0.02,
@@ -106,18 +106,20 @@ def find_circuit(
     if search != "prune" and len(ordering.clean) < FEWEST_PROMPTS:
         raise UserError(f"search {search!r} goes by intervals, which {len(ordering.clean)} prompts do not give: take "
                         f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
-    bench = _Bench(model, task, ordering, metric, read)
+    bench = _Bench(model, task, ordering, metric, output)
     settings: dict[str, Any] = {
         "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
-        "target": read or "all", "prompts": len(ordering.clean), "seed": seed, "others": ordering.kind,
+        "target": output or "all", "prompts": len(ordering.clean), "seed": seed, "others": ordering.kind,
         "ig_steps": ig_steps, "edges": len(bench.runs.known),
     }  # fmt: skip
     if not bench.apart:
-        return Circuit((), (), {**settings, "note": UNTOLD})
+        return Circuit((), (), {**settings, "note": NO_BEHAVIOUR})
     run = _prune if search == "prune" else _by_single_effects
     nested, chosen, estimate, did = run(bench, search, method, threshold, faithfulness, ig_steps, seed, draws)
     with torch.no_grad():
-        measure = metric_of(task, validation, metric, read=read, clean_outputs=model(validation.clean.inputs))
+        measure = metric_of(
+            task, validation, metric, output=output, clean_outputs=model(validation.clean.inputs)
+        )
     curve = curve_of(Judge(model, validation, measure, draws), nested, faithfulness, chosen)
     kept = curve.circuits[curve.chosen]
     if chosen is None:
@@ -167,13 +169,13 @@ def _prune(
     estimate = None
     if method != "exact" or not bench.few:
         estimate = _estimated(bench, method, ig_steps, seed, draws)
-        if method != "exact" or not estimate.worthless:
+        if method != "exact" or not estimate.unreliable:
             return _by_estimate(bench, estimate, faithfulness)
     with cost.announced(f"exact effects of {len(every):,} edges", bench.runs, len(every)):
-        rises, moved = worths(bench.runs, every, [bench.metric, bench.distance])
+        rises, moved = ablation_effects(bench.runs, every, [bench.metric, bench.distance])
     least = rounding(bench.model) * bench.scale
     live = frozenset(connected([e for e, v in moved.items() if float(v.double().mean()) > least]))
-    descent = Descent(bench.runs, bench.metric, *bench.ends)
+    descent = Descent(bench.runs, bench.metric, *bench.references)
     lossless = live < every and float(bench.distance(bench.runs.outputs(live)).double().mean()) <= least
     said = f"{estimate.report()}; so " if estimate else ""
     if lossless:
@@ -188,7 +190,7 @@ def _prune(
 
 def _by_estimate(bench: _Bench, estimate: Estimate, faithfulness: float) -> Found:
     """Circuits of the largest attributions until little of the behaviour is lost, and exact pruning from there."""
-    descent = Descent(bench.runs, bench.metric, *bench.ends)
+    descent = Descent(bench.runs, bench.metric, *bench.references)
     nested = by_size(estimate.scores.means())
     enough = 1 - MARGIN * (1 - faithfulness)
     start = 0
@@ -225,7 +227,7 @@ def _by_single_effects(
     """The circuit of the edges whose own effect significantly passes the threshold, or that grown from these."""
     estimate = None if method == "exact" else _estimated(bench, method, ig_steps, seed, draws)
     scores = exact_edges(bench.model, *bench.prompts, bench.metric) if estimate is None else estimate.scores
-    effect = edge_effects(scores, *bench.ends, draws)
+    effect = edge_effects(scores, *bench.references, draws)
     value = dict(zip(scores.edges, effect.value.tolist(), strict=True))
     beyond = _beyond(scores, effect, threshold)
     kept = frozenset(_grow(bench, value, beyond, faithfulness) if search == "greedy" else connected(beyond))
@@ -242,7 +244,9 @@ def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int)
     name = "EAP-IG" if method == "exact" else method
     with cost.announced(f"{name} of {len(bench.runs.known):,} edges", bench.runs, 3 * ig_steps):
         scores = complete_scores(bench.model, *bench.prompts, bench.metric, name, ig_steps)
-    return beside_exact(bench.model, *bench.prompts, bench.metric, scores, bench.ends, seed=seed, draws=draws)
+    return against_exact(
+        bench.model, *bench.prompts, bench.metric, scores, bench.references, seed=seed, draws=draws
+    )
 
 
 def _circuit(
@@ -267,7 +271,7 @@ def _beyond(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge
 
 def _grow(bench: _Bench, value: dict[Edge, float], allowed: set[Edge], faithfulness: float) -> set[Edge]:
     """Add the strongest edge into what is already there until the circuit is faithful enough or edges run out."""
-    descent = Descent(bench.runs, bench.metric, *bench.ends)
+    descent = Descent(bench.runs, bench.metric, *bench.references)
     kept: set[Edge] = set()
     while True:
         reached = {"output"} | {sender for sender, _ in kept}

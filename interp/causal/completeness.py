@@ -28,14 +28,14 @@ def completeness(
     if ig_steps < 1:
         raise UserError(f"integrated gradients need at least one step, got {ig_steps}")
     hook = "blocks.0.hook_resid_pre"
-    ends = [cache_of(model, x, [Site("embed")])[hook] for x in (other, inputs)]
+    endpoints = [cache_of(model, x, [Site("embed")])[hook] for x in (other, inputs)]
     total = torch.zeros(len(inputs), dtype=torch.float64)
     for step in range(ig_steps):
-        at = ends[0] + (step + 0.5) / ig_steps * (ends[1] - ends[0])
+        at = endpoints[0] + (step + 0.5) / ig_steps * (endpoints[1] - endpoints[0])
         slope = gradients(model, at, [hook], metric, start_at_layer=0)[hook]
-        total += ((ends[1] - ends[0]) * slope).sum((1, 2)).double() / ig_steps
+        total += ((endpoints[1] - endpoints[0]) * slope).sum((1, 2)).double() / ig_steps
     with torch.no_grad():
         gap = (metric(model(inputs)) - metric(model(other))).double()
     error = float((total - gap).abs().sum() / gap.abs().sum().clamp_min(1e-30))
-    ends_on_average = {"attributed": float(total.mean()), "difference": float(gap.mean())}
-    return {**ends_on_average, "error": error, "ig_steps": ig_steps}
+    endpoints_on_average = {"attributed": float(total.mean()), "difference": float(gap.mean())}
+    return {**endpoints_on_average, "error": error, "ig_steps": ig_steps}

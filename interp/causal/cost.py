@@ -26,9 +26,9 @@ def announced(what: str, runs: EdgeRuns, count: int) -> Iterator[None]:
         yield
         return
     began = time.monotonic()
-    say(f"{what}: about {expected:,.0f} s expected")
+    log(f"{what}: about {expected:,.0f} s expected")
     yield
-    say(f"{what}: took {time.monotonic() - began:,.0f} s")
+    log(f"{what}: took {time.monotonic() - began:,.0f} s")
 
 
 class Pulse:
@@ -43,9 +43,9 @@ class Pulse:
         now = time.monotonic()
         if now - self.last >= PATIENCE:
             self.last = now
-            say(f"{self.what}: {done:,} of {total:,}, {now - self.began:,.0f} s")
+            log(f"{self.what}: {done:,} of {total:,}, {now - self.began:,.0f} s")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """One line on standard error, terminal or not."""
     print(text, file=sys.stderr, flush=True)

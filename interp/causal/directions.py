@@ -5,7 +5,7 @@ A probe w that reads a value off a layer's stream x is only a correlation. Here 
 w.x), the smallest move in the activations' own metric that makes the probe read the source's value: u = S w /
 (w' S w), S the covariance of x over prompts. The change of the final prediction is then compared with the
 change that the algorithm behind the probe predicts. Controls: random directions whose moves have the same
-length on every prompt, and a rival algorithm's probe. `interp.readouts.probe_swaps` fits the probes and does
+length on every prompt, and a rival algorithm's probe. `interp.readouts.probe_interventions` fits the probes and does
 this at every layer of a regression net.
 """
 
@@ -66,7 +66,7 @@ def whitened(
     return (moved / size).to(weights)
 
 
-def swap(
+def interchange(
     model: HookedModel,
     pair: Pair,
     site: Site,

@@ -27,11 +27,11 @@ Changed = dict[str, Float[Tensor, "edge batch row d_model"]]
 class Removals:
     """The run of some prompts through `circuit`, from which single edges can be taken away.
 
-    `reads`: the positions, increasing, whose outputs count; `outputs` those of the circuit itself there.
+    `output_positions`: the positions, increasing, whose outputs count; `outputs` those of the circuit itself there.
     """
 
-    def __init__(self, runs: EdgeRuns, circuit: Collection[Edge], reads: Sequence[int]):
-        self.runs, self.circuit, self.reads = runs, frozenset(circuit), list(reads)
+    def __init__(self, runs: EdgeRuns, circuit: Collection[Edge], output_positions: Sequence[int]):
+        self.runs, self.circuit, self.output_positions = runs, frozenset(circuit), list(output_positions)
         self.model, self.into = runs.model, runs.into(circuit)
         self.last, self.whole = len(self.model.blocks) - 1, self.circuit == runs.known
         self.moved: dict[str, Tensor] = {"embed": runs.clean.out["embed"] - runs.other.out["embed"]}
@@ -39,7 +39,7 @@ class Removals:
         self.slots: dict[str, Tensor] = {}
         with torch.no_grad():
             if runs.mask is None:
-                self.outputs = runs.outputs(circuit)[:, self.reads]
+                self.outputs = runs.outputs(circuit)[:, self.output_positions]
                 return
             for layer, block in enumerate(self.model.blocks):
                 self._hold(layer, block)
@@ -52,7 +52,7 @@ class Removals:
             for slot in SLOTS:
                 receiver = f"{label}.{slot}"
                 x = self.stream("pre", layer, receiver)
-                self.slots[receiver] = self._rows_of(slot, layer, ar.head_reads(block, slot, head, x))
+                self.slots[receiver] = self._rows_of(slot, layer, ar.head_inputs(block, slot, head, x))
             written = self._attend(layer, [head], {})[label][0]
             self.moved[label] = written - self._other(layer, label)
         read, write = label_of("mlp_pre", layer), label_of("mlp_out", layer)
@@ -62,7 +62,7 @@ class Removals:
 
     def _rows_of(self, slot: str, layer: int, x: Tensor) -> Tensor:
         """Queries of the last layer at the rows that are read; everything else at every row."""
-        return x[..., self.reads, :] if slot == "q" and layer == self.last else x
+        return x[..., self.output_positions, :] if slot == "q" and layer == self.last else x
 
     def _other(self, layer: int, sender: str) -> Float[Tensor, "batch row d_model"]:
         """What a sender writes on the other prompts, at the rows that are run."""
@@ -70,7 +70,7 @@ class Removals:
 
     def _at(self, narrow: bool, x: Float[Tensor, "*lead pos d_model"]) -> Float[Tensor, "*lead row d_model"]:
         """A stream at the read positions alone, if it is not already."""
-        return x[..., self.reads, :] if narrow and x.shape[-2] != len(self.reads) else x
+        return x[..., self.output_positions, :] if narrow and x.shape[-2] != len(self.output_positions) else x
 
     def stream(self, kind: str, layer: int, receiver: str) -> Float[Tensor, "batch row d_model"]:
         """What a receiver reads in the run through the circuit, one tensor for all that read the same senders."""
@@ -96,11 +96,11 @@ class Removals:
     @torch.no_grad()
     def without(
         self, edges: Iterable[Edge]
-    ) -> Iterator[tuple[list[Edge], Float[Tensor, "edge batch read d_out"]]]:
+    ) -> Iterator[tuple[list[Edge], Float[Tensor, "edge batch output d_out"]]]:
         """Outputs at the read positions of the circuit without each of some of its edges, stack after stack."""
         if self.runs.mask is None:
             for edge in edges:
-                yield [edge], self.runs.outputs(self.circuit - {edge})[None, :, self.reads]
+                yield [edge], self.runs.outputs(self.circuit - {edge})[None, :, self.output_positions]
             return
         by_receiver: dict[str, list[str]] = {}
         for sender, receiver in edges:
@@ -115,12 +115,12 @@ class Removals:
                 if loud := [s for s in some if s in self.moved]:
                     yield [(s, receiver) for s in loud], self._without(receiver, loud)
 
-    def _without(self, receiver: str, senders: list[str]) -> Float[Tensor, "edge batch read d_out"]:
+    def _without(self, receiver: str, senders: list[str]) -> Float[Tensor, "edge batch output d_out"]:
         site = site_of(receiver)
         layer = self.last + 1 if site.layer is None else site.layer
         kind = {"output": "final", "mlp_pre": "mid"}.get(site.component, "pre")
         base = self.stream(kind, 0 if kind == "final" else layer, receiver)
-        x = base - torch.stack([_narrow(self.moved[s], base, self.reads) for s in senders])
+        x = base - torch.stack([_narrow(self.moved[s], base, self.output_positions) for s in senders])
         if kind == "final":
             return ar.unembed(self.model, x)
         block = self.model.blocks[layer]
@@ -128,7 +128,7 @@ class Removals:
             write = label_of("mlp_out", layer)
             return self._onward({write: ar.mlp(block, x) - x - self._written(layer, write)}, layer + 1)
         head, slot = site.head or 0, site.component
-        new = {receiver: self._rows_of(slot, layer, ar.head_reads(block, slot, head, x))}
+        new = {receiver: self._rows_of(slot, layer, ar.head_inputs(block, slot, head, x))}
         changed = self._attend(layer, [head], new)
         label = label_of("z", layer, head)
         changed[label] = changed[label] - self._written(layer, label)
@@ -139,7 +139,7 @@ class Removals:
         """What a sender writes in the run through the circuit."""
         return self.moved[sender] + self._other(layer, sender)
 
-    def _onward(self, changed: Changed, layer: int) -> Float[Tensor, "edge batch read d_out"]:
+    def _onward(self, changed: Changed, layer: int) -> Float[Tensor, "edge batch output d_out"]:
         """The outputs when some senders' writes have changed, from the block `layer` on."""
         for index in range(layer, self.last + 1):
             block = self.model.blocks[index]
@@ -155,7 +155,7 @@ class Removals:
         if not hits:
             return None
         base = self.stream(kind, layer, receiver)
-        return _total(base, [_narrow(hit, base, self.reads) for hit in hits])
+        return _total(base, [_narrow(hit, base, self.output_positions) for hit in hits])
 
     def _heads(self, layer: int, block: Any, changed: Changed) -> None:
         """Run the heads of a layer that read a change, and add what they write to it."""
@@ -188,7 +188,7 @@ class Removals:
         """What heads write when some of their slots have new values (leading axis: the edge)."""
         assert self.runs.mask is not None
         weight = self.model.blocks[layer].attn.W_O
-        rows = self.reads if layer == self.last else slice(None)
+        rows = self.output_positions if layer == self.last else slice(None)
         found = {}
         for head in heads:
             label = label_of("z", layer, head)
@@ -205,7 +205,7 @@ class Removals:
         if attn.W_rel is None:
             return 0.0
         n_pos = self.runs.inputs.shape[1]
-        rows = self.reads if layer == self.last else slice(None)
+        rows = self.output_positions if layer == self.last else slice(None)
         return attn.relative(q[:, :, None], n_pos, rows, [head])[:, :, 0]
 
     def _mlp(self, layer: int, block: Any, changed: Changed) -> None:
@@ -217,9 +217,9 @@ class Removals:
             changed[write] = ar.mlp(block, x) - x - self._written(layer, write)
 
 
-def _narrow(change: Tensor, base: Tensor, reads: list[int]) -> Tensor:
+def _narrow(change: Tensor, base: Tensor, output_positions: list[int]) -> Tensor:
     """A change at the rows of the stream that it is added to."""
-    return change if change.shape[-2] == base.shape[-2] else change[..., reads, :]
+    return change if change.shape[-2] == base.shape[-2] else change[..., output_positions, :]
 
 
 def _total(base: Tensor, changes: list[Tensor]) -> Tensor:

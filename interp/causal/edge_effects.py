@@ -20,7 +20,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge, Written, check_edges, edges, receivers, written
 from interp.causal.metrics import Metric
 from interp.causal.patching import ENGINES, engine_of
-from interp.causal.pruning import worths
+from interp.causal.pruning import ablation_effects
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import DRAWS, Intervals, ratio
@@ -44,7 +44,7 @@ def exact_edges(
     check_edges(model, only or ())
     if replacement == "resample":
         runs = EdgeRuns(model, inputs, other)
-        rises = worths(runs, runs.known, [metric], only)[0]
+        rises = ablation_effects(runs, runs.known, [metric], only)[0]
         return EdgeScores(tuple(rises), torch.stack(list(rises.values())), "exact", replacement)
     clean, elsewhere = written(model, inputs), written(model, other)
     change = {s: replaced(clean, elsewhere, s, replacement) - clean.out[s] for s in clean.out}
@@ -76,7 +76,7 @@ def _through(model: HookedModel, engine: Any, receiver: Site, stream: Tensor) ->
         site, value = ar.mlp_entry(model, receiver.layer or 0, stream)
         return engine.values([site], {site.hook(model.config.n_layers): value})[0]
     value = engine.cache_of(receiver).clone()
-    value[:, :, receiver.head] = ar.head_reads(block, receiver.component, receiver.head or 0, stream)
+    value[:, :, receiver.head] = ar.head_inputs(block, receiver.component, receiver.head or 0, stream)
     return engine.values([receiver], {hook: value})[0]
 
 

@@ -42,10 +42,12 @@ class FastEngine:
     ):
         ar.require_transformer(model)
         self.model, self.config, self.metric, self.rows = model, model.config, metric, rows
-        reads, n_pos = sorted(metric.positions), inputs.shape[1]
-        if not reads or reads[-1] >= n_pos:
-            raise UserError(f"metric {metric.name!r} looks at positions {reads} of prompts with {n_pos}")
-        self.base = BaseRun(model, inputs, reads)
+        output_positions, n_pos = sorted(metric.positions), inputs.shape[1]
+        if not output_positions or output_positions[-1] >= n_pos:
+            raise UserError(
+                f"metric {metric.name!r} looks at positions {output_positions} of prompts with {n_pos}"
+            )
+        self.base = BaseRun(model, inputs, output_positions)
         self.skip_unchanged = True
         with torch.no_grad():
             self.base_value = metric(self.base.outputs, rows)
@@ -80,7 +82,9 @@ class FastEngine:
 
     def _columns_apart(self, site: Site) -> bool:
         """Whether a site changes one column of the last block's input and no row that is read."""
-        return self._entry(site) == len(self.base.layers) - 1 and site.position not in self.base.reads
+        return (
+            self._entry(site) == len(self.base.layers) - 1 and site.position not in self.base.output_positions
+        )
 
     def _entry(self, site: Site) -> int | None:
         """The block whose input a single-position site changes at that position alone; None where it changes
@@ -113,24 +117,24 @@ class FastEngine:
         """The base run's activation at a site's hook."""
         return self.base.cache[site.hook(len(self.base.layers))]
 
-    def _measure(self, at_reads: Float[Tensor, "site batch read d_out"]) -> Float[Tensor, "site batch"]:
+    def _measure(self, at_outputs: Float[Tensor, "site batch output d_out"]) -> Float[Tensor, "site batch"]:
         values = []
-        for one in at_reads:
+        for one in at_outputs:
             outputs = self.base.outputs.clone()
-            outputs[:, self.base.reads] = one
+            outputs[:, self.base.output_positions] = one
             values.append(self.metric(outputs, self.rows))
         return torch.stack(values)
 
-    def _finish(self, stream: Stream, rows: list[int]) -> Float[Tensor, "site batch read d_out"]:
+    def _finish(self, stream: Stream, rows: list[int]) -> Float[Tensor, "site batch output d_out"]:
         """Outputs at the read positions, from the final stream at some rows (the base run elsewhere)."""
-        out = self.base.outputs[:, self.base.reads].expand(len(stream), -1, -1, -1).clone()
-        held = [i for i, p in enumerate(self.base.reads) if p in set(rows)]
+        out = self.base.outputs[:, self.base.output_positions].expand(len(stream), -1, -1, -1).clone()
+        held = [i for i, p in enumerate(self.base.output_positions) if p in set(rows)]
         if held:
-            picked = [rows.index(self.base.reads[i]) for i in held]
+            picked = [rows.index(self.base.output_positions[i]) for i in held]
             out[:, :, held] = ar.unembed(self.model, stream[:, :, picked])
         return out
 
-    def _run(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch read d_out"]:
+    def _run(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch output d_out"]:
         layer, stream, columns = self._stream(sites, value)
         for index in range(layer, len(self.base.layers)):
             rows = self.base.rows(index, columns[0])
@@ -177,7 +181,7 @@ class FastEngine:
         reaching = site.component in ("k", "v")
         rows = self.base.rows(site.layer, columns[0]) if reaching else columns
         if site.layer == len(self.base.layers) - 1:
-            rows = [p for p in rows if p in self.base.reads]
+            rows = [p for p in rows if p in self.base.output_positions]
         if not rows:
             return site.layer + 1, layer.pre[None, :, :0].expand(len(sites), -1, -1, -1), [self.base.n_pos]
         moved = []
@@ -187,10 +191,12 @@ class FastEngine:
             moved.append(torch.einsum("bhrk,hkd->brd", delta, layer.block.attn.W_O[heads]))
         return site.layer + 1, ar.mlp(layer.block, part(layer.after_attn, rows) + torch.stack(moved)), rows
 
-    def _columns_of_last(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch read d_out"]:
+    def _columns_of_last(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch output d_out"]:
         """Sites that each change one column of the last block's input: all at once, on the read rows."""
         columns = torch.tensor([site.position for site in sites])
-        return self._finish(self.base.last_block(self._one_column(sites, value), columns), self.base.reads)
+        return self._finish(
+            self.base.last_block(self._one_column(sites, value), columns), self.base.output_positions
+        )
 
     def _one_column(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch d_model"]:
         """The changed column of each site (positions may differ) in the last block's input."""

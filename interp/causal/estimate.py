@@ -29,7 +29,7 @@ MOST_STEPS = 256
 TRUSTED = 0.5  # least correlation with exact effects
 SAMPLE = 32  # random edges run exactly
 TOP = 32  # largest edges run exactly
-Ends = tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]
+References = tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Estimate:
     sampled: int
 
     @property
-    def worthless(self) -> str:
+    def unreliable(self) -> str:
         """Why nothing should be built on it; "" where something may."""
         if self.scores.error > COMPLETE:
             return f"completeness error {self.scores.error:.2g} after {self.scores.ig_steps or 1} steps"
@@ -59,7 +59,7 @@ class Estimate:
             else self.scores.method
         )
         r = "undefined" if pd.isna(self.correlation) else f"{self.correlation:.2f}"
-        bad = self.worthless
+        bad = self.unreliable
         return (
             f"{steps}: completeness error {self.scores.error:.2g} of the loss difference; correlation {r} with exact"
             f" effects of {self.sampled} random edges"
@@ -91,13 +91,13 @@ def complete_scores(
         steps *= 2
 
 
-def beside_exact(
+def against_exact(
     model: HookedModel,
     inputs: Tensor,
     other: Tensor,
     metric: Metric,
     scores: EdgeScores,
-    ends: Ends,
+    references: References,
     *,
     sample: int = SAMPLE,
     top: int = TOP,
@@ -106,7 +106,7 @@ def beside_exact(
 ) -> Estimate:
     """An estimate's edges, one row each: its value with an interval over prompts, and the `exact` effect of a random
     sample of edges and of the `top` largest (missing elsewhere; `checked` says which it is). `correlation` is
-    Pearson's r over the random sample. `ends`: the metric of the full and of the empty circuit.
+    Pearson's r over the random sample. `references`: the metric of the full and of the empty circuit.
 
     Raises UserError for a sample under 2 edges.
     """
@@ -118,7 +118,7 @@ def beside_exact(
     truth = exact_edges(
         model, inputs, other, metric, replacement=scores.replacement, only={scores.edges[i] for i in picked}
     )
-    estimate, exact = (edge_effects(s, *ends, draws) for s in (scores, truth))
+    estimate, exact = (edge_effects(s, *references, draws) for s in (scores, truth))
     known = dict(zip(truth.edges, exact.value.tolist(), strict=True))
     checked = {**dict.fromkeys(largest, "largest"), **dict.fromkeys(drawn, "random")}
     rows = [

@@ -21,7 +21,7 @@ from interp.causal.circuit import Circuit
 from interp.causal.curve import Judge
 from interp.causal.graph import Edge
 from interp.causal.metrics import metric_of, normalised
-from interp.causal.pruning import worths
+from interp.causal.pruning import ablation_effects
 from interp.causal.random_circuits import empirical_p, matched_circuit
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
@@ -40,7 +40,7 @@ def judge(
     prompts: int = 128,
     seed: int = 1,
     metric: str = "loss",
-    read: str | None = None,
+    output: str | None = None,
     random: int = RANDOM,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def judge(
     """
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
     with torch.no_grad():
-        measure = metric_of(task, pair, metric, read=read, clean_outputs=model(pair.clean.inputs))
+        measure = metric_of(task, pair, metric, output=output, clean_outputs=model(pair.clean.inputs))
     bench = Judge(model, pair, measure, draws)
     own = frozenset(circuit.edges)
     drawn = [matched_circuit(bench.every, own, seed, i) for i in range(random)]
@@ -100,7 +100,7 @@ def _completed(table: pd.DataFrame, row: int, edges: int) -> pd.DataFrame:
 
 def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
     """Drop of faithfulness on removing each edge of a circuit, with its interval over prompts."""
-    rises = worths(bench.runs, circuit, [bench.metric])[0]
+    rises = ablation_effects(bench.runs, circuit, [bench.metric])[0]
     edges = sorted(rises)
     gap = bench.empty - bench.full
     found = normalised(torch.stack([rises[e] for e in edges], 1), gap, torch.zeros_like(gap), bench.draws)

@@ -71,7 +71,7 @@ def metric_of(
     pair: Pair,
     name: str = "loss",
     *,
-    read: str | None = None,
+    output: str | None = None,
     clean_outputs: Outputs | None = None,
 ) -> Metric:
     """A metric that the task defines for a pair, over all its reads (their mean) or the one named.
@@ -88,8 +88,8 @@ def metric_of(
         )
     if name not in get_args(MetricName):
         raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
-    index = _read_index(task, read)
-    target = read or "all"
+    index = _output_index(task, output)
+    target = output or "all"
     positions = _positions(task, index)
     if name in ("loss", "score"):
         measure = task.loss if name == "loss" else task.score
@@ -104,24 +104,24 @@ def metric_of(
     return Metric(name, target, "squared output", positions, _distance(clean_outputs, list(positions)))
 
 
-def _read_index(task: Task, read: str | None) -> int | None:
-    if read is None:
+def _output_index(task: Task, output: str | None) -> int | None:
+    if output is None:
         return None
-    if read not in task.reads:
-        raise UserError(f"task {task.kind!r} has no read {read!r}: it has {list(task.reads)}")
-    return task.reads.index(read)
+    if output not in task.output_names:
+        raise UserError(f"task {task.kind!r} has no output {output!r}: it has {list(task.output_names)}")
+    return task.output_names.index(output)
 
 
 def _positions(task: Task, index: int | None) -> tuple[int, ...]:
     """Positions a read looks at: its own where every read has one, else all that count."""
-    every = task.interface.read_positions
-    if index is not None and len(every) == len(task.reads):
+    every = task.interface.output_positions
+    if index is not None and len(every) == len(task.output_names):
         return (every[index],)
     return tuple(sorted(set(every)))
 
 
-def _mean(per_read: Float[Tensor, "batch read"], index: int | None) -> Float[Tensor, "batch"]:
-    return per_read.mean(1) if index is None else per_read[:, index]
+def _mean(per_output: Float[Tensor, "batch output"], index: int | None) -> Float[Tensor, "batch"]:
+    return per_output.mean(1) if index is None else per_output[:, index]
 
 
 def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
@@ -132,8 +132,8 @@ def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
         )
     clean, corrupt = task.answer(pair.clean), task.answer(pair.corrupt)
     weights = (clean - corrupt) / clean.abs().amax().clamp_min(1e-30)
-    if index is not None and len(task.interface.read_positions) == 1 and len(task.reads) > 1:
-        part = torch.arange(weights.shape[-1]) // (weights.shape[-1] // len(task.reads)) == index
+    if index is not None and len(task.interface.output_positions) == 1 and len(task.output_names) > 1:
+        part = torch.arange(weights.shape[-1]) // (weights.shape[-1] // len(task.output_names)) == index
         weights = weights * part
     differ = (weights > 0).sum((1, 2), keepdim=True).clamp_min(1)
     return weights / differ

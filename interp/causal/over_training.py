@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Direct
-from interp.causal.behaviour import UNTOLD, has_behaviour, resampled_pair
+from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
 from interp.causal.edge_effects import edge_effects, exact_edges
@@ -30,7 +30,7 @@ from tasks.base import Pair
 class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair of the task.
 
-    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `read`
+    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `output`
     as in `interp.causal.patching.patch`. Where the clean and the corrupt run are not told apart there is nothing to
     restore: every site has its row, without a value, and `note` says why.
     """
@@ -44,7 +44,7 @@ class PatchGrid(Direct):
     direction: Literal["denoise", "noise"] = "denoise"
     replacement: str = "pair"
     metric: str = "loss"
-    read: str | None = None
+    output: str | None = None
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
@@ -53,7 +53,7 @@ class PatchGrid(Direct):
         table = patch(
             model, task, pair, self.component,
             by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
-            read=self.read, seed=self.seed,
+            output=self.output, seed=self.seed,
         )  # fmt: skip
         return table.assign(pair=self.pair, control="none", note="")
 
@@ -61,7 +61,7 @@ class PatchGrid(Direct):
         """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
         name = "loss" if self.metric == "prediction_change" else self.metric
         with torch.no_grad():
-            measure = metric_of(task, pair, name, read=self.read)
+            measure = metric_of(task, pair, name, output=self.output)
             clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
         return has_behaviour(clean, corrupt, name == "loss")
 
@@ -70,7 +70,7 @@ class PatchGrid(Direct):
         sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
         nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
-            metric=self.metric, target=self.read or "all", unit="normalised effect", n=len(pair.clean),
+            metric=self.metric, target=self.output or "all", unit="normalised effect", n=len(pair.clean),
             direction=self.direction, replacement=self.replacement, pair=self.pair, control="none",
             note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
             if self.metric in ("loss", "prediction_change")
@@ -97,11 +97,11 @@ class CircuitSearch(Direct):
     faithfulness: float = 0.95
     threshold: float = 0.02
     metric: str = "loss"
-    read: str | None = None
+    output: str | None = None
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(
-            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, read=self.read,
+            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output,
             method=self.method, search=self.search, threshold=self.threshold,
             faithfulness=self.faithfulness,
         )  # fmt: skip
@@ -112,7 +112,7 @@ class CircuitSearch(Direct):
         if not circuit.edges:
             return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
-        judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, read=self.read)
+        judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, output=self.output)
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
 
@@ -140,7 +140,7 @@ class EdgeEffects(Direct):
         runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         full, empty = (measure(runs.outputs(c)) for c in (runs.known, ()))
         if not has_behaviour(full, empty):
-            return _nothing(Circuit((), (), {"note": UNTOLD}))
+            return _nothing(Circuit((), (), {"note": NO_BEHAVIOUR}))
         scores = exact_edges(model, pair.clean.inputs, pair.corrupt.inputs, measure)
         found = edge_effects(scores, full, empty)
         rows = [

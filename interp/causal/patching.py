@@ -69,7 +69,7 @@ def patch(
     direction: str = "denoise",
     replacement: str = "pair",
     metric: str | Metric = "loss",
-    read: str | None = None,
+    output: str | None = None,
     engine: str | None = None,
     seed: int = 0,
     chunk: int = CHUNK,
@@ -92,7 +92,7 @@ def patch(
     measure = (
         metric
         if isinstance(metric, Metric)
-        else metric_of(task, pair, metric, read=read, clean_outputs=clean_outputs)
+        else metric_of(task, pair, metric, output=output, clean_outputs=clean_outputs)
     )
     patched = run_patches(
         model,
@@ -130,7 +130,7 @@ def run_patches(
     there = _replacement(model, sites, here, source.inputs, replacement, seed)
     values = []
     with torch.no_grad():
-        ends = [metric(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
+        references = [metric(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
     for rows in torch.arange(len(base)).split(chunk):
         part = {name: value[rows] for name, value in there.items()}
         values.append(ENGINES[engine](model, base.inputs[rows], metric, rows).values(sites, part))
@@ -139,7 +139,7 @@ def run_patches(
         measure_change(s, s.read(here[s.hook(n_layers)]), s.read(there[s.hook(n_layers)])).row()
         for s in sites
     ]
-    return Patched(tuple(sites), torch.cat(values, 1), ends[0], ends[1], pd.DataFrame(changes))
+    return Patched(tuple(sites), torch.cat(values, 1), references[0], references[1], pd.DataFrame(changes))
 
 
 def _check_request(sites: Sequence[Site], direction: str, replacement: str, engine: str, chunk: int) -> None:

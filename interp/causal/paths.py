@@ -51,7 +51,7 @@ def patch_paths(
     *,
     direction: str = "denoise",
     metric: str | Metric = "loss",
-    read: str | None = None,
+    output: str | None = None,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """Effect of each path, a pair (senders, receivers) of names, with its interval over prompts.
@@ -63,13 +63,13 @@ def patch_paths(
     check_eval(model)
     if direction not in ("denoise", "noise"):
         raise UserError(f"unknown direction {direction!r}: use 'denoise' or 'noise'")
-    measure = metric if isinstance(metric, Metric) else _metric(model, task, pair, metric, read)
+    measure = metric if isinstance(metric, Metric) else _metric(model, task, pair, metric, output)
     base, source = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
     here, there = written(model, base.inputs), written(model, source.inputs)
     with torch.no_grad():
         runs = [_run(model, base.inputs, here, there, *path, measure) for path in paths]
-        ends = [measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
-    found = normalised(torch.stack(runs, 1), ends[0], ends[1], draws)
+        references = [measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
+    found = normalised(torch.stack(runs, 1), references[0], references[1], draws)
     names = [{"sender": "+".join(s), "receiver": "+".join(r)} for s, r in paths]
     return pd.DataFrame(names).assign(
         metric=measure.name,
@@ -83,9 +83,9 @@ def patch_paths(
     )
 
 
-def _metric(model: HookedModel, task: Task, pair: Pair, name: str, read: str | None) -> Metric:
+def _metric(model: HookedModel, task: Task, pair: Pair, name: str, output: str | None) -> Metric:
     with torch.no_grad():
-        return metric_of(task, pair, name, read=read, clean_outputs=model(pair.clean.inputs))
+        return metric_of(task, pair, name, output=output, clean_outputs=model(pair.clean.inputs))
 
 
 def all_paths(model: HookedModel, pairs: Sequence[Edge] | None = None) -> list[tuple[list[str], list[str]]]:
@@ -139,7 +139,7 @@ def _shift(
 
     def project(values: Tensor, hook: Any) -> Tensor:
         changed = values.clone()
-        read = ar.head_reads(block, receiver.component, receiver.head or 0, held["stream"] + change)
+        read = ar.head_inputs(block, receiver.component, receiver.head or 0, held["stream"] + change)
         changed[:, :, receiver.head] = read
         return changed
 

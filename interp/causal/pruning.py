@@ -31,16 +31,16 @@ Rises = Mapping[Edge, float]
 
 
 def measured(
-    metric: Metric, at_reads: Float[Tensor, "edge batch read d_out"], runs: EdgeRuns
+    metric: Metric, at_outputs: Float[Tensor, "edge batch output d_out"], runs: EdgeRuns
 ) -> Float[Tensor, "edge batch"]:
     """The metric of many runs of the same prompts, from their outputs at the metric's positions."""
-    count, batch = at_reads.shape[:2]
-    outputs = at_reads.new_zeros(count * batch, runs.inputs.shape[1], at_reads.shape[-1])
-    outputs[:, sorted(metric.positions)] = at_reads.flatten(0, 1)
+    count, batch = at_outputs.shape[:2]
+    outputs = at_outputs.new_zeros(count * batch, runs.inputs.shape[1], at_outputs.shape[-1])
+    outputs[:, sorted(metric.positions)] = at_outputs.flatten(0, 1)
     return metric(outputs, torch.arange(batch).repeat(count)).detach().unflatten(0, (count, batch))
 
 
-def worths(
+def ablation_effects(
     runs: EdgeRuns, circuit: Collection[Edge], metrics: Sequence[Metric], only: Collection[Edge] | None = None
 ) -> list[dict[Edge, Tensor]]:
     """For each metric its change [batch] when one edge of a circuit is taken away, for every edge or `only` some."""
@@ -76,7 +76,7 @@ class Descent:
         """What each edge of a circuit is worth there, as a share of the behaviour; the sign is the loss's."""
         return {
             e: float(v.double().mean()) / self.gap
-            for e, v in worths(self.runs, circuit, [self.metric])[0].items()
+            for e, v in ablation_effects(self.runs, circuit, [self.metric])[0].items()
         }
 
     def nested(self, start: frozenset[Edge], rises: Rises | None = None) -> list[frozenset[Edge]]:

@@ -22,8 +22,8 @@ from tasks.base import Relation, Task
 NOWHERE = torch.device("cpu")
 
 
-def live_rows(config: Any, n_pos: int, reads: Sequence[int]) -> Bool[Tensor, "layer pos"]:
-    """Whether what a layer's heads write at a position can change an output at one of `reads`.
+def live_rows(config: Any, n_pos: int, output_positions: Sequence[int]) -> Bool[Tensor, "layer pos"]:
+    """Whether what a layer's heads write at a position can change an output at one of `output_positions`.
 
     >>> from interp.config.model_transformer import TransformerConfig
     >>> live_rows(TransformerConfig(n_layers=2, mask="causal"), 4, [2]).int().tolist()
@@ -31,7 +31,7 @@ def live_rows(config: Any, n_pos: int, reads: Sequence[int]) -> Bool[Tensor, "la
     """
     seen = allowed(n_pos, config, NOWHERE)
     alive = torch.zeros(n_pos, dtype=torch.bool)
-    alive[list(reads)] = True
+    alive[list(output_positions)] = True
     rows = []
     for _ in range(config.n_layers):
         rows.append(alive)
@@ -41,7 +41,7 @@ def live_rows(config: Any, n_pos: int, reads: Sequence[int]) -> Bool[Tensor, "la
 
 def reaching(config: Any, task: Task, relations: Iterable[Relation]) -> dict[str, list[bool]]:
     """For each relation and layer: whether attending to it there can change any output, on some prompt."""
-    live = live_rows(config, task.interface.n_ctx, task.interface.read_positions)
+    live = live_rows(config, task.interface.n_ctx, task.interface.output_positions)
     rows = {r.name: r.dest if r.valid is None else r.dest[r.valid] for r in relations}
     return {name: live[:, dest.flatten().long().cpu()].any(1).tolist() for name, dest in rows.items()}
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Json, Released, Steps
+from interp.cli.options import Json, Steps, WithoutInterventions
 
 
-def scores(run: Path, /, *, steps: Steps = "all", released: Released = False, json: Json = False) -> int:
+def scores(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    without_interventions: WithoutInterventions = False,
+    json: Json = False,
+) -> int:
     """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
 
     Parameters
@@ -19,9 +26,9 @@ def scores(run: Path, /, *, steps: Steps = "all", released: Released = False, js
     from interp.run import load
 
     with show.progress("scores") as advance:
-        result = load(run, released=released).scores(steps, advance)
+        result = load(run, without_interventions=without_interventions).scores(steps, advance)
     if json:
         return results.print_json(result)
     for metric in result.table["metric"].unique():
-        show.table(wide.by_read(result.table, metric), f"{metric} by checkpoint")
+        show.table(wide.by_output(result.table, metric), f"{metric} by checkpoint")
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Json, Released, Steps
+from interp.cli.options import Json, Steps, WithoutInterventions
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
@@ -25,11 +25,11 @@ def patch(
     direction: Direction = "denoise",
     replacement: Substitute = "pair",
     metric: MetricName = "loss",
-    read: Choice = None,
+    output: Choice = None,
     by: Annotated[list[Axis] | None, Parameter(consume_multiple=True)] = None,
     prompts: int = 64,
     steps: Steps = "last",
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Patch every site of a grid and print the normalised effect of each (corrupt run 0, clean run 1).
@@ -48,7 +48,7 @@ def patch(
         The value patched in: the pair's other prompt; with noise also an ablation.
     metric
         Metric of the output; prediction_change is the squared output distance, which cannot cancel.
-    read
+    output
         One output position of the task ("hop 2"); all by default.
     by
         Axes of the grid; others are patched as a whole.
@@ -59,9 +59,9 @@ def patch(
     from interp.run import load
 
     with show.progress("patch") as advance:
-        result = load(run, released=released).patch(
+        result = load(run, without_interventions=without_interventions).patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
-            replacement=replacement, metric=metric, read=read, prompts=prompts, by=by or get_args(Axis),
+            replacement=replacement, metric=metric, output=output, prompts=prompts, by=by or get_args(Axis),
         )  # fmt: skip
     if json:
         return results.print_json(result)
@@ -78,13 +78,13 @@ def circuit(
     threshold: float = 0.02,
     faithfulness: float = 0.95,
     metric: MetricName = "loss",
-    read: Choice = None,
+    output: Choice = None,
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
     edges: int = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Search the edges that carry the behaviour and report them beside matched random circuits and every other size.
@@ -104,7 +104,7 @@ def circuit(
         Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
         Metric of the output; prediction_change is the squared distance to the full model's output, which cannot cancel.
-    read
+    output
         One output position of the task; all by default.
     prompts
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
@@ -125,7 +125,7 @@ def circuit(
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges must not be negative")
     results.room(out)
-    opened = load(run, released=released)
+    opened = load(run, without_interventions=without_interventions)
     with show.progress("circuit") as advance:
         settings = {
             "method": method,
@@ -133,7 +133,7 @@ def circuit(
             "threshold": threshold,
             "faithfulness": faithfulness,
             "metric": metric,
-            "read": read,
+            "output": output,
             "prompts": prompts,
         }
         result = opened.circuit(steps=steps, progress=advance, **settings)

@@ -112,7 +112,7 @@ def overlap(
     found = [circuit_at(one, last) for one in (table, *others)]
     if not any(one.edges for one in found):
         return {}
-    chance = chance_overlap(edges_of(run.twin()), [one.edges for one in found])
+    chance = chance_overlap(edges_of(run.untrained_model()), [one.edges for one in found])
     return {"overlap": jaccard(found), "overlap_by_chance": chance}
 
 

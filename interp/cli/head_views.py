@@ -61,8 +61,8 @@ def _by_head(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _patterns(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     own = last[last["control"] == "none"]
-    twin = table[table["control"] == "untrained"]
-    best = twin.groupby("metric", sort=False)["value"].agg(["min", "max"]).reset_index()
+    untrained = table[table["control"] == "untrained"]
+    best = untrained.groupby("metric", sort=False)["value"].agg(["min", "max"]).reset_index()
     return [(f"{at}: every head", _by_head(own, "metric")), ("heads of the untrained model", best)]
 
 
@@ -81,9 +81,9 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
 
 def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
-    from interp.heads.mechanism import named_circuit
+    from interp.heads.mechanism import identified_circuit
 
-    named = named_circuit(table).drop(columns=["run", "seed"], errors="ignore")
+    named = identified_circuit(table).drop(columns=["run", "seed"], errors="ignore")
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "members"]]
     title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Released, Steps
+from interp.cli.options import Json, Out, Steps, WithoutInterventions
 from interp.emergence.choices import Of
 
 View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition", "attribution"]
@@ -20,7 +20,7 @@ def heads(
     steps: Steps = "all",
     view: View = "relations",
     layers: bool = False,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -45,7 +45,7 @@ def heads(
     if layers and view != "relations":
         raise UserError("--layers goes with --view relations only")
     results.room(out)
-    opened = load(run, released=released)
+    opened = load(run, without_interventions=without_interventions)
     with show.progress("heads") as advance:
         result = head_views.measured(opened, view, steps, advance)
     results.keep(result, out)
@@ -61,7 +61,7 @@ def emergence(
     *runs: Annotated[Path, Parameter(name="RUN")],
     of: Of = "skills",
     steps: Steps = "all",
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -87,7 +87,7 @@ def emergence(
             "emergence needs a run folder" + (": exactly one with --of edges" if of == "edges" else "")
         )
     results.room(out)
-    opened = [load(run, released=released) for run in runs]
+    opened = [load(run, without_interventions=without_interventions) for run in runs]
     for each in opened:
         each.resolve(steps)  # a step that one of them lacks is reported before the others are measured
     opened = distinct(opened) if len(opened) > 1 else opened

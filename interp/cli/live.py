@@ -68,7 +68,7 @@ def _view(run: Run, ended: str) -> Group:
 def _scores_and_heads(run: Run) -> pd.DataFrame:
     scores = run.scores().table
     metric = run.task.score_name if run.task.score_name in set(scores["metric"]) else "loss"
-    frame = wide.by_read(scores[scores["control"] == "none"], metric)
+    frame = wide.by_output(scores[scores["control"] == "none"], metric)
     if not scorable(run.config.model, run.task):
         return frame
     heads = wide.best_heads(run.heads().table)
@@ -81,4 +81,4 @@ def _readouts(run: Run) -> pd.DataFrame:
         rows = run.probe(steps="last").table
     except UserError:
         return pd.DataFrame()
-    return wide.reads_by_site(rows[rows["control"] == "none"])
+    return wide.outputs_by_site(rows[rows["control"] == "none"])

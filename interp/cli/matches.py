@@ -71,23 +71,23 @@ def untrained(table: pd.DataFrame) -> pd.DataFrame:
     measured = table[table["step"].notna()]
     first = measured[measured["step"] == measured["step"].min()]
     error = first[(first["metric"] == "readout error") & (first["control"] == "untrained")]
-    twin = table[table["step"].isna()].assign(control="none")
-    rows = pd.concat([error.assign(control="none"), twin], ignore_index=True)
+    untrained = table[table["step"].isna()].assign(control="none")
+    rows = pd.concat([error.assign(control="none"), untrained], ignore_index=True)
     return pd.DataFrame([{"site": short_site(site), **_line(rows, site)} for site in sites(first)[-1:]])
 
 
-def swaps(table: pd.DataFrame) -> pd.DataFrame:
+def interventions(table: pd.DataFrame) -> pd.DataFrame:
     """One line a checkpoint, site and algorithm of a causal probe, with the range over random directions."""
     whole = table.reindex(columns=table.columns.union(["value", "ci_low", "ci_high"], sort=False))
     named = whole.assign(step=table["step"].astype(object).where(table["step"].notna(), "untrained"))
     lines = [
-        {"step": step, "site": short_site(site), "algorithm": family, **_swapped(rows)}
+        {"step": step, "site": short_site(site), "algorithm": family, **_moved(rows)}
         for (step, site, family), rows in named.groupby(["step", "site", "algorithm"], sort=False)
     ]
     return pd.DataFrame(lines).fillna("")
 
 
-def _swapped(rows: pd.DataFrame) -> dict[str, object]:
+def _moved(rows: pd.DataFrame) -> dict[str, object]:
     """The figures of one probe."""
     own, drawn = rows[rows["control"] != "random"], rows[rows["control"] == "random"]
     slope = own[own["metric"] == "causal slope"].iloc[0]

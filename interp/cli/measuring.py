@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Released, Several, Steps
+from interp.cli.options import Json, Out, Several, Steps, WithoutInterventions
 
 ROWS = 40
 
@@ -20,7 +20,7 @@ def measure(
     settings: Annotated[Several, Parameter(name="--set")] = None,
     steps: Steps = "all",
     rows: int = ROWS,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
 ) -> int:
@@ -46,7 +46,7 @@ def measure(
     if rows < 1:
         raise UserError(f"--rows {rows}: rows to print, at least 1")
     results.room(out)
-    opened = load(run, released=released)
+    opened = load(run, without_interventions=without_interventions)
     if name is None:
         return results.listed(opened.analyses(), json)
     analysis = build(name, **dict(parse_override(text, "--set", "prompts=64") for text in settings or ()))

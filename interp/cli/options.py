@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
-Released = Annotated[
+WithoutInterventions = Annotated[
     bool,
     Parameter(
         help="Measure without the interventions that the run was trained with; they are active otherwise."

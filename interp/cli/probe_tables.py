@@ -16,7 +16,7 @@ from tasks.errors import UserError
 
 
 def refuse_absent(
-    run: Run, layers: list[str] | None, read: str, shift: dict[str, Any], several: bool
+    run: Run, layers: list[str] | None, output: str, shift: dict[str, Any], several: bool
 ) -> None:
     """Raises UserError for layers and output positions that this run lacks, before anything is measured.
 
@@ -27,9 +27,9 @@ def refuse_absent(
         for name in _asked(layers):
             if name not in there:
                 raise _no_layer(name, there)
-    reads = (shifted(run.task, shift) if shift else run.task).reads
-    if read not in ("all", *reads, *(("t<=d", "t>d") if several else ())):
-        raise _no_read(read, reads)
+    outputs = (shifted(run.task, shift) if shift else run.task).output_names
+    if output not in ("all", *outputs, *(("t<=d", "t>d") if several else ())):
+        raise _no_output(output, outputs)
 
 
 def _asked(layers: list[str]) -> list[str]:
@@ -40,9 +40,9 @@ def _no_layer(name: str, there: Sequence[str]) -> UserError:
     return UserError(f"no layer {name!r}: known are {', '.join(there)}")
 
 
-def _no_read(read: str, known: Sequence[str]) -> UserError:
+def _no_output(output: str, known: Sequence[str]) -> UserError:
     shown = ", ".join(known) if len(known) < 6 else f"{', '.join(known[:4])} .. {known[-1]}"
-    return UserError(f"no output position {read!r}: known are {shown}")
+    return UserError(f"no output position {output!r}: known are {shown}")
 
 
 def only(table: pd.DataFrame, layers: list[str] | None) -> pd.DataFrame:
@@ -63,33 +63,33 @@ def _layer(site: str) -> str:
     return short_site(site).split()[0].removeprefix("L")
 
 
-def print_readouts(result: Result, read: str, law: str) -> None:
+def print_readouts(result: Result, output: str, distribution: str) -> None:
     """Readout errors, one line a checkpoint and one column a site."""
     for metric in result.table["metric"].unique():
-        reads = result.table[result.table["metric"] == metric]
-        if reads["readout"].notna().any() or read != "all":
-            reads = _read(reads, read)
-        for position, rows in reads.groupby("position", sort=False):
-            title = f"{metric} of a linear readout, {position}{law}, by checkpoint and site"
+        outputs = result.table[result.table["metric"] == metric]
+        if outputs["readout"].notna().any() or output != "all":
+            outputs = _read(outputs, output)
+        for position, rows in outputs.groupby("position", sort=False):
+            title = f"{metric} of a linear readout, {position}{distribution}, by checkpoint and site"
             show.table(wide.by_site(rows.assign(value=rows["value"].round(4))), title)
 
 
-def _read(rows: pd.DataFrame, read: str) -> pd.DataFrame:
+def _read(rows: pd.DataFrame, output: str) -> pd.DataFrame:
     """Rows of one output position, of the readout fitted there if any. Raises UserError for an unknown position."""
-    found = rows[rows["position"] == read]
+    found = rows[rows["position"] == output]
     if found.empty:
-        raise _no_read(read, list(dict.fromkeys(rows["position"])))
+        raise _no_output(output, list(dict.fromkeys(rows["position"])))
     fitted = [
-        name for name in (read, "each", "all") if "readout" in found and (found["readout"] == name).any()
+        name for name in (output, "each", "all") if "readout" in found and (found["readout"] == name).any()
     ]
     return found[found["readout"] == fitted[0]] if fitted else found
 
 
-def print_targets(result: Result, read: str, law: str) -> None:
+def print_targets(result: Result, output: str, distribution: str) -> None:
     """R2 of every target: a table each for a few checkpoints, one line each for many."""
-    rows = _read(result.table[result.table["metric"] == "r2"], read)
+    rows = _read(result.table[result.table["metric"] == "r2"], output)
     steps = rows["step"].dropna().astype(int).unique()
-    title = f"R2 of linear readouts, {read}{law}"
+    title = f"R2 of linear readouts, {output}{distribution}"
     if len(steps) == 1:
         show.table(target_tables.by_site(rows), f"step {steps[0]}: {title}, by target and site")
     else:
@@ -99,28 +99,31 @@ def print_targets(result: Result, read: str, law: str) -> None:
     show.note(target_tables.LEGEND)
 
 
-def print_algorithms(result: Result, steps: str, law: str, each: bool) -> None:
+def print_algorithms(result: Result, steps: str, distribution: str, each: bool) -> None:
     """Tables of each checkpoint; for all checkpoints one line each, for the last layer or `each`."""
     if steps == "all":
         sites = matches.sites(result.table)
         for site in sites if each else sites[-1:]:
             name = short_site(site) if each else "the last layer"
-            _tables(matches.by_step(result.table, site), f"{name}, by checkpoint{law}")
+            _tables(matches.by_step(result.table, site), f"{name}, by checkpoint{distribution}")
         for title, frame in matches.over_training(result.table).items():
-            show.table(frame, f"{title}, by checkpoint and layer{law}")
-        _growth(result.table, law)
+            show.table(frame, f"{title}, by checkpoint and layer{distribution}")
+        _growth(result.table, distribution)
     else:
         for step in result.table["step"].dropna().astype(int).unique():
-            print_checkpoint(result.table[result.table["step"] == step], step, law)
-        _growth(result.table, law)
+            print_checkpoint(result.table[result.table["step"] == step], step, distribution)
+        _growth(result.table, distribution)
     _tables(matches.untrained(result.table), "the untrained model")
     show.note(matches.LEGEND)
 
 
-def _growth(table: pd.DataFrame, law: str) -> None:
+def _growth(table: pd.DataFrame, distribution: str) -> None:
     found = matches.growth(table)
     if len(found):
-        show.table(found, f"filters from layer to layer: doubling (Newton) or adding (gradient descent){law}")
+        show.table(
+            found,
+            f"filters from layer to layer: doubling (Newton) or adding (gradient descent){distribution}",
+        )
 
 
 def _tables(lines: pd.DataFrame, title: str) -> None:
@@ -131,9 +134,9 @@ def _tables(lines: pd.DataFrame, title: str) -> None:
         show.table(frame, "best step [range] of each algorithm")
 
 
-def print_checkpoint(rows: pd.DataFrame, step: object, law: str) -> None:
+def print_checkpoint(rows: pd.DataFrame, step: object, distribution: str) -> None:
     """All tables on the layers of one checkpoint."""
-    _tables(matches.by_site(rows), f"step {step}: readout error, filter verdict{law}")
+    _tables(matches.by_site(rows), f"step {step}: readout error, filter verdict{distribution}")
     controls = "partial R2 of the nearest algorithm and its controls"
     below = {
         "best step against layer, 95% CIs over prompts": matches.slopes(rows),

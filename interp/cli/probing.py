@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Released, Several, Steps
+from interp.cli.options import Json, Several, Steps, WithoutInterventions
 
 
 def probe(
@@ -23,13 +23,13 @@ def probe(
     quick: Annotated[bool, Parameter(negative="")] = False,
     shift: Several = None,
     layers: Several = None,
-    read: str = "all",
+    output: str = "all",
     normalised: Annotated[bool, Parameter(negative="")] = False,
     per_position: Annotated[bool, Parameter(negative="")] = False,
     ridge: Annotated[
         list[float] | None, Parameter(negative="", consume_multiple=True, show_default=False)
     ] = None,
-    released: Released = False,
+    without_interventions: WithoutInterventions = False,
     json: Json = False,
 ) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, and of the untrained model.
@@ -60,12 +60,12 @@ def probe(
         Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers
         Show only these layers: numbers, embed, or all (with --algorithms and all steps, a table each).
-    read
+    output
         Output positions of a regression run to show: all, t<=d or t>d (with --targets), or one by name (x 7).
     normalised
         Also probe the residual stream after a LayerNorm.
     per_position
-        Also fit a readout at each output position; --read then shows that one.
+        Also fit a readout at each output position; --output then shows that one.
     ridge
         Candidate ridge strengths, as multiples of the mean eigenvalue of a layer's second moments.
     """
@@ -85,12 +85,12 @@ def probe(
         "per_position": per_position,
         "strengths": ridge,
     }
-    if read != "all" and (algorithms or causal):
-        raise UserError("--read selects readouts: leave it out with --algorithms and --causal")
+    if output != "all" and (algorithms or causal):
+        raise UserError("--output selects readouts: leave it out with --algorithms and --causal")
     if quick and not algorithms:
         raise UserError("--quick is for filter verdicts: give it with --algorithms")
-    opened = load(run, released=released)
-    probe_tables.refuse_absent(opened, layers, read, settings["shift"], several=bool(targets))
+    opened = load(run, without_interventions=without_interventions)
+    probe_tables.refuse_absent(opened, layers, output, settings["shift"], several=bool(targets))
     with show.progress("probe") as advance:
         result = opened.probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
@@ -98,17 +98,18 @@ def probe(
     shown = Result(result.name, probe_tables.only(result.table, layers), result.caption)
     if json:
         return results.print_json(shown)
-    law = f", prompts with {', '.join(shift)}" if shift else ""
+    distribution = f", prompts with {', '.join(shift)}" if shift else ""
     if algorithms:
-        law += ", quick: sizes tuned on the prompts scored" if quick else ""
-        probe_tables.print_algorithms(shown, steps, law, each=layers is not None)
+        distribution += ", quick: sizes tuned on the prompts scored" if quick else ""
+        probe_tables.print_algorithms(shown, steps, distribution, each=layers is not None)
     elif causal:
         show.table(
-            matches.swaps(shown.table), "interchange interventions on probe directions, 95% CIs over prompts"
+            matches.interventions(shown.table),
+            "interchange interventions on probe directions, 95% CIs over prompts",
         )
     elif targets:
-        probe_tables.print_targets(shown, read, law)
+        probe_tables.print_targets(shown, output, distribution)
     else:
-        probe_tables.print_readouts(shown, read, law)
+        probe_tables.print_readouts(shown, output, distribution)
     show.note(result.caption)
     return 0

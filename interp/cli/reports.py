@@ -29,7 +29,7 @@ def report(
     """
     from interp.cli import show
     from interp.report.collect import write_report
-    from interp.report.ledgers import find_ledgers, kept_ledgers, read_ledger
+    from interp.report.ledgers import find_ledgers, published_ledgers, read_ledger
     from interp.run import load
     from tasks.errors import UserError
 
@@ -37,7 +37,7 @@ def report(
         raise UserError("a report needs at least one run: name a run folder")
     opened = [load(run) for run in runs]
     own = find_ledgers(STUDIES) if ledger is None else [read_ledger(path) for path in ledger]
-    ledgers = own if own or ledger is not None else kept_ledgers(run.task.kind for run in opened)
+    ledgers = own if own or ledger is not None else published_ledgers(run.task.kind for run in opened)
     with show.progress("report") as advance:
         path = write_report(opened, out or runs[0] / "report.html", advance, ledgers)
     show.note(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")

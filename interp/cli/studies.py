@@ -56,8 +56,8 @@ def study(
     if asked and name != LANGUAGE:
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]
-    say = (lambda line: None) if json else (lambda line: print(line, flush=True))
-    ledgers = [run_study(each, scale, out / each, say, **asked) for each in names]
+    log = (lambda line: None) if json else (lambda line: print(line, flush=True))
+    ledgers = [run_study(each, scale, out / each, log, **asked) for each in names]
     if json:
         documents = [ledger_text.document(ledger) for ledger in ledgers]
         show.document(documents if name == "all" else documents[0])

@@ -9,11 +9,11 @@ from interp.sweep.engine import SweepProgress
 from interp.sweep.results import Sweep
 
 
-def tell_all(advance: Any, total: int) -> SweepProgress:
+def report_all(advance: Any, total: int) -> SweepProgress:
     """One bar for the whole, one for each run in progress; a run's bar disappears when the run is finished."""
     shown: dict[str, int] = {}
 
-    def tell(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
+    def report(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
         advance("runs", done, total)
         for name in [name for name in shown if name not in steps]:
             advance(name, shown[name], shown.pop(name))
@@ -21,7 +21,7 @@ def tell_all(advance: Any, total: int) -> SweepProgress:
             shown[name] = last
             advance(name, step, last)
 
-    return tell
+    return report
 
 
 def summary(found: Sweep, json: bool) -> int:

@@ -71,7 +71,7 @@ def sweep(
                 folder,
                 workers=workers,
                 scheduler=scheduler,
-                progress=sweep_notes.tell_all(advance, plan.size),
+                progress=sweep_notes.report_all(advance, plan.size),
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; resume with the same command ({folder})") from None

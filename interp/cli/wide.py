@@ -6,17 +6,17 @@ import pandas as pd
 
 from interp.pictures.labels import short_relation, short_site
 
-MOST_READS = 8
+MOST_OUTPUTS = 8
 LEVELS = {"floor": "minimum loss"}  # how a control is printed where its name in the table is older
 
 
-def by_read(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One line a step, one column an output position (`MOST_READS` of them, evenly spread, where there are more); the
+def by_output(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One line a step, one column an output position (`MOST_OUTPUTS` of them, evenly spread, where there are more); the
     reference levels in the last lines."""
     chosen = table[table["metric"] == metric]
     reads = list(dict.fromkeys(chosen["position"]))
-    if len(reads) > MOST_READS:
-        reads = [reads[round(i * (len(reads) - 1) / (MOST_READS - 1))] for i in range(MOST_READS)]
+    if len(reads) > MOST_OUTPUTS:
+        reads = [reads[round(i * (len(reads) - 1) / (MOST_OUTPUTS - 1))] for i in range(MOST_OUTPUTS)]
         chosen = chosen[chosen["position"].isin(reads)]
     measured = chosen[chosen["control"] == "none"]
     wide = _pivot(measured, "position")
@@ -87,7 +87,7 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
     return _with_levels(wide, controls)
 
 
-def reads_by_site(rows: pd.DataFrame) -> pd.DataFrame:
+def outputs_by_site(rows: pd.DataFrame) -> pd.DataFrame:
     """One line an output position, one column a site, for one checkpoint; pooled readouts where positions share one."""
     if "readout" in rows and rows["readout"].notna().any():
         rows = rows[(rows["readout"] == "all") & (rows["position"] == "all")]
@@ -95,7 +95,7 @@ def reads_by_site(rows: pd.DataFrame) -> pd.DataFrame:
     sites = rows[rows["metric"] == metric].assign(site=rows["site"].map(short_site))
     wide = sites.pivot(index="position", columns="site", values="value")
     wide = wide.loc[list(dict.fromkeys(sites["position"])), list(dict.fromkeys(sites["site"]))]
-    return wide.head(MOST_READS).reset_index(names=str(metric)).rename_axis(columns=None)
+    return wide.head(MOST_OUTPUTS).reset_index(names=str(metric)).rename_axis(columns=None)
 
 
 def _pivot(measured: pd.DataFrame, column: str) -> pd.DataFrame:

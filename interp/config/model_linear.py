@@ -39,7 +39,7 @@ class LinearSettings(ModelSettings):
 
     def check(self, interface: Interface) -> None:
         """Raise UserError for a task without merged tokens [x; y], or a model too large to hold."""
-        if interface.inputs != "continuous" or interface.read_positions != (interface.n_ctx - 1,):
+        if interface.inputs != "continuous" or interface.output_positions != (interface.n_ctx - 1,):
             self.refuse("reads tokens [x; y] with the query last: use a regression task with layout 'merged'")
         if interface.d_out != 1 or interface.d_in < 2 or interface.n_ctx < 2:
             self.refuse("needs covariates, one label and at least one example before the query")

@@ -16,10 +16,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.emergence.emergence import NO_HEAD
-from interp.emergence.scores import ScoreReader
-from interp.heads.heads import HeadReader, HeadScores, scorable, unit_of
+from interp.emergence.scores import ScoreAccumulator
+from interp.heads.heads import HeadAccumulator, HeadScores, scorable, unit_of
 from probes.stats import resamples
 from tasks import Batch, Task
 
@@ -35,28 +35,28 @@ class CurveDraws(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return HeadScores().hooks(model) if hasattr(model.config, "n_heads") else []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> DrawReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> DrawAccumulator:
         scored = scorable(model.config, task)
-        heads = HeadReader(self.hooks(model), task, unit_of(model.config)) if scored else None
-        return DrawReader(ScoreReader(task), heads, self.draws)
+        heads = HeadAccumulator(self.hooks(model), task, unit_of(model.config)) if scored else None
+        return DrawAccumulator(ScoreAccumulator(task), heads, self.draws)
 
 
-class DrawReader:
+class DrawAccumulator:
     """Collects what the accumulators of scores and heads collect, and resamples it."""
 
-    def __init__(self, scores: ScoreReader, heads: HeadReader | None, draws: int):
+    def __init__(self, scores: ScoreAccumulator, heads: HeadAccumulator | None, draws: int):
         self.scores, self.heads, self.draws = scores, heads, draws
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        self.scores.read(chunk, batch, outputs, cache)
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+        self.scores.add(chunk, batch, outputs, cache)
         if self.heads is not None:
-            self.heads.read(chunk, batch, outputs, cache)
+            self.heads.add(chunk, batch, outputs, cache)
 
     def table(self) -> pd.DataFrame:
         task = self.scores.task
         metric = "accuracy" if task.score_name == "accuracy" else "loss"
         values = torch.cat(self.scores.scores if metric == "accuracy" else self.scores.losses)
-        names = [(metric, read, NO_HEAD, NO_HEAD) for read in task.reads]
+        names = [(metric, output, NO_HEAD, NO_HEAD) for output in task.output_names]
         parts = [values]
         for relation, masses in ({} if self.heads is None else self.heads.masses).items():
             mass = torch.cat(masses)

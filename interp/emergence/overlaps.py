@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.config.model_single_index import TiedAttentionConfig
 from tasks import Batch, Task, UserError
 from tasks.single_index import SingleIndex
@@ -47,20 +47,20 @@ class Overlaps(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> Accumulator:
         """Raises UserError for a model or a task of another kind."""
         if not isinstance(task, SingleIndex) or not measurable(model.config, task):
             raise UserError(f"overlaps need a single-index task and a model of kind {' or '.join(KINDS)}")
-        return _Read(overlaps(model, task))
+        return _OverlapAccumulator(overlaps(model, task))
 
 
-class _Read:
+class _OverlapAccumulator:
     """Overlaps that were read off the weights."""
 
     def __init__(self, values: dict[str, float]):
         self.values = values
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         """Nothing here depends on prompts."""
 
     def table(self) -> pd.DataFrame:

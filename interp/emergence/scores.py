@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from probes import tables
 from probes.stats import Interval, mean, share
 from tasks import Batch, Level, Task, UserError
@@ -29,12 +29,12 @@ class Scores(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> ScoreReader:
-        return ScoreReader(task)
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> ScoreAccumulator:
+        return ScoreAccumulator(task)
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         """Floor of the loss and chance level of the score, as far as the task knows them."""
-        rows = _level_rows(task, "loss", "floor", task.floor) + _level_rows(
+        rows = _level_rows(task, "loss", "floor", task.bayes_risk) + _level_rows(
             task, task.score_name, "chance", task.chance
         )
         return pd.DataFrame(rows)
@@ -46,8 +46,8 @@ def _level_rows(task: Task, metric: str, control: str, level_of: Any) -> list[di
     except UserError:
         return []
     return [
-        {"position": read, "metric": metric, "control": control, "value": value, "unit": unit_of(metric)}
-        for read, value in zip(task.reads, level.value.tolist(), strict=True)
+        {"position": output, "metric": metric, "control": control, "value": value, "unit": unit_of(metric)}
+        for output, value in zip(task.output_names, level.value.tolist(), strict=True)
     ]
 
 
@@ -56,15 +56,15 @@ def unit_of(metric: str) -> str:
     return "share of prompts" if metric == "accuracy" else "task loss"
 
 
-class ScoreReader:
+class ScoreAccumulator:
     """Collects losses and scores prompt by prompt."""
 
     def __init__(self, task: Task):
         self.task = task
-        self.losses: list[Float[Tensor, "batch read"]] = []
-        self.scores: list[Float[Tensor, "batch read"]] = []
+        self.losses: list[Float[Tensor, "batch output"]] = []
+        self.scores: list[Float[Tensor, "batch output"]] = []
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         self.losses.append(self.task.loss(outputs, batch))
         self.scores.append(self.task.score(outputs, batch))
 
@@ -74,19 +74,19 @@ class ScoreReader:
             found[self.task.score_name] = torch.cat(self.scores)
         return pd.concat([self._rows(metric, values) for metric, values in found.items()])
 
-    def _rows(self, metric: str, values: Float[Tensor, "batch read"]) -> pd.DataFrame:
+    def _rows(self, metric: str, values: Float[Tensor, "batch output"]) -> pd.DataFrame:
         fixed = {"metric": metric, "control": "none", "unit": unit_of(metric)}
         return tables.frame(
             [
-                {**fixed, "position": read, **interval.row()}
-                for read, interval in zip(self.task.reads, _intervals(metric, values), strict=True)
+                {**fixed, "position": output, **interval.row()}
+                for output, interval in zip(self.task.output_names, _intervals(metric, values), strict=True)
             ]
         )
 
 
-def _intervals(metric: str, values: Float[Tensor, "batch read"]) -> list[Interval]:
+def _intervals(metric: str, values: Float[Tensor, "batch output"]) -> list[Interval]:
     """Clopper-Pearson for a share of prompts, a skewness-corrected t for a loss, which is heavy-tailed."""
     if metric == "accuracy" and bool(((values == 0) | (values == 1)).all()):  # else it is no count of prompts
         return [share(int(count), len(values)) for count in values.sum(0).tolist()]
     means = mean(values, least=0.0)
-    return [means[read] for read in range(values.shape[1])]
+    return [means[output] for output in range(values.shape[1])]

@@ -31,9 +31,9 @@ def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
     for row in roles.itertuples():
         name = f"L{row.layer}H{row.head}"
         inside, held = name in circuit.heads, bool(row.role)
-        worth = [x for (s, _), x in zip(circuit.edges, circuit.scores, strict=True) if s == name]
+        edge_scores = [x for (s, _), x in zip(circuit.edges, circuit.scores, strict=True) if s == name]
         rows.append({
-            "layer": row.layer, "head": row.head, "value": float(inside == held), "edge": max(worth, default=0.0),
+            "layer": row.layer, "head": row.head, "value": float(inside == held), "edge": max(edge_scores, default=0.0),
             "role": row.role, "score": row.score, "effect": row.value,
             "verdict": row.verdict, "found": FOUND[inside, held],
         })  # fmt: skip

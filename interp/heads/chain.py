@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.heads.heads import HeadScores, allowed_uniform, unit_of
 from interp.hooks.protocol import HookedModel
 from probes.stats import Intervals, bootstrap, shares
@@ -33,35 +33,37 @@ class ChainMatrix(Analysis):
 
     name: ClassVar[str] = "chain"
     version: ClassVar[int] = 2
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> ChainReader:
-        return ChainReader(self.hooks(model), task, unit_of(model.config))
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> ChainAccumulator:
+        return ChainAccumulator(self.hooks(model), task, unit_of(model.config))
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
-        uniform = ChainReader(["uniform"], task, "attention")
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
+        uniform = ChainAccumulator(["uniform"], task, "attention")
         batch = task.sample(0, "labels", 0, 64)
-        uniform.read(0, batch, torch.zeros(64, 1, 1), {"uniform": allowed_uniform(model, batch)})
+        uniform.add(0, batch, torch.zeros(64, 1, 1), {"uniform": allowed_uniform(model, batch)})
         level = (
             uniform.table()
             .drop(columns=["layer", "head", "ci_low", "ci_high", "n"])
             .assign(control="uniform")
         )
         level = level[level["metric"] != "argmax"]
-        return level if twin is None else pd.concat([twin.table().assign(control="untrained"), level])
+        return (
+            level if untrained is None else pd.concat([untrained.table().assign(control="untrained"), level])
+        )
 
 
-class ChainReader:
+class ChainAccumulator:
     """Collects the cells of every head's matrix, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task, unit: str):
         self.hooks, self.task, self.unit = hooks, task, unit
         self.cells: dict[Key, list[Float[Tensor, "batch layer head"]]] = {}
 
-    def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         links = getattr(batch, "links", None)
         if links is None:
             raise UserError(

@@ -27,17 +27,17 @@ from tasks.errors import UserError
 from tasks.streams import generator
 
 
-def output_attribution(model: object, task: Task, batch: Batch, read: str | int) -> pd.DataFrame:
+def output_attribution(model: object, task: Task, batch: Batch, output: str | int) -> pd.DataFrame:
     """Direct contribution of each component to the right answer at one output position, with a 95% CI over prompts.
 
-    `read`: its name, or its number among the targets. Tokens: to the target's logit minus the mean of the logits that
+    `output`: its name, or its number among the targets. Tokens: to the target's logit minus the mean of the logits that
     are read with it, in logits, mean over prompts. Real-valued targets: the slope of the contribution on the target
     through the origin; the components of a perfect model sum to 1. Fewer than 32 prompts have no interval. Rows of
     control "other targets" hold the same with each prompt's target exchanged for the next one's. Raises UserError for
-    other models than this package's transformers, an unknown `read`, and targets that are not entries of outputs.
+    other models than this package's transformers, an unknown `output`, and targets that are not entries of outputs.
     """
     net, names = _transformer(model), _names(task, batch)
-    place = _place(task, batch, read, names)
+    place = _place(task, batch, output, names)
     position, outputs = _read(task, batch, place)
     with torch.no_grad():
         cache = net.run_with_cache(batch.inputs)[1]
@@ -52,41 +52,41 @@ def output_attribution(model: object, task: Task, batch: Batch, read: str | int)
 
 
 class OutputAttribution(Direct):
-    """Direct logit attribution at every checkpoint. `read`: the output position, by name or number, the last unless
+    """Direct logit attribution at every checkpoint. `output`: the output position, by name or number, the last unless
     given; `prompts`: how many it is averaged over.
     """
 
     name: ClassVar[str] = "output-attribution"
 
-    read: str | int = -1
+    output: str | int = -1
     prompts: int = Field(default=256, ge=2)
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         batch = task.sample(self.seed, "output attribution", 0, self.prompts)
         double = next(iter(model.parameters())).dtype == torch.float64
-        return output_attribution(model, task, batch.double() if double else batch, self.read)
+        return output_attribution(model, task, batch.double() if double else batch, self.output)
 
 
 def _names(task: Task, batch: Batch) -> list[str]:
     """Names of the targets, none where the task names groups of them."""
-    return list(task.reads) if len(task.reads) == batch.targets.shape[1] else []
+    return list(task.output_names) if len(task.output_names) == batch.targets.shape[1] else []
 
 
-def _place(task: Task, batch: Batch, read: str | int, names: list[str]) -> int:
+def _place(task: Task, batch: Batch, output: str | int, names: list[str]) -> int:
     count = batch.targets.shape[1]
-    if read in names:
-        return names.index(str(read))
-    if isinstance(read, int) and -count <= read < count:
-        return read % count
+    if output in names:
+        return names.index(str(output))
+    if isinstance(output, int) and -count <= output < count:
+        return output % count
     raise UserError(
-        f"output position {read!r}: task {task.kind!r} has {names or 'no names of single ones, but'} 0 to {count - 1}"
+        f"output position {output!r}: task {task.kind!r} has {names or 'no names of single ones, but'} 0 to {count - 1}"
     )
 
 
 def _read(task: Task, batch: Batch, place: int) -> tuple[int, slice]:
     """Where a target is read: position of the prompt, and the outputs there, which several targets may share."""
     face, count = task.interface, batch.targets.shape[1]
-    positions = list(face.read_positions)
+    positions = list(face.output_positions)
     if len(positions) == count:
         return positions[place], slice(None)
     if len(positions) != 1 or face.d_out % count:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.hooks.protocol import HookedModel
 from interp.models.components import allowed
 from probes.stats import bootstrap
@@ -32,20 +32,24 @@ class HeadScores(Analysis):
 
     name: ClassVar[str] = "heads"
     version: ClassVar[int] = 2
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     def hooks(self, model: HookedModel) -> list[str]:
         if not hasattr(model.config, "n_heads"):
             raise UserError(f"a {model.config.kind} model has no attention heads to score")
         return [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> HeadReader:
-        return HeadReader(self.hooks(model), task, unit_of(model.config))
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> HeadAccumulator:
+        return HeadAccumulator(self.hooks(model), task, unit_of(model.config))
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame:
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         """Scores of the untrained model, and of a head that attends uniformly to the keys its mask allows."""
         uniform = uniform_scores(model, task)
-        return uniform if twin is None else pd.concat([twin.table().assign(control="untrained"), uniform])
+        return (
+            uniform
+            if untrained is None
+            else pd.concat([untrained.table().assign(control="untrained"), uniform])
+        )
 
 
 def scorable(config: Any, task: Task) -> bool:
@@ -76,7 +80,7 @@ def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch he
     return (seen / seen.sum(1, keepdim=True)).expand(len(batch), 1, -1, -1)
 
 
-class HeadReader:
+class HeadAccumulator:
     """Accumulates the mass of each head on each relation, prompt by prompt."""
 
     def __init__(self, hooks: list[str], task: Task, unit: str):
@@ -85,7 +89,7 @@ class HeadReader:
         self.unit = unit
         self.masses: dict[str, list[Float[Tensor, "batch layer head"]]] = {}
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         relations = self.task.relations(batch)
         if not relations:
             raise UserError(

@@ -2,7 +2,7 @@
 
 Two circuits solve the same chain. "stacked": the query attends to link k and takes its value. "look-ahead":
 links attend to their successors in an early layer, so that link j < k already carries s_k and no head attends from
-the query to link k (the merging model of `interp.models.wired`). Which of them a hop uses is determined by ablation
+the query to link k (the merging model of `interp.models.constructed`). Which of them a hop uses is determined by ablation
 effects, not by attention alone: the heads that attend to link k are mean-ablated at the query, those by which links
 attend to later links at every other position, each as a group (one head may be in both). No head is in a
 group for rows that cannot affect an output, like the links' own rows in the last layer.
@@ -31,8 +31,8 @@ from interp.heads.roles import (
     ablated,
     all_heads,
     counts,
-    held_roles,
     refuse_unscorable,
+    roles_met,
     run_heads,
 )
 from interp.hooks.protocol import HookedModel
@@ -73,7 +73,7 @@ def mechanism(
     hops = _hops(task)
     refuse_unscorable(model, task)
     batch, cache = run_heads(model, task, prompts, seed)
-    teams = _teams(held_roles(model, task, batch, cache), hops)
+    teams = _teams(roles_met(model, task, batch, cache), hops)
     last = task.interface.n_ctx - 1
     outputs = [
         ablated(model, batch.inputs, [], kind, cache),
@@ -87,9 +87,9 @@ def mechanism(
     right = task.score(outputs[0], batch).double().mean(0)
     effects = _effects(losses, list(teams), 1 - 0.05 / (2 * len(hops)))
     rows = []
-    for read, (position, hop) in enumerate(hops.items()):
-        both = {side: effects[team, read] for side, team in (("direct", f"link {hop}"), ("ahead", "ahead"))}
-        named = mechanism_of(both["direct"], both["ahead"], _solved(task, read, float(right[read])), hop)
+    for output, (position, hop) in enumerate(hops.items()):
+        both = {side: effects[team, output] for side, team in (("direct", f"link {hop}"), ("ahead", "ahead"))}
+        named = mechanism_of(both["direct"], both["ahead"], _solved(task, output, float(right[output])), hop)
         sides = {"direct": teams[f"link {hop}"], "ahead": teams["ahead"]}
         rows += [
             {
@@ -105,7 +105,7 @@ def mechanism(
             {
                 "position": position,
                 "metric": "circuit",
-                "value": float(right[read]),
+                "value": float(right[output]),
                 "n": prompts,
                 "note": named,
             }
@@ -125,7 +125,7 @@ def mechanism_of(direct: Interval, ahead: Interval, solved: bool, hop: int) -> K
     return "stacked" if needs_direct else "look-ahead" if needs_ahead else "other"
 
 
-def named_circuit(table: pd.DataFrame) -> pd.DataFrame:
+def identified_circuit(table: pd.DataFrame) -> pd.DataFrame:
     """One row a checkpoint: the circuit of every hop, and of the run (`circuit`: that of its last solved hop;
     "not solved" when there is none).
     """
@@ -142,15 +142,15 @@ def named_circuit(table: pd.DataFrame) -> pd.DataFrame:
 
 def has_hops(settings: Any, task: Task) -> bool:
     """Whether heads of such a model can have roles, and the task has an output a hop."""
-    hops = task.kind == "retrieval" and all(_HOP.fullmatch(read) for read in task.reads)
+    hops = task.kind == "retrieval" and all(_HOP.fullmatch(output) for output in task.output_names)
     return hops and has_roles(settings, task)
 
 
 def _hops(task: Task) -> dict[str, int]:
-    found = {read: int(hop[1]) for read in task.reads if (hop := _HOP.fullmatch(read))}
-    if len(found) < len(task.reads) or task.kind != "retrieval":
+    found = {output: int(hop[1]) for output in task.output_names if (hop := _HOP.fullmatch(output))}
+    if len(found) < len(task.output_names) or task.kind != "retrieval":
         raise UserError(
-            f"circuits of hops need a retrieval task with an output a hop, not {list(task.reads)}"
+            f"circuits of hops need a retrieval task with an output a hop, not {list(task.output_names)}"
         )
     return found
 
@@ -163,19 +163,21 @@ def _teams(held: Mapping[str, list[HeadName]], hops: Mapping[str, int]) -> dict[
 
 
 def _effects(
-    losses: Float[Tensor, "prompt group read"], teams: list[str], level: float
+    losses: Float[Tensor, "prompt group output"], teams: list[str], level: float
 ) -> dict[tuple[str, int], Interval]:
     """Effect of every group on every hop; exactly 0 for an empty one. Group 0 is intact, group 1 has no head."""
     whole = losses[:, 1] - losses[:, 0]
     return {
-        (team, read): ratio(losses[:, 2 + i, read] - losses[:, 0, read], whole[:, read], level=level).one()
+        (team, output): ratio(
+            losses[:, 2 + i, output] - losses[:, 0, output], whole[:, output], level=level
+        ).one()
         for i, team in enumerate(teams)
-        for read in range(losses.shape[2])
+        for output in range(losses.shape[2])
     }
 
 
-def _solved(task: Any, read: int, right: float) -> bool:
-    guess = float(task.elimination().value[read])
+def _solved(task: Any, output: int, right: float) -> bool:
+    guess = float(task.elimination().value[output])
     return right > guess + (1 - guess) / 2
 
 

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.heads.heads import HeadScores, unit_of
 from interp.hooks.protocol import HookedModel
 from probes.stats import bootstrap
@@ -37,21 +37,23 @@ class RegressionHeads(Analysis):
     """Rank correlations, recency and label gain of every head, and of the untrained model's."""
 
     name: ClassVar[str] = "regression-heads"
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> RegressionHeadReader:
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> RegressionHeadAccumulator:
         if task.kind != "regression":
             raise UserError(f"regression heads need a regression task, not {task.kind!r}")
-        return RegressionHeadReader(model, task, self.hooks(model))
+        return RegressionHeadAccumulator(model, task, self.hooks(model))
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        return None if twin is None else twin.table().assign(control="untrained")
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
+        return None if untrained is None else untrained.table().assign(control="untrained")
 
 
-class RegressionHeadReader:
+class RegressionHeadAccumulator:
     """Collects the query row's attention of every head."""
 
     def __init__(self, model: HookedModel, task: Any, hooks: list[str]):
@@ -59,7 +61,7 @@ class RegressionHeadReader:
         self.gain = label_gain(model, task)
         self.scores: dict[str, list[HeadValues]] = {}
 
-    def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         rows = torch.stack([cache[hook][:, :, -1] for hook in self.hooks], dim=1)
         n = self.task.n
         parts = {"example": rows[..., :n]} if self.task.layout == "merged" else {
@@ -123,31 +125,33 @@ class TokenHeads(Analysis):
 
     name: ClassVar[str] = "token-heads"
     runs_model: ClassVar[bool] = True
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
     chunks: int = 0
     prompts: int = 256
 
     def hooks(self, model: HookedModel) -> list[str]:
         return HeadScores().hooks(model)
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> TokenHeadReader:
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> TokenHeadAccumulator:
         if task.interface.inputs != "token" or task.interface.n_ctx < 4:
             raise UserError(
                 f"token heads need a task of single tokens, at least 4 of them; {task.kind!r} is none"
             )
-        return TokenHeadReader(model, task, self)
+        return TokenHeadAccumulator(model, task, self)
 
-    def constants(self, model: HookedModel, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        return None if twin is None else twin.table().assign(control="untrained")
+    def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
+        return None if untrained is None else untrained.table().assign(control="untrained")
 
 
-class TokenHeadReader:
+class TokenHeadAccumulator:
     """Runs the model on its own repeated tokens; the prompts of the chunks are not used."""
 
     def __init__(self, model: HookedModel, task: Task, settings: TokenHeads):
         self.model, self.task, self.settings = model, task, settings
 
-    def read(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Any, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         """Nothing: the scores are computed on other prompts."""
 
     def table(self) -> pd.DataFrame:

@@ -25,10 +25,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import CHUNK, Analysis, Direct, Reader
+from interp.analysis.base import CHUNK, Accumulator, Analysis, Direct
 from interp.causal.interventions import ablation_values, intervene
 from interp.causal.reach import reaching
-from interp.heads.heads import HEAD_SHARE, HeadReader, HeadScores, scorable, uniform_scores, unit_of
+from interp.heads.heads import HEAD_SHARE, HeadAccumulator, HeadScores, scorable, uniform_scores, unit_of
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from probes.stats import Interval, bootstrap, ratio
@@ -81,19 +81,21 @@ class Ablations(Analysis):
         HeadScores().hooks(model)
         return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> AblationReader:
-        return AblationReader(model, task, self.kind)
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> AblationAccumulator:
+        return AblationAccumulator(model, task, self.kind)
 
 
-class AblationReader:
+class AblationAccumulator:
     """Losses of the intact model, without each head, and without any."""
 
     def __init__(self, model: HookedModel, task: Task, kind: str):
         self.model, self.task, self.kind = model, task, kind
         self.heads = all_heads(model)
-        self.losses: list[Float[Tensor, "batch variant read"]] = []
+        self.losses: list[Float[Tensor, "batch variant output"]] = []
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         groups = [[], *([head] for head in self.heads), self.heads]
         self.losses.append(group_losses(self.model, self.task, batch, groups, self.kind, cache))
 
@@ -106,7 +108,7 @@ class AblationReader:
         rows = [
             {"layer": layer, "head": head, "position": read, **found[i, r].row()}
             for i, (layer, head) in enumerate(self.heads)
-            for r, read in enumerate(self.task.reads)
+            for r, read in enumerate(self.task.output_names)
         ]
         return pd.DataFrame(rows).assign(
             metric="ablation effect", control="none", unit="share of all heads' effect"
@@ -134,7 +136,7 @@ def all_heads(model: HookedModel) -> list[HeadName]:
 
 def group_losses(
     model: HookedModel, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
-) -> Float[Tensor, "batch group read"]:
+) -> Float[Tensor, "batch group output"]:
     """Loss at every output position with each group of heads ablated."""
     outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
     return torch.stack([task.loss(out, batch) for out in outputs], dim=1)
@@ -177,8 +179,8 @@ def roles(
     losses = group_losses(model, task, batch, groups, kind, cache).mean(-1).double()
     level = 1 - 0.05 / len(heads)
     loss_of = {frozenset(group): losses[:, i] for i, group in enumerate(groups)}
-    worth = _Worth(loss_of, frozenset(heads), level)
-    return pd.DataFrame([_row(head, best, peers, worth) for head, best in scored.items()])
+    effects = _Effects(loss_of, frozenset(heads), level)
+    return pd.DataFrame([_row(head, best, peers, effects) for head, best in scored.items()])
 
 
 def refuse_unscorable(model: HookedModel, task: Task) -> None:
@@ -224,7 +226,7 @@ def _score(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[Hea
     return {head: found.get(head, NO_ROLE) for head in all_heads(model)}
 
 
-def held_roles(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
+def roles_met(model: HookedModel, task: Task, batch: Batch, cache: Any) -> dict[str, list[HeadName]]:
     """Every role with the heads that score high enough on it, be it their highest or not: a head may do one
     thing in the query's row and another in the links'. `batch` and `cache` from `run_heads`.
     """
@@ -239,18 +241,18 @@ def _score_all(
     model: HookedModel, task: Task, batch: Batch, cache: Any
 ) -> dict[tuple[HeadName, str], _Scored]:
     """Every head's score on every role that can matter in its layer, and the threshold."""
-    reader = HeadReader(HeadScores().hooks(model), task, "attention")
+    accumulator = HeadAccumulator(HeadScores().hooks(model), task, "attention")
     for rows in torch.arange(len(batch)).split(CHUNK):
-        part = {hook: cache[hook][rows] for hook in reader.hooks}
-        reader.read(0, batch.select(rows), torch.zeros(len(rows), 1, 1), part)
+        part = {hook: cache[hook][rows] for hook in accumulator.hooks}
+        accumulator.add(0, batch.select(rows), torch.zeros(len(rows), 1, 1), part)
     level = uniform_scores(model, task).set_index("metric")["value"]
     merged: dict[str, list[str]] = {}
-    for relation in reader.masses:
+    for relation in accumulator.masses:
         merged.setdefault(role_of(relation), []).append(relation)
     known = reaching(model.config, task, task.relations(batch))
     found: dict[tuple[HeadName, str], _Scored] = {}
     for role, relations in merged.items():
-        masses = torch.stack([torch.cat(reader.masses[name]) for name in relations]).nanmean(0)
+        masses = torch.stack([torch.cat(accumulator.masses[name]) for name in relations]).nanmean(0)
         masses = masses[~masses[:, 0, 0].isnan()]  # prompts that have a pair of the relation
         if not len(masses):
             continue
@@ -264,7 +266,7 @@ def _score_all(
 
 
 @dataclass(frozen=True)
-class _Worth:
+class _Effects:
     """Effects of ablating groups, from the losses of each."""
 
     losses: Mapping[frozenset, Float[Tensor, " prompt"]]
@@ -283,10 +285,12 @@ def counts(effect: Interval) -> bool:
     return effect.value >= LEAST and effect.low > 0
 
 
-def _row(head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], worth: _Worth) -> dict[str, Any]:
-    own = worth.of([head])
+def _row(
+    head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], effects: _Effects
+) -> dict[str, Any]:
+    own = effects.of([head])
     team = peers.get(best.role, []) if best.holds else []
-    last = worth.of(team, _without(team, head)) if len(team) > 1 else own
+    last = effects.of(team, _without(team, head)) if len(team) > 1 else own
     if not best.holds:
         verdict = "other" if counts(own) else "none"
     else:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from scipy.optimize import nnls
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
 from interp.landscape.curvature import (  # fmt: skip
@@ -136,11 +136,13 @@ class Curvature(Analysis):
     def hooks(self, model: HookedModel) -> list[str]:
         return []
 
-    def reader(self, model: HookedModel, task: Task, twin: Reader | None) -> CurvatureReader:
-        return CurvatureReader(self, _objective(model, task, self.prompts, self.data_seed))
+    def accumulator(
+        self, model: HookedModel, task: Task, untrained: Accumulator | None
+    ) -> CurvatureAccumulator:
+        return CurvatureAccumulator(self, _objective(model, task, self.prompts, self.data_seed))
 
 
-class CurvatureReader:
+class CurvatureAccumulator:
     """Measures where the model stands, and along the line to the next checkpoint once it knows that."""
 
     def __init__(self, settings: Curvature, objective: Objective):
@@ -152,7 +154,7 @@ class CurvatureReader:
             {"metric": name, "value": value} for name, value in found.items()
         ]
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         raise AssertionError("curvature asks for no chunks")
 
     def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:

@@ -160,9 +160,9 @@ class AdoptedModel(AdoptedWiring):
         if start == self.config.n_layers:
             return inputs if stop is not None else self.unembed(inputs)
         self._start, self._stop = (None if start is None else (start, inputs)), stop
-        reads = sorted({p for p in self.interface.read_positions if p < inputs.shape[1]})
-        apart = self.parts.unembed is not None and len(reads) < inputs.shape[1] and stop is None
-        self._rows = reads if apart else None
+        output_positions = sorted({p for p in self.interface.output_positions if p < inputs.shape[1]})
+        apart = self.parts.unembed is not None and len(output_positions) < inputs.shape[1] and stop is None
+        self._rows = output_positions if apart else None
         tokens = inputs if start is None else self._blank(inputs)
         self._running, (self._batch, self._pos) = True, inputs.shape[:2]
         try:

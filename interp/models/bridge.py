@@ -157,7 +157,7 @@ class BridgedModel(LensSurface):
             return self._run(inputs, start_at_layer=start, stop_at_layer=stop)
         if stop is not None:
             return self._last_stream(inputs, start)
-        self._reads = tuple(p for p in self.interface.read_positions if p < inputs.shape[1])
+        self._reads = tuple(p for p in self.interface.output_positions if p < inputs.shape[1])
         try:
             logits = self._from(inputs, start)
         finally:

@@ -72,7 +72,7 @@ def build_module(builder: str, settings: Mapping[str, Any], dtype: str, seed: in
             if not isinstance(module, nn.Module):
                 raise UserError(f"{builder}: gave {type(module).__name__}, not a torch module")
             if builder.startswith(LIVE) and "/" in builder:
-                _draw_anew(module)
+                _redraw(module)
     return (module if dtype == "keep" else module.to(getattr(torch, dtype))).eval()
 
 
@@ -130,7 +130,7 @@ def _shapes(module: nn.Module) -> str:
 
 
 @torch.no_grad()
-def _draw_anew(module: nn.Module) -> None:
+def _redraw(module: nn.Module) -> None:
     drawn: set[int] = set()
     for part in module.modules():
         again = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)

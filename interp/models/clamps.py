@@ -9,8 +9,8 @@ it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A c
         {"site": "L0H2.pattern", "to": "relation", "relation": "query -> link_1"},
         {"site": "L0H0", "to": "donor", "donor": "runs/free", "donor_step": 1200}]})
     run.scores()                 # with the interventions active, as in training
-    run.released().scores()      # the same weights, without interventions
-    with run.held(model, batch, step): model(batch.inputs)
+    run.without_interventions().scores()      # the same weights, without interventions
+    with run.with_interventions(model, batch, step): model(batch.inputs)
 
 Analyses keep the interventions active unless the run is released, because the trained function is the clamped
 one: a head whose pattern is clamped gets no gradient for its queries and keys, so without the clamp the later
@@ -40,7 +40,7 @@ Hook = tuple[str, Callable[..., Tensor]]
 class Clamps:
     """The clamps of a training, from which hooks are built.
 
-    `donors` maps each `donor` named in the configuration to its source model (loaded by the trainer; a
+    `source_models` maps each `donor` named in the configuration to its source model (loaded by the trainer; a
     hand-constructed model works too). Raises UserError for sites outside the model, a relation the task does not
     have, or a missing source model.
     """
@@ -50,29 +50,34 @@ class Clamps:
         configs: Sequence[ClampConfig],
         model: HookedModel,
         task: Task,
-        donors: Mapping[tuple[str, int], Any] | None = None,
+        source_models: Mapping[tuple[str, int], Any] | None = None,
     ):
-        self.configs, self.model, self.task, self.donors = tuple(configs), model, task, dict(donors or {})
+        self.configs, self.model, self.task, self.source_models = (
+            tuple(configs),
+            model,
+            task,
+            dict(source_models or {}),
+        )
         for config in configs:
             check(config.address, model, task.interface.n_ctx)
             if config.to == "donor":
-                self._check_donor(config)
+                self._check_source_model(config)
             if config.to == "relation":
                 self._relation(config, task.sample(0, "clamp", 0, 1))
         names = [config.site for config in configs]
         if len(set(names)) < len(names):
             raise UserError("two clamps hold the same site: keep one")
 
-    def _check_donor(self, config: ClampConfig) -> None:
+    def _check_source_model(self, config: ClampConfig) -> None:
         key = (config.donor, config.donor_step)
-        if key not in self.donors:
+        if key not in self.source_models:
             raise UserError(
                 f"clamp of {config.site}: no source model {config.donor!r} at step {config.donor_step}"
             )
         source = check(
-            Site.parse(config.donor_site or config.site), self.donors[key], self.task.interface.n_ctx
+            Site.parse(config.donor_site or config.site), self.source_models[key], self.task.interface.n_ctx
         )
-        same = self.donors[key].cfg.d_head == self.model.cfg.d_head
+        same = self.source_models[key].cfg.d_head == self.model.cfg.d_head
         if source.component == "z" and not same:
             raise UserError(
                 f"clamp of {config.site}: the source model's heads have another width; clamp the pattern instead"
@@ -96,7 +101,7 @@ class Clamps:
 
     def _value(self, config: ClampConfig, batch: Any) -> Tensor | Callable[[Tensor], Tensor]:
         if config.to == "donor":
-            return self._donated(config, batch.inputs)
+            return self._from_source_model(config, batch.inputs)
         if config.to == "relation":
             return self._related(config, batch)
         if config.address.component == "z":
@@ -104,8 +109,8 @@ class Clamps:
         return lambda own: _uniform(own, self.model)
 
     @torch.no_grad()
-    def _donated(self, config: ClampConfig, inputs: Num[Tensor, "batch pos *token"]) -> Tensor:
-        donor = self.donors[(config.donor, config.donor_step)]
+    def _from_source_model(self, config: ClampConfig, inputs: Num[Tensor, "batch pos *token"]) -> Tensor:
+        donor = self.source_models[(config.donor, config.donor_step)]
         site = Site.parse(config.donor_site or config.site)
         hook = site.hook(donor.cfg.n_layers)
         return site.read(donor.run_with_cache(inputs, names_filter=hook, return_cache_object=False)[1][hook])

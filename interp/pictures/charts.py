@@ -41,8 +41,8 @@ def heads(table: pd.DataFrame) -> Picture | None:
         head=[_head(layer, head) for layer, head in zip(rows["layer"], rows["head"], strict=True)]
     )
     grid = _grid(rows, "head", "metric")
-    twin = table[table["control"] == "untrained"].groupby("metric", sort=False)["value"].max()
-    grid.loc["untrained, maximum"] = twin.reindex(grid.columns)
+    untrained = table[table["control"] == "untrained"].groupby("metric", sort=False)["value"].max()
+    grid.loc["untrained, maximum"] = untrained.reindex(grid.columns)
     return heats(f"attention at step {_step(rows)}", [Heat("", grid.rename(columns=short_relation))])
 
 

@@ -23,29 +23,29 @@ from probes.tables import Row
 from tasks import UserError
 
 
-def table(reader: Any) -> pd.DataFrame:
+def table(accumulator: Any) -> pd.DataFrame:
     """Every row of one model."""
-    errors = reader.errors().assign(metric="readout error").drop(columns=["readout", "target"])
-    silent = silences(reader)
-    layers = torch.cat(reader.layers, 1)
+    errors = accumulator.errors().assign(metric="readout error").drop(columns=["readout", "target"])
+    silent = silences(accumulator)
+    layers = torch.cat(accumulator.layers, 1)
     rows: list[Row] = []
     leaders: dict[str, Match] = {}
-    for position, places in _pools(reader).items():
-        rows_here, matches = _matches(reader, layers, position, places, silent)
+    for position, places in _pools(accumulator).items():
+        rows_here, matches = _matches(accumulator, layers, position, places, silent)
         rows += rows_here
         leaders = leaders or matches
-    rows += _weights(reader)
-    rows += _contrasts(reader, leaders, silent)
-    rows += verdict_rows(reader, silent)
+    rows += _weights(accumulator)
+    rows += _contrasts(accumulator, leaders, silent)
+    rows += verdict_rows(accumulator, silent)
     found = pd.concat([errors, tables.frame(rows)], ignore_index=True)
     known = [c for c in tables.COLUMNS if c in found]
     found["note"] = found["note"].fillna("")
     return found[[*known, *(c for c in found if c not in known)]]
 
 
-def silences(reader: Any) -> dict[str, str]:
+def silences(accumulator: Any) -> dict[str, str]:
     """Sites whose readout is no better than a control, and which."""
-    errors = reader.errors()
+    errors = accumulator.errors()
     own = errors[errors["control"] == "none"]
     return {site: note for site, note in zip(own["site"], own["note"], strict=True) if note}
 
@@ -56,38 +56,38 @@ def as_control(found: pd.DataFrame) -> pd.DataFrame:
     return own.assign(control="untrained")
 
 
-def _pools(reader: Any) -> dict[str, list[int]]:
+def _pools(accumulator: Any) -> dict[str, list[int]]:
     """Places of the reads to match on: all, and those up to and beyond d examples."""
-    contexts = reader.task.contexts
+    contexts = accumulator.task.contexts
     apart = {
-        "t<=d": [i for i, t in enumerate(contexts) if t <= reader.task.d],
-        "t>d": [i for i, t in enumerate(contexts) if t > reader.task.d],
+        "t<=d": [i for i, t in enumerate(contexts) if t <= accumulator.task.d],
+        "t>d": [i for i, t in enumerate(contexts) if t > accumulator.task.d],
     }
     split = apart if all(apart.values()) else {}
     return {"all": list(range(len(contexts))), **split}
 
 
 def _matches(
-    reader: Any, layers: Tensor, position: str, places: list[int], silent: dict[str, str]
+    accumulator: Any, layers: Tensor, position: str, places: list[int], silent: dict[str, str]
 ) -> tuple[list[Row], dict[str, Match]]:
-    rivals, draws = reader.rivals, reader.settings.draws
+    rivals, draws = accumulator.rivals, accumulator.settings.draws
     answers, layers = rivals.answers[:, places], layers[..., places]
     rows: list[Row] = []
     deciding: dict[str, Match] = {}
     for metric in ("SimE", "relative L2") if len(places) > 1 else ("relative L2",):
         zero = _scores(metric, layers, torch.zeros_like(answers)[None], answers)
         shared = {"metric": metric, "position": position, "split": "test"}
-        rows += _zero_rows(reader, zero, shared)
+        rows += _zero_rows(accumulator, zero, shared)
         matches = {}
         for rung in rivals.ladders:
             steps = rivals.predictions[rung.family][..., places]
             matches[rung.family] = Match.of(_scores(metric, layers, steps, answers), rung.k, draws)
-            rows += _grid_rows(reader, rung, matches[rung.family], shared)
+            rows += _grid_rows(accumulator, rung, matches[rung.family], shared)
         if not deciding:
             deciding = matches
             for rung in rivals.ladders:
-                rows += _best_rows(reader, rung, matches[rung.family], zero, position)
-                rows += _slope_rows(reader, rung, matches[rung.family], position, silent)
+                rows += _best_rows(accumulator, rung, matches[rung.family], zero, position)
+                rows += _slope_rows(accumulator, rung, matches[rung.family], position, silent)
     return rows, deciding
 
 
@@ -97,45 +97,49 @@ def _scores(metric: str, layers: Tensor, steps: Tensor, answers: Tensor) -> Simi
     return matching.relative_distance(layers, steps)
 
 
-def _zero_rows(reader: Any, zero: Similarities, shared: Row) -> list[Row]:
-    match = Match.of(zero, (0,), reader.settings.draws)
+def _zero_rows(accumulator: Any, zero: Similarities, shared: Row) -> list[Row]:
+    match = Match.of(zero, (0,), accumulator.settings.draws)
     found = stats.percentile(match.point, match.draws, zero.values.shape[2])
-    return tables.grid(found, {"site": reader.sites, "k": [0]}, **shared, algorithm="zero", control="zero")
+    return tables.grid(
+        found, {"site": accumulator.sites, "k": [0]}, **shared, algorithm="zero", control="zero"
+    )
 
 
-def _grid_rows(reader: Any, rung: Ladder, match: Match, shared: Row) -> list[Row]:
+def _grid_rows(accumulator: Any, rung: Ladder, match: Match, shared: Row) -> list[Row]:
     found = stats.percentile(match.point, match.draws, match.scores.values.shape[2])
-    axes = {"site": reader.sites, "k": rung.k}
+    axes = {"site": accumulator.sites, "k": rung.k}
     rows = tables.grid(found, axes, **shared, algorithm=rung.family, control="none")
     labels = {k: member.label for k, member in zip(rung.k, rung.members, strict=True)}
     return [{**row, "member": labels[row["k"]]} for row in rows]  # type: ignore[index]
 
 
-def _weights(reader: Any) -> list[Row]:
+def _weights(accumulator: Any) -> list[Row]:
     """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
-    layers, rows = torch.cat(reader.weighed, 1), []
+    layers, rows = torch.cat(accumulator.weighed, 1), []
     shared = {"metric": "SimW", "position": "all", "split": "test"}
-    for rung in reader.rivals.ladders:
-        steps = reader.rivals.weights[rung.family]
+    for rung in accumulator.rivals.ladders:
+        steps = accumulator.rivals.weights[rung.family]
         scores = matching.similarity_of_weights(layers, steps)
-        rows += _grid_rows(reader, rung, Match.of(scores, rung.k, reader.settings.draws), shared)
+        rows += _grid_rows(accumulator, rung, Match.of(scores, rung.k, accumulator.settings.draws), shared)
     return rows
 
 
-def _best_rows(reader: Any, rung: Ladder, match: Match, zero: Similarities, position: str) -> list[Row]:
+def _best_rows(accumulator: Any, rung: Ladder, match: Match, zero: Similarities, position: str) -> list[Row]:
     """Best step with its interval, and the ends of its band, at every site."""
     sign = -1 if match.scores.distance else 1
     steps = torch.tensor(rung.k, dtype=torch.float64)
     redone = [steps[(sign * values).argmax(-1)] for values in (match.point, match.draws)]
     found = stats.percentile(redone[0], redone[1], match.scores.values.shape[2])
     rows = []
-    for i, site in enumerate(reader.sites):
+    for i, site in enumerate(accumulator.sites):
         best, band = match.best[i], match.bands[i]
         column = rung.k.index(best)
         shared = {"site": site, "position": position, "algorithm": rung.family, "k": best, "control": "none"}
         shared |= {"split": "test", "member": rung.members[column].label}
         gain = sign * (match.scores.values[i, column] - zero.values[i, 0])
-        note = _note(rung, column, bool(stats.bootstrap(gain, draws=reader.settings.draws).one().low > 0))
+        note = _note(
+            rung, column, bool(stats.bootstrap(gain, draws=accumulator.settings.draws).one().low > 0)
+        )
         rows.append({**shared, "metric": "best step", "note": note, **found[i].row()})
         rows.append({**shared, "metric": "band low", "value": float(band[0]), "note": note})
         rows.append({**shared, "metric": "band high", "value": float(band[-1]), "note": note})
@@ -149,15 +153,19 @@ def _note(rung: Ladder, column: int, beats_zero: bool) -> str:
     return "; ".join(notes)
 
 
-def _slope_rows(reader: Any, rung: Ladder, match: Match, position: str, silent: dict[str, str]) -> list[Row]:
+def _slope_rows(
+    accumulator: Any, rung: Ladder, match: Match, position: str, silent: dict[str, str]
+) -> list[Row]:
     """Slope of the best step in steps a layer, over the blocks whose readout beats its controls."""
     blocks = [
-        i for i, site in enumerate(reader.sites) if site.endswith("hook_resid_post") and site not in silent
+        i
+        for i, site in enumerate(accumulator.sites)
+        if site.endswith("hook_resid_post") and site not in silent
     ]
     if len(blocks) < 2 or not rung.counts_steps:
         return []
     shared = {"site": "all blocks", "position": position, "algorithm": rung.family, "control": "none"}
-    over = ", ".join(reader.sites[i].split(".")[1] for i in blocks)
+    over = ", ".join(accumulator.sites[i].split(".")[1] for i in blocks)
     shared |= {"split": "test", "unit": "per layer", "note": f"over layers {over}"}
     return [
         {**shared, "metric": f"slope of {name}", **match.slope(blocks, log2=log2).row()}
@@ -165,32 +173,32 @@ def _slope_rows(reader: Any, rung: Ladder, match: Match, position: str, silent: 
     ]
 
 
-def _contrasts(reader: Any, matches: dict[str, Match], silent: dict[str, str]) -> list[Row]:
+def _contrasts(accumulator: Any, matches: dict[str, Match], silent: dict[str, str]) -> list[Row]:
     """The nearest family at its best step against the nearest rival, at the one context, beyond label and OLS."""
     rows: list[Row] = []
-    for i, site in enumerate(reader.sites):
+    for i, site in enumerate(accumulator.sites):
         if site not in silent and len(matches) > 1:
-            rows += _contrast(reader, matches, i, site)
+            rows += _contrast(accumulator, matches, i, site)
     return rows
 
 
-def _contrast(reader: Any, matches: dict[str, Match], i: int, site: str) -> list[Row]:
+def _contrast(accumulator: Any, matches: dict[str, Match], i: int, site: str) -> list[Row]:
     column = {name: match.ladder.index(match.best[i]) for name, match in matches.items()}
     sign = -1 if next(iter(matches.values())).scores.distance else 1
     first = max(matches, key=lambda name: sign * float(matches[name].point[i, column[name]]))
     others = [name for name in matches if name != first]
-    choose = reader.rivals.at["choose"]
+    choose = accumulator.rivals.at["choose"]
     rival = contrast.nearest(
         choose[first][column[first]], torch.stack([choose[name][column[name]] for name in others])
     )
     second = others[rival]
     names = tuple(f"{name}({matches[name].best[i]})" for name in (first, second))
-    shared = {"position": f"t={reader.context}"}
+    shared = {"position": f"t={accumulator.context}"}
     try:
-        pair, random_w = ((first, column[first]), (second, column[second])), reader.rivals.random_w
-        rows = reader.contrast_rows(site, *pair, reader.rivals.at)
-        dealt = None if random_w is None else reader.contrast_rows(site, *pair, random_w)
-        config = ContrastConfig(draws=reader.settings.draws)
+        pair, random_w = ((first, column[first]), (second, column[second])), accumulator.rivals.random_w
+        rows = accumulator.contrast_rows(site, *pair, accumulator.rivals.at)
+        dealt = None if random_w is None else accumulator.contrast_rows(site, *pair, random_w)
+        config = ContrastConfig(draws=accumulator.settings.draws)
         fit, choose_rows, test = rows
         found = contrast.contrast(fit, choose_rows, test, (names[0], names[1]), config, site, dealt)
     except UserError as error:

@@ -18,12 +18,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Reader
+from interp.analysis.base import Accumulator
 from interp.models.resized import resized
 from interp.readouts import algorithm_rows
 from interp.readouts.asked import Asked, Rivals, Split
 from interp.readouts.iterates import RIVALS, Posed, check_families
-from interp.readouts.readouts import ReadoutReader, Readouts
+from interp.readouts.readouts import ReadoutAccumulator, Readouts
 from probes import induced
 from probes.algorithms.problems import Step
 from probes.contrast import Rows
@@ -66,18 +66,18 @@ class AlgorithmMatch(Readouts):
     quick: bool = False
     draws: int = Field(default=300, ge=2)
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> AlgorithmReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> AlgorithmAccumulator:
         if not isinstance(task, InContextRegression):
             raise UserError(
                 f"algorithms are matched on regression runs only: task {task.kind!r} has no least-squares iterates"
             )
-        super().reader(model, task, None)  # the split of chunks is checked there
+        super().accumulator(model, task, None)  # the split of chunks is checked there
         asked = self.elsewhere(task)
         assert isinstance(asked, InContextRegression)
         self._check(asked)
-        assert twin is None or isinstance(twin, AlgorithmReader)
+        assert untrained is None or isinstance(untrained, AlgorithmAccumulator)
         fitting = resized(model, asked.interface) if self.shift else model
-        return AlgorithmReader(self, self.hooks(model), fitting, task, twin)
+        return AlgorithmAccumulator(self, self.hooks(model), fitting, task, untrained)
 
     def _check(self, task: InContextRegression) -> None:
         at, number = self.at(task), self.asks(task)
@@ -87,10 +87,10 @@ class AlgorithmMatch(Readouts):
         if number <= task.d:
             raise UserError(f"{number} probe queries cannot fix {task.d} weights: ask at least {task.d + 1}")
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
+    def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
         """The untrained twin's own rows, filter verdict included."""
-        assert isinstance(twin, AlgorithmReader)
-        return algorithm_rows.as_control(twin.table())
+        assert isinstance(untrained, AlgorithmAccumulator)
+        return algorithm_rows.as_control(untrained.table())
 
     def at(self, task: InContextRegression) -> int:
         """The context length of filter and contrast."""
@@ -121,7 +121,7 @@ def _spread(task: InContextRegression) -> str:
     return f"{task.contexts[0]} to {task.contexts[-1]}"
 
 
-class AlgorithmReader(ReadoutReader):
+class AlgorithmAccumulator(ReadoutAccumulator):
     """Fits the label's readout of one model and keeps what matching, contrast and filters ask of it."""
 
     settings: AlgorithmMatch
@@ -129,15 +129,20 @@ class AlgorithmReader(ReadoutReader):
     task: InContextRegression
 
     def __init__(
-        self, settings: AlgorithmMatch, sites: list[str], model: Any, task: Task, twin: AlgorithmReader | None
+        self,
+        settings: AlgorithmMatch,
+        sites: list[str],
+        model: Any,
+        task: Task,
+        untrained: AlgorithmAccumulator | None,
     ):
-        super().__init__(settings, sites, task, twin)
+        super().__init__(settings, sites, task, untrained)
         self.model = model
         self.splits = {"fit": Split(), "choose": Split(), "test": Split()}
-        self.layers: list[Float[Tensor, "layer prompt read"]] = []
+        self.layers: list[Float[Tensor, "layer prompt output"]] = []
         self.asked: list[Asked] = []
         self.labels: list[Float[Tensor, "set layer prompt"]] = []
-        self.weighed: list[Float[Tensor, "layer prompt read d"]] = []
+        self.weighed: list[Float[Tensor, "layer prompt output d"]] = []
 
     @property
     def context(self) -> int:
@@ -160,16 +165,16 @@ class AlgorithmReader(ReadoutReader):
     def scale(self) -> float:
         return self.own.label_variance**0.5
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         assert isinstance(batch, RegressionBatch)
-        super().read(chunk, batch, outputs, cache)
+        super().add(chunk, batch, outputs, cache)
         split = self.settings.split(chunk)
         kept = self.splits[split]
         kept.batches.append(batch)
         for site in self.sites:
             kept.activations.setdefault(site, []).append(cache[site][:, self.position, None].clone())
         if split == "test":
-            places = list(self.task.interface.read_positions)
+            places = list(self.task.interface.output_positions)
             self.layers.append(self._predict({site: cache[site][:, places] for site in self.sites}))
             missing = self.settings.filter_prompts - sum(len(asked.queries) for asked in self.asked)
             if missing > 0:
@@ -178,7 +183,7 @@ class AlgorithmReader(ReadoutReader):
             if missing > 0:
                 self.weighed.append(self._weigh(chunk, batch, min(missing, len(batch))))
 
-    def _predict(self, activations: dict[str, Tensor]) -> Float[Tensor, "layer prompt read"]:
+    def _predict(self, activations: dict[str, Tensor]) -> Float[Tensor, "layer prompt output"]:
         assert isinstance(self.probe, Readout)
         found = [self.probe.predict(site, x)[..., 0] for site, x in activations.items()]
         return torch.stack(found) * self.scale
@@ -202,7 +207,9 @@ class AlgorithmReader(ReadoutReader):
         probed = induced.probe_inputs(batch.inputs[:count, : position + 1], position, queries).flatten(0, 1)
         return queries, self._run(probed, position).unflatten(1, (count, number))
 
-    def _weigh(self, chunk: int, batch: RegressionBatch, count: int) -> Float[Tensor, "layer prompt read d"]:
+    def _weigh(
+        self, chunk: int, batch: RegressionBatch, count: int
+    ) -> Float[Tensor, "layer prompt output d"]:
         """Induced weights of every layer at every read that has examples."""
         found = []
         for context in self.shown:
@@ -231,8 +238,8 @@ class AlgorithmReader(ReadoutReader):
 
     @cached_property
     def rivals(self) -> Rivals:
-        if isinstance(self.twin, AlgorithmReader):
-            return self.twin.rivals
+        if isinstance(self.untrained, AlgorithmAccumulator):
+            return self.untrained.rivals
         contexts = self.task.contexts
         choose, test = self.splits["choose"], self.splits["test"]
         tuning = self._posed(choose, choose.y(), contexts)

@@ -25,8 +25,8 @@ class Rivals:
     """
 
     ladders: tuple[Ladder, ...]
-    predictions: dict[str, Float[Tensor, "step prompt read"]]
-    answers: Float[Tensor, "prompt read"]
+    predictions: dict[str, Float[Tensor, "step prompt output"]]
+    answers: Float[Tensor, "prompt output"]
     at: dict[str, dict[str, Tensor]]
     random_w: dict[str, dict[str, Tensor]] | None
     weights: dict[str, Float[Tensor, "step few context d"]]

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Reader
-from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
+from interp.analysis.base import Accumulator
+from interp.readouts.algorithms import AlgorithmAccumulator, AlgorithmMatch
 from probes import filter_shape, filters, stats
 from probes.algorithms.iterates import coefficients
 from probes.algorithms.problems import Problems
@@ -41,16 +41,16 @@ class FilterCurves(AlgorithmMatch):
 
     name: ClassVar[str] = "filters"
 
-    def reader(self, model: object, task: Task, twin: Reader | None) -> CurveReader:
-        inner = super().reader(model, task, twin)
-        twin = twin if isinstance(twin, AlgorithmReader) else None
-        return CurveReader(self, inner.sites, model, inner.task, twin)
+    def accumulator(self, model: object, task: Task, untrained: Accumulator | None) -> CurveAccumulator:
+        inner = super().accumulator(model, task, untrained)
+        untrained = untrained if isinstance(untrained, AlgorithmAccumulator) else None
+        return CurveAccumulator(self, inner.sites, model, inner.task, untrained)
 
-    def constants(self, model: object, task: Task, twin: Reader | None) -> None:
+    def constants(self, model: object, task: Task, untrained: Accumulator | None) -> None:
         return None
 
 
-class CurveReader(AlgorithmReader):
+class CurveAccumulator(AlgorithmAccumulator):
     """Reads as the matching does, and keeps the curves only."""
 
     def table(self) -> pd.DataFrame:

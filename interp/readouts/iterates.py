@@ -37,9 +37,9 @@ def check_families(families: tuple[str, ...]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Posed:
-    """Prompts as least-squares problems at some context lengths; `law` is the task that the run was trained on."""
+    """Prompts as least-squares problems at some context lengths; `distribution` is the task that the run was trained on."""
 
-    law: InContextRegression
+    distribution: InContextRegression
     x: Float[Tensor, "prompt point d"]
     y: Float[Tensor, "prompt point"]
     basis: Float[Tensor, "prompt d d"]
@@ -54,19 +54,21 @@ class Posed:
     def whitened(self) -> Problems:
         """The same, preconditioned by the inverse covariance of the law."""
         basis = self.basis.double()
-        inverse = basis / torch.tensor(self.law.spectrum, dtype=torch.float64) @ basis.mT
+        inverse = basis / torch.tensor(self.distribution.spectrum, dtype=torch.float64) @ basis.mT
         return Problems.of(self.x, self.y, self.contexts, inverse)
 
     def problems(self, family: str) -> Problems:
         """What a family works on."""
-        by_prior = family == BAYES and self.law.prior == "inverse-covariance"
+        by_prior = family == BAYES and self.distribution.prior == "inverse-covariance"
         return self.whitened if family == PRECONDITIONED or by_prior else self.plain
 
     def ladder(self, labels: Float[Tensor, "prompt context"], family: str) -> Ladder:
         """A family's steps, its sizes tuned to `labels`. Raises UserError where a law has no posterior mean."""
         if family == BAYES:
-            self.law.require_posterior()
-            return Ladder(BAYES, (0,), (algorithms.bayes(self.law.noise, self.law.weight_scale),))
+            self.distribution.require_posterior()
+            return Ladder(
+                BAYES, (0,), (algorithms.bayes(self.distribution.noise, self.distribution.weight_scale),)
+            )
         if family == PRECONDITIONED:
             return dataclasses.replace(rivals.ladder(self.whitened, labels, "gd"), family=PRECONDITIONED)
         return rivals.ladder(self.plain, labels, family)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import (
     covariate_spectra,
@@ -53,7 +53,7 @@ class _Weights:
         self.model, self.covariance = model, task_covariance(task)
         self.flat: list[Tensor] = []
 
-    def read(self, chunk: int, batch: Batch, outputs: Tensor, cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Tensor, cache: Any) -> None:
         self.flat.append(flatness(covariate_spectra(self.model, batch.inputs)))
 
     def table(self) -> pd.DataFrame:
@@ -85,7 +85,7 @@ class Preconditioners(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> Reader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> Accumulator:
         """Raises UserError for a model or a task of another kind."""
         plain = isinstance(model, LinearTransformer) and model.features is None
         if not plain or model.config.attention != "linear":

@@ -28,13 +28,13 @@ def reach(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     `table` is that of the probe. Raises UserError for a task that is no retrieval of discrete symbols with a
     read a hop.
     """
-    if task.kind != "retrieval" or getattr(task, "symbols", "") != "discrete" or len(task.reads) < 1:
+    if task.kind != "retrieval" or getattr(task, "symbols", "") != "discrete" or len(task.output_names) < 1:
         raise UserError(f"reach is for retrieval of discrete symbols, not for {task.kind!r}")
     settled: Any = task
     if settled.target == "mix":
         raise UserError("reach needs a read a hop: target 'mix' has one for all")
     legal = earliest_layers(settled.hops, settled.layout)
-    guess = dict(zip(task.reads, settled.elimination().value.tolist(), strict=True))
+    guess = dict(zip(task.output_names, settled.elimination().value.tolist(), strict=True))
     rows = table[(table["control"] == "none") & (table["metric"] == "accuracy")]
     found = rows[[c for c in ("run", "seed", "step", "position", "value") if c in rows]].copy()
     found["depth"] = rows["site"].map(depth_of)

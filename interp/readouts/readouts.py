@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.readouts.shift import shifted
 from probes.decode import STRENGTHS, Decoder
 from probes.readout import Readout, ReadoutConfig
@@ -41,7 +41,7 @@ class Readouts(Analysis):
     """
 
     name: ClassVar[str] = "probe"
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     chunks: int = Field(default=8, ge=3)
     choose_chunks: int = Field(default=2, ge=1)
@@ -57,7 +57,7 @@ class Readouts(Analysis):
         """The task whose prompts are scored. Raises UserError for a shift that will not do."""
         return shifted(task, self.shift) if self.shift else task
 
-    def law(self, task: Task, chunk: int) -> Task:
+    def distribution(self, task: Task, chunk: int) -> Task:
         if not self.shift:
             return task
         asked = shifted(task, self.shift)
@@ -72,12 +72,12 @@ class Readouts(Analysis):
             *(f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers)),
         ]
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> ReadoutReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> ReadoutAccumulator:
         if self.choose_chunks + self.test_chunks >= self.chunks:
             raise UserError(
                 f"{self.chunks} chunks leave none to fit on: give more than choose_chunks + test_chunks"
             )
-        return ReadoutReader(self, self.hooks(model), task, twin)
+        return ReadoutAccumulator(self, self.hooks(model), task, untrained)
 
     def split(self, chunk: int) -> Literal["fit", "choose", "test"]:
         """What a chunk is for."""
@@ -87,18 +87,18 @@ class Readouts(Analysis):
         return "choose" if from_end <= self.test_chunks + self.choose_chunks else "fit"
 
 
-class ReadoutReader:
+class ReadoutAccumulator:
     """Feeds one model's residual stream to the readout that fits the task's targets."""
 
-    def __init__(self, settings: Readouts, sites: list[str], task: Task, twin: Any):
+    def __init__(self, settings: Readouts, sites: list[str], task: Task, untrained: Any):
         self.settings, self.sites, self.own, self.task = settings, sites, task, settings.elsewhere(task)
-        self.twin: ReadoutReader | None = twin
+        self.untrained: ReadoutAccumulator | None = untrained
         self.probe: Readout | Decoder | None = None
 
     def _start(self, batch: Batch) -> Readout | Decoder:
         if not batch.targets.is_floating_point():
             return self._decoder()
-        return Readout(self.task.reads, self._target_names(batch), self._config())
+        return Readout(self.task.output_names, self._target_names(batch), self._config())
 
     def _decoder(self) -> Decoder:
         """How symbols are read, with strengths of its own unless others were asked for."""
@@ -109,11 +109,11 @@ class ReadoutReader:
             )
         usual = kept.strengths == Readouts().strengths
         strengths = STRENGTHS if usual else kept.strengths
-        return Decoder(self.task.reads, len(face.outputs) or face.d_vocab, strengths)
+        return Decoder(self.task.output_names, len(face.outputs) or face.d_vocab, strengths)
 
     def _config(self, **more: Any) -> ReadoutConfig:
         """How real targets are read; of prompts longer than the run's own, by readouts of the run's own reads."""
-        own, asked = len(self.own.reads), len(self.task.reads)
+        own, asked = len(self.own.output_names), len(self.task.output_names)
         if own < asked and self.settings.per_position:
             raise UserError(
                 f"reads beyond the {own} of training have no readout each: leave per_position out"
@@ -124,36 +124,38 @@ class ReadoutReader:
             "per_position": kept.per_position,
             "strengths": kept.strengths,
         }
-        return ReadoutConfig(fitted_reads=own if own < asked else None, **settings, **more)
+        return ReadoutConfig(fitted_outputs=own if own < asked else None, **settings, **more)
 
     def _target_names(self, batch: Batch) -> list[str]:
         width = batch.targets[0, 0].numel()
         return ["label"] if width == 1 else [f"coordinate {i}" for i in range(width)]
 
-    def _targets(self, batch: Batch) -> Float[Tensor, "batch read target"]:
-        return batch.targets.reshape(len(batch), len(self.task.reads), -1) / self.own.label_variance**0.5
+    def _targets(self, batch: Batch) -> Float[Tensor, "batch output target"]:
+        return (
+            batch.targets.reshape(len(batch), len(self.task.output_names), -1) / self.own.label_variance**0.5
+        )
 
-    def read(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
+    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
         if self.probe is None:
             self.probe = self._start(batch)
         split = self.settings.split(chunk)
-        places = list(self.task.interface.read_positions)
+        places = list(self.task.interface.output_positions)
         if isinstance(self.probe, Decoder):
             rows = {site: _wide(cache[site][:, places[-1]]) for site in self.sites}
             if chunk == 0:
                 self.sites = [site for site in self.sites if bool((rows[site] != rows[site][:1]).any())]
             self.probe.add(split, {site: rows[site] for site in self.sites}, batch.targets)
             return
-        places = places * (len(self.task.reads) // len(places))
+        places = places * (len(self.task.output_names) // len(places))
         self.probe.add(split, {site: cache[site][:, places] for site in self.sites}, self._targets(batch))
 
     def table(self) -> pd.DataFrame:
         assert self.probe is not None
-        twin = None if self.twin is None else self.twin.probe
+        untrained = None if self.untrained is None else self.untrained.probe
         if isinstance(self.probe, Decoder):
-            return self.probe.table(twin if isinstance(twin, Decoder) else None)
-        if isinstance(twin, Readout):
-            for (site, readout, control), errors in twin.errors.items():
+            return self.probe.table(untrained if isinstance(untrained, Decoder) else None)
+        if isinstance(untrained, Readout):
+            for (site, readout, control), errors in untrained.errors.items():
                 if control == "none":
                     self.probe.errors[site, readout, "untrained"] = errors
         table = self._in_label_variances(self.probe.table())

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Reader
+from interp.analysis.base import Accumulator
 from interp.readouts.iterates import FAMILIES, RIVALS, Posed
-from interp.readouts.readouts import ReadoutReader, Readouts
+from interp.readouts.readouts import ReadoutAccumulator, Readouts
 from interp.readouts.shift import shifted
 from probes.readout import Readout
 from probes.rivals import Ladder
@@ -42,7 +42,7 @@ class TargetReadouts(Readouts):
     targets: tuple[str, ...]
     draws: int = Field(default=300, ge=2)
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> TargetReader:
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> TargetAccumulator:
         if not isinstance(task, InContextRegression):
             raise UserError(
                 f"w, X'y and iterates are targets of regression runs only, not of task {task.kind!r}"
@@ -55,8 +55,8 @@ class TargetReadouts(Readouts):
         for law in (task, shifted(task, self.shift)):
             if law.target != "linear" and "w" in self.targets:
                 raise UserError(f"labels of target {law.target!r} come from no weight vector w: leave it out")
-        super().reader(model, task, None)
-        return TargetReader(self, self.hooks(model), task, twin)
+        super().accumulator(model, task, None)
+        return TargetAccumulator(self, self.hooks(model), task, untrained)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -70,15 +70,15 @@ class TargetReadouts(Readouts):
         return tuple(name for name in VECTORS if name in self.targets)
 
 
-class TargetReader(ReadoutReader):
+class TargetAccumulator(ReadoutAccumulator):
     """Feeds one model's residual stream to the readout of the targets."""
 
     settings: TargetReadouts
     own: InContextRegression
     task: InContextRegression
 
-    def __init__(self, settings: TargetReadouts, sites: list[str], task: Task, twin: Any):
-        super().__init__(settings, sites, task, twin)
+    def __init__(self, settings: TargetReadouts, sites: list[str], task: Task, untrained: Any):
+        super().__init__(settings, sites, task, untrained)
         self.ladders: tuple[Ladder, ...] | None = None
 
     def _start(self, batch: Batch) -> Readout:
@@ -87,7 +87,7 @@ class TargetReader(ReadoutReader):
         labels = batch.y.double()[:, list(self.task.contexts)]
         self.ladders = tuple(posed.ladder(labels, family) for family in self.settings.families)
         config = self._config(pools=self._pools(), draws=self.settings.draws)
-        return Readout(self.task.reads, list(self.columns(batch)), config)
+        return Readout(self.task.output_names, list(self.columns(batch)), config)
 
     def _pools(self) -> dict[str, tuple[int, ...]]:
         """Reads with up to and with more than d examples, where the run was trained on both."""
@@ -102,7 +102,7 @@ class TargetReader(ReadoutReader):
     def _posed(self, batch: RegressionBatch) -> Posed:
         return Posed(self.own, batch.x, batch.y, batch.basis, self.task.contexts)
 
-    def columns(self, batch: RegressionBatch) -> dict[str, Float[Tensor, "prompt read"]]:
+    def columns(self, batch: RegressionBatch) -> dict[str, Float[Tensor, "prompt output"]]:
         """Every target of these prompts by its name; the label in standard deviations, as elsewhere."""
         names, values = regression_targets(batch.x, batch.y, batch.w.nan_to_num(), self.task.contexts)
         plain = dict(zip(names, values.unbind(-1), strict=True))
@@ -116,7 +116,7 @@ class TargetReader(ReadoutReader):
                 found[f"{rung.family}({k})"] = values
         return found
 
-    def _targets(self, batch: Batch) -> Float[Tensor, "batch read target"]:
+    def _targets(self, batch: Batch) -> Float[Tensor, "batch output target"]:
         assert isinstance(batch, RegressionBatch)
         return torch.stack(list(self.columns(batch).values()), -1)
 

@@ -30,37 +30,37 @@ MISFIT = "filter misfit"
 GROWTH = "filter growth"
 
 
-def verdict_rows(reader: Any, silent: Mapping[str, str]) -> list[Row]:
-    """The filter verdict of every site of an `AlgorithmReader`; `silent` says why a site is not judged."""
-    asked = reader.questions()
-    posed = Posed(reader.own, asked.x, asked.y, asked.basis, (reader.context,))
-    labels = torch.cat(reader.labels, 2)
+def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
+    """The filter verdict of every site of an `AlgorithmAccumulator`; `silent` says why a site is not judged."""
+    asked = accumulator.questions()
+    posed = Posed(accumulator.own, asked.x, asked.y, asked.basis, (accumulator.context,))
+    labels = torch.cat(accumulator.labels, 2)
     rows: list[Row] = []
     blocks: dict[str, Observations] = {}
-    for i, site in enumerate(reader.sites):
-        shared = {"site": site, "position": f"t={reader.context}", "control": "none", "split": "test"}
+    for i, site in enumerate(accumulator.sites):
+        shared = {"site": site, "position": f"t={accumulator.context}", "control": "none", "split": "test"}
         if site in silent:
             none = {"algorithm": "none", "verdict": "none", "families": "", "note": silent[site]}
             rows.append({**shared, "metric": NAMED, **none})
             continue
-        evidence = judged(reader, posed, asked, i)
+        evidence = judged(accumulator, posed, asked, i)
         found = [_verdict_row(evidence, verdict.decide(evidence)), *_misfit_rows(evidence)]
-        found += _linearity_rows(reader, asked.queries, asked.outputs[i], labels[:, i])
-        found.append(_power_row(evidence.seen, reader))
+        found += _linearity_rows(accumulator, asked.queries, asked.outputs[i], labels[:, i])
+        found.append(_power_row(evidence.seen, accumulator))
         rows += [{**shared, **row} for row in found]
         if site.endswith("hook_resid_post"):
             blocks[site] = evidence.seen
-    return rows + _growth_rows(reader, blocks)
+    return rows + _growth_rows(accumulator, blocks)
 
 
-def judged(reader: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
+def judged(accumulator: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
     """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another."""
     outputs = asked.outputs[layer]
     seen = Observations.of(posed.plain, asked.queries, outputs)
     others = {}
-    if len(set(posed.law.spectrum)) > 1:
+    if len(set(posed.distribution.spectrum)) > 1:
         others[PRECONDITIONED] = Observations.of(posed.whitened, asked.queries, outputs)
-    return filters.judge(seen, reader.settings.filters(len(reader.sites)), others)
+    return filters.judge(seen, accumulator.settings.filters(len(accumulator.sites)), others)
 
 
 def _verdict_row(evidence: Evidence, found: Verdict) -> Row:
@@ -94,12 +94,17 @@ def _misfit_rows(evidence: Evidence) -> list[Row]:
     return [*rows, smooth]
 
 
-def _growth_rows(reader: Any, blocks: Mapping[str, Observations]) -> list[Row]:
+def _growth_rows(accumulator: Any, blocks: Mapping[str, Observations]) -> list[Row]:
     """Whether the residual filter doubles or adds over the blocks that are judged, with the misfit of either."""
     if len(blocks) < doubling.FEWEST:
         return []
-    found = doubling.growth(list(blocks.values()), draws=reader.settings.draws)
-    shared = {"site": "all blocks", "position": f"t={reader.context}", "control": "none", "split": "test"}
+    found = doubling.growth(list(blocks.values()), draws=accumulator.settings.draws)
+    shared = {
+        "site": "all blocks",
+        "position": f"t={accumulator.context}",
+        "control": "none",
+        "split": "test",
+    }
     moved = ", ".join(list(blocks)[i].split(".")[1] for i in found.layers)
     note = "; ".join(part for part in (f"layers that move: {moved or 'none'}", found.note) if part)
     rows: list[Row] = [{**shared, "metric": GROWTH, "algorithm": found.answer, "note": note}]
@@ -108,18 +113,18 @@ def _growth_rows(reader: Any, blocks: Mapping[str, Observations]) -> list[Row]:
     return rows
 
 
-def _power_row(seen: Observations, reader: Any) -> Row:
+def _power_row(seen: Observations, accumulator: Any) -> Row:
     """Power of the filter at small eigenvalues; a spectrum too narrow to read one on gives a note instead."""
     row: Row = {"metric": "small-eigenvalue slope"}
     try:
-        return {**row, **filter_shape.shape(seen, reader.settings.filters(1)).power.row()}
+        return {**row, **filter_shape.shape(seen, accumulator.settings.filters(1)).power.row()}
     except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
         return {**row, "value": math.nan, "note": "eigenvalues of S too alike or too few to read a slope on"}
 
 
-def _linearity_rows(reader: Any, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
+def _linearity_rows(accumulator: Any, queries: Tensor, outputs: Tensor, labels: Tensor) -> list[Row]:
     """Shares of the output that no weight vector, and no superposition of labels, explains."""
-    draws = reader.settings.draws
+    draws = accumulator.settings.draws
     in_x = induced.induced_weights(queries, outputs).nonlinear_share(draws)
     first, second, both = labels[..., None].unbind(0)
     in_y = induced.label_nonlinearity(first, second, both, draws)

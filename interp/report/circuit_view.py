@@ -33,7 +33,7 @@ def drawn_circuit(
     """The circuit to draw, out of what the search `found`; None where it found none, or edges are too many to score at
     every checkpoint.
     """
-    if found is None or len(edges(run.twin())) > MOST_EDGES:
+    if found is None or len(edges(run.untrained_model())) > MOST_EDGES:
         return None
     last = run.steps[-1]
     kept = circuit_at(found, last)
@@ -61,8 +61,8 @@ def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:
 
 def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame | None:
     """The circuit of the last checkpoint with its figures; None for a clamped run, too many edges, or no behaviour."""
-    model = run.twin()
-    if run.clamped or not has_edges(model) or len(edges(model)) > MOST_SEARCHED:
+    model = run.untrained_model()
+    if run.interventions_active or not has_edges(model) or len(edges(model)) > MOST_SEARCHED:
         return None
     found = run.tables([CircuitSearch()], "last", progress)["circuit"]
     return found if circuit_at(found, run.steps[-1]).edges else None
@@ -111,11 +111,11 @@ def _node(name: str, places: dict[str, Place], length: int) -> Node:
 def why_not(run: Run) -> str:
     """Why a run's page draws no circuit."""
     model: Any = run.config.model
-    if not has_edges(run.twin()):
+    if not has_edges(run.untrained_model()):
         return f"edges are known for transformers with plain heads and MLPs only, and this is a {model.kind}"
-    if run.clamped:
-        return f"trained with clamps, which the search cannot hold; interp circuit {run.path} --released"
-    count = len(edges(run.twin()))
+    if run.interventions_active:
+        return f"trained with clamps, which the search cannot hold; interp circuit {run.path} --without-interventions"
+    count = len(edges(run.untrained_model()))
     if count > MOST_EDGES:
         rest = (
             "; the search at the last one is told in words, where it found any"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from interp.causal.report_lines import heads_in, heads_line, size_line
 from interp.heads.roles import role_of
-from interp.report.sketch import strongest, worths
+from interp.report.sketch import ablation_effects, strongest
 
 HOW = {
     "stacked": "by heads that attend from the query to the hop's own link",
@@ -87,7 +87,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def algorithm_said(table: pd.DataFrame | None) -> str:
+def algorithm_sentence(table: pd.DataFrame | None) -> str:
     """The filter verdict at the last site, with its misfits."""
     if table is None:
         return ""
@@ -119,7 +119,7 @@ def _percent(row: pd.Series, value: str, low: str, high: str) -> str:
     return f"{row[value]:.1%} [{row[low]:.1%}, {row[high]:.1%}]"
 
 
-def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> str:
+def heads_sentence(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> str:
     """Which head looks where; of nearly equal ones that whose ablation costs most, with what it is worth."""
     if heads is None:
         return ""
@@ -127,7 +127,7 @@ def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> st
     best = best[best["value"] >= 0.5]
     if best.empty:
         return BELOW_HALF
-    found = {} if agreement is None else worths(agreement)
+    found = {} if agreement is None else ablation_effects(agreement)
     said = []
     for row in best.astype({"layer": int, "head": int}).itertuples():
         verdict, _ = found.get((row.layer, row.head, role_of(str(row.metric))), ("", 0.0))
@@ -137,7 +137,7 @@ def heads_said(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> st
     return f"Strongest attention{chosen}: {', '.join(said)}."
 
 
-def circuit_said(table: pd.DataFrame | None) -> str:
+def circuit_sentence(table: pd.DataFrame | None) -> str:
     """What pruning at the last checkpoint left, the other sizes there are, and whether it tells heads apart."""
     if table is None:
         return ""
@@ -148,7 +148,7 @@ def circuit_said(table: pd.DataFrame | None) -> str:
     return f"{said}{f' ({sizes})' if sizes else ''}.{f' {little[:1].upper()}{little[1:]}.' if little else ''}"
 
 
-def agreement_said(table: pd.DataFrame | None) -> str:
+def agreement_sentence(table: pd.DataFrame | None) -> str:
     """Whether the pruned circuit has the heads that attention gives a role, and which heads disagree."""
     if table is None:
         return ""

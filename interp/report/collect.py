@@ -30,7 +30,7 @@ from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, verdict
 from interp.run import Run
-from interp.runs.names import told_apart
+from interp.runs.names import distinguished
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
@@ -61,7 +61,7 @@ def write_report(
     Raises UserError when a run has no checkpoint, or a damaged one, and at once when the path cannot be written.
     """
     make_room(out)
-    told_apart(runs)
+    distinguished(runs)
     found = []
     for run in runs:
         with run.computing():
@@ -100,8 +100,8 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         verdict=verdict(run, tables),
         answers=answers(run, tables),
         sketch=_sketch(run, tables),
-        arm=_arm(run),
-        reads=(run.task.kind, *run.task.reads),
+        condition=_condition(run),
+        outputs=(run.task.kind, *run.task.output_names),
         steps=run.steps,
         facts=facts(run),
         metrics=_losses(run.metrics()),
@@ -183,7 +183,7 @@ def _sketch(run: Run, tables: Tables) -> Sketch | None:
     return sketch(labels, relations, heads, scores, emergence, run.steps[-1], agreed)
 
 
-def _arm(run: Run) -> str:
+def _condition(run: Run) -> str:
     """The settings without the seeds, as one line."""
     settings = {k: v for k, v in run.config.settings.items() if not k.endswith("seed")}
     return json.dumps(settings, sort_keys=True)
@@ -238,9 +238,9 @@ def attention(run: Run) -> tuple[DrawnAttention, ...]:
     run.refuse_weightless("attention is read off the model")
     model, patterns = None, []
     for step in run.steps:
-        model = run.released().model(step, into=model)
+        model = run.without_interventions().model(step, into=model)
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layers)]
-        with torch.no_grad(), run.held(model, batch, step):
+        with torch.no_grad(), run.with_interventions(model, batch, step):
             _, cache = model.run_with_cache(batch.inputs, names_filter=names)
         patterns.append(torch.stack([cache[name][0] for name in names]).float())
     links = [

@@ -34,34 +34,35 @@ def groups(pages: Sequence[RunReport]) -> list[JsonRow]:
 
 
 def _comparable(page: RunReport, other: RunReport) -> bool:
-    """The same kind of task (the first of `reads`), and an output position in common."""
-    return page.reads[:1] == other.reads[:1] and bool(set(page.reads[1:]) & set(other.reads[1:]))
+    """The same kind of task (the first of `outputs`), and an output position in common."""
+    return page.outputs[:1] == other.outputs[:1] and bool(set(page.outputs[1:]) & set(other.outputs[1:]))
 
 
 def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
-    arms: dict[str, list[int]] = {}
+    conditions: dict[str, list[int]] = {}
     for index in members:
-        arms.setdefault(pages[index].arm, []).append(index)
+        conditions.setdefault(pages[index].condition, []).append(index)
     names = _names(
-        [json.loads(arm or "{}") for arm in arms], [[pages[i].title for i in own] for own in arms.values()]
+        [json.loads(condition or "{}") for condition in conditions],
+        [[pages[i].title for i in own] for own in conditions.values()],
     )
     shown = [
         {"name": name, "runs": own, **_averages(_once([pages[i] for i in own]))}
-        for name, own in zip(names, arms.values(), strict=True)
+        for name, own in zip(names, conditions.values(), strict=True)
     ]
-    arms_named = (
+    conditions_named = (
         f"in {len(names)} conditions: {'; '.join(names)}"
         if len(names) > 1
         else "with the same settings but for their seeds"
     )
     return {
         "runs": members,
-        "title": f"{len(members)} runs {arms_named}",
-        "arms": shown,
+        "title": f"{len(members)} runs {conditions_named}",
+        "conditions": shown,
         "no_circuit": {i: why for i in members if (why := pages[i].missing.get("circuit"))},
         "words": [
             _words(name, _once([pages[i] for i in own]))
-            for name, own in zip(names, arms.values(), strict=True)
+            for name, own in zip(names, conditions.values(), strict=True)
         ]
         + _copies([pages[i] for i in members]),
     }
@@ -168,16 +169,16 @@ def _final(pages: list[RunReport]) -> str:
     ]
     if metric != "accuracy":
         means = over_seeds([float(one.mean()) for one in last])
-        return f"final {metric}, averaged over output positions: {_told(means)}."
+        return f"final {metric}, averaged over output positions: {_formatted(means)}."
     said = [
-        f"{read} {_told(over_seeds([float(one[read]) for one in last], 0.0, 1.0), share=True)}"
-        for read in last[0].index
-        if all(read in one for one in last)
+        f"{output} {_formatted(over_seeds([float(one[output]) for one in last], 0.0, 1.0), share=True)}"
+        for output in last[0].index
+        if all(output in one for one in last)
     ]
     return f"final accuracy {', '.join(said)}."
 
 
-def _told(found: Interval, share: bool = False) -> str:
+def _formatted(found: Interval, share: bool = False) -> str:
     """A mean with its interval, or its range, which says so; shares in percent."""
     digits = ".1%" if share else ".3g"
     if math.isnan(found.low):
@@ -192,10 +193,10 @@ def _onsets(pages: list[RunReport]) -> str:
     for page in pages:
         if page.emergence is None:
             continue
-        reads = page.emergence[page.emergence["metric"] == "accuracy"]
-        for subject, step in zip(reads["subject"], reads["step"], strict=True):
+        outputs = page.emergence[page.emergence["metric"] == "accuracy"]
+        for subject, step in zip(outputs["subject"], outputs["step"], strict=True):
             steps.setdefault(str(subject), []).append(number(step))
-    told = [f"{read} {_when(found)}" for read, found in steps.items()]
+    told = [f"{output} {_when(found)}" for output, found in steps.items()]
     return f" Emerged: {', '.join(told)}." if told else ""
 
 
@@ -214,9 +215,9 @@ def _orders(pages: list[RunReport]) -> str:
         table = page.emergence
         if table is None:
             continue
-        reads = table[(table["metric"] == "accuracy") & table["step"].notna()]
-        if len(reads) > 1:
-            order = " < ".join(str(s) for s in reads.sort_values("step", kind="stable")["subject"])
+        outputs = table[(table["metric"] == "accuracy") & table["step"].notna()]
+        if len(outputs) > 1:
+            order = " < ".join(str(s) for s in outputs.sort_values("step", kind="stable")["subject"])
             counts[order] = counts.get(order, 0) + 1
     told = "; ".join(f"{order} in {n} of {len(pages)}" for order, n in counts.items())
     return f" Order: {told}." if told else ""

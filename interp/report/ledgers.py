@@ -47,7 +47,7 @@ def find_ledgers(folder: Path) -> list[Ledger]:
     return [read_ledger(path) for path in sorted(folder.glob("*/ledger-*.json"))]
 
 
-def kept_ledgers(kinds: Iterable[str]) -> list[Measured]:
+def published_ledgers(kinds: Iterable[str]) -> list[Measured]:
     """The published measurements of the studies on these kinds of task, made on other runs than the page's."""
     studies = [study for kind in dict.fromkeys(kinds) for study in RELATED.get(kind, ())]
     return [found for study in studies if (found := current(study))]

@@ -118,8 +118,8 @@ class DrawnCircuit:
         lacking = [c for c in ("source", "target", "step", "value") if c not in self.edges.columns]
         if lacking:
             raise UserError(f"circuit: the edges lack the columns {lacking}; add them")
-        ends = {str(end) for column in ("source", "target") for end in self.edges[column]}
-        if unknown := sorted(ends - set(names)):
+        endpoints = {str(end) for column in ("source", "target") for end in self.edges[column]}
+        if unknown := sorted(endpoints - set(names)):
             raise UserError(f"circuit: edges name the nodes {unknown}, which are not among its nodes")
         if outside := [n.name for n in self.nodes if not 0 <= n.position < len(self.tokens)]:
             raise UserError(f"circuit: nodes {outside} stand outside a prompt of {len(self.tokens)} tokens")
@@ -159,9 +159,9 @@ class RunReport:
     steps: tuple[int, ...]
     answers: Mapping[str, str] = field(default_factory=dict)
     sketch: Sketch | None = None
-    arm: str = ""
+    condition: str = ""
     identity: str = ""
-    reads: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     metrics: pd.DataFrame | None = None
     scores: pd.DataFrame | None = None

@@ -113,13 +113,13 @@ def _emergence(table: pd.DataFrame) -> list[JsonRow]:
 
 def _circuit(circuit: DrawnCircuit) -> JsonRow:
     rows = rows_of(circuit.edges)
-    ends = {_edge(row): [str(row["source"]), str(row["target"])] for row in rows}
+    endpoints = {_edge(row): [str(row["source"]), str(row["target"])] for row in rows}
     return {
         "tokens": list(circuit.tokens),
         "nodes": [vars(node) for node in circuit.nodes],
         "unit": circuit.unit,
         "chain": [list(place) for place in circuit.chain],
-        "ends": list(ends.values()),
+        "endpoints": list(endpoints.values()),
         **(panels(rows, _edge, (), "circuit")[0] if rows else {"rows": [], "steps": [], "value": []}),
     }
 
@@ -179,7 +179,7 @@ def payload(run: RunReport) -> JsonRow:
     }
     return {
         "title": run.title,
-        "reads": list(run.reads),
+        "outputs": list(run.outputs),
         "steps": list(run.steps),
         "lower": list(run.lower_is_better),
         "labels": dict(run.labels),

@@ -92,7 +92,7 @@ def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.
     last = heads[(heads["step"] == heads["step"].max()) & (heads["control"] == "none")]
     last = last[~last["metric"].str.startswith("rival")]
     near = last[last["value"] >= last.groupby("metric")["value"].transform("max") - NEAR]
-    costs = {} if agreement is None else worths(agreement)
+    costs = {} if agreement is None else ablation_effects(agreement)
     cost = [costs.get((r.layer, r.head, role_of(str(r.metric))), ("", 0.0))[1] for r in near.itertuples()]
     best = (
         near.assign(cost=cost).sort_values(["cost", "value"], ascending=False).groupby("metric", sort=False)
@@ -100,7 +100,7 @@ def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.
     return best.head(1).drop(columns="cost").sort_index()
 
 
-def worths(agreement: pd.DataFrame) -> dict[tuple[object, object, str], tuple[str, float]]:
+def ablation_effects(agreement: pd.DataFrame) -> dict[tuple[object, object, str], tuple[str, float]]:
     """By layer, head and its role at the last checkpoint: the verdict of its ablation, and the ablation effect."""
     last = agreement[(agreement["step"] == agreement["step"].max()) & (agreement["role"] != "")]
     return {(r.layer, r.head, str(r.role)): (str(r.verdict), float(r.effect)) for r in last.itertuples()}  # type: ignore[arg-type]

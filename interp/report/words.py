@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from interp.report.circuit_words import (
-    agreement_said,
-    algorithm_said,
-    circuit_said,
-    heads_said,
+    agreement_sentence,
+    algorithm_sentence,
+    circuit_sentence,
+    heads_sentence,
     hops_answered,
 )
 from interp.report.sketch import first_middle_last
@@ -23,7 +23,7 @@ TASKS = {
     "prompts": "It is given facts in words and has to follow a chain of {hops} of them from the name in its question",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
-MOST_READS = 6
+MOST_OUTPUTS = 6
 FAINTER = "A head emerges when its attention crosses half-maximum; weaker attention can carry an answer before that."
 Tables = Mapping[str, pd.DataFrame | None]
 
@@ -39,13 +39,15 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     """Which circuit does it, in which order its parts emerged, how certain that is; each in a few sentences."""
     circuit = [
         hops_answered(tables.get("mechanism"), tables.get("circuit")),
-        algorithm_said(tables.get("algorithms")),
-        heads_said(tables.get("heads"), tables.get("agreement")),
-        circuit_said(tables.get("circuit")),
+        algorithm_sentence(tables.get("algorithms")),
+        heads_sentence(tables.get("heads"), tables.get("agreement")),
+        circuit_sentence(tables.get("circuit")),
     ]
     found = {
         "Which circuit does it": " ".join(part for part in circuit if part),
-        "In which order it emerged": order_said(_have(tables, "emergence"), tables.get("heads") is not None),
+        "In which order it emerged": order_sentence(
+            _have(tables, "emergence"), tables.get("heads") is not None
+        ),
         "How certain this is": _sure(run, tables),
     }
     return {question: text for question, text in found.items() if text}
@@ -100,23 +102,23 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
             f"Its loss is {mean:.3g} on {int(last['n'].iloc[0])} held-out prompts; the task has no closed-form "
             "minimum loss."
         )
-    floor = reference.mean()
-    ratio = f", {mean / floor:.2f} times the minimum achievable {floor:.3g}" if floor > 0 else ""
+    minimum = reference.mean()
+    ratio = f", {mean / minimum:.2f} times the minimum achievable {minimum:.3g}" if minimum > 0 else ""
     return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (predicting zero scores 1)."
 
 
-def order_said(emergence: pd.DataFrame, heads: bool) -> str:
-    reads = emergence[emergence["metric"].isin(["accuracy", "loss"])]
-    if reads.empty:
+def order_sentence(emergence: pd.DataFrame, heads: bool) -> str:
+    outputs = emergence[emergence["metric"].isin(["accuracy", "loss"])]
+    if outputs.empty:
         return ""
-    if len(reads) > MOST_READS:
-        named = reads.sort_values("position", key=lambda names: names.map(_read_number), kind="stable")
-        reads = named.iloc[first_middle_last(len(named))]
-    came = reads[reads["step"].notna()].sort_values("step", kind="stable")
-    late = reads[reads["step"].isna()]["subject"].tolist()
+    if len(outputs) > MOST_OUTPUTS:
+        named = outputs.sort_values("position", key=lambda names: names.map(_read_number), kind="stable")
+        outputs = named.iloc[first_middle_last(len(named))]
+    came = outputs[outputs["step"].notna()].sort_values("step", kind="stable")
+    late = outputs[outputs["step"].isna()]["subject"].tolist()
     said = "".join(_joined(came, i) for i in range(len(came)))
     first = f"{said} (training step, with its 95% interval; ≈ where intervals overlap)." if said else ""
-    never = f"Not emerged by step {int(reads['last'].max()):,}: {', '.join(late)}." if late else ""
+    never = f"Not emerged by step {int(outputs['last'].max()):,}: {', '.join(late)}." if late else ""
     fainter = FAINTER if heads and came["metric"].eq("accuracy").any() else ""
     return " ".join(part for part in (first, never, fainter) if part)
 
@@ -146,8 +148,8 @@ def _sure(run: Run, tables: Tables) -> str:
     """Confidence intervals and controls, and which variation they leave out."""
     parts = [
         _faithful(tables.get("circuit")),
-        agreement_said(tables.get("agreement")),
-        _beside_twin(tables.get("heads")),
+        agreement_sentence(tables.get("agreement")),
+        _untrained_sentence(tables.get("heads")),
     ]
     if run.config.init_seed == run.config.data_seed:
         seeds = f"seed {run.config.seed}"
@@ -173,12 +175,12 @@ def _faithful(table: pd.DataFrame | None) -> str:
     )
 
 
-def _beside_twin(heads: pd.DataFrame | None) -> str:
+def _untrained_sentence(heads: pd.DataFrame | None) -> str:
     if heads is None:
         return ""
-    twin = heads[heads["control"] == "untrained"]["value"]
+    untrained = heads[heads["control"] == "untrained"]["value"]
     return (
-        f"No head of the untrained model puts more than {twin.max():.2f} of its attention on any of these positions."
-        if len(twin)
+        f"No head of the untrained model puts more than {untrained.max():.2f} of its attention on any of these positions."
+        if len(untrained)
         else ""
     )

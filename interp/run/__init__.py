@@ -30,7 +30,7 @@ __all__ = ["Run", "load"]
 def load(
     path: str | Path,
     *,
-    released: bool = False,
+    without_interventions: bool = False,
     tables: str | Path | None = None,
     fresh: bool | None = None,
     threads: int | None = None,
@@ -38,7 +38,7 @@ def load(
 ) -> Run:
     """The run in a folder. Raises UserError when the folder holds none, or a damaged one.
 
-    A run that was trained with clamps is measured with these interventions active; with `released`, without them.
+    A run that was trained with clamps is measured with these interventions active; with `without_interventions`, without them.
     `tables` caches what is measured in another folder, `fresh` recomputes what is cached, `threads` and `device` are
     what models run on; by default the command line's options.
     """
@@ -48,7 +48,7 @@ def load(
     given = {"tables": Path(tables) if tables else None, "fresh": fresh, "threads": threads, "device": device}
     told = {name: value for name, value in given.items() if value is not None}
     asking = replace(before, **told, measured=set()) if told else before
-    return Run(RunFolder.open(Path(path)), released=released, asking=asking)
+    return Run(RunFolder.open(Path(path)), without_interventions=without_interventions, asking=asking)
 
 
 class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, LandscapeQuestions):
@@ -58,7 +58,7 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
     >>> run = load("runs/demo/retrieval")
     >>> run
     Run(runs/demo/retrieval: retrieval, ... checkpoints, finished)
-    >>> run.steps[0], run.task.reads
+    >>> run.steps[0], run.task.output_names
     (0, ('hop 1', 'hop 2', 'hop 3'))
     """
 
@@ -89,6 +89,6 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
             resolved = configure(config, seed=seed, steps=steps, changes=changes)
         return cls(train_folder(resolved, out, device=device))
 
-    def released(self) -> Run:
+    def without_interventions(self) -> Run:
         """The same run without interventions: its weights alone."""
-        return self._like(released=True)
+        return self._like(without_interventions=True)

@@ -28,7 +28,7 @@ class CausalQuestions(Measuring):
         direction: Direction = "denoise",
         replacement: Replacement | str = "pair",
         metric: MetricName | str = "loss",
-        read: str | None = None,
+        output: str | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -40,7 +40,7 @@ class CausalQuestions(Measuring):
         patched as a whole. `pair`: one of the task's pair kinds, the first unless given; `prompts` of them (at least
         2), drawn with `seed`. `direction`: "denoise" patches clean values into the corrupt run, "noise" takes one
         site from the clean run, whose `replacement` may then be an ablation. `metric` is taken at the output position
-        `read` ("hop 2"), or at all. Raises UserError for an unknown kind, component or setting.
+        `output` ("hop 2"), or at all. Raises UserError for an unknown kind, component or setting.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -50,7 +50,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured(
             "patch", steps, progress, component=component, pair=self._pair(pair), by=tuple(by),
-            direction=direction, replacement=replacement, metric=metric, read=read, prompts=prompts, seed=seed,
+            direction=direction, replacement=replacement, metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
 
     def circuit(
@@ -61,7 +61,7 @@ class CausalQuestions(Measuring):
         faithfulness: float = 0.95,
         threshold: float = 0.02,
         metric: MetricName | str = "loss",
-        read: str | None = None,
+        output: str | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -73,7 +73,7 @@ class CausalQuestions(Measuring):
         `method`: "exact" runs every edge by itself, "EAP" and "EAP-IG" are attribution estimates, quicker. `search`:
         "prune" removes edges as long as the lower confidence limit of `faithfulness` is kept, "threshold" keeps those
         whose own effect passes `threshold` (a share of the behaviour), "greedy" grows edges from the output until
-        `faithfulness` is reached. `metric`, `read`, `prompts` and `seed` as in `patch`. Raises UserError for a model
+        `faithfulness` is reached. `metric`, `output`, `prompts` and `seed` as in `patch`. Raises UserError for a model
         whose edges are not known.
 
         >>> from interp import load
@@ -83,7 +83,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
-            threshold=threshold, metric=metric, read=read, prompts=prompts, seed=seed,
+            threshold=threshold, metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
 
     def edges(
@@ -103,7 +103,7 @@ class CausalQuestions(Measuring):
         faithfulness: float = 0.95,
         threshold: float = 0.02,
         metric: MetricName | str = "loss",
-        read: str | None = None,
+        output: str | None = None,
         prompts: int = 64,
         seed: int = 0,
         steps: Steps = "last",
@@ -119,7 +119,7 @@ class CausalQuestions(Measuring):
 
         search_for = build(
             "circuit", method=method, search=search, faithfulness=faithfulness, threshold=threshold,
-            metric=metric, read=read, prompts=prompts, seed=seed,
+            metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
         tables = self.tables([search_for, build("roles")], steps, progress)
         found, roles = tables["circuit"], tables["roles"]

@@ -104,7 +104,7 @@ class HeadQuestions(Measuring):
 
     def output_attribution(
         self,
-        read: str | int = -1,
+        output: str | int = -1,
         *,
         prompts: int = 256,
         seed: int = 0,
@@ -113,14 +113,16 @@ class HeadQuestions(Measuring):
     ) -> Result:
         """Direct logit attribution: what each component adds to the right answer at one output position.
 
-        `read`: its name or number, the last unless given; units, control and errors in `interp.heads.direct`.
+        `output`: its name or number, the last unless given; units, control and errors in `interp.heads.direct`.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
         >>> run.output_attribution("hop 1", prompts=8).table["control"].unique().tolist()
         ['none', 'other targets']
         """
-        return self._measured("output-attribution", steps, progress, read=read, prompts=prompts, seed=seed)
+        return self._measured(
+            "output-attribution", steps, progress, output=output, prompts=prompts, seed=seed
+        )
 
     def qk_attribution(
         self, head: str, relation: str, *, step: Steps = "last", prompts: int = 64, seed: int = 0
@@ -153,7 +155,7 @@ class HeadQuestions(Measuring):
         Attention of layer 0 at step ..., prompt 0 (a picture in a notebook; .save(path) writes it as a page)
         """
         at, name = self._one(step), f"blocks.{layer}.attn.hook_pattern"
-        model = self.released().model(at)
+        model = self.without_interventions().model(at)
         batch = self.task.sample(self.config.data_seed, "report", prompt, 1)
         if name not in model.hook_dict:
             layers = sum(hook.endswith("attn.hook_pattern") for hook in model.hook_dict)
@@ -161,7 +163,7 @@ class HeadQuestions(Measuring):
                 f"layer {layer!r}: this model has attention patterns in {layers} layers, from 0 on"
             )
         batch = batch.double() if self.config.model.dtype == "float64" else batch
-        with torch.no_grad(), self.held(model, batch, at):
+        with torch.no_grad(), self.with_interventions(model, batch, at):
             pattern = model.run_with_cache(batch.inputs, names_filter=[name])[1][name][0]
         heads = tuple(f"L{layer}H{head}" for head in range(len(pattern)))
         title = f"Attention of layer {layer} at step {at}, prompt {prompt}"

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from interp.analysis.base import Analysis, Progress
-from interp.analysis.progress import told
+from interp.analysis.progress import reported
 from interp.analysis.registry import build, entries, entry
 from interp.analysis.result import Result
 from interp.analysis.stream import analyse
@@ -29,8 +29,8 @@ class Measuring(Checkpoints):
     ) -> dict[str, pd.DataFrame]:
         """Several analyses in shared forward passes; tables by the analyses' names."""
         asked = list(analyses)
-        with told(progress, ", ".join(analysis.name for analysis in asked)) as tell:
-            return analyse(self, asked, self.resolve(steps), tell)
+        with reported(progress, ", ".join(analysis.name for analysis in asked)) as report:
+            return analyse(self, asked, self.resolve(steps), report)
 
     def measure(
         self, analysis: Analysis | str, steps: Steps = "all", progress: Progress | None = None

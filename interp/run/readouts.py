@@ -1,6 +1,6 @@
 """Readouts of a run's layers: linear readouts, the algorithms they match, interventions on probe directions.
 
-`probe` has the options of `interp probe`; the rarer settings are in `targets`, `algorithms` and `probe_swaps`.
+`probe` has the options of `interp probe`; the rarer settings are in `targets`, `algorithms` and `probe_interventions`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ReadoutQuestions(Measuring):
 
         With `targets` (regression runs only) the score of readouts of those instead, see `targets`. With `algorithms`
         (seconds a checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal`
-        whether the model uses the directions, see `probe_swaps`.
+        whether the model uses the directions, see `probe_interventions`.
 
         `normalised` also probes the residual stream after a LayerNorm; `per_position` also fits a readout at each
         output position; `shift` scores under distribution shift, such as {"x_scale": 2.0}; `strengths` are the
@@ -130,7 +130,7 @@ class ReadoutQuestions(Measuring):
             test_chunks=test_chunks,
         )  # fmt: skip
 
-    def probe_swaps(
+    def probe_interventions(
         self,
         steps: Steps = "all",
         progress: Progress | None = None,
@@ -148,7 +148,7 @@ class ReadoutQuestions(Measuring):
         """Interchange interventions on probe directions: does the model use what a probe decodes of an iterate?
 
         Slope 1: as the iterate predicts; 0: not at all; controls: `random` directions and the untrained model. Settings
-        are described in `interp.readouts.probe_swaps`. Raises UserError for a task other than regression.
+        are described in `interp.readouts.probe_interventions`. Raises UserError for a task other than regression.
         """
         return self._measured(
             "causal-probe", steps, progress, rivals=tuple(rivals), pair=pair, context=context, prompts=prompts,

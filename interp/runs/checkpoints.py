@@ -24,14 +24,16 @@ from tasks import Batch, Task, UserError
 if TYPE_CHECKING:
     from interp.models.clamps import Clamps
 
-TWIN_SEED_OFFSET = 7_919
+UNTRAINED_SEED_OFFSET = 7_919
 
 
 class Checkpoints:
     """A run folder with its settings, its task and the model of every checkpoint."""
 
-    def __init__(self, folder: RunFolder, *, released: bool = False, asking: Asking | None = None):
-        self.folder, self._let_go = folder, released
+    def __init__(
+        self, folder: RunFolder, *, without_interventions: bool = False, asking: Asking | None = None
+    ):
+        self.folder, self._without_interventions = folder, without_interventions
         self.asking = asking or now()
         self._name: str | None = None
 
@@ -155,7 +157,7 @@ class Checkpoints:
         """
         at = self._one(step)
         self.refuse_weightless()
-        if self.clamped and any(clamp.active(at) for clamp in self.config.train.clamps):
+        if self.interventions_active and any(clamp.active(at) for clamp in self.config.train.clamps):
             raise UserError(
                 f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
             )
@@ -163,42 +165,46 @@ class Checkpoints:
         load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
         return model.eval()
 
-    def twin(self) -> Any:
+    def untrained_model(self) -> Any:
         """An untrained model of fresh initialisation: the control of every probe and head score."""
-        return self._blank(self.config.init_seed + TWIN_SEED_OFFSET).eval()
+        return self._blank(self.config.init_seed + UNTRAINED_SEED_OFFSET).eval()
 
     def _blank(self, seed: int) -> Any:
         from interp.models import build_model
 
         return build_model(self.config.model, self.task.interface, seed)
 
-    def released(self) -> Checkpoints:
+    def without_interventions(self) -> Checkpoints:
         """The same run without interventions: its weights alone."""
-        return self._like(released=True)
+        return self._like(without_interventions=True)
 
-    def _like(self, *, released: bool) -> Any:
+    def _like(self, *, without_interventions: bool) -> Any:
         """The same run, called and asked the same."""
-        other = type(self)(self.folder, released=released, asking=self.asking)
+        other = type(self)(self.folder, without_interventions=without_interventions, asking=self.asking)
         other._name = self._name
         return other
 
     @property
-    def clamped(self) -> bool:
+    def interventions_active(self) -> bool:
         """Whether interventions of the training are active here (`interp.models.clamps`)."""
-        return not self._let_go and bool(self.config.train.clamps)
+        return not self._without_interventions and bool(self.config.train.clamps)
 
-    def held(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
+    def with_interventions(self, model: Any, batch: Batch, step: int) -> AbstractContextManager[Any]:
         """Within it, `model` runs with the interventions that are active at `step`, for this batch.
 
-        `model` is `run.released().model(step)`. Does nothing where no intervention is active.
+        `model` is `run.without_interventions().model(step)`. Does nothing where no intervention is active.
         """
-        return model.hooks(fwd_hooks=self._clamps.hooks(batch, step)) if self.clamped else nullcontext()
+        return (
+            model.hooks(fwd_hooks=self._clamps.hooks(batch, step))
+            if self.interventions_active
+            else nullcontext()
+        )
 
     @cached_property
     def _clamps(self) -> Clamps:
-        from interp.runs.donors import clamps_of
+        from interp.runs.source_models import clamps_of
 
-        return clamps_of(self.config, self.twin())
+        return clamps_of(self.config, self.untrained_model())
 
     def metrics(self) -> pd.DataFrame:
         """What was logged during training, one row a logged step.
@@ -213,4 +219,4 @@ class Checkpoints:
     @cached_property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(p.numel() for p in self.twin().parameters())
+        return sum(p.numel() for p in self.untrained_model().parameters())

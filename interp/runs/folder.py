@@ -200,7 +200,7 @@ class RunFolder:
             task = self.config.task
         except UserError:
             return as_table(self.records(), (), "score")
-        return as_table(self.records(), task.reads, task.score_name)
+        return as_table(self.records(), task.output_names, task.score_name)
 
     def weights(self, step: int, again: bool = False) -> dict[str, Tensor]:
         """The weights after `step` updates, every byte checked. Raises UserError when missing or damaged.

@@ -35,7 +35,7 @@ def _end(path: Path, others: list[Path]) -> str:
     return str(path)
 
 
-def told_apart(runs: Sequence[R]) -> list[R]:
+def distinguished(runs: Sequence[R]) -> list[R]:
     """The runs, each under a name that none of the others has."""
     for run, name in zip(runs, shortest([run.path for run in runs]), strict=True):
         run.name = name
@@ -68,7 +68,7 @@ def distinct(runs: Sequence[R]) -> list[R]:
 
     A warning says which are copies. Raises UserError where fewer than two are left.
     """
-    named = told_apart(runs)
+    named = distinguished(runs)
     for group in copies(named):
         warnings.warn(f"{said(group)}; counted once", stacklevel=2)
     kept = list({run.identity: run for run in reversed(named)}.values())[::-1]

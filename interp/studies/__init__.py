@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from interp.studies.ledger import Ledger, Scale
 
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Ledger:
+def run_study(name: str, scale: Scale, out: Path, log: Log, **asked: Any) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
@@ -36,7 +36,7 @@ def run_study(name: str, scale: Scale, out: Path, say: Say, **asked: Any) -> Led
         raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
     from interp.studies.fingerprint import fingerprint
 
-    ledger = import_module(STUDIES[name]).run(scale, out, say, **asked)
+    ledger = import_module(STUDIES[name]).run(scale, out, log, **asked)
     ledger = replace(ledger, fingerprint=fingerprint(name, scale))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")

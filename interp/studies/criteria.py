@@ -64,14 +64,14 @@ class Criterion:
         return Criterion(f"exactly {value:g}", value, value, closed=True)
 
     @staticmethod
-    def always(floor: float, broken: float = 0.95) -> Criterion:
+    def always(bound: float, broken: float = 0.95) -> Criterion:
         """For a claim that something happens in every run: a share of runs.
 
-        The lower confidence limit must lie above `floor`; a share whose upper limit lies below `broken` is not
+        The lower confidence limit must lie above `bound`; a share whose upper limit lies below `broken` is not
         "always", so that runs which do otherwise contradict the claim long before they are the most.
         """
-        text = f"95% CI of the share above {floor:g}; contradicted when it lies below {broken:g}"
-        return Criterion(text, least=floor, refuted_below=broken)
+        text = f"95% CI of the share above {bound:g}; contradicted when it lies below {broken:g}"
+        return Criterion(text, least=bound, refuted_below=broken)
 
     @staticmethod
     def never(ceiling: float, broken: float = 0.05) -> Criterion:

@@ -21,7 +21,7 @@ from interp.studies.ledger import Ledger, Scale
 from interp.train.version import BITS
 
 ROOM = Path(__file__).parent
-SHARED = ("context", "linear_nets", "regression_law")
+SHARED = ("context", "linear_nets", "regression_distribution")
 UNMEASURED = ("claims", "figures")
 PARTS = {
     "settings": "the settings of its runs",

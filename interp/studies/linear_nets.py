@@ -22,7 +22,7 @@ from interp.models.linear import LinearTransformer
 from interp.models.linear_weights import read_model
 from interp.readouts.preconditioners import task_covariance
 from interp.run import Run, load
-from interp.studies.regression_law import RegressionLaw
+from interp.studies.regression_distribution import RegressionDistribution
 from interp.train import Diverged, train
 from tasks import UserError
 from tasks.regression import InContextRegression
@@ -44,7 +44,7 @@ def run_config(
     )
 
 
-def law_of(task: InContextRegression) -> RegressionLaw:
+def distribution_of(task: InContextRegression) -> RegressionDistribution:
     """The Gaussian law behind a linear task. Raises UserError for other targets and covariates."""
     if task.target != "linear" or task.law != "normal":
         raise UserError("the closed form with a matrix needs normal covariates and a linear target")
@@ -54,7 +54,7 @@ def law_of(task: InContextRegression) -> RegressionLaw:
         if task.prior == "inverse-covariance"
         else torch.eye(task.d).double()
     )
-    return RegressionLaw(S, task.weight_scale**2 * shape, task.noise**2)
+    return RegressionDistribution(S, task.weight_scale**2 * shape, task.noise**2)
 
 
 def one_layer(model: LinearTransformer, n: int) -> Float[Tensor, "d d"]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from interp.config.run import RunConfig, configure, preset_names, read_toml
 from interp.io.files import canonical, sha256
-from interp.runs.donors import settle
+from interp.runs.source_models import resolve_sources
 from tasks.complaints import first_problem
 from tasks.errors import UserError
 
@@ -129,7 +129,7 @@ def read_plan(source: str, changes: Mapping[str, Any]) -> SweepPlan:
         raise UserError(f"{source}: {first_problem(error, SweepPlan.model_fields)}") from None
     if isinstance(plan.config, dict) or plan.config in preset_names():
         return plan
-    settle(configure(plan.config, changes=plan.set))  # its complaints name the file
+    resolve_sources(configure(plan.config, changes=plan.set))  # its complaints name the file
     return plan.model_copy(update={"config": _toml(plan.config)})
 
 
@@ -183,7 +183,9 @@ def _combinations(plan: SweepPlan) -> Sequence[tuple[tuple[str, Any], ...]]:
 
 
 def _cell(plan: SweepPlan, varied: dict[str, Any]) -> Cell:
-    return Cell(_folder(varied), settle(configure(plan.config, changes={**plan.set, **varied})), varied)
+    return Cell(
+        _folder(varied), resolve_sources(configure(plan.config, changes={**plan.set, **varied})), varied
+    )
 
 
 def _folder(varied: Mapping[str, Any]) -> str:

@@ -27,9 +27,9 @@ from interp.models import build_model
 from interp.models.fused import fuse
 from interp.models.weights import load_weights
 from interp.runs.asking import check_device, threads
-from interp.runs.donors import clamps_of, settle
 from interp.runs.folder import RunFolder
 from interp.runs.metrics import MetricsLog
+from interp.runs.source_models import clamps_of, resolve_sources
 from interp.train.optimisers import Optimisers
 from interp.train.spherical import warn_of_unstable_rate
 from tasks.base import Batch
@@ -66,7 +66,7 @@ def train(
     Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
     """
     check_device(device)
-    config = settle(config)
+    config = resolve_sources(config)
     return _run(RunFolder.create(out, config, device), progress)
 
 

@@ -43,10 +43,10 @@ def members_of(config: RunConfig, batch: int, members: int, steps: int) -> list[
 
 def _row(config: RunConfig, batch: int, members: int, steps: int) -> dict[str, int | float]:
     runs = members_of(config, batch, members, steps)
-    arms = {"ours": lambda: train_stack(runs), "peer": lambda: [alone(run) for run in runs]}
-    best = dict.fromkeys(arms, float("inf"))
+    conditions = {"ours": lambda: train_stack(runs), "peer": lambda: [alone(run) for run in runs]}
+    best = dict.fromkeys(conditions, float("inf"))
     for _ in range(TURNS):
-        for name, work in arms.items():
+        for name, work in conditions.items():
             best[name] = min(best[name], _cpu_seconds(work))
     share = 1e3 / (steps * members)
     return {

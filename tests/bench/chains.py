@@ -33,13 +33,13 @@ def pace(turns: int = 3, steps: int = 4000, direct_steps: int = 40) -> tuple[Int
     """
     net = Net(parse_link("sum(He2(z))/sqrt(2*L)", LENGTH), LENGTH, "relu", tied=True)
     setting = EscapeSetting(D, 0.01, 0.5, 1 / math.sqrt(D))
-    arms: list[tuple[Callable[[], object], int]] = [
+    conditions: list[tuple[Callable[[], object], int]] = [
         (lambda: simulate_net(net, setting, REPLICAS, steps, 0), steps),
         (lambda: simulate_net_direct(net, setting, REPLICAS, direct_steps, 0), direct_steps),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRate)
-        found = [[_microseconds(job, size) for _ in range(turns + 1)][1:] for job, size in arms]
+        found = [[_microseconds(job, size) for _ in range(turns + 1)][1:] for job, size in conditions]
     reduced, direct = (Interval(float(np.median(t)), min(t), max(t), turns, "range") for t in found)
     return reduced, direct
 

@@ -56,13 +56,13 @@ def _steps(config: RunConfig, model: LinearTransformer, steps: int) -> None:
         config.task.loss(model(batch.inputs), batch).mean().backward()
 
 
-def _best(arms: tuple[Callable[[], None], ...]) -> list[float]:
+def _best(conditions: tuple[Callable[[], None], ...]) -> list[float]:
     """Seconds of CPU time of each arm: its fastest of `TURNS`, taken in turns after a turn that is not counted."""
-    found = [float("inf")] * len(arms)
+    found = [float("inf")] * len(conditions)
     for turn in range(TURNS + 1):
-        for k, arm in enumerate(arms):
+        for k, condition in enumerate(conditions):
             begin = time.process_time()
-            arm()
+            condition()
             spent = time.process_time() - begin
             found[k] = min(found[k], spent) if turn else found[k]
     return found

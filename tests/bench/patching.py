@@ -72,7 +72,7 @@ class Setting:
 def setting(layers: int = 4) -> Setting:
     """An untrained model (values do not change the cost) and a pair of random prompts."""
     face = Interface(
-        inputs="continuous", n_ctx=POSITIONS, d_in=WIDTH_IN, d_out=1, read_positions=(POSITIONS - 1,)
+        inputs="continuous", n_ctx=POSITIONS, d_in=WIDTH_IN, d_out=1, output_positions=(POSITIONS - 1,)
     )
     model: Any = build_model(TransformerConfig(n_layers=layers, n_heads=8, d_model=64), face, 0).eval()
     draws = torch.randn(2, BATCH, POSITIONS, WIDTH_IN, generator=generator(0, "bench", 0))

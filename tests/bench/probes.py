@@ -118,12 +118,12 @@ def _model_forward(size: Size) -> Callable[[int], Tensor]:
         n_layers=size.layers - 1, d_model=size.width, n_heads=8 if size.width >= 256 else 4
     )
     model: Any = build_model(config, task.interface, 0).eval()
-    reads = list(task.interface.read_positions)
+    output_positions = list(task.interface.output_positions)
 
     def forward(prompts: int) -> Tensor:
         batch = task.sample(0, "bench", 0, prompts)
         _, cache = model.run_with_cache(batch.inputs, names_filter=lambda name: name.endswith("resid_post"))
-        return cache[f"blocks.{size.layers - 2}.hook_resid_post"][:, reads]
+        return cache[f"blocks.{size.layers - 2}.hook_resid_post"][:, output_positions]
 
     return forward
 

@@ -18,7 +18,7 @@ from interp.config.run import configure
 from interp.runs.folder import RunFolder
 from tests.bench.cost import cost, matmul_rate
 from tests.bench.rows import NONE, Row, peak_mb
-from tests.bench.time_to_floor import TimeToFloor, measure, time_to_floor
+from tests.bench.time_to_risk import TimeToRisk, measure, time_to_risk
 
 PUBLISHED = (
     *(
@@ -54,17 +54,17 @@ def rows(quick: bool) -> list[Row]:
     return [dataclasses.replace(_row(ours, peer, limit), ours_mb=ours_mb, peer_mb=peer_mb)]
 
 
-def _trained(out: Path, overrides: tuple[str, ...]) -> tuple[TimeToFloor, float]:
+def _trained(out: Path, overrides: tuple[str, ...]) -> tuple[TimeToRisk, float]:
     """The benchmark of one training, and the peak memory of the process that did it."""
     memory = peak_mb(lambda: measure("regression", 0, out, overrides))
-    return time_to_floor(RunFolder.open(out)), memory
+    return time_to_risk(RunFolder.open(out)), memory
 
 
-def _row(ours: TimeToFloor, peer: TimeToFloor, limit: float = NONE) -> Row:
+def _row(ours: TimeToRisk, peer: TimeToRisk, limit: float = NONE) -> Row:
     mine, theirs = (found.cpu_s if found.cpu_s is not None else math.inf for found in (ours, peer))
     ratio = mine / theirs if math.isfinite(mine) and math.isfinite(theirs) else math.nan
     said = [
-        f"loss {found.best_loss:.3f} at best in {found.steps} steps, floor {found.floor:.3f}"
+        f"loss {found.best_loss:.3f} at best in {found.steps} steps, floor {found.risk:.3f}"
         for found in (ours, peer)
     ]
     reached = f"ours within 10% at step {ours.step}" if ours.step is not None else "ours never within 10%"

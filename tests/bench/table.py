@@ -48,7 +48,7 @@ def training_step(quick: bool) -> list[Row]:
     return training_step.rows(quick)
 
 
-def time_to_floor(quick: bool) -> list[Row]:
+def time_to_risk(quick: bool) -> list[Row]:
     """The regression preset against the published recipe, on the same model and task."""
     from tests.bench import recipes
 
@@ -105,7 +105,7 @@ def stacked(quick: bool) -> list[Row]:
 
 
 ROWS: dict[str, Callable[[bool], list[Row]]] = {
-    "training-step": training_step, "time-to-floor": time_to_floor, "probes": probes, "patching": patching,
+    "training-step": training_step, "time-to-floor": time_to_risk, "probes": probes, "patching": patching,
     "stacked": stacked, "linear": linear, "single-index": single_index, "report": report, "startup": startup,
 }  # fmt: skip
 

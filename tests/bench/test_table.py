@@ -14,7 +14,7 @@ from interp.config.run import configure
 from interp.models import build_model
 from tests.bench import recipes, table, training_step
 from tests.bench.rows import Row, flop_of, peak_mb, weighed
-from tests.bench.time_to_floor import TimeToFloor
+from tests.bench.time_to_risk import TimeToRisk
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8}
 
@@ -112,7 +112,7 @@ def test_rows_asked_for_are_kept_beside_the_others(tmp_path, monkeypatch, capsys
 
 
 def test_a_peer_that_never_arrives_is_over_budget() -> None:
-    mine = TimeToFloor(0, "muon", 0.1, 0.3, 0.0, 0.32, 0.32, 100, 60, 5.0, 6.0)
+    mine = TimeToRisk(0, "muon", 0.1, 0.3, 0.0, 0.32, 0.32, 100, 60, 5.0, 6.0)
     row = recipes._row(mine, dataclasses.replace(mine, step=None, cpu_s=None, best_loss=0.9))
     assert (row.ours, row.peer) == (5.0, math.inf)
     cells = table._cells({"quick": False, **dataclasses.asdict(row)})

@@ -64,7 +64,7 @@ def load_and_report(run: Path, load) -> None:
 def startup_rows(quick: bool) -> list[Row]:
     """CPU seconds of a fresh interpreter; the limit is one that does nothing."""
     repeats = 2 if quick else 9
-    arms = {
+    conditions = {
         "import interp": "import interp",
         "interp --help": "from interp.cli import run; run(['--help'])",
     }
@@ -76,7 +76,7 @@ def startup_rows(quick: bool) -> list[Row]:
     )
     floor = sorted(cpu_seconds(bare) for _ in range(repeats))[repeats // 2]
     rows = []
-    for name, code in arms.items():
+    for name, code in conditions.items():
         work = _python(code)
         work()
         times = [(cpu_seconds(work), peers[k % len(peers)]) for k in range(repeats)]

@@ -135,7 +135,7 @@ def test_the_module_that_was_given_stays_as_it_was():
 
 def test_the_untrained_model_beside_it_has_other_weights_and_the_same_sizes():
     _, run, model = adopted("GPT-2")
-    own, other = model.own_weights(), run.twin().own_weights()
+    own, other = model.own_weights(), run.untrained_model().own_weights()
     assert {name: w.shape for name, w in own.items()} == {name: w.shape for name, w in other.items()}
     assert not any(torch.equal(own[name], other[name]) for name in own if own[name].ndim == 2)
 

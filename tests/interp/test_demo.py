@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from interp.demo import Teller
+from interp.demo import Reporter
 
 
 def test_the_time_to_go_is_that_of_the_pace_and_not_of_the_start() -> None:
     now, said = [0.0], []
-    teller = Teller(said.append, lambda: now[0])
+    reporter = Reporter(said.append, lambda: now[0])
     for seconds, done in [(0, 0), (28, 1), (30, 10), (50, 101), (51, 110), (80, 261)]:
         now[0] = seconds
-        teller.tell("retrieval", done, 1001)
+        reporter.report("retrieval", done, 1001)
     assert said == [
         "     retrieval: 1 of 1,001, 28 s gone",
         "     retrieval: 101 of 1,001, 50 s gone, about 198 s to go",
         "     retrieval: 261 of 1,001, 80 s gone, about 148 s to go",
     ]
-    teller.tell("measuring", 1, 4)
+    reporter.report("measuring", 1, 4)
     now[0] = 100
-    teller.tell("measuring", 2, 4)
+    reporter.report("measuring", 2, 4)
     assert said[3:] == ["     measuring: 2 of 4, 20 s gone, about 40 s to go"]

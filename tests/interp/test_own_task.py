@@ -20,7 +20,7 @@ import tasks
 class Echo(tasks.Task):
     @property
     def interface(self):
-        return tasks.Interface(inputs="continuous", d_in=1, n_ctx=2, d_out=1, read_positions=(0, 1))
+        return tasks.Interface(inputs="continuous", d_in=1, n_ctx=2, d_out=1, output_positions=(0, 1))
     def loss(self, outputs, batch):
         return (outputs[..., 0] - batch.targets) ** 2
     def sample(self, seed, stream, step, batch):

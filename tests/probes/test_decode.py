@@ -34,7 +34,7 @@ def test_planted_symbol_is_read_and_the_other_is_not() -> None:
 
 
 def test_noise_stays_at_chance_beside_its_twin() -> None:
-    table = _decoded(False).table(twin=_decoded(True))
+    table = _decoded(False).table(untrained=_decoded(True))
     own = table[table["control"] == "none"]
     assert ((own["ci_low"] < 1 / CLASSES) & (own["ci_high"] > 1 / CLASSES)).all()
     assert table[(table["control"] == "untrained") & (table["position"] == "first")]["value"].iloc[0] > 0.95

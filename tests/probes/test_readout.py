@@ -122,7 +122,7 @@ def test_bad_input_is_one_line():
     cases = [
         (lambda: make(pools={"late": (9,)}), "late.*out of range"),
         (lambda: Readout([], ["label"], CONFIG), "at least one"),
-        (lambda: make().add("fit", activations, targets[:, :3]), "do not fit 4 reads"),
+        (lambda: make().add("fit", activations, targets[:, :3]), "do not fit 4 outputs"),
         (lambda: make().add("fit", activations, targets[:100]), "embed: 250 prompts"),
         (lambda: make().add("fit", broken, targets), "embed: NaN"),
         (lambda: make().add("test", activations, targets), "no 'fit' prompts"),

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.calibration.planted import LAWS, conclude, noisy
+from interp.calibration.planted import DISTRIBUTIONS, conclude, noisy
 from interp.calibration.truths import listed, strangers
 from probes import filters, verdict
 from probes.algorithms.iterates import Algorithm
 from probes.filters import FilterConfig
 from probes.observations import Observations
 
-EASY, HARD = LAWS[0], LAWS[-1]
+EASY, HARD = DISTRIBUTIONS[0], DISTRIBUTIONS[-1]
 OFF = {truth.name: truth for truth in strangers()}
 
 
-def concluded(law, make, seed=1, prompts=512, tests=1):
-    world = law.world(seed, prompts)
-    return conclude(world, noisy(world, make(world), law.noise), tests)
+def concluded(distribution, make, seed=1, prompts=512, tests=1):
+    world = distribution.world(seed, prompts)
+    return conclude(world, noisy(world, make(world), distribution.noise), tests)
 
 
-def member(name, law=EASY):
-    algorithm = listed(law.world(0, 2000).top, law.d)[name][1]
+def member(name, distribution=EASY):
+    algorithm = listed(distribution.world(0, 2000).top, distribution.d)[name][1]
     return lambda world: world.answers(world.run(algorithm))
 
 

@@ -27,7 +27,7 @@ def test_a_right_answer_scores_one_at_each_prompts_own_position_and_nothing_else
     wrong[~batch.mask] = wrong[~batch.mask].flip(-1)
     assert torch.equal(task.loss(wrong, batch), task.loss(outputs, batch))
     assert task.loss(outputs.flip(-1), batch).mean() > task.loss(outputs, batch).mean() + 1
-    assert task.interface.read_positions == (1, 2, 3, 4)
+    assert task.interface.output_positions == (1, 2, 3, 4)
 
 
 def test_no_prompt_is_seen_twice_by_one_measurement_and_circuits_are_judged_on_others():

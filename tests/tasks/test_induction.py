@@ -25,7 +25,7 @@ def test_prompts_are_a_prefix_and_copies_of_a_word(candidates):
     face = task.interface
     assert len(seen) == (candidates or 46)
     names = torch.tensor(face.outputs) if candidates else torch.arange(50)
-    rows = torch.tensor(face.read_positions)
+    rows = torch.tensor(face.output_positions)
     assert torch.equal(names[batch.targets], batch.inputs[:, rows + 1])
     assert len(rows) == 3 * 4
 
@@ -38,8 +38,8 @@ def test_losses_by_copy_and_levels():
     assert right[:, 0].mean().item() == pytest.approx(math.log(30), abs=1e-5)
     assert task.score(task.answer(batch), batch)[:, 1].max() == 0
     seen = torch.zeros(300, 12, 30).scatter(2, batch.inputs[..., None], -1e9).cumsum(1)  # never a token again
-    assert torch.allclose(task.loss(seen, batch).mean(0)[0], task.floor().value[0], atol=1e-5)
-    assert task.floor().value[1] == 0
+    assert torch.allclose(task.loss(seen, batch).mean(0)[0], task.bayes_risk().value[0], atol=1e-5)
+    assert task.bayes_risk().value[1] == 0
     noise = torch.randn(300, 12, 30, generator=torch.Generator().manual_seed(0))
     assert task.score(noise, batch).mean().item() == pytest.approx(task.chance().value[0].item(), abs=0.02)
 
@@ -95,4 +95,4 @@ def test_words_with_repeats():
     task = Induction(vocabulary=5, length=25, distinct=False, candidates=0)
     batch = task.sample(0, "test", 0, 50)
     assert all(len(set(row)) <= 5 for row in batch.word.tolist())
-    assert task.floor().value[0].item() == pytest.approx(math.log(5))
+    assert task.bayes_risk().value[0].item() == pytest.approx(math.log(5))

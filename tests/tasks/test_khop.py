@@ -65,7 +65,7 @@ def test_chance_and_hop_counts_asked():
     assert found.mean().item() == pytest.approx(task.chance().value.item(), abs=0.005)
     assert list(task.distributions) == ["hop 0", "hop 1", "hop 2", "hop 3"]
     two = task.distributions["hop 2"]
-    assert two.reads == ("hop 2",)
+    assert two.output_names == ("hop 2",)
     same = two.sample(0, "test", 0, 2000)
     assert (same.asked == 2).all()
     assert torch.equal(same.inputs[:, 1:], batch.inputs[:, 1:])

@@ -99,7 +99,7 @@ def test_the_bigram_answer_is_best_and_risks_fall_with_the_context():
     second = {name: level.value[1].item() for name, level in risks.items()}
     assert second["uniform"] == pytest.approx(math.log(3))
     assert second["uniform"] > second["unigram"] > second["trigram"] > second["bigram"]
-    floor = task.floor()
+    floor = task.bayes_risk()
     fresh = task.sample(9, "other", 0, 4000)
     loss = task.loss(task.answer(fresh), fresh)
     assert ((loss.mean(0) - floor.value).abs() < 4 * (floor.se**2 + loss.var(0) / 4000).sqrt()).all()

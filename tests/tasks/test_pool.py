@@ -102,7 +102,7 @@ def test_each_answer_is_best_on_its_own_distribution():
     }
     assert levels["dMMSE", "pool tasks"] < 0.8 * levels["ridge", "pool tasks"]
     assert levels["ridge", "fresh tasks"] < 0.5 * levels["dMMSE", "fresh tasks"]
-    floor, plain = task.floor(), task.distributions["fresh tasks"].floor()
+    floor, plain = task.bayes_risk(), task.distributions["fresh tasks"].bayes_risk()
     assert floor.value.tolist() == risk(task, "dMMSE", "pool tasks").value.tolist()
     gap = (risk(task, "ridge", "fresh tasks").value - plain.value).abs()
     assert (gap < 4 * risk(task, "ridge", "fresh tasks").se + 4 * plain.se).all()

@@ -48,7 +48,7 @@ def test_a_file_is_read_as_it_stands(tmp_path):
     (tmp_path / "hist" / "program.json").write_text(json.dumps(contents()))
     found = read_program(tmp_path / "hist")
     task = found.task
-    assert (task.name, task.lengths, task.interface.read_positions) == ("hist", (4,), (1, 2, 3, 4))
+    assert (task.name, task.lengths, task.interface.output_positions) == ("hist", (4,), (1, 2, 3, 4))
     assert found.edges == (("embed", "L0H0.q"), ("L0H0", "output"))
     assert found.positional_edges == ()
     batch = task.every()

@@ -36,7 +36,7 @@ def test_worked_example_of_both_layouts():
     assert torch.equal(batch.inputs, expected)
     assert torch.allclose(y, (x * batch.w[:, None]).sum(-1), atol=1e-6)
     assert task.interface.token_types == (0, 1, 0, 1, 0)
-    assert task.reads == ("x 1", "x 2", "x 3")
+    assert task.output_names == ("x 1", "x 2", "x 3")
     assert task.labels(batch)[0] == ["x1", "y1", "x2", "y2", "x3"]
     merged = InContextRegression(d=3, n=2, layout="merged").sample(0, "test", 0, 4)
     assert torch.equal(merged.inputs[..., :3], x)
@@ -69,16 +69,16 @@ def test_floor_is_the_mean_loss_of_the_answer(arm):
     task = InContextRegression(**arm)
     batch = task.sample(2, "test", 0, 40_000)
     mean, error = mean_and_error(task.loss(task.answer(batch), batch))
-    floor = task.floor()
-    assert floor.value.shape == (len(task.reads),)
+    floor = task.bayes_risk()
+    assert floor.value.shape == (len(task.output_names),)
     assert ((mean - floor.value).abs() < 4.5 * (error**2 + floor.se**2).sqrt() + 1e-6).all()
 
 
 def test_isotropic_noiseless_floor_is_exact_and_others_are_precise():
-    floor = InContextRegression(d=5, n=7).floor()
+    floor = InContextRegression(d=5, n=7).bayes_risk()
     assert floor.value.tolist() == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0])
     assert (floor.se == 0).all()
-    sampled = InContextRegression(d=5, n=7, kappa=10.0).floor()
+    sampled = InContextRegression(d=5, n=7, kappa=10.0).bayes_risk()
     assert sampled.value[0] == 1
     assert (sampled.value[5:] == 0).all()
     assert 0 < sampled.se.max() < 0.01
@@ -225,7 +225,7 @@ def test_no_closed_form_is_refused():
     unknown = InContextRegression(kappa=10.0, basis="prompt", prior="inverse-covariance")
     for task in (nonlinear, unknown):
         batch = task.sample(0, "test", 0, 2)
-        for call in (lambda task=task, batch=batch: task.answer(batch), task.floor):
+        for call in (lambda task=task, batch=batch: task.answer(batch), task.bayes_risk):
             with pytest.raises(UserError, match="closed-form"):
                 call()
     with pytest.raises(UserError, match="replace-w"):
@@ -250,4 +250,4 @@ def test_targets_of_one_frozen_net():
     other = task.model_copy(update={"basis_seed": 4})
     assert not torch.equal(other.sample(0, "x", 0, 4).clean, task.sample(0, "x", 0, 4).clean)
     with pytest.raises(UserError, match="no closed-form Bayes answer"):
-        task.floor()
+        task.bayes_risk()

@@ -98,8 +98,8 @@ def test_following_the_links_of_the_inputs_gives_chain_sources_and_targets(task,
     assert outputs.shape == (4, task.interface.n_ctx, task.interface.d_out)
     assert (task.loss(outputs, batch) == 0).all()
     assert (task.score(outputs, batch) == 1).all()
-    assert task.score(outputs, batch).shape == (4, len(task.reads))
-    assert (task.floor().value == 0).all()
+    assert task.score(outputs, batch).shape == (4, len(task.output_names))
+    assert (task.bayes_risk().value == 0).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -65,8 +65,8 @@ def test_settings_round_trip_and_shapes_agree(settings):
         assert batch.inputs[..., 1].max() == face.d_vocab
         assert batch.inputs[..., 0].max() < face.d_vocab
     outputs = torch.zeros(5, face.n_ctx, face.d_out)
-    assert task.loss(outputs, batch).shape == task.score(outputs, batch).shape == (5, len(task.reads))
-    assert task.chance().value.shape == (len(task.reads),)
+    assert task.loss(outputs, batch).shape == task.score(outputs, batch).shape == (5, len(task.output_names))
+    assert task.chance().value.shape == (len(task.output_names),)
     assert all(len(row) == face.n_ctx for row in task.labels(batch))
     for relation in task.relations(batch):
         assert relation.dest.shape == relation.source.shape
@@ -80,7 +80,7 @@ def test_a_new_task_takes_under_ten_lines():
     @tasks.register("test-copy")
     class Copy(tasks.Task):
         interface = property(
-            lambda self: tasks.Interface(inputs="token", n_ctx=3, d_out=5, d_vocab=5, read_positions=(2,))
+            lambda self: tasks.Interface(inputs="token", n_ctx=3, d_out=5, d_vocab=5, output_positions=(2,))
         )
 
         def sample(self, seed, stream, step, batch):
@@ -95,7 +95,7 @@ def test_a_new_task_takes_under_ten_lines():
     assert task.loss(torch.zeros(4, 3, 5), batch)[:, 0].tolist() == pytest.approx([math.log(5)] * 4)
     assert "test-copy" in tasks.kinds()
     with pytest.raises(tasks.UserError, match="no closed-form minimum loss"):
-        task.floor()
+        task.bayes_risk()
 
 
 def test_unknown_and_taken_kinds():

@@ -16,7 +16,7 @@ from tasks.streams import generator
 from tasks.theory import bayes
 
 D, N, PROMPTS = 4, 10, 40_000
-LAW = linear.RegressionLaw(
+LAW = linear.RegressionDistribution(
     torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 0.5]]).double(),
     torch.tensor([[1.0, -0.3, 0.0], [-0.3, 0.5, 0.1], [0.0, 0.1, 2.0]]).double(),
     0.3,

@@ -160,7 +160,7 @@ def misfit(rng: Rng, count: int) -> Hits:
 
 def growing(rng: Rng, count: int) -> Hits:
     """Misfit of adding on steps of gradient descent: nothing but what lies between two nodes of the filter."""
-    law = calibration.LAWS[-1]
+    law = calibration.DISTRIBUTIONS[-1]
     stack = stacks.stacks(law.world(0, 2000).top)["gradient descent"]
     truth = doubling.growth(stack.observed(law, 1, 8000), draws=2).adding.value
     for _ in range(count):

@@ -101,7 +101,7 @@ def _near(
 
 
 def _reads(model: Any, pos: int) -> list[int]:
-    return sorted({p for p in model.interface.read_positions if p < pos})
+    return sorted({p for p in model.interface.output_positions if p < pos})
 
 
 def _outputs(model: Any, inputs: Tensor, outputs: Tensor) -> Proof:

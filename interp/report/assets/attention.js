@@ -23,12 +23,12 @@ function attentionViews(run) {
   const place = part(run, "attention");
   const controls = article(run).querySelector('[data-controls="attention"]');
   const again = () => redraw([place]);
-  choice(controls, "Prompt", run.attention.map((a) => a.name), (i) => { state.prompt = i; tellAttention(run, state); again(); });
+  choice(controls, "Prompt", run.attention.map((a) => a.name), (i) => { state.prompt = i; describeAttention(run, state); again(); });
   const layers = Array.from({ length: run.attention[0].shape[1] }, (_, l) => `layer ${l}`);
   choice(controls, "Layer", layers, (i) => { state.layer = i; again(); });
   const select = [...controls.querySelectorAll("select")].find((s) => s.options[0].textContent === "layer 0");
   if (select) select.value = state.layer;
-  tellAttention(run, state);
+  describeAttention(run, state);
   run.showHead = async (layer, head) => {
     if (layer >= run.attention[state.prompt].shape[1]) return;
     state.layer = layer;
@@ -68,7 +68,7 @@ function paintMaps(run, state, place) {
   maps.forEach((map, h) => paintOver(canvases[h], map));
   const large = place.querySelector(".stage h2")?.textContent.split("H")[1];
   if (maps[large]) paintOver(canvases[maps.length], maps[large]);
-  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+  describeLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
   return true;
 }
 
@@ -109,7 +109,7 @@ function ignoreRestingPointer(place) {
   document.addEventListener("pointermove", wake);
 }
 
-function tellAttention(run, state) {
+function describeAttention(run, state) {
   const a = run.attention[state.prompt];
   const scale = a.signed ? `Weights may be negative here (red) and are drawn on ±${number(127 * a.scale)}. ` : "";
   caption(run, "attention", `${a.note ? `${a.note} ` : ""}Rows are destination tokens (queries), columns source tokens (keys); hover a small map to ` +
@@ -131,7 +131,7 @@ async function showAttention(run, state, place) {
   place.dataset.step = a.steps[at];
   place.dataset.layer = layer;
   place.dataset.shown = `${index}/${state.layer}`;
-  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+  describeLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
 }
 
 const look = (a) => ({
@@ -181,7 +181,7 @@ function printHeads(run, state, place) {
     box.append(mapOf(a, pattern));
     paper.append(box);
   });
-  tellLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
+  describeLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
 }
 
 /** CircuitsVis is called once a place; what is asked for while React still mounts is handed over when it has. */
@@ -213,7 +213,7 @@ function unpack(a, bytes, step, layer) {
 }
 
 /** For every relation of the prompt: the attention mass of each head of the layer on it, averaged over its rows. */
-function tellLinks(a, attention, layer, place) {
+function describeLinks(a, attention, layer, place) {
   place.replaceChildren();
   if (!a.links.length) return;
   const table = make("table");

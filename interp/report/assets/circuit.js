@@ -76,8 +76,8 @@ function drawCircuit(run, state, element, pick, told, width = WIDE) {
     x: p.x(i), y: p.y(0) + 24, fill: ink("ink"), "text-anchor": "middle", "font-size": c.tokens.length > 24 ? 10 : 12,
   }, token.length > 8 ? `${token.slice(0, 7)}…` : token));
   drawChain(svg, c, p);
-  state.edges = c.ends.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
-  for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { told.textContent = tellNode(run, node); }, run);
+  state.edges = c.endpoints.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
+  for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { told.textContent = describeNode(run, node); }, run);
   element.replaceChildren(svg);
 }
 
@@ -133,9 +133,9 @@ function moveCircuit(run, state, element) {
   element.dataset.step = c.steps[i];
 }
 
-const touching = (c, name) => c.ends.map((ends, e) => (ends.includes(name) ? e : -1)).filter((e) => e >= 0);
+const touching = (c, name) => c.endpoints.map((pair, e) => (pair.includes(name) ? e : -1)).filter((e) => e >= 0);
 
-function tellNode(run, node) {
+function describeNode(run, node) {
   const c = run.circuit;
   const i = nearest(c.steps, page.step);
   const found = touching(c, node.name).sort((a, b) => Math.abs(c.value[b][i] ?? 0) - Math.abs(c.value[a][i] ?? 0)).slice(0, 4);

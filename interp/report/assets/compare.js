@@ -1,6 +1,6 @@
 // Comparison of runs: thin lines are single runs, thick ones the mean over the seeds of a condition with its interval.
 
-const FEW_READS = 4;  // up to so many output positions have a plot each
+const FEW_OUTPUTS = 4;  // up to so many output positions have a plot each
 const MANY_CIRCUITS = 8;
 
 function compareViews(groups) {
@@ -12,7 +12,7 @@ function compareViews(groups) {
     const controls = place.querySelector('[data-controls="compare"]');
     const move = (el) => point(el, placeOf(all)(nearestStep(all)));
     addView(at("loss"), (el) => drawLosses(all, el), move);
-    if (!readPlots(all, at("scores"), move)) comparePanels(all, "scores", controls, at("scores"), move);
+    if (!outputPlots(all, at("scores"), move)) comparePanels(all, "scores", controls, at("scores"), move);
     comparePanels(all, "heads", controls, at("heads"), move);
     if (group.runs.some((r) => page.runs[r].emergence)) addView(at("emergence"), (el) => drawOnsets(all, el), move);
     else at("emergence").remove();
@@ -26,42 +26,42 @@ function compareViews(groups) {
 }
 
 /** A plot for every output position that has an accuracy, where these are few. False where there are none or too many. */
-function readPlots(group, element, move) {
-  const reads = optionsOf(group, "scores").filter(([metric]) => metric === "accuracy");
-  if (!reads.length || reads.length > FEW_READS) return false;
-  const places = reads.map(([, read], i) => (i ? make("div", "", { class: "plot", "data-view": `compare-scores-${i}` }) : element));
+function outputPlots(group, element, move) {
+  const outputs = optionsOf(group, "scores").filter(([metric]) => metric === "accuracy");
+  if (!outputs.length || outputs.length > FEW_OUTPUTS) return false;
+  const places = outputs.map(([, read], i) => (i ? make("div", "", { class: "plot", "data-view": `compare-scores-${i}` }) : element));
   element.after(...places.slice(1));
-  places.forEach((place, i) => addView(place, (el) => drawArms(group, "scores", reads[i], el), move));
+  places.forEach((place, i) => addView(place, (el) => drawConditions(group, "scores", outputs[i], el), move));
   return true;
 }
 
 /** Metrics and rows that any condition has, those of the condition with most of them first. */
 function optionsOf(group, kind) {
   const found = new Map();
-  for (const arm of [...group.arms].sort((a, b) => size(b) - size(a))) {
-    for (const p of arm[kind] || []) for (const row of p.rows) found.set(`${p.keys.metric}/${row}`, [p.keys.metric, row]);
+  for (const condition of [...group.conditions].sort((a, b) => size(b) - size(a))) {
+    for (const p of condition[kind] || []) for (const row of p.rows) found.set(`${p.keys.metric}/${row}`, [p.keys.metric, row]);
   }
   return [...found.values()];
 
-  function size(arm) { return (arm[kind] || []).reduce((sum, p) => sum + p.rows.length, 0); }
+  function size(condition) { return (condition[kind] || []).reduce((sum, p) => sum + p.rows.length, 0); }
 }
 
 /** The circuits of the runs, two a row; of many runs the first of every condition. */
 function compareCircuits(group, place) {
-  const shown = group.runs.length > MANY_CIRCUITS ? group.arms.map((arm) => arm.runs[0]) : group.arms.flatMap((arm) => arm.runs);
+  const shown = group.runs.length > MANY_CIRCUITS ? group.conditions.map((condition) => condition.runs[0]) : group.conditions.flatMap((condition) => condition.runs);
   const circuits = place.querySelector('[data-part="circuits"]');
   const told = place.querySelector('[data-part="circuit-told"]');
   if (!shown.some((r) => page.runs[r].circuit)) { circuits.closest("figure").remove(); return; }
   for (const r of shown) {
     const run = page.runs[r];
     const box = make("div");
-    box.append(make("h3", group.arms.length > 1 ? `${run.title} (${group.arms[armOf(group, r)].name})` : run.title));
+    box.append(make("h3", group.conditions.length > 1 ? `${run.title} (${group.conditions[conditionOf(group, r)].name})` : run.title));
     circuits.append(box);
     if (!run.circuit) { box.append(make("p", `Not shown: ${group.no_circuit[r] || "no circuit was searched for this run."}`, { class: "absent" })); continue; }
     const element = make("div", "", { class: "circuit", "data-view": `compare-circuit-${r}` });
     box.append(element);
     const state = { chosen: null, edges: [] };
-    const tell = (node) => { told.textContent = `${run.title}, ${tellNode(run, node)}`; };
+    const tell = (node) => { told.textContent = `${run.title}, ${describeNode(run, node)}`; };
     addView(element, (el) => drawCircuit(run, state, el, () => goToCircuit(r), tell, HALF), (el) => moveCircuit(run, state, el));
   }
 }
@@ -77,18 +77,18 @@ function goToCircuit(index) {
 
 const placeOf = (group) => place(group.steps);
 const nearestStep = (group) => group.steps[nearest(group.steps, page.step)];
-const armOf = (group, run) => group.arms.findIndex((arm) => arm.runs.includes(run));
+const conditionOf = (group, run) => group.conditions.findIndex((condition) => condition.runs.includes(run));
 
 function drawLosses(group, element) {
   const colours = inks("series");
   const at = placeOf(group);
   const traces = group.runs.filter((r) => page.runs[r].metrics).map((r) => {
     const run = page.runs[r];
-    const arm = armOf(group, r);
+    const condition = conditionOf(group, r);
     const name = plain(run.title);
     return {
       x: run.metrics.steps.map(at), y: run.metrics.series.loss || Object.values(run.metrics.series)[0], name, mode: "lines", connectgaps: true,
-      line: { color: colours[(group.arms.length > 1 ? arm : r) % colours.length], width: 1.6, dash: DASHES[arm % DASHES.length] },
+      line: { color: colours[(group.conditions.length > 1 ? condition : r) % colours.length], width: 1.6, dash: DASHES[condition % DASHES.length] },
       hovertemplate: `${name}<br>step %{x:,}<br>%{y:.4g}<extra></extra>`,
     };
   });
@@ -108,20 +108,20 @@ function comparePanels(group, kind, controls, element, move) {
   choice(controls, label, options.map(([metric, row]) => (kind === "scores" ? `${metric} · ${row}` : metric)), (i) => { chosen = options[i]; redraw([element]); });
   const select = [...controls.querySelectorAll("select")].at(-1);
   if (options.length > 1) select.value = first;
-  addView(element, (el) => drawArms(group, kind, chosen, el), move);
+  addView(element, (el) => drawConditions(group, kind, chosen, el), move);
 }
 
-function drawArms(group, kind, [metric, row], element) {
+function drawConditions(group, kind, [metric, row], element) {
   const colours = inks("series");
   const at = placeOf(group);
   const traces = group.runs.flatMap((r) => singleRun(page.runs[r], kind, metric, row).map((line) => ({
     x: line.x.map(at), y: line.y, mode: "lines", showlegend: false, opacity: 0.45,
-    line: { color: colours[armOf(group, r) % colours.length], width: 1 }, hovertemplate: `${plain(page.runs[r].title)}<br>step %{x:,}<br>%{y:.3g}<extra></extra>`,
+    line: { color: colours[conditionOf(group, r) % colours.length], width: 1 }, hovertemplate: `${plain(page.runs[r].title)}<br>step %{x:,}<br>%{y:.3g}<extra></extra>`,
   })));
-  group.arms.forEach((arm, i) => {
-    const panel = (arm[kind] || []).find((p) => p.keys.metric === metric && p.rows.includes(row));
+  group.conditions.forEach((condition, i) => {
+    const panel = (condition[kind] || []).find((p) => p.keys.metric === metric && p.rows.includes(row));
     if (!panel) return;
-    const named = { ...panel, rows: panel.rows.map(() => arm.name) };
+    const named = { ...panel, rows: panel.rows.map(() => condition.name) };
     traces.push(...ribbon(panel.steps, named, panel.rows.indexOf(row), colours[i % colours.length], { dash: DASHES[i % DASHES.length] }));
   });
   const guessed = new Set(kind === "scores" ? group.runs.map((r) => levelAt(page.runs[r], metric, "chance", row)) : []);
@@ -129,7 +129,7 @@ function drawArms(group, kind, [metric, row], element) {
     if (value !== null) traces.push(level(value, `chance ${number(value)}`, ink("muted"), "dot", [at(0), group.steps.at(-1)]));
   }
   const title = kind === "scores" ? `${metric}, ${row}` : `${metric}, strongest head`;
-  plot(element, traces, { title: plain(title), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
+  plot(element, traces, { title: plain(title), margin: TITLED, showlegend: group.conditions.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
 }
 
 /** Shares keep the scale from 0 to 1: the interval of two runs alone would be several times as high. */
@@ -154,7 +154,7 @@ function drawOnsets(group, element) {
   const names = [...new Set(found.map((e) => e.name))].sort((a, b) => end(a) - end(b));
   const symbols = ["circle-open", "diamond-open", "square-open", "x-open", "hexagon-open", "cross-open"];
   const last = (e) => page.runs[e.run].steps.at(-1);
-  const lane = (e) => (0.7 * group.arms.flatMap((arm) => arm.runs).indexOf(e.run)) / group.runs.length;
+  const lane = (e) => (0.7 * group.conditions.flatMap((condition) => condition.runs).indexOf(e.run)) / group.runs.length;
   const told = (e) => [plain(page.runs[e.run].title), plain(`${e.subject} · ${e.metric}`),
     e.step === null ? `not emerged by step ${whole(last(e))}` : `step ${whole(e.step)}`, e.low === null ? "" : `[${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`];
   const marks = (own, colour, symbol) => ({
@@ -162,20 +162,20 @@ function drawOnsets(group, element) {
     marker: { size: 9, symbol, color: colour, line: { width: 2 } }, customdata: own.map(told),
     hovertemplate: "%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} %{customdata[3]}<extra></extra>",
   });
-  const traces = group.arms.flatMap((arm, i) => {
+  const traces = group.conditions.flatMap((condition, i) => {
     const colour = colours[i % colours.length];
-    const [came, never] = apart(found.filter((e) => arm.runs.includes(e.run)), (e) => e.step !== null);
+    const [came, never] = apart(found.filter((e) => condition.runs.includes(e.run)), (e) => e.step !== null);
     const spans = {
       type: "data", symmetric: false, thickness: 1.5, width: 3, color: colour,
       array: came.map((e) => (e.high === null ? 0 : at(e.high) - at(e.step))), arrayminus: came.map((e) => (e.low === null ? 0 : at(e.step) - at(e.low))),
     };
     return [
-      { ...marks(came, colour, symbols[i % symbols.length]), error_x: spans, name: plain(arm.name) },
-      { ...marks(never, colour, "triangle-right-open"), name: plain(`${arm.name}: right-censored`), showlegend: never.length > 0 },
+      { ...marks(came, colour, symbols[i % symbols.length]), error_x: spans, name: plain(condition.name) },
+      { ...marks(never, colour, "triangle-right-open"), name: plain(`${condition.name}: right-censored`), showlegend: never.length > 0 },
     ];
   });
   plot(element, traces, {
-    title: "step of emergence", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.arms.length > 1, xaxis: stepAxis(group.steps),
+    title: "step of emergence", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.conditions.length > 1, xaxis: stepAxis(group.steps),
     yaxis: { tickvals: names.map((_, i) => -i), ticktext: names.map(plain), ticks: "", range: [0.6 - names.length, 0.6] },
   });
 }
@@ -184,7 +184,7 @@ function drawOnsets(group, element) {
 function firstOnsets(r) {
   const first = new Map();
   for (const e of page.runs[r].emergence || []) {
-    const name = isRead(e) ? e.subject : e.metric;
+    const name = isOutput(e) ? e.subject : e.metric;
     if (!first.has(name) || (e.step ?? Infinity) < (first.get(name).step ?? Infinity)) first.set(name, { ...e, name, run: r });
   }
   return [...first.values()];

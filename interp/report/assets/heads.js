@@ -14,7 +14,7 @@ function headViews(run) {
   });
   addView(places[0], (el) => drawHeadMap(run, chosen, el), (el) => point(el, nearest(chosen.steps, page.step), 0.5));
   addView(places[1], (el) => drawHeadLines(run, chosen, el), (el) => movePoint(run, el));
-  addView(part(run, "head-best"), () => {}, (el) => tellBest(run, relations, el));
+  addView(part(run, "head-best"), () => {}, (el) => describeBest(run, relations, el));
   caption(run, "heads", "Each row on the left is a head (L1H3 is head 3 of layer 1, counted from 0), layers going up; each " +
     "column is a checkpoint, the selected one framed. Colour is the head's score on the relation: its attention mass on " +
     "the tokens that the relation names. Right: the strongest heads over training, with 95% CIs; the other heads in grey. " +
@@ -72,7 +72,7 @@ function drawHeadLines(run, panel, element) {
 }
 
 /** The strongest head of every relation at the selected checkpoint, and the strongest one of each control. */
-function tellBest(run, relations, place) {
+function describeBest(run, relations, place) {
   const controls = [...new Set(run.heads.map((p) => p.keys.control))].filter((c) => c !== "none");
   const table = make("table");
   const head = make("tr");

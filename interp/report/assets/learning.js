@@ -1,7 +1,7 @@
 // The first figure: loss over steps and scores of single output positions, both with the closed-form minimum and chance;
 // and a table of the selected checkpoint.
 
-const MANY_READS = 6;
+const MANY_OUTPUTS = 6;
 
 const labelOf = (run, metric) => run.labels[metric] || metric;
 const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
@@ -20,7 +20,7 @@ function learningViews(run) {
   if (run.scores) scoreViews(run);
   const words = [];
   if (run.metrics) words.push(lossWords(run));
-  if (run.scores) words.push((run.metrics ? "Right: each" : "Each") + (run.scores[0].rows.length > MANY_READS ? PROFILE_WORDS : SCORE_WORDS));
+  if (run.scores) words.push((run.metrics ? "Right: each" : "Each") + (run.scores[0].rows.length > MANY_OUTPUTS ? PROFILE_WORDS : SCORE_WORDS));
   if (words.length) caption(run, "learning", words.join(" "));
   for (const view of ["loss", "scores"]) {
     const element = part(run, view);
@@ -32,7 +32,7 @@ function learningViews(run) {
 function scoreViews(run) {
   const panels = [...run.scores].sort((a, b) => run.lower.includes(a.keys.metric) - run.lower.includes(b.keys.metric));
   let panel = panels[0];
-  const many = () => panel.rows.length > MANY_READS;
+  const many = () => panel.rows.length > MANY_OUTPUTS;
   const places = [part(run, "scores"), part(run, "live")];
   choice(article(run).querySelector('[data-controls="learning"]'), "Score", panels.map((p) => p.keys.metric), (i) => {
     panel = panels[i];
@@ -107,9 +107,9 @@ function range(run, panel) {
 
 function drawProfile(run, panel, element) {
   const metric = panel.keys.metric;
-  const reads = panel.rows.map(plain);
+  const outputs = panel.rows.map(plain);
   const last = panel.steps.length - 1;
-  const line = (name, y, style) => ({ x: reads, y, name, mode: "lines", line: style, hovertemplate: `${name}<br>%{x}: %{y:.3g}<extra></extra>` });
+  const line = (name, y, style) => ({ x: outputs, y, name, mode: "lines", line: style, hovertemplate: `${name}<br>%{x}: %{y:.3g}<extra></extra>` });
   const traces = [
     { ...line("selected checkpoint", panel.value.map((v) => v[last]), { color: ink("accent"), width: 2.5 }), mode: "lines+markers",
       marker: { size: 6 }, error_y: { type: "data", symmetric: false, thickness: 1, width: 0, array: [], arrayminus: [] } },
@@ -119,10 +119,10 @@ function drawProfile(run, panel, element) {
     const y = panel.rows.map((read) => levelAt(run, metric, kind, read));
     if (y.some((v) => v !== null)) traces.push(line(LEVEL_NAMES[kind], y, { color: ink("muted"), width: 1.5, dash }));
   }
-  const every = Math.ceil(reads.length / 10);
+  const every = Math.ceil(outputs.length / 10);
   const highest = Math.max(...traces.slice(1).flatMap((t) => t.y), ...panel.value.flat().filter((v) => v !== null));
   plot(element, traces, {
-    xaxis: { title: { text: "output position (in prompt order)" }, type: "category", tickvals: reads.filter((_, i) => i % every === 0), showgrid: false },
+    xaxis: { title: { text: "output position (in prompt order)" }, type: "category", tickvals: outputs.filter((_, i) => i % every === 0), showgrid: false },
     yaxis: { title: { text: plain(labelOf(run, metric)) }, range: [0, 1.06 * highest] }, showlegend: true,
   });
 }
@@ -143,7 +143,7 @@ function tellScores(run, panel, element) {
   const i = nearest(panel.steps, page.step);
   const metric = panel.keys.metric;
   const count = panel.rows.length;
-  const rows = count <= MANY_READS ? panel.rows.map((_, r) => r)
+  const rows = count <= MANY_OUTPUTS ? panel.rows.map((_, r) => r)
     : [...new Set([0, 1, 2, 3].map((k) => Math.round((k * (count - 1)) / 3)))];
   const kinds = ["floor", "chance"].filter((kind) => levelsOf(run, metric, kind).length);
   const table = make("table");

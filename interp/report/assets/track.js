@@ -19,9 +19,9 @@ function drawTrack(run) {
   for (const step of run.steps) add("line", { x1: x(step), x2: x(step), y1: height - 5, y2: height - 1, class: "tick" });
   if (run.metrics) drawCurve(run, x, height);
   for (const event of (run.emergence || []).filter((e) => e.step !== null)) {
-    add("path", { d: `M${x(event.step) - 4},1h8l-4,7z`, class: isRead(event) ? "event read" : "event" });
+    add("path", { d: `M${x(event.step) - 4},1h8l-4,7z`, class: isOutput(event) ? "event read" : "event" });
   }
-  nameReads();
+  nameOutputs();
 
   function add(tag, attributes) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -31,10 +31,10 @@ function drawTrack(run) {
   }
 
   /** Output positions have a line and their name, unless it would overlap the name before; heads are marks alone. */
-  function nameReads() {
+  function nameOutputs() {
     let free = 0;
-    const reads = (run.emergence || []).filter((e) => e.step !== null && isRead(e)).sort((a, b) => a.step - b.step);
-    for (const event of reads) {
+    const outputs = (run.emergence || []).filter((e) => e.step !== null && isOutput(e)).sort((a, b) => a.step - b.step);
+    for (const event of outputs) {
       add("line", { x1: x(event.step), x2: x(event.step), y1: 1, y2: height - 6, class: "event-line" });
       const room = 6.2 * event.subject.length + 8;
       const left = Math.min(x(event.step) + 4, width - room);
@@ -56,17 +56,17 @@ function drawTrack(run) {
   }
 }
 
-const isRead = (event) => !/^L\d+H\d+$/.test(event.subject);
-const MOST_TOLD = 3;
+const isOutput = (event) => !/^L\d+H\d+$/.test(event.subject);
+const MOST_DESCRIBED = 3;
 
 /** What emerged since the previous checkpoint, output positions first: the marks on the track as text for screen readers. */
 function appeared(run, i) {
   const after = i ? run.steps[i - 1] : -1;
   const found = (run.emergence || []).filter((e) => e.step !== null && after < e.step && e.step <= run.steps[i]);
-  const told = [...found.filter(isRead), ...found.filter((e) => !isRead(e))].map((e) => (isRead(e) ? e.subject : `${e.subject} ${e.metric}`));
+  const told = [...found.filter(isOutput), ...found.filter((e) => !isOutput(e))].map((e) => (isOutput(e) ? e.subject : `${e.subject} ${e.metric}`));
   if (!told.length) return "";
-  const more = told.length > MOST_TOLD ? ` and ${told.length - MOST_TOLD} more` : "";
-  return ` · emerged: ${told.slice(0, MOST_TOLD).join(", ")}${more}`;
+  const more = told.length > MOST_DESCRIBED ? ` and ${told.length - MOST_DESCRIBED} more` : "";
+  return ` · emerged: ${told.slice(0, MOST_DESCRIBED).join(", ")}${more}`;
 }
 
 function announce(run) {

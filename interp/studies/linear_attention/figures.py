@@ -121,7 +121,7 @@ def depth_figure(layers: Sequence[int], ratios: Mapping[int, Sequence[float]]) -
     )  # fmt: skip
 
 
-def beside_the_paper(
+def compared_with_paper(
     sgd: Sequence[Run], adam: Sequence[Run], steps: Sequence[int], setting: str = "S1"
 ) -> pd.DataFrame:
     """SGD over Adam for each figure of the paper, one column a seed, mean and standard deviation over seeds (as the

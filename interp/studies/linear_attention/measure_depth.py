@@ -28,7 +28,7 @@ from tasks.regression import InContextRegression
 from tasks.streams import generator
 
 Start = Literal["random", "scalar"]
-FLOOR_PROMPTS = (
+RISK_PROMPTS = (
     20_000  # on fewer, the two best basins of three GD++ layers change places from sample to sample
 )
 
@@ -36,16 +36,16 @@ FLOOR_PROMPTS = (
 @dataclass(frozen=True)
 class Deep:
     """The best of several starts: its model, its loss and the scalar floor's on the same fresh prompts.
-    `ends`: the loss of every start over that floor; `far`: of every start, the largest distance to the identity of a
+    `reached`: the loss of every start over that floor; `far`: of every start, the largest distance to the identity of a
     matrix that the last layer's label slot depends on (A whitened; B of all layers but the last).
     """
 
     model: LinearTransformer
     loss: float
-    floor: float
+    reference: float
     optimum: linear_depth.DepthOptimum
     covariance: Float[Tensor, "d d"]
-    ends: tuple[float, ...]
+    reached: tuple[float, ...]
     far: tuple[float, ...]
 
     @property
@@ -109,7 +109,7 @@ def deep_fit(
     `fixed_b` holds B at 0 in a net that has one: what refitting the preconditioners alone can win back. The floor is
     then that of descent.
     """
-    law = nets.law_of(task)
+    distribution = nets.distribution_of(task)
     x = task.sample(seeds[0], "deep", 0, 2 * prompts).double().x[:, :-1]
     models = [started(task, layers, flatten, seed, start, fixed_b) for seed in seeds]
     for model in models:
@@ -117,10 +117,12 @@ def deep_fit(
 
         def loss(w: Tensor, x: Tensor = x[:prompts], objective: Objective = objective) -> Tensor:
             pairs = blocks(objective.named(w), layers, flatten and not fixed_b)
-            return linear_gram.averaged_loss(x, pairs, law.prior, law.covariance).mean().log()
+            return (
+                linear_gram.averaged_loss(x, pairs, distribution.prior, distribution.covariance).mean().log()
+            )
 
         nets.minimised(model, loss, objective, evaluations=600)
-    return _beside_floor(task, models, flatten and not fixed_b, x[:prompts], x[prompts:])
+    return _against_reference(task, models, flatten and not fixed_b, x[:prompts], x[prompts:])
 
 
 def descended(
@@ -139,14 +141,16 @@ def descended(
     One `Deep` a group of starts. All ride on one leading axis: Adam treats every number by itself, so each goes its
     own way.
     """
-    law, seeds = nets.law_of(task), [seed for group in groups for seed in group]
+    distribution, seeds = nets.distribution_of(task), [seed for group in groups for seed in group]
     models = [started(task, layers, True, seed, "random") for seed in seeds]
     named = [dict(model.named_parameters()) for model in models]
     stack = {name: torch.stack([part[name].detach() for part in named]).requires_grad_() for name in named[0]}
     adam = torch.optim.Adam(stack.values(), rate, (0.9, 0.9))
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     each = vmap(
-        lambda own, x: linear_gram.averaged_loss(x, blocks(own, layers, True), law.prior, law.covariance)
+        lambda own, x: linear_gram.averaged_loss(
+            x, blocks(own, layers, True), distribution.prior, distribution.covariance
+        )
     )
     for step in range(steps):
         x = torch.stack([task.sample(seed, "descent", step, batch).x[:, :-1] for seed in seeds]).double()
@@ -159,18 +163,18 @@ def descended(
     own, found = iter(models), []
     for group in groups:
         fresh = task.sample(group[0], "deep", 0, 2 * prompts).double().x[prompts:, :-1]
-        floor = task.sample(group[0], "floor", 0, FLOOR_PROMPTS).double().x[:, :-1]
-        found.append(_beside_floor(task, [next(own) for _ in group], True, floor, fresh))
+        reference = task.sample(group[0], "floor", 0, RISK_PROMPTS).double().x[:, :-1]
+        found.append(_against_reference(task, [next(own) for _ in group], True, reference, fresh))
     return found
 
 
 @torch.no_grad()
 def _loss_on(model: LinearTransformer, task: InContextRegression, x: Float[Tensor, "batch n d"]) -> float:
-    law = nets.law_of(task)
-    return float(model.averaged_loss(x, law.prior, law.covariance).mean())
+    distribution = nets.distribution_of(task)
+    return float(model.averaged_loss(x, distribution.prior, distribution.covariance).mean())
 
 
-def _beside_floor(
+def _against_reference(
     task: InContextRegression,
     models: Sequence[LinearTransformer],
     flatten: bool,
@@ -180,16 +184,16 @@ def _beside_floor(
     """Losses of the nets and of the scalar optimum (found on `fitted`) on fresh prompts, whitened where the law is not
     isotropic.
     """
-    S = nets.law_of(task).covariance
+    S = nets.distribution_of(task).covariance
     values, U = torch.linalg.eigh(S)
     white = U @ torch.diag(values.rsqrt()) @ U.T
     optimum = linear_depth.depth_optimum(fitted @ white, models[0].config.n_layers, flatten)
     parts = torch.tensor(optimum.steps), torch.tensor(optimum.flattening)
-    floor = float(linear_depth.depth_loss(linear_depth.spectra(fresh @ white), *parts).mean())
+    reference = float(linear_depth.depth_loss(linear_depth.spectra(fresh @ white), *parts).mean())
     losses = [_loss_on(model, task, fresh) for model in models]
     best = min(range(len(models)), key=losses.__getitem__)
     return Deep(
-        models[best], losses[best], floor, optimum, S, tuple(loss / floor for loss in losses),
+        models[best], losses[best], reference, optimum, S, tuple(loss / reference for loss in losses),
         tuple(_farthest(model, S, flatten) for model in models),
     )  # fmt: skip
 
@@ -206,9 +210,9 @@ def _farthest(model: LinearTransformer, covariance: Float[Tensor, "d d"], flatte
 def without_flattening(deep: Deep, task: InContextRegression, prompts: int, seed: int) -> float:
     """Loss of a GD++ net after its B are set to 0, over its loss before, on fresh prompts."""
     x = task.sample(seed, "ablation", 0, prompts).double().x[:, :-1]
-    law = nets.law_of(task)
+    distribution = nets.distribution_of(task)
     pairs = blocks(dict(deep.model.named_parameters()), deep.model.config.n_layers, flatten=False)
-    after = linear_gram.averaged_loss(x, pairs, law.prior, law.covariance).mean()
+    after = linear_gram.averaged_loss(x, pairs, distribution.prior, distribution.covariance).mean()
     return float(after) / _loss_on(deep.model, task, x)
 
 

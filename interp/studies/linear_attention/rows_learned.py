@@ -83,7 +83,7 @@ def _fit(
 
 
 def _ratios(nets: Sequence[depths.Deep]) -> list[float]:
-    return [net.loss / net.floor for net in nets]
+    return [net.loss / net.reference for net in nets]
 
 
 def _worst_step(net: depths.Deep) -> float:
@@ -128,11 +128,13 @@ def _flattening(study: Study) -> list[Row]:
 
 def _basin(study: Study, claim: str, nets: Sequence[depths.Deep], how: str) -> Row:
     """Which share of the starts ends within 5% of the minimum, and where all of them end."""
-    ends = sorted(end for net in nets for end in net.ends)
-    note = f"loss / minimum of the starts: {', '.join(f'{end:.2f}' for end in ends)}; largest Dist to the identity "
+    reached = sorted(end for net in nets for end in net.reached)
+    note = f"loss / minimum of the starts: {', '.join(f'{end:.2f}' for end in reached)}; largest Dist to the identity "
     note += f"{', '.join(f'{d:.2f}' for d in sorted(d for net in nets for d in net.far))}; n counts starts"
-    found = share(sum(end < 1.05 for end in ends), len(ends))
-    return study.row(claim, found, condition=f"three layers, {how}", budget=f"{len(ends)} starts", note=note)
+    found = share(sum(end < 1.05 for end in reached), len(reached))
+    return study.row(
+        claim, found, condition=f"three layers, {how}", budget=f"{len(reached)} starts", note=note
+    )
 
 
 def _beside(net: depths.Deep) -> go.Figure:

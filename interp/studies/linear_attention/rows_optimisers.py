@@ -35,8 +35,8 @@ SOFTMAX_WORDS = f"{LOSS_WORDS} Rates of the softmax nets are the best of a grid;
 
 def _gap(study: Study, name: str, *, above: str = "sgd", below: str = "adam", **model) -> list[float]:
     """Final loss of one optimiser over another's, seed by seed; 0, infinite or NaN where an arm diverged."""
-    arms = [runs.condition(study, name, optimiser, **model) for optimiser in (above, below)]
-    return [runs.final_loss(a) / runs.final_loss(b) for a, b in zip(*arms, strict=True)]
+    trained = [runs.condition(study, name, optimiser, **model) for optimiser in (above, below)]
+    return [runs.final_loss(a) / runs.final_loss(b) for a, b in zip(*trained, strict=True)]
 
 
 def _won(ratios: Sequence[float]) -> Interval:
@@ -51,17 +51,17 @@ def _listed(values: Sequence[float]) -> str:
 
 def _rates(study: Study, name: str, **model) -> str:
     """The learning rates of both optimisers, in words."""
-    arms = {o: runs.condition(study, name, o, **model)[0] for o in ("sgd", "adam")}
-    unit = runs.label_variance(arms["sgd"])
-    return f"{arms['sgd'].config.train.lr / unit:g}/{arms['adam'].config.train.lr:g}"
+    trained = {o: runs.condition(study, name, o, **model)[0] for o in ("sgd", "adam")}
+    unit = runs.label_variance(trained["sgd"])
+    return f"{trained['sgd'].config.train.lr / unit:g}/{trained['adam'].config.train.lr:g}"
 
 
 def gaps(study: Study) -> list[Row]:
     """Who ends lower, in each data setting."""
     for name in runs.LINEAR:
-        arms = {optimiser: runs.condition(study, name, optimiser) for optimiser in ("sgd", "adam")}
-        arms |= {"sign": runs.condition(study, name, "sign")} if name == "S1" else {}
-        study.show(figures.loss_figure(arms), f"Adam beside SGD with momentum: {name}", LOSS_WORDS)
+        trained = {optimiser: runs.condition(study, name, optimiser) for optimiser in ("sgd", "adam")}
+        trained |= {"sign": runs.condition(study, name, "sign")} if name == "S1" else {}
+        study.show(figures.loss_figure(trained), f"Adam beside SGD with momentum: {name}", LOSS_WORDS)
     words: dict[str, Any] = {
         "condition": "three layers, gd++ family",
         "budget": f"{study.budget.steps} steps of 1000 prompts",
@@ -82,7 +82,7 @@ def conditions(study: Study) -> list[Row]:
         sgd, adam = (runs.condition(study, name, optimiser) for optimiser in ("sgd", "adam"))
         asked = [step for step in runs.HESSIANS if (name, step) != ("S2", 250)]
         rows += [_condition(study, name, step, sgd, adam) for step in asked]
-        table = figures.beside_the_paper(sgd, adam, [step for step in asked if step != 250], name)
+        table = figures.compared_with_paper(sgd, adam, [step for step in asked if step != 250], name)
         study.show(table, f"Beside the paper's figures: {name}", TABLE_WORDS)
     return rows
 
@@ -106,26 +106,26 @@ def _median_smoothness(run: Run) -> float:
     return float(curves.path(run)["directional smoothness"].median())
 
 
-def _smoothness_ratio(arms: list[list[Run]]) -> list[float]:
-    return [_median_smoothness(a) / _median_smoothness(b) for a, b in zip(*arms, strict=True)]
+def _smoothness_ratio(trained: list[list[Run]]) -> list[float]:
+    return [_median_smoothness(a) / _median_smoothness(b) for a, b in zip(*trained, strict=True)]
 
 
 def paths(study: Study) -> list[Row]:
     """Directional smoothness of both paths, and how it goes with the gradient along Adam's."""
-    arms = [runs.condition(study, "S1", optimiser) for optimiser in ("sgd", "adam")]
+    trained = [runs.condition(study, "S1", optimiser) for optimiser in ("sgd", "adam")]
     words: dict[str, Any] = {
         "condition": "S1",
         "budget": f"one true step in {runs.EVERY}, 1000 fixed prompts",
     }
-    fits = [curves.path_fit(run) for run in arms[1]]
+    fits = [curves.path_fit(run) for run in trained[1]]
     study.show(
-        figures.smoothness_figure({"sgd": arms[0][0], "adam": arms[1][0]}),
+        figures.smoothness_figure({"sgd": trained[0][0], "adam": trained[1][0]}),
         "Curvature against the gradient (S1)", "One dot a true step of the first seed; lower is smoother.",
     )  # fmt: skip
     note = f"slopes {', '.join(f'{f.slope:.2f}' for f in fits)}"
     note += f"; negative curvature at {sum(f.negative for f in fits)} steps"
     return [
-        study.row("smoothness", _smoothness_ratio(arms), scale="log", **words),
+        study.row("smoothness", _smoothness_ratio(trained), scale="log", **words),
         study.row("l0-l1", [f.correlation for f in fits], note=note, **words),
     ]
 
@@ -157,41 +157,41 @@ def _log_slope(x: Sequence[int], y: Sequence[float]) -> float:
 
 def softmax(study: Study) -> list[Row]:
     """The same instruments on softmax attention with the same weights; learning rates are searched."""
-    arms = [runs.condition(study, "S1", optimiser, attention="softmax") for optimiser in ("sgd", "adam")]
+    trained = [runs.condition(study, "S1", optimiser, attention="softmax") for optimiser in ("sgd", "adam")]
     words: dict[str, Any] = {
         "condition": "S1, softmax, three layers",
         "budget": f"{study.budget.softmax_steps} steps of 1000 prompts, rates the best of a grid",
     }
-    both = dict(zip(("softmax, sgd", "softmax, adam"), arms, strict=True))
+    both = dict(zip(("softmax, sgd", "softmax, adam"), trained, strict=True))
     both |= {f"linear, {name}": runs.condition(study, "S1", name) for name in ("sgd", "adam")}
     study.show(figures.loss_figure(both), "Softmax attention beside linear attention (S1)", SOFTMAX_WORDS)
-    ends = [sum(map(runs.final_loss, arm)) / len(arm) for arm in arms]
+    ends = [sum(map(runs.final_loss, runs_of_one)) / len(runs_of_one) for runs_of_one in trained]
     note = (
         f"rates SGD/Adam {_rates(study, 'S1', attention='softmax')}; mean losses {ends[0]:.3g}/{ends[1]:.3g}"
     )
-    fits = [curves.path_fit(run).correlation for run in arms[1]]
+    fits = [curves.path_fit(run).correlation for run in trained[1]]
     return [
         study.ratios(
             "softmax-gap", _gap(study, "S1", attention="softmax"), note=note, **words
         ),
-        study.row("softmax-smoothness", _smoothness_ratio(arms), scale="log", **words),
+        study.row("softmax-smoothness", _smoothness_ratio(trained), scale="log", **words),
         study.row("softmax-l0-l1", fits, **words),
     ]  # fmt: skip
 
 
 def features(study: Study) -> list[Row]:
     """The non-linear variant: targets linear in a frozen net, a trained net before full linear attention."""
-    arms = [runs.condition(study, "mlp", optimiser) for optimiser in ("sgd", "adam")]
+    trained = [runs.condition(study, "mlp", optimiser) for optimiser in ("sgd", "adam")]
     words: dict[str, Any] = {
         "condition": "ReLU net 5-30-5, three full layers",
         "budget": f"{study.budget.mlp_steps} steps of 2000 prompts",
     }
-    named: dict[str, list[Run]] = {"sgd": arms[0], "adam": arms[1]}
+    named: dict[str, list[Run]] = {"sgd": trained[0], "adam": trained[1]}
     study.show(figures.loss_figure(named), "Targets through a frozen ReLU net", LOSS_WORDS)
-    ends = [_geometric([runs.final_loss(run) for run in arm]) for arm in arms]
+    ends = [_geometric([runs.final_loss(run) for run in runs_of_one]) for runs_of_one in trained]
     return [
         study.ratios(
             "mlp-gap", _gap(study, "mlp"), note=f"losses {ends[0]:.3g}/{ends[1]:.3g}", **words
         ),
-        study.ratios("mlp-condition", figures.condition_ratios(arms[0], arms[1], 750), **words),
+        study.ratios("mlp-condition", figures.condition_ratios(trained[0], trained[1], 750), **words),
     ]  # fmt: skip

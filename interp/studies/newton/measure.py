@@ -21,8 +21,8 @@ from torch import Tensor
 from interp.analysis.base import CHUNK
 from interp.models.resized import resized
 from interp.readouts.algorithm_rows import silences
-from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
-from interp.readouts.probe_swaps import probe_swaps
+from interp.readouts.algorithms import AlgorithmAccumulator, AlgorithmMatch
+from interp.readouts.probe_interventions import probe_interventions
 from interp.run import Run
 from probes import matching, stats
 from probes.algorithms import iterates as algorithms
@@ -38,7 +38,7 @@ class MatchedNet:
     """A trained net, read against every rival on held-out prompts of its own task."""
 
     run: Run
-    reader: AlgorithmReader
+    accumulator: AlgorithmAccumulator
     draws: int
     matches: dict[str, Match] = field(default_factory=dict)
     alike: dict[str, Match] = field(default_factory=dict)
@@ -46,26 +46,26 @@ class MatchedNet:
     @classmethod
     def of(cls, run: Run, settings: AlgorithmMatch) -> MatchedNet:
         """Read the last checkpoint, and an untrained model."""
-        twin = _fed(run, settings, run.twin(), None)
-        return cls(run, _fed(run, settings, run.model("last"), twin), settings.draws)
+        untrained = _fed(run, settings, run.untrained_model(), None)
+        return cls(run, _fed(run, settings, run.model("last"), untrained), settings.draws)
 
     @property
     def task(self) -> InContextRegression:
-        return self.reader.task
+        return self.accumulator.task
 
     @property
-    def answers(self) -> Float[Tensor, "prompt read"]:
-        return self.reader.rivals.answers
+    def answers(self) -> Float[Tensor, "prompt output"]:
+        return self.accumulator.rivals.answers
 
     @cached_property
-    def layers(self) -> Float[Tensor, "layer prompt read"]:
+    def layers(self) -> Float[Tensor, "layer prompt output"]:
         """What every layer's readout predicts."""
-        return torch.cat(self.reader.layers, 1)
+        return torch.cat(self.accumulator.layers, 1)
 
     @cached_property
     def problems(self) -> Problems:
         """The test prompts as least-squares problems."""
-        test = self.reader.splits["test"]
+        test = self.accumulator.splits["test"]
         return Problems.of(test.x(), test.y(), self.task.contexts)
 
     def reads(self, kind: str) -> list[int]:
@@ -97,7 +97,7 @@ class MatchedNet:
         """Similarity of errors to every step of a family."""
         if family not in self.matches:
             scores = matching.similarity_of_errors(
-                self.layers, self.reader.rivals.predictions[family], self.answers
+                self.layers, self.accumulator.rivals.predictions[family], self.answers
             )
             self.matches[family] = Match.of(scores, self._steps(family), self.draws)
         return self.matches[family]
@@ -105,12 +105,12 @@ class MatchedNet:
     def match_weights(self, family: str) -> Match:
         """Similarity of induced weights to every step of a family."""
         if family not in self.alike:
-            scores = matching.similarity_of_weights(self.weights, self.reader.rivals.weights[family])
+            scores = matching.similarity_of_weights(self.weights, self.accumulator.rivals.weights[family])
             self.alike[family] = Match.of(scores, self._steps(family), self.draws)
         return self.alike[family]
 
     def _steps(self, family: str) -> tuple[int, ...]:
-        return next(rung.k for rung in self.reader.rivals.ladders if rung.family == family)
+        return next(rung.k for rung in self.accumulator.rivals.ladders if rung.family == family)
 
     def similarity(self, algorithm: Algorithm) -> Interval:
         """SimE of the last layer to one algorithm."""
@@ -119,15 +119,15 @@ class MatchedNet:
         return stats.bootstrap(scores.values[0, 0], draws=self.draws).one()
 
     @cached_property
-    def weights(self) -> Float[Tensor, "layer prompt read d"]:
+    def weights(self) -> Float[Tensor, "layer prompt output d"]:
         """Induced weights at the reads that have examples."""
-        return torch.cat(self.reader.weighed, 1)
+        return torch.cat(self.accumulator.weighed, 1)
 
     @cached_property
     def speaking(self) -> list[int]:
         """Blocks whose readout beats every control."""
-        silent = silences(self.reader)
-        return [i for i, site in enumerate(self.reader.sites) if i > 0 and site not in silent]
+        silent = silences(self.accumulator)
+        return [i for i, site in enumerate(self.accumulator.sites) if i > 0 and site not in silent]
 
     def climb(self, match: Match) -> list[int]:
         """Speaking blocks up to the first that reaches the last block's best step."""
@@ -172,14 +172,19 @@ class MatchedNet:
         """Causal slope of every speaking block's probe but the last's (which the output is read from), by family
         ("newton", "gd") and block; "random" holds the mean over directions moved equally far.
         """
-        table = probe_swaps(self.run.model("last"), self.task, prompts=128, random=2, draws=self.draws)
+        table = probe_interventions(
+            self.run.model("last"), self.task, prompts=128, random=2, draws=self.draws
+        )
         blocks = [i - 1 for i in self.speaking[:-1]]
         found = table[(table["metric"] == "causal slope") & table["layer"].isin(blocks)].dropna(
             subset="value"
         )
-        arms = found["algorithm"].where(found["control"] == "none", "random")
-        means = found.groupby([arms, "layer"])["value"].mean()
-        return {arm: means[arm].to_dict() if arm in means else {} for arm in ("newton", "gd", "random")}
+        conditions = found["algorithm"].where(found["control"] == "none", "random")
+        means = found.groupby([conditions, "layer"])["value"].mean()
+        return {
+            condition: means[condition].to_dict() if condition in means else {}
+            for condition in ("newton", "gd", "random")
+        }
 
     def best_steps(self, family: str) -> Interval:
         """Best step of the last layer, with its interval over prompts."""
@@ -190,16 +195,18 @@ class MatchedNet:
         ).one()
 
 
-def _fed(run: Run, settings: AlgorithmMatch, model: Any, twin: AlgorithmReader | None) -> AlgorithmReader:
+def _fed(
+    run: Run, settings: AlgorithmMatch, model: Any, untrained: AlgorithmAccumulator | None
+) -> AlgorithmAccumulator:
     assert isinstance(run.task, InContextRegression)
-    reader = settings.reader(model, run.task, twin)
+    accumulator = settings.accumulator(model, run.task, untrained)
     names = settings.hooks(model)
     for chunk in range(settings.chunks):
         batch = run.task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
         with torch.no_grad():
             outputs, cache = model.run_with_cache(batch.inputs, names_filter=names)
-        reader.read(chunk, batch, outputs, cache)
-    return reader
+        accumulator.add(chunk, batch, outputs, cache)
+    return accumulator
 
 
 def answers_to(run: Run, task: InContextRegression, prompts: int) -> tuple[RegressionBatch, Tensor]:
@@ -210,10 +217,10 @@ def answers_to(run: Run, task: InContextRegression, prompts: int) -> tuple[Regre
     model = resized(run.model("last"), task.interface)
     batch = task.sample(run.config.data_seed, "elsewhere", 0, prompts)
     with torch.no_grad():
-        return batch, model(batch.inputs)[:, list(task.interface.read_positions), 0].double()
+        return batch, model(batch.inputs)[:, list(task.interface.output_positions), 0].double()
 
 
-def relative_errors(run: Run, task: InContextRegression, prompts: int) -> Float[Tensor, "prompt read"]:
+def relative_errors(run: Run, task: InContextRegression, prompts: int) -> Float[Tensor, "prompt output"]:
     """Squared errors of the net's output on prompts of a task, in that task's label variances."""
     batch, found = answers_to(run, task, prompts)
     return (found - batch.y).square() / task.label_variance

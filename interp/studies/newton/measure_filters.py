@@ -27,10 +27,10 @@ class Filters:
 
 def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
-    sites = [net.reader.sites[i] for i in net.climb(net.match("newton"))]
+    sites = [net.accumulator.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
         return Filters(math.nan, math.nan, math.nan, "no layer climbs")
-    table = pd.DataFrame(verdict_rows(net.reader, silences(net.reader)))
+    table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
     slopes = table[table["metric"] == "small-eigenvalue slope"]["value"].dropna()

@@ -69,7 +69,7 @@ def _top(before: Tensor, x: Tensor, share: Tensor) -> Float[Tensor, "prompt cont
 
 
 def two_layer_match(
-    layers: Float[Tensor, "layer prompt read"],
+    layers: Float[Tensor, "layer prompt output"],
     x: Float[Tensor, "prompt point d"],
     y: Float[Tensor, "prompt label"],
     contexts: Sequence[int],

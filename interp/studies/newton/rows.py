@@ -84,12 +84,12 @@ def induced(study: Study) -> list[Row]:
     """Claims d and j."""
 
     def alike(net: MatchedNet) -> torch.Tensor:
-        wanted = rates.ols_weights(net.reader)
+        wanted = rates.ols_weights(net.accumulator)
         return torch.nn.functional.cosine_similarity(net.weights[-1], wanted, dim=-1).mean(0)
 
     def dip(net: MatchedNet) -> float:
-        by_read, d = alike(net), net.task.d
-        return float(by_read[d - 1] - (by_read[d // 2] + by_read[-1]) / 2)
+        by_output, d = alike(net), net.task.d
+        return float(by_output[d - 1] - (by_output[d // 2] + by_output[-1]) / 2)
 
     def first(net: MatchedNet) -> float:
         return max(float(net.match_weights(family).point[1].max()) for family in ("newton", "gd"))
@@ -130,7 +130,7 @@ def span(study: Study) -> list[Row]:
 
 def closed_forms(study: Study) -> list[Row]:
     """Claim n and the depth theorem: no training."""
-    error, layers = rates.wired_newton_error()
+    error, layers = rates.constructed_newton_error()
     figures = {
         "n-gd": rates.gd_slope(), "n-newton": rates.newton_slope(), "n-quadratic": rates.newton_last_step(),
         "n-cg": rates.cg_slope(), "theorem": error, "theorem-depth": float(layers),

@@ -120,7 +120,7 @@ def nonlinear(study: Study) -> list[Row]:
     nets, bases = nets_of(study, "relu-net"), nets_of(study, "base")
     slopes, lower, notes = [], [], []
     for net, base in zip(nets, bases, strict=True):
-        test = net.reader.splits["test"]
+        test = net.accumulator.splits["test"]
         match, size = two_layer_match(net.layers, test.x(), test.y(), net.task.contexts, study.budget.draws)
         slopes.append(net.slope(match, log2=True).value)
         lower.append(peak(base.match("gd")).value - peak(match).value)

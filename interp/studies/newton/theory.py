@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.models.wired_algorithms import wired_newton
-from interp.readouts.algorithms import AlgorithmReader
+from interp.models.constructed_algorithms import constructed_newton
+from interp.readouts.algorithms import AlgorithmAccumulator
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import FAMILIES, Algorithm, conjugate_gradient
 from probes.algorithms.problems import Problems
@@ -26,7 +26,7 @@ CG_KAPPAS = (100.0, 400.0, 1600.0)
 CG_DIMENSION = 400
 
 
-def gd_doublings(problems: Problems, answers: Float[Tensor, "prompt read"]) -> float:
+def gd_doublings(problems: Problems, answers: Float[Tensor, "prompt output"]) -> float:
     """Slope of log2 of the GD step nearest a Newton step (by similarity of errors) on that Newton step, 2 to 12."""
     newton = [Algorithm("newton", k, "norm", {"alpha": 1.0}) for k in range(2, 13, 2)]
     steps = [2**j for j in range(12)]
@@ -37,10 +37,10 @@ def gd_doublings(problems: Problems, answers: Float[Tensor, "prompt read"]) -> f
     return _slope([float(a.k) for a in newton], np.log2([steps[j] for j in best.tolist()]).tolist())
 
 
-def ols_weights(reader: AlgorithmReader) -> Float[Tensor, "prompt read d"]:
+def ols_weights(accumulator: AlgorithmAccumulator) -> Float[Tensor, "prompt output d"]:
     """Least-squares weights of the prompts whose induced weights were taken."""
-    test, few = reader.splits["test"], reader.settings.weight_prompts
-    problems = Problems.of(test.x()[:few], test.y()[:few], reader.shown)
+    test, few = accumulator.splits["test"], accumulator.settings.weight_prompts
+    problems = Problems.of(test.x()[:few], test.y()[:few], accumulator.shown)
     return algorithms.weights(problems, [Algorithm("ols")])[0]
 
 
@@ -108,17 +108,17 @@ def _cg_needed(kappa: float) -> int:
     return int((left <= EPS**2 * left[0]).nonzero()[0])
 
 
-def wired_newton_error() -> tuple[float, int]:
+def constructed_newton_error() -> tuple[float, int]:
     """Largest error of the wired nets for k = 1 .. 5 against a plain float64 loop, and their layers beyond k."""
     worst, extra = 0.0, 0
     for k in range(1, 6):
-        net, _ = wired_newton(k, 5, 20, 0.1)
-        worst = max(worst, _wired_gap(net, k))
+        net, _ = constructed_newton(k, 5, 20, 0.1)
+        worst = max(worst, _constructed_gap(net, k))
         extra = max(extra, net.config.n_layers - k)
     return worst, extra
 
 
-def _wired_gap(
+def _constructed_gap(
     net: Callable[[Tensor], Tensor], steps: int, d: int = 5, n: int = 20, alpha: float = 0.1
 ) -> float:
     gen = generator(0, "wired newton", steps)

@@ -34,9 +34,9 @@ from interp.studies.one_step_gd.runs import (
     NOISY,
     WHITENED,
     Study,
+    drawn_from,
     full_run,
     gd_run,
-    law,
     target,
 )
 from tasks.regression import InContextRegression
@@ -48,16 +48,16 @@ def monte_carlo(study: Study) -> list[Row]:
     worst = max(
         relative_error(
             nets.least_squares(task, study.budget.prompts, seed),
-            linear.optimal_preconditioner(nets.law_of(task), task.n),
+            linear.optimal_preconditioner(nets.distribution_of(task), task.n),
         )
         for task in (ISOTROPIC, NOISY, ANISOTROPIC, WHITENED)
         for seed in study.seeds[:1]
     )
     steps = {
-        "sphere": (law("sphere"), linear.rotation_invariant(5, 1.0, 1.0)),
+        "sphere": (drawn_from("sphere"), linear.rotation_invariant(5, 1.0, 1.0)),
         "relu": (target("relu"), linear.relu_network(5, 5.0)),
         "cubic": (target("cubic"), linear.cubic(5)),
-        "gamma-sphere": (law("gamma-sphere"), linear.gamma_sphere(5, 0.1, 10.0)),
+        "gamma-sphere": (drawn_from("gamma-sphere"), linear.gamma_sphere(5, 0.1, 10.0)),
     }
     off = {
         name: abs(
@@ -74,7 +74,7 @@ def monte_carlo(study: Study) -> list[Row]:
     ]
 
 
-def show_beside(
+def show_compared(
     study: Study, found: Sequence[Float[Tensor, "d d"]], best: Float[Tensor, "d d"], title: str
 ) -> None:
     """n G of every seed beside n G* on the study's page."""
@@ -90,15 +90,15 @@ def reading(run: Run) -> LayerReading:
 
 def excess_share(G: Float[Tensor, "d d"], task: InContextRegression) -> float:
     """Population loss above the optimum, as a share of the optimum."""
-    known = nets.law_of(task)
+    known = nets.distribution_of(task)
     return linear.excess_loss(G, known, task.n) / linear.optimal_loss(known, task.n)
 
 
 def descent(study: Study) -> list[Row]:
     """Rows of the one-parameter-matrix net."""
     found = [one_layer(gd_run(study, seed).model("last"), 20) for seed in study.seeds]
-    best = linear.optimal_preconditioner(nets.law_of(ISOTROPIC), 20)
-    show_beside(study, found, best, "A trained preconditioner alone, isotropic covariates")
+    best = linear.optimal_preconditioner(nets.distribution_of(ISOTROPIC), 20)
+    show_compared(study, found, best, "A trained preconditioner alone, isotropic covariates")
     words: dict[str, Any] = {
         "condition": "gd family, Adam",
         "budget": f"{study.budget.gd_steps} steps of 512 prompts",
@@ -135,9 +135,9 @@ def _relu(study: Study) -> Row:
 def full_family(study: Study) -> list[Row]:
     """Rows of the net whose every weight is trained."""
     found = [reading(full_run(study, NOISY, FULL, "full", seed)) for seed in study.seeds]
-    best = linear.optimal_preconditioner(nets.law_of(NOISY), 20)
+    best = linear.optimal_preconditioner(nets.distribution_of(NOISY), 20)
     Gs = [f.preconditioner / 20 for f in found]
-    show_beside(study, Gs, best, "All of P and Q trained, label noise .5")
+    show_compared(study, Gs, best, "All of P and Q trained, label noise .5")
     words: dict[str, Any] = {
         "condition": "full family, corner 1, Adam",
         "budget": f"{study.budget.full_steps} steps of {study.budget.batch} prompts",
@@ -157,14 +157,14 @@ def full_family(study: Study) -> list[Row]:
 def anisotropic(study: Study) -> list[Row]:
     """Rows of anisotropic covariates, and of prompts longer than those of training."""
     runs = [full_run(study, ANISOTROPIC, FULL, "aniso", seed) for seed in study.seeds]
-    best = linear.optimal_preconditioner(nets.law_of(ANISOTROPIC), 20)
+    best = linear.optimal_preconditioner(nets.distribution_of(ANISOTROPIC), 20)
     Gs = [one_layer(run.model("last"), 20) for run in runs]
-    show_beside(study, Gs, best, "All of P and Q trained, anisotropic covariates in a rotated basis")
+    show_compared(study, Gs, best, "All of P and Q trained, anisotropic covariates in a rotated basis")
     words: dict[str, Any] = {
         "condition": "full family, corner 1, Adam",
         "budget": f"{study.budget.full_steps} steps of {study.budget.batch} prompts",
     }
-    S = nets.law_of(ANISOTROPIC).covariance
+    S = nets.distribution_of(ANISOTROPIC).covariance
     long = ANISOTROPIC.model_copy(update={"n": 80})
     batch = long.sample(study.seeds[0], "long", 0, 20_000)
     # The clean target's squared error given the prompt is |S^1/2 (w - w_hat)|^2: the query is averaged out.
@@ -181,7 +181,7 @@ def gradient_flow(study: Study) -> list[Row]:
     """Gradient flow of the exact population loss in (corner u, preconditioner U), G = uU/N, from a small
     start.
     """
-    known = nets.law_of(ANISOTROPIC)
+    known = nets.distribution_of(ANISOTROPIC)
     E, best, S = linear.label_moment(known, 20), linear.optimal_preconditioner(known, 20), known.covariance
 
     def slope(_: float, theta: np.ndarray) -> np.ndarray:

@@ -59,13 +59,13 @@ def excess(found: LayerReading) -> float:
 
 def least_rank_one_excess() -> float:
     """The smallest excess of any rank-one G, as a share of the optimal loss."""
-    known, n = nets.law_of(ANISOTROPIC), ANISOTROPIC.n
+    known, n = nets.distribution_of(ANISOTROPIC), ANISOTROPIC.n
     return linear.rank_excess(known, n, 1) / linear.optimal_loss(known, n)
 
 
 def _show(study: Study, run: Run) -> None:
     """The settled run with the largest excess, in the eigenbasis of its covariates, beside the closed form."""
-    model, known, n = run.model("last"), nets.law_of(ANISOTROPIC), ANISOTROPIC.n
+    model, known, n = run.model("last"), nets.distribution_of(ANISOTROPIC), ANISOTROPIC.n
     P, Q = (matrix.detach().double() for matrix in model.weights()[0])
     basis = torch.linalg.eigh(known.covariance).eigenvectors
     parts = {

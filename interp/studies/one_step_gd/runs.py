@@ -54,7 +54,7 @@ TRAPPED = LinearConfig(n_layers=1, family="full", init_std=0.1, corner="random")
 Study = StudyContext[OneStepBudget]
 
 
-def law(name: str) -> InContextRegression:
+def drawn_from(name: str) -> InContextRegression:
     """Isotropic prompts with another distribution of covariates."""
     return ISOTROPIC.model_copy(update={"law": name})
 

@@ -16,46 +16,52 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.studies.regression_law import RegressionLaw as RegressionLaw
+from interp.studies.regression_distribution import RegressionDistribution as RegressionDistribution
 
 
-def optimal_preconditioner(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
+def optimal_preconditioner(distribution: RegressionDistribution, n: int) -> Float[Tensor, "d d"]:
     """G* = ((n+1) S + c W^-1)^-1: the global minimiser over all one-layer weights.
 
     Contains A Theorem 1 (S = W = I), A Theorem 2 (W = S^-1), C Theorem 1 and Z Theorem 4.1 (W = I, no noise).
     """
-    return torch.linalg.inv((n + 1) * law.covariance + law.label_variance * torch.linalg.inv(law.prior))
+    return torch.linalg.inv(
+        (n + 1) * distribution.covariance + distribution.label_variance * torch.linalg.inv(distribution.prior)
+    )
 
 
-def label_moment(law: RegressionLaw, n: int) -> Float[Tensor, "d d"]:
+def label_moment(distribution: RegressionDistribution, n: int) -> Float[Tensor, "d d"]:
     """E[X'y y'X] = n(n+1) S W S + n c S: derived here, by the second Wishart moment."""
-    S = law.covariance
-    return n * (n + 1) * S @ law.prior @ S + n * law.label_variance * S
+    S = distribution.covariance
+    return n * (n + 1) * S @ distribution.prior @ S + n * distribution.label_variance * S
 
 
-def optimal_loss(law: RegressionLaw, n: int) -> float:
+def optimal_loss(distribution: RegressionDistribution, n: int) -> float:
     """L* = s2 + tr(SW) - n tr(S G* S W): expected squared error against the noisy label of the query.
 
     The value at `optimal_preconditioner`, derived here; A, Theorems 1 and 2, where S W = I.
     """
-    SW = law.covariance @ law.prior
-    gain = n * torch.trace(law.covariance @ optimal_preconditioner(law, n) @ SW)
-    return law.label_variance - float(gain)
+    SW = distribution.covariance @ distribution.prior
+    gain = n * torch.trace(distribution.covariance @ optimal_preconditioner(distribution, n) @ SW)
+    return distribution.label_variance - float(gain)
 
 
-def excess_loss(G: Float[Tensor, "d d"], law: RegressionLaw, n: int) -> float:
+def excess_loss(G: Float[Tensor, "d d"], distribution: RegressionDistribution, n: int) -> float:
     """Exact population loss of the preconditioner `G` above the optimum: tr(S (G-G*)' E (G-G*)), at least
     0. Derived here, by completing the square with E = `label_moment`.
     """
-    off = G.double() - optimal_preconditioner(law, n)
-    return float(torch.trace(law.covariance @ off.T @ label_moment(law, n) @ off))
+    off = G.double() - optimal_preconditioner(distribution, n)
+    return float(torch.trace(distribution.covariance @ off.T @ label_moment(distribution, n) @ off))
 
 
-def rank_excess(law: RegressionLaw, n: int, rank: int) -> float:
+def rank_excess(distribution: RegressionDistribution, n: int, rank: int) -> float:
     """The smallest excess loss that any preconditioner of at most `rank` has: singular values beyond it of
     E^1/2 G* S^1/2, squared and summed (Eckart and Young). 0 from rank d on.
     """
-    weighted = _root(label_moment(law, n)) @ optimal_preconditioner(law, n) @ _root(law.covariance)
+    weighted = (
+        _root(label_moment(distribution, n))
+        @ optimal_preconditioner(distribution, n)
+        @ _root(distribution.covariance)
+    )
     return float(torch.linalg.svdvals(weighted)[rank:].square().sum())
 
 

@@ -95,10 +95,10 @@ def edges_figure(dated: Mapping[str, pd.DataFrame], hops: Mapping[str, Mapping[s
     """How many edges of the final circuit matter by each step, a line a run; dotted: onsets of its hops."""
     figure = go.Figure()
     for colour, (name, table) in zip(COLOURS, dated.items(), strict=False):
-        came = np.sort(table["step"].dropna().to_numpy(dtype=float))
+        emerged = np.sort(table["step"].dropna().to_numpy(dtype=float))
         last = float(table["last"].max()) if len(table) else 0.0
-        x, y = [0.0, *came.tolist(), last], [0, *range(1, len(came) + 1), len(came)]
-        figure.add_scatter(x=x, y=y, mode="lines", name=f"{name}: {len(came)} of {len(table)}",
+        x, y = [0.0, *emerged.tolist(), last], [0, *range(1, len(emerged) + 1), len(emerged)]
+        figure.add_scatter(x=x, y=y, mode="lines", name=f"{name}: {len(emerged)} of {len(table)}",
                            line={"color": colour, "shape": "hv"})  # fmt: skip
         for hop, step in hops[name].items():
             if np.isfinite(step):
@@ -106,19 +106,21 @@ def edges_figure(dated: Mapping[str, pd.DataFrame], hops: Mapping[str, Mapping[s
     return laid_out(figure, "Edges of the final circuit that matter; dotted: hops", "step", "edges")
 
 
-def landscape_figure(run: Run, table: pd.DataFrame, worth: pd.DataFrame) -> go.Figure:
+def landscape_figure(run: Run, table: pd.DataFrame, ablations: pd.DataFrame) -> go.Figure:
     """One run on one axis: hops, best heads, what ablating each head costs, sharpness, learning coefficient.
 
-    `table`: rows of the landscape; `worth`: of `interp.heads.roles.Ablations`, mean over hops drawn.
+    `table`: rows of the landscape; `ablations`: of `interp.heads.roles.Ablations`, mean over hops drawn.
     """
     figure = make_subplots(rows=5, cols=1, shared_xaxes=True, vertical_spacing=0.03)
     mine = table[table["run"] == run.name].sort_values("step")
-    worth = worth.assign(name="L" + worth["layer"].astype(str) + "H" + worth["head"].astype(str))
-    worth = worth.groupby(["name", "step"])["value"].mean().clip(-1, 2).reset_index()
+    ablations = ablations.assign(
+        name="L" + ablations["layer"].astype(str) + "H" + ablations["head"].astype(str)
+    )
+    ablations = ablations.groupby(["name", "step"])["value"].mean().clip(-1, 2).reset_index()
     panels = (
         ("accuracy", accuracy_curves([run])),
         ("best head", head_curves([run])),
-        ("ablation", worth),
+        ("ablation", ablations),
         ("sharpness", mine[mine["metric"] == "sharpness"].assign(name="sharpness")),
         ("coefficient", mine[mine["metric"] == COEFFICIENT].assign(name=COEFFICIENT)),
     )

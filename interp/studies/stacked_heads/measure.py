@@ -37,7 +37,7 @@ def onsets(runs: Sequence[Run], event: str) -> np.ndarray:
     return steps.reindex([run.name for run in runs]).to_numpy(dtype=float, na_value=math.inf)
 
 
-def came(runs: Sequence[Run], event: str) -> Interval:
+def emerged(runs: Sequence[Run], event: str) -> Interval:
     """Share of runs in which an event emerged and was sustained."""
     return share(int((onsets(runs, event) < math.inf).sum()), len(runs))
 

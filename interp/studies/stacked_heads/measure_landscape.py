@@ -21,8 +21,8 @@ PROMPTS, PROBES = 128, 2
 
 def measured_landscape(study: Study, run: Run) -> pd.DataFrame:
     """Rows of `Run.curvature` with the coefficient."""
-    came = [step for hop in HOPS if math.isfinite(step := float(onsets([run], hop)[0]))]
-    between = [(a + b) / 2 for a, b in pairwise(sorted(came))]
-    steps = {min(run.steps, key=lambda step, at=at: abs(step - at)) for at in (*came, *between)}
+    emerged = [step for hop in HOPS if math.isfinite(step := float(onsets([run], hop)[0]))]
+    between = [(a + b) / 2 for a, b in pairwise(sorted(emerged))]
+    steps = {min(run.steps, key=lambda step, at=at: abs(step - at)) for at in (*emerged, *between)}
     asked = sorted({run.steps[0], *steps, run.steps[-1]})
     return run.curvature(asked, prompts=PROMPTS, probes=PROBES, llc=study.budget.llc).table

@@ -17,8 +17,8 @@ from interp.studies.ledger import Row
 from interp.studies.stacked_heads.measure import (
     HOPS,
     accuracy,
-    came,
     delay,
+    emerged,
     events,
     survival_words,
 )
@@ -92,12 +92,16 @@ def curricula(study: Study, ic: Sequence[Run], others: Mapping[str, Sequence[Run
         row(
             study,
             "final-gaussian",
-            came(blind, last),
+            emerged(blind, last),
             "gaussian-final",
             f"{survival_words(blind, last)}; {plain}",
         ),
         row(
-            study, "mix", came(others["mix"], "asked hop"), "mix", survival_words(others["mix"], "asked hop")
+            study,
+            "mix",
+            emerged(others["mix"], "asked hop"),
+            "mix",
+            survival_words(others["mix"], "asked hop"),
         ),
         row(
             study,

@@ -9,9 +9,9 @@ import pandas as pd
 
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.dating import date_edges
-from interp.heads.graft import graft_table
-from interp.heads.mechanism import Mechanism, named_circuit
+from interp.heads.mechanism import Mechanism, identified_circuit
 from interp.heads.roles import roles
+from interp.heads.transplant import transplant_table
 from interp.run import Run
 from interp.studies.context import nothing
 from interp.studies.ledger import Row
@@ -26,7 +26,7 @@ STRONG, VERY_STRONG = 0.8, 0.9
 
 def rows(study: Study, runs: Sequence[Run]) -> list[Row]:
     """Rows on the circuits of the condition with every hop in the target."""
-    return [*_heads(study, runs), *_named(study, runs), _edges(study, runs), *_grafts(study, runs)]
+    return [*_heads(study, runs), *_named(study, runs), _edges(study, runs), *_transplants(study, runs)]
 
 
 def _heads(study: Study, runs: Sequence[Run]) -> list[Row]:
@@ -61,7 +61,7 @@ def _tops(run: Run) -> tuple[float, float, float]:
 
 def _named(study: Study, runs: Sequence[Run]) -> list[Row]:
     """Which of the two circuits answers the last hop."""
-    tables = [named_circuit(run.tables([Mechanism()], "last")["mechanism"]) for run in runs]
+    tables = [identified_circuit(run.tables([Mechanism()], "last")["mechanism"]) for run in runs]
     last = [str(table.iloc[0].get(HOPS[2], "not solved")) for table in tables]
     names = ", ".join(f"{last.count(name)} {name}" for name in dict.fromkeys(last))
     return [
@@ -94,7 +94,7 @@ def _edges(study: Study, runs: Sequence[Run]) -> Row:
     return row(study, "edges-in-stages", share(sum(built), len(built)), "ic", note)
 
 
-def _grafts(study: Study, runs: Sequence[Run]) -> list[Row]:
+def _transplants(study: Study, runs: Sequence[Run]) -> list[Row]:
     """What the final heads on link 2 add to hop 2 in checkpoints before hop 1, and between hops 1 and 2."""
     before, between, no_head = [], [], 0
     for run in runs:
@@ -103,7 +103,7 @@ def _grafts(study: Study, runs: Sequence[Run]) -> list[Row]:
             continue
         early = max(step for step in run.steps if step < max(first, 1))
         late = max(step for step in run.steps if step < second)
-        table = graft_table(run, sorted({early, late}), prompts=256)
+        table = transplant_table(run, sorted({early, late}), prompts=256)
         table = table[(table["control"] == "none") & (table["team"] == READS_LINK[1])]
         gain = table[table["position"] == HOPS[1]].set_index("step")["value"]
         no_head += int(gain.empty)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from interp.analysis.base import Analysis, Reader
+from interp.analysis.base import Accumulator, Analysis
 from interp.config.run import configure
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores
@@ -53,12 +53,12 @@ class Counter(Analysis):
     def hooks(self, model: Any) -> list[str]:
         return []
 
-    def reader(self, model: Any, task: Task, twin: Reader | None) -> CountingReader:
-        return CountingReader()
+    def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> CountingAccumulator:
+        return CountingAccumulator()
 
 
-class CountingReader:
-    def read(self, chunk: int, batch: Any, outputs: Any, cache: Any) -> None:
+class CountingAccumulator:
+    def add(self, chunk: int, batch: Any, outputs: Any, cache: Any) -> None:
         Counter.seen.append(chunk)
 
     def table(self) -> pd.DataFrame:
@@ -174,7 +174,7 @@ def test_a_run_without_a_checkpoint_says_so(retrieval: Run, tmp_path) -> None:
 
 
 def test_the_twin_is_another_initialisation(retrieval: Run) -> None:
-    twin, model = retrieval.twin(), retrieval.model(0)
-    assert any((a != b).any() for a, b in zip(twin.parameters(), model.parameters(), strict=True))
+    untrained, model = retrieval.untrained_model(), retrieval.model(0)
+    assert any((a != b).any() for a, b in zip(untrained.parameters(), model.parameters(), strict=True))
     assert not model.training
-    assert not twin.training
+    assert not untrained.training

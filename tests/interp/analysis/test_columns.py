@@ -17,7 +17,7 @@ from interp.analysis.shipped import SHIPPED
 from interp.causal.over_training import CircuitSearch
 from interp.config.run import parse_config
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from interp.run import Run
 from tasks.errors import UserError
 
@@ -51,7 +51,7 @@ def test_the_reference_says_what_the_dictionary_says() -> None:
 
 
 def test_a_circuit_has_the_same_columns_with_a_behaviour_and_without() -> None:
-    net = wired_retrieval(2, "chain", decoys=2, dtype="float32")
+    net = constructed_retrieval(2, "chain", distractors=2, dtype="float32")
     untrained = build_model(net.model.config, net.task.interface, 0).eval()
     search = CircuitSearch(prompts=16)
     with_it, without = (

@@ -45,9 +45,9 @@ def test_a_person_at_an_interpreter_is_told_how_far_it_is(run, name, monkeypatch
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     fresh(run, name)
-    told = capsys.readouterr().err
-    assert f"{name}: checkpoints, 1 of 3" in told
-    assert told.endswith("\r\x1b[K"), "the line goes when the work is done"
+    reported = capsys.readouterr().err
+    assert f"{name}: checkpoints, 1 of 3" in reported
+    assert reported.endswith("\r\x1b[K"), "the line goes when the work is done"
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -22,7 +22,7 @@ HOUSE = Path(interp.__file__).parent
 NAMES = [each.name for each in SHIPPED]
 METHODS = {
     "output-attribution": "output_attribution",
-    "causal-probe": "probe_swaps",
+    "causal-probe": "probe_interventions",
     "token-heads": "patterns",
     "regression-heads": "patterns",
 }

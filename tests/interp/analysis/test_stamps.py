@@ -42,7 +42,7 @@ TASK = """
         version = 1
         @property
         def interface(self):
-            return tasks.Interface(inputs="continuous", d_in=1, n_ctx=2, d_out=1, read_positions=(0, 1))
+            return tasks.Interface(inputs="continuous", d_in=1, n_ctx=2, d_out=1, output_positions=(0, 1))
         def loss(self, outputs, batch):
             return scaled((outputs[..., 0] - batch.targets) ** 2) * factor() * stamp_helper.CONSTANT
         def sample(self, seed, stream, step, batch):

@@ -9,7 +9,7 @@ from interp.calibration.circuits import NETS, recovered
 from interp.causal.behaviour import rounding
 from interp.causal.circuits import find_circuit
 from interp.models import build_model
-from interp.models.decoys import head_norms
+from interp.models.distractors import head_norms
 from tasks import InContextRegression
 from tasks.errors import UserError
 
@@ -28,7 +28,7 @@ def test_the_default_search_returns_exactly_what_was_planted_among_decoys(name):
     exact = not name.startswith(("GD", "Newton"))  # retrieval makes no error, so few prompts show it
     prompts = 32 if exact else 64
     row = recovered([name], prompts=prompts).iloc[0]
-    assert row["decoys"] == 20
+    assert row["distractors"] == 20
     assert (row["precision"], row["recall"], row["right_heads"]) == (1.0, 1.0, True)
 
 
@@ -56,10 +56,10 @@ def test_the_row_of_a_net_whose_circuit_is_wrong_says_so(monkeypatch):
     """A decoy whose writes are read is found, and stands in the table as a wrong edge."""
     build = NETS["GD, 1 steps, linear"]
 
-    def betrayed(decoys: int, seed: int):
-        net = build(decoys, seed)
+    def betrayed(distractors: int, seed: int):
+        net = build(distractors, seed)
         label = (net.model.W_U[:, 0] != 0).nonzero().item()
-        seat = int(min(net.circuit.decoys).split("H")[1])
+        seat = int(min(net.circuit.distractors).split("H")[1])
         writes = net.model.blocks[0].attn.W_O[seat].data
         writes[:, label] = 0.01 * writes.norm(dim=1)
         return net
@@ -103,12 +103,12 @@ def test_decoys_attend_more_strongly_write_as_much_and_are_read_by_nothing(name)
     base, cache = model.run_with_cache(batch.inputs)
     attended = {
         head: float(cache[f"blocks.{head[1]}.attn.hook_pattern"][:, int(head.split("H")[1])].abs().mean())
-        for head in circuit.heads | circuit.decoys
+        for head in circuit.heads | circuit.distractors
     }
     planted = torch.tensor([attended[head] for head in circuit.heads]).median()
-    assert torch.tensor([attended[head] for head in circuit.decoys]).median() > planted
+    assert torch.tensor([attended[head] for head in circuit.distractors]).median() > planted
     silenced = []
-    for head in sorted(circuit.decoys):
+    for head in sorted(circuit.distractors):
         assert norms[head].median().item() == pytest.approx(target.item(), rel=0.05)
         layer, seat = int(head[1]), int(head.split("H")[1])
         reads_task = model.blocks[layer].attn.W_V[seat][:D].any()

@@ -15,7 +15,7 @@ from interp.causal.behaviour import resampled_pair
 from interp.causal.completeness import completeness
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
-from interp.causal.estimate import COMPLETE, TRUSTED, beside_exact, complete_scores
+from interp.causal.estimate import COMPLETE, TRUSTED, against_exact, complete_scores
 from interp.causal.graph import written
 from interp.causal.interventions import ablation_values, intervene
 from interp.causal.metrics import custom, metric_of
@@ -24,7 +24,7 @@ from interp.causal.paths import all_paths, patch_paths
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import Site, grid
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError
 
@@ -115,7 +115,7 @@ def test_attribution_leaves_the_model_as_it_was():
 
 
 def test_path_patching_follows_the_planted_paths_only():
-    net = wired_retrieval(2, variant="chain", decoys=6, dtype="float32")
+    net = constructed_retrieval(2, variant="chain", distractors=6, dtype="float32")
     p = net.task.pair("swap-hop-1", 0, "test", 0, 16)
     table = patch_paths(net.model, net.task, p, all_paths(net.model), draws=50)
     effect = {(r.sender, r.receiver): r.value for r in table.itertuples()}
@@ -129,7 +129,7 @@ def test_path_patching_follows_the_planted_paths_only():
 
 
 def test_sets_of_senders_and_receivers():
-    net = wired_retrieval(2, variant="chain", dtype="float32")
+    net = constructed_retrieval(2, variant="chain", dtype="float32")
     p = net.task.pair("swap-hop-1", 0, "test", 0, 16)
     role = {name: head for head, name in net.circuit.roles.items()}
     first, second = role["query -> link_1"], role["query -> link_2"]
@@ -167,12 +167,12 @@ def estimate_of(net, method="EAP", **settings):
     ends = loss(runs.outputs(runs.known)), loss(runs.outputs(()))
     scores = complete_scores(net.model, clean, other, loss, method)
     truth = edge_effects(exact_edges(net.model, clean, other, loss), *ends, 50).value
-    return beside_exact(net.model, clean, other, loss, scores, ends, draws=50, **settings), truth
+    return against_exact(net.model, clean, other, loss, scores, ends, draws=50, **settings), truth
 
 
 def test_an_estimate_that_saturated_attention_blinds_is_called_worthless():
     """Saturated softmax: gradients through the pattern vanish, EAP sees no edge into a query or key."""
-    net = wired_retrieval(2, "chain", decoys=4, dtype="float32")
+    net = constructed_retrieval(2, "chain", distractors=4, dtype="float32")
     found, truth = estimate_of(net, sample=10_000)
     table = found.table
     assert torch.allclose(torch.tensor(table["exact"].to_numpy()), truth)
@@ -181,7 +181,7 @@ def test_an_estimate_that_saturated_attention_blinds_is_called_worthless():
     assert (table[planted]["value"].abs() < 0.02).any()  # needed, and the estimate does not see it
     assert table["correlation"].nunique() == 1
     assert found.scores.error > COMPLETE
-    assert found.worthless
+    assert found.unreliable
     assert "worthless" in found.report()
     few, _ = estimate_of(net, sample=6, top=2)
     assert set(few.table["checked"]) == {"", "random", "largest"}
@@ -197,9 +197,9 @@ def test_steps_double_until_the_estimate_is_complete_and_it_is_then_trusted_wher
     direct = completeness(model, p.clean.inputs, p.corrupt.inputs, LAST, scores.ig_steps)
     assert scores.error == pytest.approx(direct["error"], abs=1e-6)
     ends = (LAST(model(p.clean.inputs)).detach(), LAST(model(p.corrupt.inputs)).detach())
-    found = beside_exact(model, p.clean.inputs, p.corrupt.inputs, LAST, scores, ends, draws=50)
+    found = against_exact(model, p.clean.inputs, p.corrupt.inputs, LAST, scores, ends, draws=50)
     assert found.correlation > TRUSTED
-    assert found.worthless == ""
+    assert found.unreliable == ""
     with pytest.raises(UserError, match="unknown scoring method"):
         complete_scores(model, p.clean.inputs, p.corrupt.inputs, LAST, "guess")
 

@@ -18,25 +18,31 @@ from interp.causal.random_circuits import chance_overlap, empirical_p, kind_of, 
 from interp.causal.stability import jaccard, stability
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.wired import wired_induction, wired_retrieval
+from interp.models.constructed import constructed_induction, constructed_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError
 
 NETS = {
-    **{f"merge, {hops} hops": (wired_retrieval, {"hops": hops, "variant": "merge"}) for hops in (1, 2, 3, 4)},
-    **{f"chain, {hops} hops": (wired_retrieval, {"hops": hops, "variant": "chain"}) for hops in (2, 3, 4)},
-    "induction": (wired_induction, {}),
+    **{
+        f"merge, {hops} hops": (constructed_retrieval, {"hops": hops, "variant": "merge"})
+        for hops in (1, 2, 3, 4)
+    },
+    **{
+        f"chain, {hops} hops": (constructed_retrieval, {"hops": hops, "variant": "chain"})
+        for hops in (2, 3, 4)
+    },
+    "induction": (constructed_induction, {}),
 }
 
 
-def wired(name: str, decoys: int = 20):
+def constructed(name: str, distractors: int = 20):
     build, settings = NETS[name]
-    return build(decoys=decoys, dtype="float32", **settings)
+    return build(distractors=distractors, dtype="float32", **settings)
 
 
 @pytest.mark.parametrize("name", ["merge, 4 hops", "chain, 2 hops", "induction"])
 def test_search_by_single_effects_returns_exactly_what_was_planted(name):
-    net = wired(name)
+    net = constructed(name)
     found = find_circuit(net.model, net.task, prompts=32, search="threshold", draws=200)
     assert precision_recall(found.edges, net.circuit.edges) == (1.0, 1.0)
     assert found.heads == net.circuit.heads
@@ -45,14 +51,14 @@ def test_search_by_single_effects_returns_exactly_what_was_planted(name):
 
 @pytest.mark.parametrize("name", ["merge, 2 hops", "induction"])
 def test_greedy_growth_finds_it_too(name):
-    net = wired(name)
+    net = constructed(name)
     found = find_circuit(net.model, net.task, prompts=32, search="greedy", faithfulness=0.999, draws=200)
     assert set(found.edges) == net.circuit.edges
 
 
 @pytest.mark.parametrize("metric", ["score", "logit_diff", "prediction_change"])
 def test_other_metrics_find_it_too(metric):
-    net = wired("merge, 2 hops", decoys=6)
+    net = constructed("merge, 2 hops", distractors=6)
     settings = {"prompts": 32, "search": "greedy", "faithfulness": 1.0, "draws": 200}
     found = find_circuit(net.model, net.task, metric=metric, **settings)
     assert set(found.edges) == net.circuit.edges
@@ -63,7 +69,7 @@ def test_other_metrics_find_it_too(metric):
 @pytest.mark.parametrize("name", ["merge, 2 hops", "induction"])
 @pytest.mark.parametrize("method", ["exact", "EAP-IG"])
 def test_an_untrained_net_has_no_circuit(name, method):
-    net = wired(name, decoys=4)
+    net = constructed(name, distractors=4)
     for seed in range(3):
         untrained = build_model(net.model.config, net.task.interface, seed).eval()
         found = find_circuit(untrained, net.task, prompts=32, seed=seed, method=method, draws=200)
@@ -80,7 +86,7 @@ def test_false_alarms_of_the_behaviour_gate_are_rare():
 
 
 def test_judgement_of_a_planted_circuit():
-    net = wired("merge, 3 hops")
+    net = constructed("merge, 3 hops")
     circuit = Circuit(tuple(sorted(net.circuit.edges)), (1.0,) * len(net.circuit.edges))
     table = judge(net.model, net.task, circuit, prompts=32, random=5, draws=200)
     value = {(r.metric, r.control): r.value for r in table.itertuples() if r.control != "random"}
@@ -99,14 +105,14 @@ def test_judgement_of_a_planted_circuit():
 
 
 def test_a_superfluous_edge_costs_minimality_and_a_missing_one_faithfulness():
-    net = wired("chain, 2 hops", decoys=4)
+    net = constructed("chain, 2 hops", distractors=4)
     pair = resampled_pair(net.task, 0, 32)
     bench = Judge(net.model, pair, metric_of(net.task, pair), draws=100)
     planted = set(net.circuit.edges)
-    decoy = sorted(net.circuit.decoys)[0]
-    more = planted | {("embed", f"{decoy}.v"), (decoy, "output")}
+    distractor = sorted(net.circuit.distractors)[0]
+    more = planted | {("embed", f"{distractor}.v"), (distractor, "output")}
     drop = minimality(bench, more).set_index(["sender", "receiver"])["value"]
-    assert drop[decoy, "output"] == pytest.approx(0, abs=1e-6)
+    assert drop[distractor, "output"] == pytest.approx(0, abs=1e-6)
     less = [planted - {edge} for edge in sorted(planted)]
     assert bench.faithfulness(less)["value"].max() < 0.95
 
@@ -128,7 +134,7 @@ def test_full_and_empty_circuits_are_the_two_runs(settings):
 
 
 def test_search_is_stable_over_resampled_prompts():
-    net = wired("merge, 2 hops", decoys=6)
+    net = constructed("merge, 2 hops", distractors=6)
     found, overlap, chance = stability(net.model, net.task, range(3), prompts=32, draws=100)
     assert overlap == 1.0
     assert chance < 0.8
@@ -147,7 +153,7 @@ def test_dangling_edges_are_cut_off():
 
 
 def test_a_random_circuit_has_as_many_edges_of_every_kind_and_is_reproducible():
-    net = wired("merge, 3 hops", decoys=12)
+    net = constructed("merge, 3 hops", distractors=12)
     every, own = edges(net.model), net.circuit.edges
     drawn = matched_circuit(every, own, 0, 0)
     assert sorted(map(str, map(kind_of, drawn))) == sorted(map(str, map(kind_of, own)))
@@ -168,7 +174,7 @@ def _apart(values: list[float]) -> tuple[float, list[float]]:
 
 
 def test_overlap_by_chance_is_that_of_unrelated_draws():
-    net = wired("merge, 3 hops", decoys=12)
+    net = constructed("merge, 3 hops", distractors=12)
     every, own = edges(net.model), net.circuit.edges
     drawn = [matched_circuit(every, own, 7, i) for i in range(40)]
     pairs = [len(a & b) / len(a | b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
@@ -178,7 +184,7 @@ def test_overlap_by_chance_is_that_of_unrelated_draws():
 
 @pytest.mark.parametrize("name", ["merge, 2 hops", "induction"])
 def test_the_curve_goes_down_from_the_whole_model_and_the_chosen_point_is_the_circuit(name):
-    net = wired(name, decoys=6)
+    net = constructed(name, distractors=6)
     found = find_circuit(net.model, net.task, prompts=32, draws=100)
     assert found.curve is not None
     table = found.curve.table()
@@ -195,7 +201,7 @@ def test_the_curve_goes_down_from_the_whole_model_and_the_chosen_point_is_the_ci
 
 def dense(seed: int):
     """The merging net of two hops with noise on every weight: every edge carries something, most of them little."""
-    net = wired("merge, 2 hops", decoys=4)
+    net = constructed("merge, 2 hops", distractors=4)
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in net.model.parameters():
@@ -229,13 +235,15 @@ def test_edges_taken_away_in_stacks_equal_runs_without_each(settings):
     source = torch.Generator().manual_seed(0)
     for share in (1.0, 0.6):
         circuit = connected([e for e in runs.order if float(torch.rand(1, generator=source)) < share])
-        held = Removals(runs, circuit, task.interface.read_positions)
-        assert torch.allclose(held.outputs, runs.outputs(circuit)[:, held.reads], atol=1e-12)
+        held = Removals(runs, circuit, task.interface.output_positions)
+        assert torch.allclose(held.outputs, runs.outputs(circuit)[:, held.output_positions], atol=1e-12)
         seen = []
         for some, outputs in held.without(sorted(circuit)):
             seen += some
             for edge, one in zip(some, outputs, strict=True):
-                assert torch.allclose(one, runs.outputs(circuit - {edge})[:, held.reads], atol=1e-11), edge
+                assert torch.allclose(
+                    one, runs.outputs(circuit - {edge})[:, held.output_positions], atol=1e-11
+                ), edge
         assert sorted(seen) == sorted(circuit)
 
 
@@ -265,7 +273,7 @@ def test_documents_that_are_no_circuits_are_refused(text):
 
 @pytest.mark.parametrize("search", ["threshold", "greedy"])
 def test_a_search_by_intervals_is_refused_where_prompts_are_too_few_for_them(search):
-    net = wired("merge, 1 hops", decoys=0)
+    net = constructed("merge, 1 hops", distractors=0)
     with pytest.raises(UserError, match="take 32 or more"):
         find_circuit(net.model, net.task, prompts=31, search=search)
     assert find_circuit(net.model, net.task, prompts=16, search="prune").edges
@@ -275,7 +283,7 @@ def test_a_search_by_intervals_is_refused_where_prompts_are_too_few_for_them(sea
     "settings", [{"search": "wild"}, {"threshold": 0.0}, {"method": "guess"}, {"metric": "beauty"}]
 )
 def test_bad_searches_are_refused(settings):
-    net = wired("merge, 1 hops", decoys=0)
+    net = constructed("merge, 1 hops", distractors=0)
     with pytest.raises(UserError):
         find_circuit(net.model, net.task, prompts=32, **settings)
 

@@ -16,7 +16,7 @@ from interp.config.model_lstm import LSTMConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.sites import COMPONENTS, Site, grid
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from tasks import InContextRegression, MultiHopRetrieval
 from tasks.base import Interface, Pair
 from tasks.errors import UserError
@@ -25,9 +25,9 @@ S = 5
 READS = {"last": (S - 1,), "some": (0, 2, 4), "all": tuple(range(S))}
 
 
-def model_of(d_in: int = 3, reads=(S - 1,), **settings):
+def model_of(d_in: int = 3, output_positions=(S - 1,), **settings):
     """A model with every weight moved off its initial value, so that gains and biases count."""
-    face = Interface(inputs="continuous", n_ctx=S, d_in=d_in, d_out=2, read_positions=reads)
+    face = Interface(inputs="continuous", n_ctx=S, d_in=d_in, d_out=2, output_positions=output_positions)
     model = build_model(TransformerConfig(**{"n_layers": 2, "n_heads": 2, "d_model": 8, **settings}), face, 0)
     source = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -51,8 +51,8 @@ def inputs(d_in: int, dtype=torch.float32, batch: int = 3):
     return [torch.randn(batch, S, d_in, generator=source).to(dtype) for _ in range(2)]
 
 
-def squared(reads):
-    return custom("squared", lambda o: (o[:, list(reads)] ** 2).mean((1, 2)), reads)
+def squared(output_positions):
+    return custom("squared", lambda o: (o[:, list(output_positions)] ** 2).mean((1, 2)), output_positions)
 
 
 CASES = {
@@ -74,11 +74,11 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_fast_engine_equals_hooks_on_every_site(case):
-    reads, settings = CASES[case]
-    model = model_of(reads=READS[reads], dtype="float64", **settings)
+    output_positions, settings = CASES[case]
+    model = model_of(output_positions=READS[output_positions], dtype="float64", **settings)
     clean, corrupt = inputs(3, torch.float64)
     cache = model.run_with_cache(clean, return_cache_object=False)[1]
-    sites, metric = every_site(model), squared(READS[reads])
+    sites, metric = every_site(model), squared(READS[output_positions])
     fast = FastEngine(model, corrupt, metric)
     fast.skip_unchanged = False
     slow = HooksEngine(model, corrupt, metric).values(sites, cache)
@@ -157,7 +157,7 @@ def test_all_writers_from_the_clean_run_give_the_clean_output():
 def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
     model, task, _ = regression()
     pair = task.pair("replace-query", 0, "test", 0, 8)
-    table = patch(model, task, pair, "resid_pre", read=task.reads[-1], draws=20)
+    table = patch(model, task, pair, "resid_pre", output=task.output_positions[-1], draws=20)
     early = table[table["position"] != "8"]
     assert (early["value"] == 0).all()
     assert (early["norm_change"] == 0).all()
@@ -166,25 +166,25 @@ def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
 
 @pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "prediction_change"])
 def test_planted_head_is_found_and_decoys_stay_silent(metric):
-    net = wired_retrieval(2, variant="chain", decoys=8, dtype="float32")
+    net = constructed_retrieval(2, variant="chain", distractors=8, dtype="float32")
     pair = net.task.pair("swap-hop-1", 0, "test", 0, 32)
     table = patch(net.model, net.task, pair, "head_out", by=("layer", "head"), metric=metric, draws=50)
     label = [f"L{row.layer}H{row.head}" for row in table.itertuples()]
     effect = dict(zip(label, table["value"], strict=True))
-    decoys = [effect[head] for head in net.circuit.decoys]
-    assert max(map(abs, decoys)) < 1e-5
+    distractors = [effect[head] for head in net.circuit.distractors]
+    assert max(map(abs, distractors)) < 1e-5
     hop_1 = next(head for head, role in net.circuit.roles.items() if role == "query -> link_1")
     assert effect[hop_1] > 0.9
     assert table.loc[label.index(hop_1), "ci_low"] > 0.5
 
 
 def test_single_hops_are_measured_apart():
-    net = wired_retrieval(2, variant="chain", dtype="float32")
+    net = constructed_retrieval(2, variant="chain", dtype="float32")
     pair = net.task.pair("swap-hop-2", 0, "test", 0, 16)
     site = [Site("embed")]
-    assert patch(net.model, net.task, pair, sites=site, read="hop 2")["value"].item() == pytest.approx(1)
+    assert patch(net.model, net.task, pair, sites=site, output="hop 2")["value"].item() == pytest.approx(1)
     with pytest.raises(UserError, match="normaliser zero"):
-        patch(net.model, net.task, pair, sites=site, read="hop 1", metric="score")
+        patch(net.model, net.task, pair, sites=site, output="hop 1", metric="score")
 
 
 def test_an_lstm_is_patched_by_hooks_only():
@@ -217,7 +217,7 @@ BAD = {
     "engine": ({"engine": "warp"}, "unknown engine"),
     "chunk": ({"chunk": 0}, "chunk"),
     "metric": ({"metric": "beauty"}, "unknown metric"),
-    "read": ({"read": "hop 9"}, "no read"),
+    "output": ({"output": "hop 9"}, "no output"),
     "site": ({"sites": [Site("z", 7, 0)]}, "layers"),
     "no sites": ({"sites": []}, "no sites"),
     "logits of numbers": ({"metric": "logit_diff"}, "needs symbols"),
@@ -253,7 +253,7 @@ def test_metrics_agree_with_the_task():
     answer = task.answer(pair.clean)
     assert torch.equal(metric_of(task, pair, "score")(answer), torch.ones(5))
     assert torch.allclose(metric_of(task, pair, "logit_diff")(answer), torch.full((5,), answer.max().item()))
-    assert torch.allclose(metric_of(task, pair, "logit_diff", read="hop 1")(answer), torch.zeros(5))
+    assert torch.allclose(metric_of(task, pair, "logit_diff", output="hop 1")(answer), torch.zeros(5))
     run = run_patches(*_retrieval_run(task), pair, [Site("embed")], metric_of(task, pair, "logit_diff"))
     assert run.values.shape == (1, 5)
     assert isinstance(run.changes, pd.DataFrame)

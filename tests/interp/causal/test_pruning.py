@@ -9,7 +9,7 @@ from interp.causal.circuits import find_circuit
 from interp.causal.faithfulness import judge, precision_recall
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from tasks import MultiHopRetrieval
 
 torch.set_num_threads(1)
@@ -17,14 +17,14 @@ torch.set_num_threads(1)
 
 @pytest.mark.parametrize("hops", [1, 2])
 def test_the_planted_circuit_is_what_is_left(hops) -> None:
-    net = wired_retrieval(hops, vocab=12, chains=3, decoys=6, dtype="float32")
+    net = constructed_retrieval(hops, vocab=12, chains=3, distractors=6, dtype="float32")
     found = find_circuit(net.model, net.task, prompts=16)
     assert precision_recall(found.edges, net.circuit.edges) == (1.0, 1.0)
 
 
 def test_two_equal_ways_leave_one_that_still_works() -> None:
     """With every head of a chain net doubled (each writing half), no single edge is needed, yet pruning keeps a way."""
-    net = wired_retrieval(1, variant="chain", vocab=12, chains=3, dtype="float32")
+    net = constructed_retrieval(1, variant="chain", vocab=12, chains=3, dtype="float32")
     attn, task = net.model.blocks[0].attn, net.task
     config = net.model.config.model_copy(update={"n_heads": 2 * net.model.config.n_heads})
     twin = build_model(config, task.interface, 0).eval()

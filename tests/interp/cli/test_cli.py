@@ -104,7 +104,7 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
     [
         (["probe", "--layers", "9"], "no layer '9': known are embed, 0"),
         (["probe", "--layers", "0,embd"], "layer 'embd'"),
-        (["probe", "--read", "hop 9"], "no output position 'hop 9': known are hop 1, hop 2, hop 3"),
+        (["probe", "--output", "hop 9"], "no output position 'hop 9': known are hop 1, hop 2, hop 3"),
         (["probe", "--targets", "w"], "regression runs only"),
         (["probe", "--ridge", "-1"], "greater than 0"),
         (["probe", "--normalised"], "leave normalised and per_position out"),
@@ -114,9 +114,9 @@ def test_conclusions_of_a_circuit_come_before_its_heaviest_edges(folder, capsys,
         (["emergence", "--out", "/proc/nowhere/t.parquet"], "cannot be written"),
         (["circuit", "--out", "/proc/nowhere/c.json"], "cannot be written"),
         (["circuit", "--resamples", "-1"], "--resamples"),
-        (["circuit", "--read", "hop 9"], "no read 'hop 9'"),
+        (["circuit", "--output", "hop 9"], "no output 'hop 9'"),
         (["patch", "--component", "head_ou"], "did you mean 'head_out'?"),
-        (["patch", "--read", "hop 9"], "no read 'hop 9'"),
+        (["patch", "--output", "hop 9"], "no output 'hop 9'"),
         (["curvature", "--noise", "5"], "100"),
     ],
     ids=" ".join,
@@ -136,8 +136,8 @@ def test_what_a_run_has_not_is_refused_before_anything_is_measured(
 def test_a_reader_that_stops_is_no_fault(folder) -> None:
     """The pipe is closed before anything is written, so that no timing decides."""
     for words in (["--help"], ["runs", folder, "--json"]):
-        reader, writer = os.pipe()
-        os.close(reader)
+        accumulator, writer = os.pipe()
+        os.close(accumulator)
         program = f"from interp.cli import main; main({words!r})"
         ended = subprocess.run(
             [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True

@@ -38,7 +38,7 @@ def test_targets_of_one_checkpoint_and_of_all(folder, capsys) -> None:
     for word in ("by target and site", "spectrum", "X'y", "newton", "untrained", "shuffled", "embed", "L1"):
         assert word in shown
     assert max(len(line) for line in shown.splitlines() if not line.startswith("that is read")) <= 110
-    assert cli(["probe", folder, "--targets", "w", "cg", "--read", "t>d"]) == 0
+    assert cli(["probe", folder, "--targets", "w", "cg", "--output", "t>d"]) == 0
     assert "L1: R2 of linear readouts, t>d, by checkpoint" in capsys.readouterr().out
     assert cli(["probe", folder, "--targets", "w", "--layers", "0", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -62,7 +62,7 @@ def test_further_rivals_and_when_layers_take_their_place(folder, capsys) -> None
 
 
 def test_prompts_of_another_law(folder, capsys) -> None:
-    assert cli(["probe", folder, "--shift", "x_scale=2", "n=8", "--read", "x 9"]) == 0
+    assert cli(["probe", folder, "--shift", "x_scale=2", "n=8", "--output", "x 9"]) == 0
     shown = capsys.readouterr().out
     assert "x 9, prompts with x_scale=2, n=8" in shown
     assert (
@@ -80,8 +80,8 @@ def test_prompts_of_another_law(folder, capsys) -> None:
         (["--families", "gd"], "unknown setting 'families'"),
         (["--layers", "9"], "no layer '9'"),
         (["--algorithms", "--context", "99"], "context 99 is not read"),
-        (["--read", "x 99"], "no output position 'x 99'"),
-        (["--algorithms", "--read", "x 2"], "leave it out"),
+        (["--output", "x 99"], "no output position 'x 99'"),
+        (["--algorithms", "--output", "x 2"], "leave it out"),
         (["--shift", "d=9"], "'d' cannot change"),
         (["--shift", "x_scale"], "key=value"),
         (["--shift", "noise=-1"], "noise"),

@@ -14,7 +14,7 @@ from interp.heads.agreement import agreement
 from interp.heads.heads import has_roles
 from interp.heads.roles import roles
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from interp.run import Run, load
 from interp.train.loop import train
 from tasks.errors import UserError
@@ -22,31 +22,31 @@ from tasks.errors import UserError
 
 @pytest.mark.parametrize(("hops", "variant"), [(2, "chain"), (3, "merge")])
 def test_planted_heads_have_their_role_and_decoys_have_none(hops, variant):
-    net = wired_retrieval(hops, variant, decoys=8, dtype="float32")
+    net = constructed_retrieval(hops, variant, distractors=8, dtype="float32")
     found = find_circuit(net.model, net.task, prompts=32, draws=100)
     table = agreement(found, roles(net.model, net.task, prompts=64))
     named = {f"L{row.layer}H{row.head}": row for row in table.itertuples()}
     assert {name: named[name].role for name in net.circuit.heads} == dict(net.circuit.roles)
-    assert all(named[name].found == "neither" for name in net.circuit.decoys)
+    assert all(named[name].found == "neither" for name in net.circuit.distractors)
     assert table["value"].eq(1).all()
     assert table["chance"].iloc[0] < 0.7
     assert {name for name, row in named.items() if row.edge > 0} == net.circuit.heads
 
 
 def test_disagreement_is_named_head_by_head():
-    net = wired_retrieval(2, "chain", decoys=2, dtype="float32")
+    net = constructed_retrieval(2, "chain", distractors=2, dtype="float32")
     role = {name: head for head, name in net.circuit.roles.items()}
-    decoy = min(net.circuit.decoys)
-    swapped = Circuit(((role["query -> link_1"], "output"), (decoy, "output")), (0.4, 0.2))
+    distractor = min(net.circuit.distractors)
+    swapped = Circuit(((role["query -> link_1"], "output"), (distractor, "output")), (0.4, 0.2))
     table = agreement(swapped, roles(net.model, net.task, prompts=64))
     said = {f"L{row.layer}H{row.head}": (row.value, row.found) for row in table.itertuples()}
     assert said[role["query -> link_1"]] == (1, "in the circuit, with a role")
     assert said[role["query -> link_2"]] == (0, "a role, but not in the circuit")
-    assert said[decoy] == (0, "in the circuit, without a role")
+    assert said[distractor] == (0, "in the circuit, without a role")
 
 
 def test_an_untrained_net_agrees_on_nothing_to_see_and_chance_says_so():
-    net = wired_retrieval(2, "chain", decoys=2, dtype="float32")
+    net = constructed_retrieval(2, "chain", distractors=2, dtype="float32")
     model = build_model(net.model.config, net.task.interface, 0).eval()
     table = agreement(find_circuit(model, net.task, prompts=32), roles(model, net.task, prompts=64))
     assert set(table["found"]) == {"neither"}

@@ -11,13 +11,13 @@ import interp
 from interp.config.model_transformer import TransformerConfig
 from interp.heads.direct import output_attribution, score_attribution
 from interp.models.build import build_model
-from interp.models.wired import wired_induction, wired_retrieval
+from interp.models.constructed import constructed_induction, constructed_retrieval
 from tasks import InContextRegression, UserError
 
 
 @pytest.fixture(scope="module")
 def planted():
-    return wired_retrieval(2, variant="chain", dtype="float32")
+    return constructed_retrieval(2, variant="chain", dtype="float32")
 
 
 def test_the_planted_head_writes_the_answer_and_no_untrained_one_does(planted):
@@ -44,9 +44,9 @@ def test_components_of_a_perfect_real_valued_answer_sum_to_one():
     task = InContextRegression(d=2, n=4)
     model = build_model(TransformerConfig(n_layers=1, n_heads=2, d_model=8), task.interface, 0).eval()
     batch = task.sample(0, "test", 0, 16)
-    place = list(task.interface.read_positions)
+    place = list(task.interface.output_positions)
     mine = dataclasses.replace(batch, targets=model(batch.inputs)[:, place, 0].detach())
-    table = output_attribution(model, task, mine, task.reads[-1])
+    table = output_attribution(model, task, mine, task.output_names[-1])
     assert table[table["control"] == "none"]["value"].sum() == pytest.approx(1, abs=1e-4)
     assert abs(table[table["control"] == "other targets"]["value"].sum() - 1) > 0.01
 
@@ -62,7 +62,7 @@ def test_the_key_is_the_planted_one_and_stands_out_from_random_columns(planted):
 
 
 def test_pairs_that_do_not_count_are_left_out():
-    net = wired_induction()
+    net = constructed_induction()
     batch = net.task.sample(0, "test", 0, 8)
     for relation in net.task.relations(batch):
         table = score_attribution(net.model, net.task, batch, "L0H0", relation.name, 0)

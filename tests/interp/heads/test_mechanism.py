@@ -6,34 +6,34 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.heads.mechanism import mechanism, named_circuit
+from interp.heads.mechanism import identified_circuit, mechanism
 from interp.models import build_model
-from interp.models.wired import WiredNet, wired_retrieval
+from interp.models.constructed import ConstructedModel, constructed_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression
 from tasks.retrieval import MultiHopRetrieval
 
 
-def _named(net: WiredNet) -> dict[str, str]:
-    return named_circuit(mechanism(net.model, net.task, prompts=96)).iloc[0].to_dict()
+def _named(net: ConstructedModel) -> dict[str, str]:
+    return identified_circuit(mechanism(net.model, net.task, prompts=96)).iloc[0].to_dict()
 
 
 @pytest.mark.parametrize("hops", [2, 3, 4])
 def test_the_wired_look_ahead_net_is_named(hops: int) -> None:
-    found = _named(wired_retrieval(hops, "merge", decoys=12, seed=hops))
+    found = _named(constructed_retrieval(hops, "merge", distractors=12, seed=hops))
     assert found["circuit"] == found[f"hop {hops}"] == "look-ahead"
     assert found["hop 1"] == "stacked"
 
 
 @pytest.mark.parametrize("hops", [2, 4])
 def test_the_wired_chain_of_retrieval_heads_is_named(hops: int) -> None:
-    found = _named(wired_retrieval(hops, "chain", decoys=12, seed=hops))
+    found = _named(constructed_retrieval(hops, "chain", distractors=12, seed=hops))
     assert set(found.values()) == {"stacked"}
 
 
 def test_a_head_on_the_last_source_that_writes_something_else_does_not_make_the_circuit_stacked() -> None:
     """In the four-hop net a head does attend from the query to link 3, but for the sake of hop 4."""
-    net = wired_retrieval(4, "merge")
+    net = constructed_retrieval(4, "merge")
     table = mechanism(net.model, net.task, prompts=96).set_index(["position", "metric"])
     assert table.loc[("hop 3", "direct"), "members"] != ""
     assert table.loc[("hop 3", "direct"), "value"] == pytest.approx(0, abs=1e-6)
@@ -41,7 +41,7 @@ def test_a_head_on_the_last_source_that_writes_something_else_does_not_make_the_
 
 
 def test_without_its_look_ahead_head_the_hop_is_not_solved() -> None:
-    net = wired_retrieval(3, "merge")
+    net = constructed_retrieval(3, "merge")
     ahead = next(head for head, role in net.circuit.roles.items() if role == "link_k -> link_k+1")
     with torch.no_grad():
         net.model.typed_blocks()[int(ahead[1])].attn.W_O[int(ahead[3:])].zero_()
@@ -53,7 +53,7 @@ def test_an_untrained_net_has_no_circuit() -> None:
     task = MultiHopRetrieval(hops=3)
     config = TransformerConfig(n_layers=2, n_heads=4, d_model=32, mask="full", positions="none", mlp="none")
     table = mechanism(build_model(config, task.interface, 0).eval(), task, prompts=96)
-    assert set(named_circuit(table).iloc[0]) == {"not solved"}
+    assert set(identified_circuit(table).iloc[0]) == {"not solved"}
     assert (table.loc[table["metric"] != "circuit", "value"] == 0).all(), "no head holds a role"
 
 

@@ -16,7 +16,7 @@ from interp.heads.patterns import (
     spearman,
 )
 from interp.models import build_model
-from interp.models.wired import wired_induction, wired_retrieval
+from interp.models.constructed import constructed_induction, constructed_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression
 
@@ -30,8 +30,8 @@ def test_rank_correlation_is_scipys_with_ties() -> None:
 
 
 def test_induction_pair_is_found_and_decoys_score_low() -> None:
-    net = wired_induction(chains=6, decoys=10)
-    table = TokenHeads().reader(net.model, net.task, None).table()
+    net = constructed_induction(chains=6, distractors=10)
+    table = TokenHeads().accumulator(net.model, net.task, None).table()
     place = {role: tuple(int(p) for p in head[1:].split("H")) for head, role in net.circuit.roles.items()}
     score = table.set_index(["metric", "layer", "head"])["value"]
     assert score["previous token"].idxmax() == place["previous token"]
@@ -44,7 +44,7 @@ def test_induction_pair_is_found_and_decoys_score_low() -> None:
 
 
 def test_repeats_are_scored_where_they_repeat() -> None:
-    net = wired_induction(chains=6)
+    net = constructed_induction(chains=6)
     tokens = repeated_tokens(net.task, 5)
     half = tokens.shape[1] // 2
     assert torch.equal(tokens[:, :half], tokens[:, half:])
@@ -63,10 +63,10 @@ def test_repeats_are_scored_where_they_repeat() -> None:
 def _regression_table(pattern_of):
     task = InContextRegression(d=3, n=8)
     model = build_model(TransformerConfig(n_layers=1, n_heads=2, d_model=8), task.interface, 0).eval()
-    reader = RegressionHeads().reader(model, task, None)
+    accumulator = RegressionHeads().accumulator(model, task, None)
     batch = task.sample(0, "x", 0, 200)
-    reader.read(0, batch, torch.zeros(200, 1, 1), {"blocks.0.attn.hook_pattern": pattern_of(batch)})
-    return reader.table().set_index(["metric", "head"])["value"]
+    accumulator.add(0, batch, torch.zeros(200, 1, 1), {"blocks.0.attn.hook_pattern": pattern_of(batch)})
+    return accumulator.table().set_index(["metric", "head"])["value"]
 
 
 def test_similarity_and_recency_of_planted_attention() -> None:
@@ -101,8 +101,8 @@ def test_label_gain_is_the_derivative_of_a_norm_free_layer() -> None:
 
 
 def test_other_tasks_are_refused() -> None:
-    net = wired_retrieval(2)
+    net = constructed_retrieval(2)
     with pytest.raises(UserError, match="regression task"):
-        RegressionHeads().reader(net.model, net.task, None)
+        RegressionHeads().accumulator(net.model, net.task, None)
     with pytest.raises(UserError, match="single tokens"):
-        TokenHeads().reader(net.model, net.task, None)
+        TokenHeads().accumulator(net.model, net.task, None)

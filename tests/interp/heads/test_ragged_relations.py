@@ -3,9 +3,9 @@
 import torch
 
 from interp.config.run import configure
-from interp.emergence.draws import DrawReader
-from interp.emergence.scores import ScoreReader
-from interp.heads.heads import HeadReader, relation_mass
+from interp.emergence.draws import DrawAccumulator
+from interp.emergence.scores import ScoreAccumulator
+from interp.heads.heads import HeadAccumulator, relation_mass
 from interp.models import build_model
 from interp.models.clamps import Clamps
 from tasks import MarkovChains
@@ -38,9 +38,9 @@ def test_prompts_without_a_pair_are_left_out_of_tables_and_replicates():
     task = MarkovChains(symbols=64, length=5)  # symbols seldom recur
     batch = task.sample(0, "test", 0, 600)
     pattern = patterns(600)
-    heads = HeadReader(["hook"], task, "attention")
-    reader = DrawReader(ScoreReader(task), heads, 60)
-    reader.read(0, batch, torch.zeros(600, 5, 64), {"hook": pattern})
+    heads = HeadAccumulator(["hook"], task, "attention")
+    accumulator = DrawAccumulator(ScoreAccumulator(task), heads, 60)
+    accumulator.add(0, batch, torch.zeros(600, 5, 64), {"hook": pattern})
     relation = task.relations(batch)[1]
     has = relation.valid.any(1)
     assert 20 < has.sum() < 300
@@ -50,7 +50,7 @@ def test_prompts_without_a_pair_are_left_out_of_tables_and_replicates():
     assert row["n"] == int(has.sum())
     assert abs(row["value"] - float(direct.mean())) < 1e-6
     assert table.loc[("previous token", 0), "n"] == 600
-    draws = reader.table()
+    draws = accumulator.table()
     mine = draws[(draws["metric"] == "follows the same symbol") & (draws["head"] == 0)]
     replicates = mine[[f"draw {j}" for j in range(60)]].to_numpy()
     assert abs(replicates.mean() - float(direct.mean())) < 3 * replicates.std() / 60**0.5 + 1e-3

@@ -9,7 +9,7 @@ from interp.config.model_transformer import TransformerConfig
 from interp.heads.chain import ChainMatrix, matrix
 from interp.heads.roles import Ablations, all_heads, role_of, roles
 from interp.models import build_model
-from interp.models.wired import WiredNet, wired_retrieval
+from interp.models.constructed import ConstructedModel, constructed_retrieval
 from tasks import UserError
 from tasks.regression import InContextRegression
 from tasks.retrieval import MultiHopRetrieval
@@ -17,17 +17,17 @@ from tasks.retrieval import MultiHopRetrieval
 
 @pytest.mark.parametrize("hops", [2, 4])
 def test_every_planted_role_is_found_and_none_among_20_decoys(hops: int) -> None:
-    net = wired_retrieval(hops, decoys=20, seed=hops)
+    net = constructed_retrieval(hops, distractors=20, seed=hops)
     table = roles(net.model, net.task, prompts=128)
     found = {f"L{r.layer}H{r.head}": (r.role, r.verdict) for r in table.itertuples()}
     for head, role in net.circuit.roles.items():
         assert found[head] == (role, "needed"), head
-    assert len(net.circuit.decoys) == 20
+    assert len(net.circuit.distractors) == 20
     others = {head: verdict for head, (_, verdict) in found.items() if head not in net.circuit.roles}
     assert set(others.values()) <= {"none", "idle"}
 
 
-def _doubled(net: WiredNet, head: str) -> tuple[int, int]:
+def _doubled(net: ConstructedModel, head: str) -> tuple[int, int]:
     """Give a planted head a twin in a free seat of its layer; returns the twin."""
     layer, seat = (int(part) for part in head[1:].split("H"))
     attn = net.model.typed_blocks()[layer].attn
@@ -39,13 +39,13 @@ def _doubled(net: WiredNet, head: str) -> tuple[int, int]:
 
 
 def test_a_head_with_a_twin_is_redundant_and_one_that_writes_nothing_is_idle() -> None:
-    net = wired_retrieval(3, "chain", decoys=9, seed=1)
+    net = constructed_retrieval(3, "chain", distractors=9, seed=1)
     first = next(head for head, role in net.circuit.roles.items() if role == "query -> link_1")
     layer = int(first[1])
     attn = net.model.typed_blocks()[layer].attn
-    decoy = next(h for h in range(attn.heads) if f"L{layer}H{h}" in net.circuit.decoys)
+    distractor = next(h for h in range(attn.heads) if f"L{layer}H{h}" in net.circuit.distractors)
     with torch.no_grad():
-        attn.W_O[decoy].zero_()
+        attn.W_O[distractor].zero_()
     twin = _doubled(net, first)
     table = roles(net.model, net.task, prompts=128).set_index(["layer", "head"])
     seat = (layer, int(first.split("H")[1]))
@@ -80,18 +80,18 @@ def test_relations_of_one_kind_are_one_role() -> None:
     assert role_of("rival link -> next") == "link_k -> link_k+1"
 
 
-def _chain_table(net: WiredNet):
+def _chain_table(net: ConstructedModel):
     analysis = ChainMatrix()
-    reader = analysis.reader(net.model, net.task, None)
+    accumulator = analysis.accumulator(net.model, net.task, None)
     batch = net.task.sample(0, "chain test", 0, 64)
     with torch.no_grad():
         _, cache = net.model.run_with_cache(batch.inputs, names_filter=analysis.hooks(net.model))
-    reader.read(0, batch, torch.zeros(64, 1, 1), cache)
-    return reader.table()
+    accumulator.add(0, batch, torch.zeros(64, 1, 1), cache)
+    return accumulator.table()
 
 
 def test_the_chain_matrix_shows_the_wired_circuit() -> None:
-    net = wired_retrieval(4, decoys=6)
+    net = constructed_retrieval(4, distractors=6)
     table = _chain_table(net)
     place = {role: tuple(int(p) for p in head[1:].split("H")) for head, role in net.circuit.roles.items()}
     ahead = matrix(table, *place["link_k -> link_k+1"])
@@ -109,7 +109,7 @@ def test_the_chain_matrix_shows_the_wired_circuit() -> None:
 
 
 def test_uniform_attention_is_the_chance_level_of_the_matrix() -> None:
-    net = wired_retrieval(2)
+    net = constructed_retrieval(2)
     level = ChainMatrix().constants(net.model, net.task, None)
     assert level["value"].to_numpy() == pytest.approx(1 / net.task.interface.n_ctx, abs=1e-6)
     assert set(level["control"]) == {"uniform"}
@@ -120,18 +120,18 @@ def test_a_task_without_chains_is_refused() -> None:
     model = build_model(TransformerConfig(n_layers=1, n_heads=2, d_model=8), task.interface, 0).eval()
     batch = task.sample(0, "x", 0, 4)
     with pytest.raises(UserError, match="no chains of links"):
-        ChainMatrix().reader(model, task, None).read(0, batch, torch.zeros(4, 1, 1), {})
+        ChainMatrix().accumulator(model, task, None).add(0, batch, torch.zeros(4, 1, 1), {})
 
 
 def test_ablations_name_the_head_of_each_hop() -> None:
-    net = wired_retrieval(3, "chain")
+    net = constructed_retrieval(3, "chain")
     analysis = Ablations(chunks=1)
-    reader = analysis.reader(net.model, net.task, None)
+    accumulator = analysis.accumulator(net.model, net.task, None)
     batch = net.task.sample(0, "ablation test", 0, 64)
     with torch.no_grad():
         out, cache = net.model.run_with_cache(batch.inputs, names_filter=analysis.hooks(net.model))
-    reader.read(0, batch, out, cache)
-    table = reader.table()
+    accumulator.add(0, batch, out, cache)
+    table = accumulator.table()
     assert len(table) == len(all_heads(net.model)) * 3
     last = table[table["position"] == "hop 1"].set_index(["layer", "head"])["value"]
     assert (last.loc[1:] == 0).all(), "hop 1 is read out of layer 0"

@@ -13,8 +13,8 @@ import pytest
 from interp.emergence import curriculum
 from interp.emergence.instruments import instrument_onsets
 from interp.heads.chain import ChainMatrix
-from interp.heads.graft import graft_table
-from interp.heads.mechanism import Mechanism, named_circuit
+from interp.heads.mechanism import Mechanism, identified_circuit
+from interp.heads.transplant import transplant_table
 from interp.readouts.reach import reach
 from interp.run import Run
 
@@ -55,7 +55,7 @@ def test_the_trained_circuit_is_look_ahead_and_its_heads_are_found(runs) -> None
         assert best["look-ahead 1", "all", "", ""] > 0.8
         assert best["attention", "queried", "query", "link_1"] > 0.9
         assert best["attention", "queried", "query", "link_2"] > 0.9
-        named = named_circuit(run.tables([Mechanism()])["mechanism"]).set_index("step")
+        named = identified_circuit(run.tables([Mechanism()])["mechanism"]).set_index("step")
         assert named["hop 3"].iloc[-1] == "look-ahead"
         assert named["hop 1"].iloc[-1] == "stacked"
         assert named["circuit"].iloc[0] == "not solved"
@@ -72,13 +72,13 @@ def test_late_heads_help_a_checkpoint_that_lacks_them_and_no_other(runs) -> None
     run = runs[0]
     onsets = run.emergence().table.set_index("subject")["step"]
     before = max(step for step in run.steps if step < onsets["hop 1"])
-    table = graft_table(run, [before, 600], prompts=128)
+    table = transplant_table(run, [before, 600], prompts=128)
     gain = table[table["control"] == "none"].set_index(["step", "team", "position"])["value"]
     assert gain[before, "every head", "hop 1"] > 0.3
     assert gain[before, "query -> link_2", "hop 2"] < 0.3
     assert abs(gain[600, "every head", "hop 3"]) < 0.1
-    twin = table[(table["control"] == "untrained") & (table["step"] == 600)]
-    assert twin.set_index(["team", "position"])["value"]["every head", "hop 1"] < -0.5
+    untrained = table[(table["control"] == "untrained") & (table["step"] == 600)]
+    assert untrained.set_index(["team", "position"])["value"]["every head", "hop 1"] < -0.5
 
 
 def test_edges_and_readouts_are_dated_and_no_edge_before_there_is_a_behaviour(runs) -> None:

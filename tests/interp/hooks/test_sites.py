@@ -15,7 +15,7 @@ from interp.models import build_model
 from tasks.base import Interface
 from tasks.errors import UserError
 
-FACE = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=2, read_positions=(4,))
+FACE = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=2, output_positions=(4,))
 
 
 def small(**settings):

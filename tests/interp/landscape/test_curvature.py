@@ -171,7 +171,7 @@ def test_the_command_prints_keeps_and_reads_again(tmp_path, capsys, monkeypatch)
     (table,) = run.folder.table_path("curvature").parent.glob("curvature*")
     kept = table.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(landscape, "CurvatureReader", None)  # the kept table must serve
+        patched.setattr(landscape, "CurvatureAccumulator", None)  # the kept table must serve
         assert command([*asked, "--steps", "3,4"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == rows
     assert command([*asked, "--path-only"]) == 0

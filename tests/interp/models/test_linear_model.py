@@ -24,7 +24,7 @@ def build(seed: int = 0, task: InContextRegression = TASK, **settings) -> Linear
     return build_model(config, task.interface, seed)
 
 
-def hand_wired(steps: list[float], flattening: list[float]) -> LinearTransformer:
+def hand_constructed(steps: list[float], flattening: list[float]) -> LinearTransformer:
     """Descent with known step sizes: A = -a I, B = b I."""
     model = build(n_layers=len(steps))
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_averaged_loss_is_the_mean_squared_error(family: str) -> None:
 
 
 def test_averaged_loss_scatters_less() -> None:
-    model = hand_wired([20 * linear.isotropic_step(20, 5)], [])
+    model = hand_constructed([20 * linear.isotropic_step(20, 5)], [])
     batch = TASK.sample(0, "x", 0, 20_000).double()
     eye = torch.eye(5).double()
     averaged = model.averaged_loss(batch.x[:, :-1], eye, eye).detach()
@@ -146,7 +146,7 @@ def test_averaged_loss_scatters_less() -> None:
 
 def test_hand_wired_nets_follow_the_spectral_recursion() -> None:
     steps, flattening = [0.381, 2.42, 9.72], [0.904, 0.568]
-    model = hand_wired(steps, flattening)
+    model = hand_constructed(steps, flattening)
     x = TASK.sample(0, "x", 0, 500).x.double()[:, :-1]
     eye = torch.eye(5).double()
     expected = linear_depth.depth_loss(linear_depth.spectra(x), torch.tensor(steps), torch.tensor(flattening))
@@ -200,7 +200,7 @@ def test_both_forms_agree_at_every_depth(layers: int) -> None:
 
 
 def test_a_longer_prompt_divides_by_its_own_length() -> None:
-    model = hand_wired([0.5], [])
+    model = hand_constructed([0.5], [])
     long = InContextRegression(d=5, n=80, layout="merged").sample(0, "x", 0, 4).double()
     expected = 0.5 / 80 * torch.einsum("bn,bnd,bd->b", long.y[:, :-1], long.x[:, :-1], long.x[:, -1])
     torch.testing.assert_close(model(long.inputs)[:, -1, 0], expected)

@@ -43,7 +43,7 @@ def optimum(G: torch.Tensor, scale: float, n: int) -> tuple[torch.Tensor, torch.
 @pytest.mark.parametrize("scale", [0.1, 1.0, -7.0])
 def test_a_planted_preconditioner_is_found_in_every_gauge(scale: float) -> None:
     S = torch.diag(torch.tensor([3.0, 1.0, 0.5, 0.25, 2.0]).double())
-    G = linear.optimal_preconditioner(linear.RegressionLaw(S, torch.eye(5).double(), 0.25), 20)
+    G = linear.optimal_preconditioner(linear.RegressionDistribution(S, torch.eye(5).double(), 0.25), 20)
     found = reading.read_layer(*optimum(G, scale, 20))
     assert reading.relative_error(found.preconditioner / 20, G) < 1e-12
     assert reading.cosine(found.preconditioner, G) == pytest.approx(1)
@@ -137,10 +137,10 @@ def test_the_table_of_a_planted_net() -> None:
     with torch.no_grad():
         for layer, a in zip(model.layers, (0.5, 1.25), strict=True):
             layer.A.copy_(-a * torch.linalg.inv(S))
-    reader = Preconditioners().reader(model, task, None)
+    accumulator = Preconditioners().accumulator(model, task, None)
     batch = task.sample(0, "x", 0, 64).double()
-    reader.read(0, batch, model(batch.inputs), None)
-    table = reader.table().set_index(["metric", "layer"])["value"]
+    accumulator.add(0, batch, model(batch.inputs), None)
+    table = accumulator.table().set_index(["metric", "layer"])["value"]
     assert table["step size", 0] == pytest.approx(0.5, rel=1e-5)
     assert table["step size", 1] == pytest.approx(1.25, rel=1e-5)
     assert table["distance to identity, whitened", 1] < 1e-5
@@ -150,6 +150,6 @@ def test_the_table_of_a_planted_net() -> None:
 
 def test_other_models_are_refused() -> None:
     with pytest.raises(UserError, match="kind 'linear'"):
-        Preconditioners().reader(torch.nn.Linear(2, 2), TASK, None)
+        Preconditioners().accumulator(torch.nn.Linear(2, 2), TASK, None)
     with pytest.raises(UserError, match="basis per prompt"):
         task_covariance(InContextRegression(d=5, n=20, layout="merged", basis="prompt", kappa=3.0))

@@ -9,7 +9,7 @@ from interp.models import LSTMConfig, build_model, parse_model
 from tasks.base import Interface
 from tasks.errors import UserError
 
-FLOATS = Interface(inputs="continuous", n_ctx=6, d_in=3, d_out=2, read_positions=(5,))
+FLOATS = Interface(inputs="continuous", n_ctx=6, d_in=3, d_out=2, output_positions=(5,))
 
 
 def net(**changes):

@@ -17,13 +17,13 @@ from tasks.errors import UserError
 
 INTERFACES = {
     "continuous": Interface(
-        inputs="continuous", n_ctx=6, d_in=3, d_out=2, token_types=(0, 1) * 3, read_positions=(5,)
+        inputs="continuous", n_ctx=6, d_in=3, d_out=2, token_types=(0, 1) * 3, output_positions=(5,)
     ),
     "token": Interface(
-        inputs="token", n_ctx=6, d_vocab=7, d_out=7, token_types=(0, 1) * 3, read_positions=(5,)
+        inputs="token", n_ctx=6, d_vocab=7, d_out=7, token_types=(0, 1) * 3, output_positions=(5,)
     ),
     "pair": Interface(
-        inputs="pair", n_ctx=6, d_vocab=7, d_out=14, token_types=(0, 1) * 3, read_positions=(5,)
+        inputs="pair", n_ctx=6, d_vocab=7, d_out=14, token_types=(0, 1) * 3, output_positions=(5,)
     ),
 }
 
@@ -217,7 +217,7 @@ def test_softmax_rows_sum_to_one_and_see_only_what_the_mask_allows():
 def test_one_linear_layer_is_one_step_of_preconditioned_gradient_descent():
     """Ahn et al. 2023, lemma 1: value selects the label, the query-key form is A; the slot gains x_q' A X'y / n."""
     d, n = 3, 8
-    interface = Interface(inputs="continuous", n_ctx=n + 1, d_in=d + 1, d_out=1, read_positions=(n,))
+    interface = Interface(inputs="continuous", n_ctx=n + 1, d_in=d + 1, d_out=1, output_positions=(n,))
     config = TransformerConfig(
         n_layers=1, n_heads=1, d_model=d + 1, attention="linear", mask="full", mask_query=True, layer_norm="none",
         mlp="none", biases=False, positions="none", dtype="float64",

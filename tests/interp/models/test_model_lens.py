@@ -18,8 +18,8 @@ from tasks.base import Interface
 from tasks.errors import UserError
 
 ROOT = Path(__file__).parents[3]
-TOKENS = Interface(inputs="token", n_ctx=5, d_vocab=9, d_out=9, read_positions=(4,))
-FLOATS = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, read_positions=(4,))
+TOKENS = Interface(inputs="token", n_ctx=5, d_vocab=9, d_out=9, output_positions=(4,))
+FLOATS = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, output_positions=(4,))
 
 
 def net(interface=TOKENS, seed=0, **changes):
@@ -223,7 +223,7 @@ import torch
 from interp.models import TransformerConfig, build_model
 from tasks.base import Interface
 torch.set_num_threads(1)
-interface = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, read_positions=(4,))
+interface = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, output_positions=(4,))
 config = TransformerConfig(n_layers=1, n_heads=1, d_model=4, mlp="none", layer_norm="none")
 model = build_model(config, interface, 0)
 inputs = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ from interp.models import TransformerConfig, build_model, parse_model
 from tasks.base import Interface
 from tasks.errors import UserError
 
-TOKENS = Interface(inputs="token", n_ctx=5, d_vocab=9, d_out=9, read_positions=(4,))
-FLOATS = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, read_positions=(4,))
+TOKENS = Interface(inputs="token", n_ctx=5, d_vocab=9, d_out=9, output_positions=(4,))
+FLOATS = Interface(inputs="continuous", n_ctx=5, d_in=3, d_out=1, output_positions=(4,))
 
 
 def net(interface=TOKENS, seed=0, **changes):

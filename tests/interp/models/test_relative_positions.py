@@ -11,7 +11,7 @@ from interp.models.fused import fuse
 from tasks.base import Interface
 from tasks.errors import UserError
 
-FACE = Interface(inputs="token", n_ctx=7, d_vocab=5, d_out=5, read_positions=(6,))
+FACE = Interface(inputs="token", n_ctx=7, d_vocab=5, d_out=5, output_positions=(6,))
 SCORES = "blocks.1.attn.hook_attn_scores"
 
 

@@ -13,7 +13,7 @@ from tasks.theory.single_index import attention_student
 
 
 def _face(d_out=1, length=3, d=8):
-    return Interface(inputs="continuous", n_ctx=length, d_in=d, d_out=d_out, read_positions=(length - 1,))
+    return Interface(inputs="continuous", n_ctx=length, d_in=d, d_out=d_out, output_positions=(length - 1,))
 
 
 def _attention(face, **settings):
@@ -122,6 +122,6 @@ def test_settings_that_do_not_fit_are_one_line(settings, says):
 def test_other_inputs_are_refused():
     with pytest.raises(UserError, match="must be tokens"):
         _network(_face())(X[:, :2])
-    tokens = Interface(inputs="token", n_ctx=3, d_vocab=5, d_out=1, read_positions=(2,))
+    tokens = Interface(inputs="token", n_ctx=3, d_vocab=5, d_out=1, output_positions=(2,))
     with pytest.raises(UserError, match="continuous tokens"):
         _network(tokens)

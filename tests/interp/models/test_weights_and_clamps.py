@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from interp.causal.directions import Probe, swap, whitened
+from interp.causal.directions import Probe, interchange, whitened
 from interp.config.clamp import ClampConfig
 from interp.config.model_transformer import TransformerConfig
 from interp.heads.composition import composition, eigenvalues, qk_attribution
@@ -14,23 +14,23 @@ from interp.heads.weights import HeadWeights
 from interp.hooks.sites import Site
 from interp.models import build_model
 from interp.models.clamps import Clamps
-from interp.models.wired import wired_induction, wired_retrieval
+from interp.models.constructed import constructed_induction, constructed_retrieval
 from tasks import InContextRegression
 from tasks.errors import UserError
 
 
 def test_composition_finds_the_planted_pair_and_no_decoy():
-    net = wired_induction(decoys=6, dtype="float32")
+    net = constructed_induction(distractors=6, dtype="float32")
     table = composition(net.model, random=8)
     best = table.nlargest(1, "excess").iloc[0]
     assert (best.sender, best.receiver) in net.circuit.edges
     assert best["value"] > best.random_high
-    decoys = table[table["sender"].isin(net.circuit.decoys)]
-    assert decoys["value"].max() == pytest.approx(0, abs=1e-6)
+    distractors = table[table["sender"].isin(net.circuit.distractors)]
+    assert distractors["value"].max() == pytest.approx(0, abs=1e-6)
 
 
 def test_composition_of_an_untrained_net_is_that_of_random_weights():
-    face = wired_induction().task.interface
+    face = constructed_induction().task.interface
     model = build_model(TransformerConfig(n_layers=2, n_heads=4, d_model=32, mlp="none"), face, 0)
     table = composition(model, random=64)
     spread = table["random_high"] - table["random"]
@@ -38,7 +38,7 @@ def test_composition_of_an_untrained_net_is_that_of_random_weights():
 
 
 def test_eigenvalues_of_copying_and_matching():
-    net = wired_retrieval(1, dtype="float64")
+    net = constructed_retrieval(1, dtype="float64")
     head = next(iter(net.circuit.heads))
     table = eigenvalues(net.model)
     qk = table[(table["metric"] == "QK positive share") & (table["head"] == head[-1])]["value"].item()
@@ -47,7 +47,7 @@ def test_eigenvalues_of_copying_and_matching():
 
 
 def test_the_weights_of_a_page_name_the_planted_sender_and_no_other():
-    net = wired_induction(decoys=6, dtype="float32")
+    net = constructed_induction(distractors=6, dtype="float32")
     table = HeadWeights().measure(net.model, net.task)
     heads = {role: name for name, role in net.circuit.roles.items()}
     joined = table[table["metric"].str.endswith("composition")]
@@ -57,12 +57,12 @@ def test_the_weights_of_a_page_name_the_planted_sender_and_no_other():
 
 
 def test_the_weights_of_a_page_know_copying_from_its_reverse():
-    face = wired_induction().task.interface
+    face = constructed_induction().task.interface
     model = build_model(TransformerConfig(n_layers=1, n_heads=4, d_model=32, mlp="none"), face, 0)
     with torch.no_grad():
         for head, sign in ((1, 1.0), (2, -1.0)):
             model.blocks[0].attn.W_O[head].copy_(sign * model.blocks[0].attn.W_V[head].T)
-    table = HeadWeights().measure(model, wired_induction().task)
+    table = HeadWeights().measure(model, constructed_induction().task)
     share = table[table["metric"] == "OV positive share"].set_index("head")["value"]
     assert share["1"] == pytest.approx(1, abs=1e-4)
     assert share["2"] == pytest.approx(-1, abs=1e-4)
@@ -70,7 +70,7 @@ def test_the_weights_of_a_page_know_copying_from_its_reverse():
 
 def test_the_weights_of_an_untrained_net_say_nothing():
     """The strongest of 8 senders passes the largest of 32 random draws in 8 of 40 cases, by symmetry."""
-    task = wired_induction().task
+    task = constructed_induction().task
     model = build_model(TransformerConfig(n_layers=2, n_heads=8, d_model=64, mlp="none"), task.interface, 0)
     table = HeadWeights().measure(model, task)
     shares = table[table["metric"].str.endswith("positive share")]["value"]
@@ -85,7 +85,7 @@ def test_the_weights_of_an_untrained_net_say_nothing():
     "settings", [{}, {"layer_norm": "none", "mlp": "none", "biases": False}, {"positions": "relative"}]
 )
 def test_qk_attribution_adds_up_and_names_the_planted_source(settings):
-    net = wired_retrieval(2, variant="chain", dtype="float32")
+    net = constructed_retrieval(2, variant="chain", dtype="float32")
     role = {name: head for head, name in net.circuit.roles.items()}
     batch = net.task.sample(0, "test", 0, 8)
     relation = {r.name: r for r in net.task.relations(batch)}["query -> link_2"]
@@ -109,7 +109,7 @@ def run_clamped(model, task, clamps, batch, step=0):
 
 
 def test_clamps_hold_what_they_say_and_let_gradients_around():
-    net = wired_retrieval(2, variant="chain", dtype="float32")
+    net = constructed_retrieval(2, variant="chain", dtype="float32")
     batch = net.task.sample(0, "test", 0, 8)
     model = build_model(net.model.config, net.task.interface, 5)
     hook = "blocks.0.attn.hook_pattern"
@@ -135,7 +135,7 @@ def test_clamps_hold_what_they_say_and_let_gradients_around():
 
 
 def test_donor_uniform_and_silent_clamps():
-    net = wired_retrieval(2, variant="chain", dtype="float32")
+    net = constructed_retrieval(2, variant="chain", dtype="float32")
     batch = net.task.sample(0, "test", 0, 8)
     role = {name: head for head, name in net.circuit.roles.items()}
     first = role["query -> link_1"]
@@ -215,7 +215,7 @@ def planted_direction():
 def test_moving_the_direction_the_net_reads_moves_the_prediction():
     model, pair, (clean, corrupt) = planted_direction()
     used = Probe("used", model.W_U[:, 0].detach(), clean, corrupt)
-    table = swap(model, pair, Site("resid_post", 0, None, 8), [used], draws=200)
+    table = interchange(model, pair, Site("resid_post", 0, None, 8), [used], draws=200)
     table = table[table["metric"] == "causal slope"]
     own, random = table[table["control"] == "none"].iloc[0], table[table["control"] == "random"].iloc[0]
     assert own["value"] == pytest.approx(1, abs=1e-4)
@@ -237,7 +237,7 @@ def test_a_direction_that_nothing_reads_moves_nothing():
     assert float(direction @ weights) == pytest.approx(1)
     with torch.no_grad():
         model.W_U -= (direction * (direction @ model.W_U[:, 0]) / (direction @ direction))[:, None]
-    table = swap(
+    table = interchange(
         model, pair, Site("resid_post", 0, None, 8), [Probe("unused", weights, clean, corrupt)], draws=100
     )
     table = table[table["metric"] == "causal slope"]
@@ -249,8 +249,10 @@ def test_bad_probe_moves_are_refused():
     model, pair, (clean, corrupt) = planted_direction()
     probe = Probe("p", model.W_U[:, 0].detach(), clean, corrupt)
     with pytest.raises(UserError, match="one position"):
-        swap(model, pair, Site("resid_post", 0), [probe])
+        interchange(model, pair, Site("resid_post", 0), [probe])
     with pytest.raises(UserError, match="predicts no change"):
-        swap(model, pair, Site("resid_post", 0, None, 8), [Probe("still", probe.weights, clean, clean)])
+        interchange(
+            model, pair, Site("resid_post", 0, None, 8), [Probe("still", probe.weights, clean, clean)]
+        )
     with pytest.raises(UserError, match="does not vary"):
         whitened(torch.zeros(8), torch.randn(5, 8))

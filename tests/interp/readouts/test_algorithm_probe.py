@@ -10,8 +10,8 @@ import torch
 from interp.cli import matches
 from interp.cli import run as cli
 from interp.config.run import configure
-from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
-from interp.readouts.algorithms import AlgorithmMatch, AlgorithmReader
+from interp.models.constructed_algorithms import constructed_gradient_descent, constructed_newton
+from interp.readouts.algorithms import AlgorithmAccumulator, AlgorithmMatch
 from interp.run import Run, load
 from interp.train import train
 from probes.algorithms import iterates as algorithms
@@ -57,12 +57,12 @@ class Pseudo:
 
 def measure(model, task, **settings):
     analysis = AlgorithmMatch(**{**QUICK, **settings})
-    reader = analysis.reader(model, task, None)
+    accumulator = analysis.accumulator(model, task, None)
     for chunk in range(analysis.chunks):
         batch = task.sample(0, "analysis", chunk, 256).double()
         _, cache = model.run_with_cache(batch.inputs, names_filter=analysis.hooks(model))
-        reader.read(chunk, batch, torch.zeros(256, task.interface.n_ctx, 1), cache)
-    return reader.table()
+        accumulator.add(chunk, batch, torch.zeros(256, task.interface.n_ctx, 1), cache)
+    return accumulator.table()
 
 
 def values(table, metric, **where):
@@ -151,9 +151,9 @@ def test_every_step_of_the_grid_and_the_zero_predictor_are_in_the_table(planted)
 @pytest.mark.parametrize("name", ["gd", "gd++", "newton"])
 def test_a_wired_net_is_named_at_its_last_layer(name):
     nets = {
-        "gd": lambda: wired_gradient_descent([0.1] * 4, D, N),
-        "gd++": lambda: wired_gradient_descent([0.3] * 4, D, N, [0.1] * 4),
-        "newton": lambda: wired_newton(4, D, N, 0.01),
+        "gd": lambda: constructed_gradient_descent([0.1] * 4, D, N),
+        "gd++": lambda: constructed_gradient_descent([0.3] * 4, D, N, [0.1] * 4),
+        "newton": lambda: constructed_newton(4, D, N, 0.01),
     }
     model, _ = nets[name]()
     table = measure(model, MERGED)
@@ -197,7 +197,7 @@ def test_a_second_call_measures_nothing(run, monkeypatch):
     def refuse(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(AlgorithmReader, "read", refuse)
+    monkeypatch.setattr(AlgorithmAccumulator, "add", refuse)
     again = run.probe([0], algorithms=True).table
     assert again.equals(first)
     with pytest.raises(AssertionError, match="measured again"):
@@ -231,13 +231,13 @@ def test_the_tables_of_a_planted_model_show_steps_and_verdict(planted):
 
 def test_other_tasks_and_contexts_that_are_not_read_are_refused():
     with pytest.raises(UserError, match="regression runs only: task 'retrieval'"):
-        AlgorithmMatch().reader(Pseudo(), MultiHopRetrieval(), None)
+        AlgorithmMatch().accumulator(Pseudo(), MultiHopRetrieval(), None)
     with pytest.raises(UserError, match="context 11 is not read"):
-        AlgorithmMatch(context=11).reader(Pseudo(), INTERLEAVED, None)
+        AlgorithmMatch(context=11).accumulator(Pseudo(), INTERLEAVED, None)
     with pytest.raises(UserError, match="5 probe queries cannot fix 5 weights"):
-        AlgorithmMatch(queries=5).reader(Pseudo(), INTERLEAVED, None)
+        AlgorithmMatch(queries=5).accumulator(Pseudo(), INTERLEAVED, None)
     with pytest.raises(UserError, match="'adam'"):
-        AlgorithmMatch(families=("gd", "adam")).reader(Pseudo(), INTERLEAVED, None)
+        AlgorithmMatch(families=("gd", "adam")).accumulator(Pseudo(), INTERLEAVED, None)
 
 
 def test_one_dimension_has_matches_but_no_slope_of_the_filter():

@@ -8,7 +8,7 @@ import torch
 
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.wired_algorithms import wired_gradient_descent
+from interp.models.constructed_algorithms import constructed_gradient_descent
 from interp.readouts.filter_curves import FilterCurves
 from tasks.regression import InContextRegression
 
@@ -18,17 +18,17 @@ TASK = InContextRegression(d=D, n=N, layout="merged", eigenvalues=(3.0, 1.0, 0.5
 
 def curves(model) -> pd.DataFrame:
     analysis = FilterCurves(chunks=5, choose_chunks=1, test_chunks=1, draws=100)
-    reader = analysis.reader(model, TASK, None)
+    accumulator = analysis.accumulator(model, TASK, None)
     for chunk in range(analysis.chunks):
         batch = TASK.sample(0, "analysis", chunk, 256).double()
         _, cache = model.run_with_cache(batch.inputs, names_filter=analysis.hooks(model))
-        reader.read(chunk, batch, torch.zeros(256, TASK.interface.n_ctx, 1), cache)
-    return reader.table()
+        accumulator.add(chunk, batch, torch.zeros(256, TASK.interface.n_ctx, 1), cache)
+    return accumulator.table()
 
 
 @pytest.fixture(scope="module")
 def planted() -> pd.DataFrame:
-    table = curves(wired_gradient_descent([RATE] * STEPS, D, N)[0])
+    table = curves(constructed_gradient_descent([RATE] * STEPS, D, N)[0])
     return table[table["site"] == f"blocks.{STEPS - 1}.hook_resid_post"]
 
 

@@ -63,14 +63,14 @@ def vectors(x, y):
     return values[..., [i for i, name in enumerate(names) if name.startswith(("X'y", "eigen"))]]
 
 
-def measure(analysis, model, task, twin=None):
-    reader = analysis.reader(model, task, twin)
+def measure(analysis, model, task, untrained=None):
+    accumulator = analysis.accumulator(model, task, untrained)
     for chunk in range(analysis.chunks):
-        asked = analysis.law(task, chunk)
+        asked = analysis.distribution(task, chunk)
         batch = asked.sample(0, "analysis", chunk, 256).double()
         _, cache = model.run_with_cache(batch.inputs, names_filter=analysis.hooks(model))
-        reader.read(chunk, batch, torch.zeros(256, asked.interface.n_ctx, 1), cache)
-    return reader
+        accumulator.add(chunk, batch, torch.zeros(256, asked.interface.n_ctx, 1), cache)
+    return accumulator
 
 
 def r2(table, site, control="none", position="all"):
@@ -80,11 +80,14 @@ def r2(table, site, control="none", position="all"):
 
 def test_the_planted_step_is_read_best_and_only_where_it_is():
     analysis = TargetReadouts(targets=("label", "newton"), **SPLIT)
-    reader = measure(analysis, Pseudo(iterate), TASK)
-    table = reader.table()
+    accumulator = measure(analysis, Pseudo(iterate), TASK)
+    table = accumulator.table()
     found = r2(table, HELD).drop("label")
     assert found["newton(5)"] > 0.99
-    assert (reader.ladders[0].k, reader.ladders[0].members[4].label) == (tuple(range(1, 25)), STEP.label)
+    assert (accumulator.ladders[0].k, accumulator.ladders[0].members[4].label) == (
+        tuple(range(1, 25)),
+        STEP.label,
+    )
     assert found.idxmax() == "newton(5)"
     assert found["newton(1)"] < 0.95
     assert r2(table, OTHER).max() < 0.05
@@ -101,8 +104,8 @@ def _pooled(table):
 
 def test_vectors_are_read_coordinate_by_coordinate():
     model, settings = Pseudo(vectors), TargetReadouts(targets=("w", "xy", "spectrum"), **SPLIT)
-    twin = measure(settings, Pseudo(lambda x, y: torch.zeros(*x.shape[:2], 1).double()), TASK)
-    table = measure(settings, model, TASK, twin).table()
+    untrained = measure(settings, Pseudo(lambda x, y: torch.zeros(*x.shape[:2], 1).double()), TASK)
+    table = measure(settings, model, TASK, untrained).table()
     late = r2(table, HELD, position="t>d")
     assert late[[f"X'y {i}" for i in range(D)]].min() > 0.97
     assert late[[f"eigenvalue {i}" for i in range(D)]].min() > 0.97
@@ -188,7 +191,7 @@ def test_a_readout_is_scored_on_prompts_of_another_law():
 def test_longer_prompts_are_read_by_the_readout_of_the_trained_reads():
     own = measure(Readouts(**SPLIT), Pseudo(iterate), TASK)
     longer = measure(Readouts(**SPLIT, shift={"n": 2 * N}), Pseudo(iterate), TASK)
-    assert longer.probe.config.fitted_reads == N + 1
+    assert longer.probe.config.fitted_outputs == N + 1
     table = longer.table()
     assert f"x {2 * N + 1}" in set(table["position"])
     assert r2(table, HELD)["label"] >= r2(own.table(), HELD)["label"]
@@ -231,17 +234,17 @@ def test_what_will_not_do_is_said_in_one_line():
         (lambda: shifted(TASK, {"kappa": -1}), "kappa"),
         (lambda: shifted(merged, {"n": 9}), "n stays 8"),
         (lambda: shifted(MultiHopRetrieval(), {"n": 9}), "regression runs only"),
-        (lambda: TargetReadouts(targets=("v",)).reader(Pseudo(iterate), TASK, None), "no target 'v'"),
-        (lambda: TargetReadouts(targets=()).reader(Pseudo(iterate), TASK, None), "no target was asked"),
-        (lambda: TargetReadouts(targets=("w",)).reader(Pseudo(iterate), nets, None), "no weight vector"),
+        (lambda: TargetReadouts(targets=("v",)).accumulator(Pseudo(iterate), TASK, None), "no target 'v'"),
+        (lambda: TargetReadouts(targets=()).accumulator(Pseudo(iterate), TASK, None), "no target was asked"),
+        (lambda: TargetReadouts(targets=("w",)).accumulator(Pseudo(iterate), nets, None), "no weight vector"),
         (
-            lambda: TargetReadouts(targets=("w",), shift={"target": "relu"}).reader(
+            lambda: TargetReadouts(targets=("w",), shift={"target": "relu"}).accumulator(
                 Pseudo(iterate), TASK, None
             ),
             "no weight vector",
         ),
         (
-            lambda: TargetReadouts(targets=("w",)).reader(Pseudo(iterate), MultiHopRetrieval(), None),
+            lambda: TargetReadouts(targets=("w",)).accumulator(Pseudo(iterate), MultiHopRetrieval(), None),
             "regression runs only",
         ),
         (

@@ -141,13 +141,13 @@ def retrieval() -> Callable[..., RunReport]:
 def regression() -> Callable[..., RunReport]:
     """In-context regression with linear attention: one score a read, an error probe with a wide range, no emergence."""
 
-    def build(title: str = "In-context linear regression", reads: int = 20) -> RunReport:
+    def build(title: str = "In-context linear regression", outputs: int = 20) -> RunReport:
         rng = np.random.default_rng(2)
         steps = checkpoints(30, 2800)
         at = np.arange(0, 2801, 10)
-        floor = np.clip(1 - np.arange(reads) / 5, 0.0, None) * 0.95 + 0.02
+        floor = np.clip(1 - np.arange(outputs) / 5, 0.0, None) * 0.95 + 0.02
         scores = []
-        for s, i in product(steps, range(reads)):
+        for s, i in product(steps, range(outputs)):
             v = float(floor[i] + (1.02 - floor[i]) * np.exp(-s / 500))
             scores.append(
                 {
@@ -200,11 +200,11 @@ def regression() -> Callable[..., RunReport]:
             levels=pd.DataFrame(
                 [
                     {"level": "floor", "metric": "loss", "position": f"x {i + 1}", "value": float(floor[i])}
-                    for i in range(reads)
+                    for i in range(outputs)
                 ]
                 + [
                     {"level": "chance", "metric": "loss", "position": f"x {i + 1}", "value": 1.0}
-                    for i in range(reads)
+                    for i in range(outputs)
                 ]
             ),
             probes=pd.DataFrame(probes),

@@ -131,9 +131,9 @@ def test_short_curves_are_kept_as_they_are():
 
 def test_a_circuit_keeps_the_order_of_its_edges(retrieval):
     made = payload(retrieval(count=4))["circuit"]
-    assert made["ends"][0] == ["link 1", "L0H1"]
+    assert made["endpoints"][0] == ["link 1", "L0H1"]
     assert made["rows"][0] == "link 1 → L0H1"
-    assert [len(row) for row in made["value"]] == [4] * len(made["ends"])
+    assert [len(row) for row in made["value"]] == [4] * len(made["endpoints"])
 
 
 @pytest.mark.parametrize(

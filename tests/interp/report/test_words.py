@@ -11,10 +11,10 @@ from interp.heads.agreement import agreement
 from interp.heads.mechanism import mechanism
 from interp.heads.roles import roles
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
-from interp.report.circuit_words import agreement_said, heads_said, hops_answered
+from interp.models.constructed import constructed_retrieval
+from interp.report.circuit_words import agreement_sentence, heads_sentence, hops_answered
 from interp.report.sketch import sketch
-from interp.report.words import order_said
+from interp.report.words import order_sentence
 from tasks.retrieval import MultiHopRetrieval
 
 
@@ -62,11 +62,11 @@ def test_only_the_last_checkpoint_speaks() -> None:
 
 
 def test_a_wired_chain_is_told_with_its_heads_and_their_whole_effect() -> None:
-    net = wired_retrieval(2, "chain", decoys=6, seed=2)
+    net = constructed_retrieval(2, "chain", distractors=6, seed=2)
     said = hops_answered(mechanism(net.model, net.task, prompts=64).assign(step=0))
     assert said.startswith("Hop 1 and hop 2 are answered by heads that attend from the query")
     assert all(head in said for head in net.circuit.heads)
-    assert not any(head in said for head in net.circuit.decoys)
+    assert not any(head in said for head in net.circuit.distractors)
     low = int(said.split("costs their hop ")[1].split("%")[0])
     assert low >= 90, "there is no other way to an answer in this net"
 
@@ -79,18 +79,18 @@ def test_an_untrained_net_is_said_to_answer_nothing() -> None:
 
 
 def test_agreement_counts_heads_and_names_those_that_say_otherwise() -> None:
-    net = wired_retrieval(2, "chain", decoys=6, seed=2, dtype="float32")
+    net = constructed_retrieval(2, "chain", distractors=6, seed=2, dtype="float32")
     held = roles(net.model, net.task, prompts=64)
     planted = tuple((head, "output") for head in sorted(net.circuit.heads))
     whole = agreement(Circuit(planted, (1.0,) * len(planted)), held).assign(step=4)
     total = len(whole)
-    assert agreement_said(whole).startswith(f"Circuit and attention agree on {total} of {total} heads (")
-    assert agreement_said(whole).endswith("by chance).")
+    assert agreement_sentence(whole).startswith(f"Circuit and attention agree on {total} of {total} heads (")
+    assert agreement_sentence(whole).endswith("by chance).")
     less = agreement(Circuit(planted[:1], (1.0,)), held).assign(step=8)
-    said = agreement_said(pd.concat([whole, less]))
+    said = agreement_sentence(pd.concat([whole, less]))
     assert f"agree on {total - 1} of {total} heads" in said
     assert f"not on {planted[1][0]} (a role, but not in the circuit)" in said
-    assert agreement_said(None) == ""
+    assert agreement_sentence(None) == ""
 
 
 def looks(*rows: tuple[int, int, str, float]) -> pd.DataFrame:
@@ -108,10 +108,10 @@ def test_of_nearly_equal_heads_the_one_is_named_that_is_needed_in_this_role() ->
     asked, onward = "query -> link_1", "link_1 -> link_2"
     scores = looks((0, 0, asked, 0.97), (0, 1, asked, 0.95), (1, 0, asked, 0.5), (1, 0, onward, 0.9))
     found = held((0, 0, asked, 0.01, "idle"), (0, 1, asked, 0.4, "needed"), (1, 0, asked, 0.9, "needed"))
-    said = heads_said(scores, found)
+    said = heads_sentence(scores, found)
     assert f"L0H1 for {asked} (0.95, needed)" in said
     assert f"L1H0 for {onward} (0.90)" in said, "what it is worth in another role says nothing here"
-    assert f"L0H0 for {asked} (0.97)" in heads_said(scores, None)
+    assert f"L0H0 for {asked} (0.97)" in heads_sentence(scores, None)
 
 
 @pytest.mark.parametrize("count", [7, 10, 11])
@@ -126,5 +126,5 @@ def test_words_and_picture_show_the_same_reads_of_many(count: int) -> None:
     )
     drawn = sketch(["a", "b"], (), None, scores, came, count)
     assert drawn is not None
-    said = order_said(came, heads=False)
+    said = order_sentence(came, heads=False)
     assert [name for name in names if f"{name} at " in said] == [line.text for line in drawn.lines]

@@ -11,7 +11,7 @@ import pytest
 
 import interp
 from interp.cli import run as cli
-from interp.runs.names import copies, distinct, said, shortest, told_apart
+from interp.runs.names import copies, distinct, distinguished, said, shortest
 from interp.runs.verify import verify
 from tasks import UserError
 
@@ -84,7 +84,7 @@ def test_names_are_the_shortest_ends_that_differ(place):
         shutil.copytree(place / "seed0", place / group / "seed0")
     assert shortest([place / "A" / "seed0", place / "B" / "seed0"]) == ["A/seed0", "B/seed0"]
     assert shortest([place / "A" / "seed0", place / "seed1"]) == ["seed0", "seed1"]
-    runs = told_apart([interp.load(place / group / "seed0") for group in ("A", "B")])
+    runs = distinguished([interp.load(place / group / "seed0") for group in ("A", "B")])
     assert [set(run.scores().table["run"]) for run in runs] == [{"A/seed0"}, {"B/seed0"}]
 
 

@@ -64,24 +64,24 @@ def test_presets_build(preset: str) -> None:
 
 def test_normal_equations_find_the_closed_form() -> None:
     found = linear_nets.least_squares(one_step_gd.WHITENED, 100_000, 0)
-    best = linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.WHITENED), 20)
+    best = linear.optimal_preconditioner(linear_nets.distribution_of(one_step_gd.WHITENED), 20)
     assert relative_error(found, best) < 0.02
-    wrong = linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.ISOTROPIC), 20)
+    wrong = linear.optimal_preconditioner(linear_nets.distribution_of(one_step_gd.ISOTROPIC), 20)
     assert relative_error(found, wrong) > 0.3
 
 
-def test_laws_of_tasks() -> None:
-    law = linear_nets.law_of(one_step_gd.ANISOTROPIC)
+def test_distributions_of_tasks() -> None:
+    law = linear_nets.distribution_of(one_step_gd.ANISOTROPIC)
     values = torch.linalg.eigvalsh(law.covariance)
     torch.testing.assert_close(
         values, torch.tensor(sorted(one_step_gd.SPECTRUM)).double(), rtol=1e-5, atol=1e-6
     )
     w = one_step_gd.WHITENED.sample(0, "w", 0, 100_000).w.double()
     torch.testing.assert_close(
-        w.T.cov(), linear_nets.law_of(one_step_gd.WHITENED).prior, rtol=0.05, atol=0.05
+        w.T.cov(), linear_nets.distribution_of(one_step_gd.WHITENED).prior, rtol=0.05, atol=0.05
     )
     with pytest.raises(UserError, match="normal covariates"):
-        linear_nets.law_of(one_step_gd.law("sphere"))
+        linear_nets.distribution_of(one_step_gd.drawn_from("sphere"))
 
 
 def test_a_fit_ends_at_the_optimum_and_says_so(study: StudyContext) -> None:
@@ -128,7 +128,7 @@ def test_lemma_rows() -> None:
 def test_deep_nets_reach_the_floor_of_descent() -> None:
     task = linear_attention_runs.SETTINGS["S1"].task
     deep = linear_attention_deep.deep_fit(task, 2, False, [0], 1500)
-    assert deep.loss / deep.floor < 1.06
+    assert deep.loss / deep.reference < 1.06
     assert sorted(deep.steps) == pytest.approx(deep.optimum.steps, rel=0.05)
     assert max(deep.distances(white=True)) < 0.15
 
@@ -165,19 +165,19 @@ def test_a_run_that_diverges_has_an_infinite_loss_and_is_not_chosen(tmp_path) ->
 def test_starts_of_deep_fits_are_all_kept() -> None:
     task = linear_attention_runs.SETTINGS["S1"].task
     deep = linear_attention_deep.deep_fit(task, 2, True, [0, 1], 300, start="scalar")
-    assert len(deep.ends) == len(deep.far) == 2
-    assert deep.loss / deep.floor == min(deep.ends)
+    assert len(deep.reached) == len(deep.far) == 2
+    assert deep.loss / deep.reference == min(deep.reached)
 
 
 def test_descent_at_a_large_rate_finds_the_better_basin_and_says_when_it_does_not() -> None:
     """Two layers of GD++ have two basins of multiples of the identity; a short training ends in neither."""
     task = linear_attention_runs.SETTINGS["S1"].task
     (deep,) = linear_attention_deep.descended(task, 2, [[0, 1]], 4000, rate=0.1, steps=500, batch=96)
-    assert max(deep.ends) < 1.1
+    assert max(deep.reached) < 1.1
     assert max(deep.far) < 0.1
     assert deep.flattening == pytest.approx(deep.optimum.flattening, rel=0.1)
     (short,) = linear_attention_deep.descended(task, 2, [[0]], 4000, rate=0.1, steps=20, batch=96)
-    assert short.ends[0] > 2
+    assert short.reached[0] > 2
 
 
 def test_members_of_a_descent_go_their_own_ways() -> None:
@@ -185,8 +185,8 @@ def test_members_of_a_descent_go_their_own_ways() -> None:
     sizes = {"rate": 0.1, "steps": 5, "batch": 8}
     both, other = linear_attention_deep.descended(task, 2, [[0, 1], [2]], 200, **sizes)
     (one,) = linear_attention_deep.descended(task, 2, [[0]], 200, **sizes)
-    assert both.ends[0] == pytest.approx(one.ends[0], rel=1e-9)
-    assert len({*both.ends, *other.ends}) == 3
+    assert both.reached[0] == pytest.approx(one.reached[0], rel=1e-9)
+    assert len({*both.reached, *other.reached}) == 3
 
 
 def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
@@ -208,7 +208,7 @@ def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
     drawn = [np.array(picture.z)[::-1] for picture in part.body.data]
     assert len(drawn) == 3
     assert np.linalg.matrix_rank(drawn[1], tol=1e-9) == 1
-    best = 20 * linear.optimal_preconditioner(linear_nets.law_of(one_step_gd.ANISOTROPIC), 20)
+    best = 20 * linear.optimal_preconditioner(linear_nets.distribution_of(one_step_gd.ANISOTROPIC), 20)
     np.testing.assert_allclose(np.sort(np.diag(drawn[2])), torch.linalg.eigvalsh(best).numpy(), rtol=1e-6)
 
 
@@ -218,7 +218,7 @@ def test_pictures_and_the_table_beside_the_paper(tmp_path) -> None:
         linear_attention_runs.run_of(study, "S2", name, linear_attention_runs.model_of(1), 0, 60)
         for name in ("sgd", "adam")
     )
-    table = linear_attention_figures.beside_the_paper([sgd], [adam], [50, 55])
+    table = linear_attention_figures.compared_with_paper([sgd], [adam], [50, 55])
     expected = linear_attention_runs.final_loss(sgd) / linear_attention_runs.final_loss(adam)
     assert table.loc["final loss", "seed 0"] == pytest.approx(expected)
     assert table.loc["R at step 50", "paper, mean (sd)"] == "none stated"

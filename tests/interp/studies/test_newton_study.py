@@ -105,7 +105,7 @@ def test_rates_are_those_of_theory():
     assert newton_rates.newton_slope() == pytest.approx(2, abs=0.05)
     assert newton_rates.newton_last_step() == 1
     assert newton_rates.cg_slope() == pytest.approx(0.5, abs=0.1)
-    error, layers = newton_rates.wired_newton_error()
+    error, layers = newton_rates.constructed_newton_error()
     assert error < 1e-12
     assert layers == 2
 

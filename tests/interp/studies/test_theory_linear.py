@@ -42,7 +42,7 @@ def regress(X: torch.Tensor, y: torch.Tensor, target: torch.Tensor) -> tuple[tor
     return G, float((target - moment @ G).square().sum(-1).mean())
 
 
-def prompts(law: linear.RegressionLaw, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def prompts(law: linear.RegressionDistribution, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     d = len(law.covariance)
     X = normal((PROMPTS, n, d), law.covariance, "x")
     w = normal((PROMPTS, d), law.prior, "w")
@@ -51,11 +51,17 @@ def prompts(law: linear.RegressionLaw, n: int) -> tuple[torch.Tensor, torch.Tens
 
 
 LAWS = {
-    "isotropic": (linear.RegressionLaw.isotropic(5), 20),
-    "isotropic, noise": (linear.RegressionLaw.isotropic(3, 0.25, 2.0), 10),
-    "anisotropic": (linear.RegressionLaw(rotated(EIGENVALUES), torch.eye(5, dtype=torch.float64), 0.5), 20),
-    "whitened": (linear.RegressionLaw.whitened(rotated(EIGENVALUES), 1.0), 20),
-    "any prior": (linear.RegressionLaw(rotated(EIGENVALUES), rotated(EIGENVALUES.flip(0), 2), 0.3), 10),
+    "isotropic": (linear.RegressionDistribution.isotropic(5), 20),
+    "isotropic, noise": (linear.RegressionDistribution.isotropic(3, 0.25, 2.0), 10),
+    "anisotropic": (
+        linear.RegressionDistribution(rotated(EIGENVALUES), torch.eye(5, dtype=torch.float64), 0.5),
+        20,
+    ),
+    "whitened": (linear.RegressionDistribution.whitened(rotated(EIGENVALUES), 1.0), 20),
+    "any prior": (
+        linear.RegressionDistribution(rotated(EIGENVALUES), rotated(EIGENVALUES.flip(0), 2), 0.3),
+        10,
+    ),
 }
 
 
@@ -92,16 +98,16 @@ def test_excess_loss_of_a_wrong_preconditioner() -> None:
 
 def test_special_cases_are_the_general_formula() -> None:
     S, n = rotated(EIGENVALUES), 20
-    law = linear.RegressionLaw.isotropic(5, 0.5)
+    law = linear.RegressionDistribution.isotropic(5, 0.5)
     eye = torch.eye(5, dtype=torch.float64)
     torch.testing.assert_close(linear.optimal_preconditioner(law, n), linear.isotropic_step(n, 5, 0.5) * eye)
     assert linear.optimal_loss(law, n) == pytest.approx(linear.isotropic_loss(n, 5, 0.5), rel=1e-12)
-    whitened = linear.RegressionLaw.whitened(S, 0.5)
+    whitened = linear.RegressionDistribution.whitened(S, 0.5)
     torch.testing.assert_close(
         linear.optimal_preconditioner(whitened, n), linear.whitened_preconditioner(S, n, 0.5)
     )
     assert linear.optimal_loss(whitened, n) == pytest.approx(linear.isotropic_loss(n, 5, 0.5), rel=1e-12)
-    clean = linear.RegressionLaw(S, eye)
+    clean = linear.RegressionDistribution(S, eye)
     torch.testing.assert_close(n * linear.optimal_preconditioner(clean, n), linear.ahn_preconditioner(S, n))
     zhang = torch.linalg.inv(linear.zhang_gamma(S, n)) / n
     torch.testing.assert_close(linear.optimal_preconditioner(clean, n), zhang)
@@ -112,11 +118,11 @@ def test_printed_figures() -> None:
     assert linear.isotropic_step(20, 5, 1.0) == pytest.approx(0.037037, abs=1e-6)
     assert linear.isotropic_loss(20, 5, 1.0) == pytest.approx(2.29630, abs=1e-5)
     diagonal = torch.diag(EIGENVALUES)
-    assert linear.optimal_loss(linear.RegressionLaw(diagonal, torch.eye(5).double()), 20) == pytest.approx(
-        1.41359, abs=1e-5
-    )
     assert linear.optimal_loss(
-        linear.RegressionLaw(diagonal, torch.eye(5).double(), 0.5), 20
+        linear.RegressionDistribution(diagonal, torch.eye(5).double()), 20
+    ) == pytest.approx(1.41359, abs=1e-5)
+    assert linear.optimal_loss(
+        linear.RegressionDistribution(diagonal, torch.eye(5).double(), 0.5), 20
     ) == pytest.approx(1.9737, abs=1e-5)
     assert linear.zhang_loss(diagonal, 20, 10) == pytest.approx(2.45273, abs=1e-5)
     assert linear.zhang_loss(diagonal, 20, 80) == pytest.approx(0.63423, abs=1e-5)
@@ -135,7 +141,7 @@ def test_printed_figures() -> None:
 
 def test_longer_prompts_at_test_time() -> None:
     S = torch.diag(EIGENVALUES)
-    X, w, y = prompts(linear.RegressionLaw(S, torch.eye(5).double()), 10)
+    X, w, y = prompts(linear.RegressionDistribution(S, torch.eye(5).double()), 10)
     what = (X * y[..., None]).sum(1) @ torch.linalg.inv(linear.zhang_gamma(S, 20)) / 10
     error = torch.einsum("bi,ij,bj->b", w - what, S, w - what)
     assert abs(float(error.mean()) - linear.zhang_loss(S, 20, 10)) < 4 * float(error.std()) / math.sqrt(
@@ -224,11 +230,11 @@ def test_relu_attention() -> None:
 
 def test_bad_laws_are_refused() -> None:
     with pytest.raises(UserError, match="covariance must be symmetric positive definite"):
-        linear.RegressionLaw(-torch.eye(2).double(), torch.eye(2).double())
+        linear.RegressionDistribution(-torch.eye(2).double(), torch.eye(2).double())
     with pytest.raises(UserError, match="float64"):
-        linear.RegressionLaw(torch.eye(2), torch.eye(2).double())
+        linear.RegressionDistribution(torch.eye(2), torch.eye(2).double())
     with pytest.raises(UserError, match="noise_variance"):
-        linear.RegressionLaw.isotropic(2, -1.0)
+        linear.RegressionDistribution.isotropic(2, -1.0)
     with pytest.raises(UserError, match="at least 100 prompts"):
         linear_depth.depth_optimum(torch.randn(10, 5, 2), 2, False)
 
@@ -273,7 +279,9 @@ def test_a_second_layer_of_flattening_has_a_better_basin_than_the_published_one(
 
 def test_the_best_preconditioner_of_a_rank() -> None:
     """Against a search over factors: no rank-one G is better, and the best one is reached."""
-    law = linear.RegressionLaw(torch.diag(torch.tensor([3.0, 1.0, 0.5])).double(), torch.eye(3).double(), 0.2)
+    law = linear.RegressionDistribution(
+        torch.diag(torch.tensor([3.0, 1.0, 0.5])).double(), torch.eye(3).double(), 0.2
+    )
     assert linear.rank_excess(law, 10, 3) == pytest.approx(0, abs=1e-12)
     E, S, best = linear.label_moment(law, 10), law.covariance, linear.optimal_preconditioner(law, 10)
     gen, found = torch.Generator().manual_seed(0), []

@@ -11,7 +11,7 @@ from interp.causal.circuits import find_circuit
 from interp.cli import run as interp
 from interp.config.run import configure, parse_config
 from interp.run import Run, load
-from interp.runs.donors import clamps_of, settle
+from interp.runs.source_models import clamps_of, resolve_sources
 from interp.runs.verify import verify
 from interp.train.loop import Interrupted, resume, train
 from interp.train.stacked import train_stack
@@ -76,14 +76,14 @@ def test_training_holds_the_clamp_and_runs_are_measured_with_it_or_without(tmp_p
         "control == 'none' and head == 1 and metric == 'query -> link_1'"
     )
     own = (
-        run.released()
+        run.without_interventions()
         .heads(steps="last")
         .table.query("control == 'none' and head == 1 and metric == 'query -> link_1'")
     )
     assert mass["value"].item() == pytest.approx(1, abs=1e-6)
     assert own["value"].item() < 0.9
     logged = run.metrics().query("split == 'eval' and metric == 'loss' and step == 30")["value"].mean()
-    scores = [r.scores(steps="last").table for r in (run, run.released())]
+    scores = [r.scores(steps="last").table for r in (run, run.without_interventions())]
     held, free = (t[(t["metric"] == "loss") & (t["step"] == 30)]["value"].mean() for t in scores)
     assert abs(held - logged) < 0.5 * abs(free - logged)
     assert {p.name for p in run.folder.analysis_path.glob("scores*")} == {
@@ -100,19 +100,19 @@ def test_analyses_that_run_weights_alone_refuse_a_clamp_in_force(tmp_path):
     with pytest.raises(UserError, match="released"):
         run.model(10)
     assert run.circuit(steps=30, prompts=8).table is not None  # let go of at step 15: nothing is held there
-    assert find_circuit(run.released().model(10), run.task, prompts=32) is not None
+    assert find_circuit(run.without_interventions().model(10), run.task, prompts=32) is not None
 
 
 def test_a_donor_is_pinned_and_another_one_in_its_place_is_refused(tmp_path):
     train(parse_config(RETRIEVAL), tmp_path / "free")
     donor = {"site": "L0H1", "to": "donor", "donor": str(tmp_path / "free")}
-    config = settle(configure(clamped(donor)))
+    config = resolve_sources(configure(clamped(donor)))
     written = config.train.clamps[0]
     assert (written.donor_step, len(written.donor_weights)) == (30, 64)
     run = Run.train(parse_config(clamped(donor)), tmp_path / "held")
     assert run.config == config
     batch = run.task.sample(0, "test", 0, 4)
-    model, hook = run.released().model(), "blocks.0.attn.hook_z"
+    model, hook = run.without_interventions().model(), "blocks.0.attn.hook_z"
     with run.held(model, batch, 30):
         own = model.run_with_cache(batch.inputs, names_filter=hook)[1][hook]
     given = load(tmp_path / "free").model().run_with_cache(batch.inputs, names_filter=hook)[1][hook]
@@ -134,7 +134,7 @@ def test_a_clamped_run_cut_off_ends_with_the_same_bytes(tmp_path):
         "donor_step": 20,
         "start": 9,
     }
-    config = settle(configure(clamped({**LOOK, "stop": 20}, donor)))
+    config = resolve_sources(configure(clamped({**LOOK, "stop": 20}, donor)))
     train(config, tmp_path / "whole")
 
     def stop_at(step, loss):
@@ -170,7 +170,7 @@ def test_a_clamp_that_changes_nothing_changes_no_bit(tmp_path):
 )
 def test_bad_names_are_refused_in_one_line_and_leave_no_folder(tmp_path, clamp, said):
     with pytest.raises(UserError, match=said) as refused:
-        settle(configure(clamped(clamp)))
+        resolve_sources(configure(clamped(clamp)))
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError):
         train(parse_config(clamped(clamp)), tmp_path / "run")
@@ -186,7 +186,9 @@ def test_donors_that_will_not_do_are_refused(tmp_path):
     )
     for name, said in (("held", "clamps of its own"), ("short", "n_ctx differs")):
         with pytest.raises(UserError, match=said):
-            settle(configure(clamped({"site": "L0H0", "to": "donor", "donor": str(tmp_path / name)})))
+            resolve_sources(
+                configure(clamped({"site": "L0H0", "to": "donor", "donor": str(tmp_path / name)}))
+            )
 
 
 def test_stacks_and_compiled_models_refuse_clamps():
@@ -205,12 +207,12 @@ def test_the_command_line_trains_and_measures_clamped_runs(tmp_path, capsys):
     file.write_text("\n".join([*rows, held]))
     assert interp(["train", str(file), "--out", out]) == 0
     capsys.readouterr()
-    assert interp(["scores", out, "--steps", "last", "--released", "--json"]) == 0
+    assert interp(["scores", out, "--steps", "last", "--without-interventions", "--json"]) == 0
     free = json.loads(capsys.readouterr().out)["rows"]
     assert interp(["scores", out, "--steps", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] != free
     assert interp(["circuit", out]) != 0
-    assert "--released" in capsys.readouterr().err
+    assert "--without-interventions" in capsys.readouterr().err
 
 
 def test_donors_come_in_the_runs_floating_type(tmp_path):
@@ -219,5 +221,5 @@ def test_donors_come_in_the_runs_floating_type(tmp_path):
     double = clamped(donor)
     double["model"] = {**double["model"], "dtype": "float64"}
     config = configure(double)
-    (model,) = clamps_of(config, load(tmp_path / "free").twin().double()).donors.values()
+    (model,) = clamps_of(config, load(tmp_path / "free").untrained_model().double()).source_models.values()
     assert next(model.parameters()).dtype == torch.float64

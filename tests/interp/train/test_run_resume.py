@@ -262,4 +262,4 @@ def test_weights_really_follow_the_settings(tmp_path):
     mean = table.groupby("step")["value"].mean()
     assert mean.loc[150] < 0.9 * mean.loc[0]
     assert table["value"].notna().all()
-    assert set(table["position"]) == set(run.config.task.reads)
+    assert set(table["position"]) == set(run.config.task.output_names)

@@ -116,7 +116,7 @@ class PreviousToken(tasks.Task):
     def interface(self):
         return tasks.Interface(
             inputs="token", d_vocab=self.vocabulary, n_ctx=self.n, d_out=self.vocabulary,
-            read_positions=range(1, self.n),
+            output_positions=range(1, self.n),
         )  # fmt: skip
 
     @property

@@ -97,7 +97,7 @@ def test_runs_stand_side_by_side_with_their_mean_over_seeds(opened, retrieval):
     runs = [retrieval(count=9, tokens=8, title=f"seed {i}") for i in range(3)]
     shifted = runs[1].scores.assign(value=runs[1].scores["value"] * 0.9)
     runs[1] = replace(runs[1], scores=shifted)
-    alike = [replace(run, reads=("retrieval", "hop 3"), arm='{"hops": 3}') for run in runs]
+    alike = [replace(run, outputs=("retrieval", "hop 3"), condition='{"hops": 3}') for run in runs]
     page = opened(*alike)
     within = "#compare"
     assert page.see("compare-loss", within=within).evaluate("e => e.data.length") == 3
@@ -131,13 +131,13 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
         final = replace(
             full, title=f"final {seed}", circuit=None, missing={"circuit": "it does nothing."}, **last
         )
-        reads = ("retrieval", "hop 1", "hop 2", "hop 3")
+        outputs = ("retrieval", "hop 1", "hop 2", "hop 3")
         dated = [
             {"subject": f"hop {k}", "metric": "accuracy", "step": 500 * k + 100 * seed} for k in (1, 2, 3)
         ]
         full = replace(full, emergence=pd.concat([full.emergence, pd.DataFrame(dated)]))
-        runs.append(replace(full, reads=reads, arm='{"task": {"target": "ic"}}'))
-        runs.append(replace(final, reads=("retrieval", "hop 3"), arm='{"task": {"target": "final"}}'))
+        runs.append(replace(full, outputs=outputs, condition='{"task": {"target": "ic"}}'))
+        runs.append(replace(final, outputs=("retrieval", "hop 3"), condition='{"task": {"target": "final"}}'))
     page = opened(*runs)
     within = "#compare"
     words = page.page.locator("#compare .verdict li").all_inner_texts()
@@ -150,8 +150,11 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     assert "hop 3 5.5% [range 5.0%, 6.0%]. Emerged: hop 3 in no run." in words[1]
     lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
     single = "e => e.data.filter(t => t.opacity === 0.45).length"
-    arms = ["task.target ic", "task.target final"]
-    for view, named, runs_seen in (("compare-scores", arms[:1], 2), ("compare-scores-2", arms, 4)):
+    conditions = ["task.target ic", "task.target final"]
+    for view, named, runs_seen in (
+        ("compare-scores", conditions[:1], 2),
+        ("compare-scores-2", conditions, 4),
+    ):
         seen = page.see(view, within=within)
         assert seen.evaluate(lines) == named
         assert seen.evaluate(single) == runs_seen, "an arm that is not asked for a read has no line there"
@@ -197,9 +200,9 @@ def test_a_ledger_says_its_verdicts_in_words_and_hostile_ones_stay_text(opened, 
 
 
 def test_measurements_that_come_with_the_project_say_where_they_come_from(opened, retrieval):
-    from interp.report.ledgers import kept_ledgers
+    from interp.report.ledgers import published_ledgers
 
-    (kept,) = kept_ledgers(["retrieval", "retrieval", "a task of one's own"])
+    (kept,) = published_ledgers(["retrieval", "retrieval", "a task of one's own"])
     page = opened(retrieval(count=4, tokens=8), ledgers=[kept, ledger()])
     said = page.page.locator("#ledgers").inner_text()
     assert f"stacked-heads, scale {kept.ledger.scale}" in said
@@ -245,9 +248,10 @@ def test_paper_has_plots_of_its_own_width_and_the_heads_that_were_never_scrolled
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_outside_circuitsvis(opened, retrieval, axe, scheme):
-    made = {arm: retrieval(count=6, tokens=8, title=arm) for arm in ("a", "b")}
+    made = {condition: retrieval(count=6, tokens=8, title=condition) for condition in ("a", "b")}
     runs = [
-        replace(run, reads=("retrieval", "hop 3"), arm=f'{{"arm": "{arm}"}}') for arm, run in made.items()
+        replace(run, outputs=("retrieval", "hop 3"), condition=f'{{"arm": "{condition}"}}')
+        for condition, run in made.items()
     ]
     page = opened(*runs, ledgers=[ledger()], color_scheme=scheme)
     for view in ("scores", "circuit", "patching", "head-best", "attention"):

@@ -4,7 +4,7 @@ Loss is the mean over reads of the held-out prompts that the run evaluates as it
 the training process' CPU time at that step (evaluations and checkpoints included), read from the run's timings, so it
 depends on the machine and on what else runs there; the step does not.
 
-    python -m tests.bench.time_to_floor [PRESET] [--seed N] [--out DIR] [--set key=value ...]
+    python -m tests.bench.time_to_risk [PRESET] [--seed N] [--out DIR] [--set key=value ...]
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ EVALUATE = ("train.eval_every=25", "train.eval_batch=2048")
 
 
 @dataclasses.dataclass(frozen=True)
-class TimeToFloor:
+class TimeToRisk:
     """`step`, `cpu_s` and `wall_s` are None when the run never came within `within` of the floor."""
 
     seed: int
     optimiser: str
     within: float
-    floor: float
-    floor_se: float
+    risk: float
+    risk_se: float
     best_loss: float
     last_loss: float
     steps: int
@@ -41,22 +41,24 @@ class TimeToFloor:
     wall_s: float | None
 
 
-def time_to_floor(run: RunFolder, within: float = WITHIN) -> TimeToFloor:
+def time_to_risk(run: RunFolder, within: float = WITHIN) -> TimeToRisk:
     """Read the benchmark off a run. Raises UserError for a task without a floor or a run trained in several goes."""
     task, settings = run.config.task, run.config.train
-    level = task.floor()
-    floor = float(level.value.mean())
-    losses = {r["step"]: sum(r["eval"]["loss"]) / len(task.reads) for r in run.records() if "eval" in r}
+    level = task.risk()
+    risk = float(level.value.mean())
+    losses = {
+        r["step"]: sum(r["eval"]["loss"]) / len(task.output_names) for r in run.records() if "eval" in r
+    }
     if not losses:
         raise UserError(f"{run.path}: nothing was evaluated yet")
-    reached = next((step for step, loss in losses.items() if loss <= (1 + within) * floor), None)
+    reached = next((step for step, loss in losses.items() if loss <= (1 + within) * risk), None)
     timing = _timings(run).get(reached, {}) if reached is not None else {}
-    return TimeToFloor(
+    return TimeToRisk(
         seed=run.config.seed,
         optimiser=settings.optimiser,
         within=within,
-        floor=floor,
-        floor_se=float(level.se.square().sum().sqrt()) / len(task.reads),
+        risk=risk,
+        risk_se=float(level.se.square().sum().sqrt()) / len(task.output_names),
         best_loss=min(losses.values()),
         last_loss=list(losses.values())[-1],
         steps=settings.steps,
@@ -73,10 +75,10 @@ def _timings(run: RunFolder) -> dict[int, dict[str, float | int]]:
     return {line["step"]: line for line in lines}
 
 
-def measure(preset: str, seed: int, out: Path, overrides: tuple[str, ...] = ()) -> TimeToFloor:
+def measure(preset: str, seed: int, out: Path, overrides: tuple[str, ...] = ()) -> TimeToRisk:
     """Train a preset with frequent evaluations and say when it came within 10% of the floor."""
     config = configure(preset, seed=seed, overrides=[*EVALUATE, *overrides])
-    return time_to_floor(train(config, out))
+    return time_to_risk(train(config, out))
 
 
 def main() -> None:
@@ -92,7 +94,7 @@ def main() -> None:
         try:
             found = measure(given.preset, given.seed, out, tuple(given.set))
         except UserError as error:
-            parser.exit(2, f"time_to_floor: {error}\n")
+            parser.exit(2, f"time_to_risk: {error}\n")
     print(json.dumps(dataclasses.asdict(found), indent=2))
 
 

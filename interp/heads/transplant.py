@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.heads.roles import HeadName, all_heads, held_roles, refuse_unscorable, run_heads
+from interp.heads.roles import HeadName, all_heads, refuse_unscorable, roles_met, run_heads
 from interp.hooks.protocol import HookedModel
 from interp.runs.checkpoints import Checkpoints
 from probes.stats import bootstrap
@@ -28,16 +28,16 @@ WEIGHTS = ("W_Q", "W_K", "W_V", "W_O")
 BIASES = ("b_Q", "b_K", "b_V")
 
 
-def graft(host: Any, donor: Any, heads: Iterable[HeadName]) -> None:
+def transplant(host: Any, source_model: Any, heads: Iterable[HeadName]) -> None:
     """Copy the source model's heads to the same places in `host`, in place.
 
     Raises UserError for models of different settings, or a head that is not there.
     """
-    if host.config != donor.config:
+    if host.config != source_model.config:
         raise UserError("a head transplant needs two checkpoints of one kind of model: their settings differ")
     seats = all_heads(host)
     names = (*WEIGHTS, *(BIASES if host.config.biases else ()))
-    mine, theirs = host.typed_blocks(), donor.typed_blocks()
+    mine, theirs = host.typed_blocks(), source_model.typed_blocks()
     with torch.no_grad():
         for layer, head in heads:
             if (layer, head) not in seats:
@@ -48,26 +48,26 @@ def graft(host: Any, donor: Any, heads: Iterable[HeadName]) -> None:
                 getattr(mine[layer].attn, name)[head] = getattr(theirs[layer].attn, name)[head]
 
 
-def graft_table(
+def transplant_table(
     run: Checkpoints,
     steps: Sequence[int] | str = "all",
     *,
-    donor: int | str = "last",
+    source_model: int | str = "last",
     teams: Mapping[str, Sequence[HeadName]] | None = None,
     prompts: int = 512,
 ) -> pd.DataFrame:
-    """What each group of heads of checkpoint `donor` (the source model) adds to earlier checkpoints: one row a host
+    """What each group of heads of checkpoint `source_model` (the source model) adds to earlier checkpoints: one row a host
     step, group, output position and control.
 
     `teams`: names and heads; by default every role that some head has at the source's step, and "every head".
     Columns: step (the host's), donor, team, heads, position, metric, control, value, ci_low, ci_high, n.
     Raises UserError for a run without heads, one checkpoint only, or an unknown step.
     """
-    (late,) = run.resolve(donor)
+    (late,) = run.resolve(source_model)
     early = [step for step in run.resolve(steps) if step < late]
     if not early:
         raise UserError(f"{run.path}: a head transplant needs a checkpoint before step {late}")
-    task, giver, twin = run.task, run.model(late), run.twin()
+    task, giver, untrained = run.task, run.model(late), run.untrained_model()
     teams = role_teams(giver, task) if teams is None else teams
     batch = task.sample(run.config.data_seed, "graft", 0, prompts)
     batch = batch.double() if run.config.model.dtype == "float64" else batch
@@ -76,9 +76,9 @@ def graft_table(
         host = run.model(step, into=host)
         own = _better(host, task, batch)
         for team, heads in teams.items():
-            for control, source in (("none", giver), ("untrained", twin)):
+            for control, source in (("none", giver), ("untrained", untrained)):
                 host = run.model(step, into=host)
-                graft(host, source, heads)
+                transplant(host, source, heads)
                 found = _rows(task, _better(host, task, batch) - own)
                 said = {"step": step, "donor": late, "team": team, "heads": _names(heads), "control": control}
                 rows += [{**said, **row} for row in found]
@@ -92,20 +92,22 @@ def role_teams(model: HookedModel, task: Task, prompts: int = 512) -> dict[str, 
     """The heads of every role that some head has, and all heads together."""
     refuse_unscorable(model, task)
     batch, cache = run_heads(model, task, prompts, 0)
-    return {**held_roles(model, task, batch, cache), "every head": all_heads(model)}
+    return {**roles_met(model, task, batch, cache), "every head": all_heads(model)}
 
 
-def _better(model: HookedModel, task: Task, batch: Batch) -> Float[Tensor, "prompt read"]:
+def _better(model: HookedModel, task: Task, batch: Batch) -> Float[Tensor, "prompt output"]:
     """The score at every output position, signed so that more is better."""
     with torch.no_grad():
         score = task.score(model(batch.inputs), batch).double()
     return score if task.score_name == "accuracy" else -score
 
 
-def _rows(task: Task, gain: Float[Tensor, "prompt read"]) -> list[dict[str, Any]]:
+def _rows(task: Task, gain: Float[Tensor, "prompt output"]) -> list[dict[str, Any]]:
     found = bootstrap(gain)
     metric = f"gain in {task.score_name}"
-    return [{"position": read, "metric": metric, **found[i].row()} for i, read in enumerate(task.reads)]
+    return [
+        {"position": output, "metric": metric, **found[i].row()} for i, output in enumerate(task.output_names)
+    ]
 
 
 def _names(heads: Iterable[HeadName]) -> str:

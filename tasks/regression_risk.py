@@ -19,18 +19,18 @@ from tasks.errors import UserError
 from tasks.streams import generator
 from tasks.theory.bayes import posterior
 
-FLOOR_PROMPTS = 4096
-FLOOR_ELEMENTS = 2**23
-FLOOR_WORK = 2**33
+RISK_PROMPTS = 4096
+RISK_ELEMENTS = 2**23
+RISK_WORK = 2**33
 
 
 def least_loss(task: Any) -> Level:
-    """The Bayes risk of a regression task whose posterior is known: `_floor` of its settings."""
-    return _floor(json.dumps(settings_of(task), sort_keys=True))
+    """The Bayes risk of a regression task whose posterior is known: `_risk` of its settings."""
+    return _risk(json.dumps(settings_of(task), sort_keys=True))
 
 
 @functools.lru_cache(maxsize=64)
-def _floor(settings: str) -> Level:
+def _risk(settings: str) -> Level:
     """Posterior variance of the query's label after each context length, over the label variance.
 
     Closed at t = 0 (1), and without noise at t >= d (0) and, when the whitened inputs are isotropic, in
@@ -50,15 +50,15 @@ def _floor(settings: str) -> Level:
     return Level(torch.where(exact, known, value), torch.where(exact, torch.zeros_like(se), se), source)
 
 
-def _design_mean(task: Any) -> tuple[Float[Tensor, "read"], Float[Tensor, "read"]]:
+def _design_mean(task: Any) -> tuple[Float[Tensor, "output"], Float[Tensor, "output"]]:
     """Mean and standard error of the posterior variance at each context length, in label variances.
 
     The posterior variance is the same in every eigenbasis the prior is invariant to, so the coordinates
     serve.
     """
     plain = task.model_copy(update={"basis": "none"})
-    prompts = max(16, min(FLOOR_PROMPTS, FLOOR_ELEMENTS // (task.d * (task.d + task.n))))
-    if prompts * task.n * task.d**2 > FLOOR_WORK:
+    prompts = max(16, min(RISK_PROMPTS, RISK_ELEMENTS // (task.d * (task.d + task.n))))
+    if prompts * task.n * task.d**2 > RISK_WORK:
         raise UserError(
             f"the Bayes risk at d = {task.d}, n = {task.n} is too costly to sample: make d or n smaller"
         )

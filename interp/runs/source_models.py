@@ -23,7 +23,7 @@ from tasks.errors import UserError
 _SHARED = ("inputs", "n_ctx", "d_in", "d_vocab")
 
 
-def settle(config: RunConfig) -> RunConfig:
+def resolve_sources(config: RunConfig) -> RunConfig:
     """The same settings with the step and weights hash of every source model filled in, and every name checked.
 
     Raises UserError for a source model that is missing, differs from the recorded one, or uses other prompts, and
@@ -32,24 +32,24 @@ def settle(config: RunConfig) -> RunConfig:
     if not config.train.clamps:
         return config
     pinned = tuple(_pinned(clamp, config.task) for clamp in config.train.clamps)
-    settled = config.model_copy(update={"train": config.train.model_copy(update={"clamps": pinned})})
-    clamps_of(settled, build_model(config.model, config.task.interface, config.init_seed))
-    return settled
+    resolved = config.model_copy(update={"train": config.train.model_copy(update={"clamps": pinned})})
+    clamps_of(resolved, build_model(config.model, config.task.interface, config.init_seed))
+    return resolved
 
 
 def clamps_of(config: RunConfig, model: HookedModel) -> Clamps:
     """The clamps of a run, with source models in the floating type and on the device of `model`.
 
-    Raises UserError as `settle` does.
+    Raises UserError as `resolve_sources` does.
     """
-    donors = {}
+    source_models = {}
     for clamp in config.train.clamps:
         if clamp.to == "donor":
             pinned = _pinned(clamp, config.task)
             like = next(model.parameters())
             donor = _model(_open(clamp), pinned.donor_step).to(device=like.device, dtype=like.dtype)
-            donors[(clamp.donor, clamp.donor_step)] = donor
-    return Clamps(config.train.clamps, model, config.task, donors)
+            source_models[(clamp.donor, clamp.donor_step)] = donor
+    return Clamps(config.train.clamps, model, config.task, source_models)
 
 
 def _open(clamp: ClampConfig) -> RunFolder:

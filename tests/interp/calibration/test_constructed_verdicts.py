@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from interp.models import TransformerConfig, build_model
-from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
+from interp.models.constructed_algorithms import constructed_gradient_descent, constructed_newton
 from probes import filters, induced, verdict
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
@@ -28,10 +28,10 @@ TRUTHS = {
 
 def net(name):
     if name == "newton":
-        return wired_newton(STEPS, D, N, ALPHA)[0]
+        return constructed_newton(STEPS, D, N, ALPHA)[0]
     if name == "gd":
-        return wired_gradient_descent([ETA] * STEPS, D, N)[0]
-    return wired_gradient_descent([3 * ETA] * STEPS, D, N, [GAMMA] * STEPS)[0]
+        return constructed_gradient_descent([ETA] * STEPS, D, N)[0]
+    return constructed_gradient_descent([3 * ETA] * STEPS, D, N, [GAMMA] * STEPS)[0]
 
 
 def ask(model, dtype=torch.float64):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from interp.models.wired_algorithms import wired_gradient_descent, wired_newton
+from interp.models.constructed_algorithms import constructed_gradient_descent, constructed_newton
 from tasks.errors import UserError
 
 D, N, BATCH = 4, 11, 16
@@ -34,7 +34,7 @@ def newton(x: torch.Tensor, y: torch.Tensor, alpha: float, steps: int) -> torch.
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
 def test_newton_steps_are_exact_in_two_more_layers(steps, kappa):
     x, y, tokens = prompts(kappa)
-    model, _ = wired_newton(steps, D, N, alpha=0.1)
+    model, _ = constructed_newton(steps, D, N, alpha=0.1)
     predictions = model(tokens)[:, N, 0]
     assert model.config.n_layers == steps + 2
     assert model.config.d_model == 2 * D + 2
@@ -45,7 +45,7 @@ def test_newton_steps_are_exact_in_two_more_layers(steps, kappa):
 
 def test_newton_layers_hold_the_scaled_iterates():
     x, _, tokens = prompts()
-    model, _ = wired_newton(3, D, N, alpha=0.1)
+    model, _ = constructed_newton(3, D, N, alpha=0.1)
     _, cache = model.run_with_cache(tokens)
     X = x[:, :N]
     S = X.mT @ X / N
@@ -58,7 +58,7 @@ def test_newton_layers_hold_the_scaled_iterates():
 
 def test_newton_converges_to_least_squares():
     x, y, tokens = prompts()
-    model, _ = wired_newton(14, D, N, alpha=0.05)
+    model, _ = constructed_newton(14, D, N, alpha=0.05)
     w = torch.linalg.lstsq(x[:, :N], y[..., None]).solution[..., 0]
     ols = torch.einsum("bd,bd->b", x[:, N], w)
     assert (model(tokens)[:, N, 0] - ols).abs().max() < 1e-6
@@ -68,7 +68,7 @@ def test_newton_converges_to_least_squares():
 @pytest.mark.parametrize("rates", [[0.3], [0.3, 0.1, 0.5], [0.2] * 6])
 def test_gradient_descent_steps_are_exact(rates, attention):
     x, y, tokens = prompts()
-    model, circuit = wired_gradient_descent(rates, D, N, attention=attention)
+    model, circuit = constructed_gradient_descent(rates, D, N, attention=attention)
     _, cache = model.run_with_cache(tokens)
     X, w = x[:, :N], torch.zeros(BATCH, D, dtype=torch.float64)
     for layer, rate in enumerate(rates):
@@ -84,7 +84,7 @@ def test_gradient_descent_steps_are_exact(rates, attention):
 def test_gd_plus_plus_steps_are_exact_and_differ_from_gradient_descent(attention):
     x, y, tokens = prompts()
     rates, flattening = [0.2, 0.5, 0.8], [0.3, 0.2, 0.1]
-    model, _ = wired_gradient_descent(rates, D, N, flattening, attention)
+    model, _ = constructed_gradient_descent(rates, D, N, flattening, attention)
     predictions = model(tokens)[:, N, 0]
     moved, residual = x.clone(), y.clone()
     total = torch.zeros(BATCH, dtype=torch.float64)
@@ -95,28 +95,28 @@ def test_gd_plus_plus_steps_are_exact_and_differ_from_gradient_descent(attention
         residual = residual - rate * torch.einsum("bnd,bd->bn", X, gradient)
         moved = moved - flat * moved @ (X.mT @ X / N)
     assert torch.allclose(predictions, total, atol=1e-10)
-    plain, _ = wired_gradient_descent(rates, D, N)
+    plain, _ = constructed_gradient_descent(rates, D, N)
     assert (plain(tokens)[:, N, 0] - predictions).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("decoys", [0, 6])
-def test_the_declared_edges_of_a_two_step_net_are_those_that_reach_an_output(decoys):
+@pytest.mark.parametrize("distractors", [0, 6])
+def test_the_declared_edges_of_a_two_step_net_are_those_that_reach_an_output(distractors):
     """The query's label slot is 0 in every prompt, so the embedding has no edge to the output that reads it; what the
     last layer writes into x is read by nobody.
     """
-    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, decoys=decoys)
+    _, circuit = constructed_gradient_descent([0.1, 0.2], D, N, distractors=distractors)
     first, second = sorted(circuit.heads)
     every = {("embed", f"{head}.{part}") for head in (first, second) for part in "qkv"}
     descent = every | {(first, f"{second}.v"), (first, "output"), (second, "output")}
     assert circuit.edges == descent
-    _, circuit = wired_gradient_descent([0.1, 0.2], D, N, [0.1, 0.1], decoys=decoys)
+    _, circuit = constructed_gradient_descent([0.1, 0.2], D, N, [0.1, 0.1], distractors=distractors)
     assert sorted(circuit.heads) == [first, second]
     assert circuit.edges == descent | {(first, f"{second}.{part}") for part in "qk"}
 
 
 def test_the_declared_edges_of_a_newton_step():
     """The readout's values are labels, its queries the state; layer 0 reads x alone."""
-    _, circuit = wired_newton(1, D, N, 0.1)
+    _, circuit = constructed_newton(1, D, N, 0.1)
     seats = [sorted(head for head in circuit.heads if head[1] == layer) for layer in "012"]
     assert [len(pair) for pair in seats] == [2, 2, 2]
     expected = {("embed", f"{head}.{part}") for head in seats[0] for part in "qkv"}
@@ -129,6 +129,6 @@ def test_the_declared_edges_of_a_newton_step():
 
 def test_settings_out_of_range_are_refused():
     with pytest.raises(UserError, match="steps=0"):
-        wired_newton(0, D, N, 0.1)
+        constructed_newton(0, D, N, 0.1)
     with pytest.raises(UserError, match="flattening has 1 values for 2 steps"):
-        wired_gradient_descent([0.1, 0.1], D, N, [0.1])
+        constructed_gradient_descent([0.1, 0.1], D, N, [0.1])

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.config.model_transformer import TransformerConfig
+from interp.models.construction import Construction, Head, PlantedCircuit, planted_circuit
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Head, PlantedCircuit, Wiring, planted_circuit
 from tasks.base import Interface
 from tasks.errors import UserError
 
@@ -38,19 +38,19 @@ def seats(heads: Sequence[Head], n_heads: int, seed: int) -> dict[int, str]:
     return places
 
 
-def build_wired(
-    wiring: Wiring, interface: Interface, n_layers: int, seed: int, **settings: Any
+def build_constructed(
+    construction: Construction, interface: Interface, n_layers: int, seed: int, **settings: Any
 ) -> tuple[HookedTransformer, PlantedCircuit]:
     """The transformer a description stands for, and its circuit. Heads take seats drawn from `seed`.
 
     `settings` go to the transformer's configuration (attention, mask, positions, ...).
     """
-    per_layer = [sum(head.layer == layer for head in wiring.heads) for layer in range(n_layers)]
+    per_layer = [sum(head.layer == layer for head in construction.heads) for layer in range(n_layers)]
     config = TransformerConfig(
         n_layers=n_layers,
         n_heads=max(per_layer),
-        d_model=wiring.width,
-        d_head=head_width(wiring.heads),
+        d_model=construction.width,
+        d_head=head_width(construction.heads),
         layer_norm="none",
         mlp="none",
         biases=False,
@@ -58,26 +58,26 @@ def build_wired(
     )
     config.check(interface)
     model = HookedTransformer(config, interface, seed)
-    places = seats(wiring.heads, config.n_heads, seed)
+    places = seats(construction.heads, config.n_heads, seed)
     with torch.no_grad():
-        _write(model, wiring, places)
-    return model.eval(), planted_circuit(wiring, places)
+        _write(model, construction, places)
+    return model.eval(), planted_circuit(construction, places)
 
 
-def _write(model: HookedTransformer, wiring: Wiring, places: Mapping[int, str]) -> None:
+def _write(model: HookedTransformer, construction: Construction, places: Mapping[int, str]) -> None:
     parameters = dict(model.named_parameters())
     for parameter in parameters.values():
         parameter.zero_()
-    for name, columns in wiring.tables.items():
+    for name, columns in construction.tables.items():
         for slot, table in columns.items():
-            parameters[name][:, wiring.span(slot)] = table.to(parameters[name])
-    for slot, matrix in wiring.readout:
-        model.W_U[wiring.span(slot)] += matrix.to(model.W_U)
-    for index, head in enumerate(wiring.heads):
-        write_head(model, wiring, head, places[index])
+            parameters[name][:, construction.span(slot)] = table.to(parameters[name])
+    for slot, matrix in construction.readout:
+        model.W_U[construction.span(slot)] += matrix.to(model.W_U)
+    for index, head in enumerate(construction.heads):
+        write_head(model, construction, head, places[index])
 
 
-def write_head(model: HookedTransformer, wiring: Wiring, head: Head, place: str) -> None:
+def write_head(model: HookedTransformer, construction: Construction, head: Head, place: str) -> None:
     """Put one head's weights in its seat. Each term takes as many dimensions of the head as its matrix's rank
     allows.
     """
@@ -95,8 +95,8 @@ def write_head(model: HookedTransformer, wiring: Wiring, head: Head, place: str)
         for rows, columns, matrix in terms:
             a, b = _factor(matrix.to(left))
             dims = slice(used, used + a.shape[1])
-            left[wiring.span(rows), dims] = a
-            right[dims, wiring.span(columns)] = b
+            left[construction.span(rows), dims] = a
+            right[dims, construction.span(columns)] = b
             used = dims.stop
 
 

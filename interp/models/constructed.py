@@ -12,9 +12,9 @@ from typing import Literal
 
 import torch
 
-from interp.models.decoys import JUNK, build_with_decoys, codes
+from interp.models.construction import Construction, Copy, Head, PlantedCircuit, PlantedMatch
+from interp.models.distractors import JUNK, build_with_distractors, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.base import Task
 from tasks.errors import UserError
 from tasks.retrieval import MultiHopRetrieval
@@ -26,7 +26,7 @@ MERGE_LAYERS = {1: 1, 2: 2, 3: 2, 4: 2}
 
 
 @dataclasses.dataclass(frozen=True)
-class WiredNet:
+class ConstructedModel:
     """A hand-constructed model, its planted circuit, and the task that it solves."""
 
     model: HookedTransformer
@@ -34,20 +34,20 @@ class WiredNet:
     task: Task
 
 
-def wired_retrieval(
+def constructed_retrieval(
     hops: int,
     variant: Literal["merge", "chain"] = "merge",
     vocab: int = 32,
     chains: int = 4,
-    decoys: int = 0,
+    distractors: int = 0,
     seed: int = 0,
     dtype: Literal["float32", "float64"] = "float64",
-) -> WiredNet:
+) -> ConstructedModel:
     """A hand-constructed model of `hops`-hop retrieval (pair layout, discrete symbols, no mask, target "ic").
 
     "merge" uses the fewest layers: one for a single hop, two for 2 to 4, where in layer 0 every link attends to
     its successor (and, for four hops, its predecessor). No head of it attends from the query to the last
-    hop's source. "chain" uses a layer a hop: head k attends from the query to link k. `decoys` distractor heads
+    hop's source. "chain" uses a layer a hop: head k attends from the query to link k. `distractors` distractor heads
     are added, a quarter of them reading the task's tokens. Raises UserError for "merge" with more than 4 hops or
     none.
     """
@@ -58,20 +58,22 @@ def wired_retrieval(
         raise UserError(f"variant='merge' is constructed for 1 to 4 hops, not {hops}: use variant='chain'")
     n_layers = MERGE_LAYERS[hops] if variant == "merge" else hops
     heads = _merge_heads(hops, vocab) if variant == "merge" else _chain_heads(hops, vocab)
-    wiring = _retrieval_wiring(heads, hops, vocab, seed)
+    construction = _retrieval_construction(heads, hops, vocab, seed)
     settings = {"mask": "full", "positions": "none", "dtype": dtype}
     strengths = {"key": SHARP, "junk": SHARP / JUNK**0.5}
-    model, circuit = build_with_decoys(wiring, task, n_layers, decoys, strengths, seed, **settings)
-    return WiredNet(model, circuit, task)
+    model, circuit = build_with_distractors(
+        construction, task, n_layers, distractors, strengths, seed, **settings
+    )
+    return ConstructedModel(model, circuit, task)
 
 
-def wired_induction(
+def constructed_induction(
     vocab: int = 32,
     chains: int = 4,
-    decoys: int = 0,
+    distractors: int = 0,
     seed: int = 0,
     dtype: Literal["float32", "float64"] = "float64",
-) -> WiredNet:
+) -> ConstructedModel:
     """A previous-token head and an induction head on tokens a b ... a -> b (one-hop retrieval, flat layout,
     causal).
 
@@ -82,7 +84,7 @@ def wired_induction(
         hops=1, chains=chains, vocab=vocab, symbols="discrete", layout="flat", target="ic"
     )
     n_ctx = task.interface.n_ctx
-    wiring = Wiring(
+    construction = Construction(
         slots={
             "token": vocab,
             "position": n_ctx,
@@ -100,8 +102,8 @@ def wired_induction(
     )
     settings = {"mask": "causal", "positions": "learned", "dtype": dtype}
     strengths = {"token": SHARP, "junk": SHARP / JUNK**0.5}
-    model, circuit = build_with_decoys(wiring, task, 2, decoys, strengths, seed, **settings)
-    return WiredNet(model, circuit, task)
+    model, circuit = build_with_distractors(construction, task, 2, distractors, strengths, seed, **settings)
+    return ConstructedModel(model, circuit, task)
 
 
 def _induction_heads(n_ctx: int, vocab: int) -> list[Head]:
@@ -169,7 +171,7 @@ def _merge_heads(hops: int, vocab: int) -> list[Head]:
     return heads
 
 
-def _retrieval_wiring(heads: list[Head], hops: int, vocab: int, seed: int) -> Wiring:
+def _retrieval_construction(heads: list[Head], hops: int, vocab: int, seed: int) -> Construction:
     answers = [f"answer {hop}" for hop in range(1, hops + 1)]
     names = ["key", "value", "next", "previous", *answers]
     blank = torch.zeros(vocab + 1, 1)
@@ -179,7 +181,7 @@ def _retrieval_wiring(heads: list[Head], hops: int, vocab: int, seed: int) -> Wi
         block = torch.zeros(vocab, hops * vocab)
         block[:, index * vocab : (index + 1) * vocab] = LOGIT * torch.eye(vocab)
         readout.append((answer, block))
-    return Wiring(
+    return Construction(
         slots={**dict.fromkeys(names, vocab), "blank": 1, "junk": JUNK, "sink": JUNK},
         tables={
             "token_embed.W_E_key": {"key": torch.eye(vocab), "junk": codes(vocab, seed)},

@@ -3,7 +3,7 @@
 All read merged tokens [x; y] (the query's y is 0) and attend without softmax: scores are key times query,
 weighted by 1/n, the query hidden as a key. S = X'X / n and X'y / n are meant per example throughout. Outputs
 are predictions with a plus sign. "relu" attention uses two heads for one linear head: relu(a) v - relu(-a) v
-= a v. `decoys` distractor heads attend strongly and write to an unread slot (`interp.models.decoys`).
+= a v. `distractors` distractor heads attend strongly and write to an unread slot (`interp.models.distractors`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 
 import torch
 
-from interp.models.decoys import JUNK, build_with_decoys, codes
+from interp.models.construction import Construction, Copy, Head, PlantedCircuit, PlantedMatch
+from interp.models.distractors import JUNK, build_with_distractors, codes
 from interp.models.transformer import HookedTransformer
-from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.errors import UserError
 from tasks.regression import InContextRegression
 
@@ -24,8 +24,8 @@ Dtype = Literal["float32", "float64"]
 STRENGTH = 3.0  # size of a decoy's scores, where those of planted heads are of order 1
 
 
-def wired_newton(
-    steps: int, d: int, n: int, alpha: float, seed: int = 0, dtype: Dtype = "float64", decoys: int = 0
+def constructed_newton(
+    steps: int, d: int, n: int, alpha: float, seed: int = 0, dtype: Dtype = "float64", distractors: int = 0
 ) -> tuple[HookedTransformer, PlantedCircuit]:
     """Newton's (Schulz's) iteration for least squares in `steps` + 2 layers of ReLU attention and width 2d +
     2.
@@ -45,10 +45,10 @@ def wired_newton(
     scale = torch.tensor([[2.0**steps]], dtype=torch.float64)
     heads += _signed(steps + 1, "read out", "state", "x", eye, [Copy("label", "prediction", scale)])
     slots = {"x": d, "label": 1, "state": d, "prediction": 1}
-    return _regression_net(slots, heads, ("prediction", 1.0), d, n, "relu", seed, dtype, decoys)
+    return _regression_net(slots, heads, ("prediction", 1.0), d, n, "relu", seed, dtype, distractors)
 
 
-def wired_gradient_descent(
+def constructed_gradient_descent(
     rates: Sequence[float],
     d: int,
     n: int,
@@ -56,7 +56,7 @@ def wired_gradient_descent(
     attention: Attention = "linear",
     seed: int = 0,
     dtype: Dtype = "float64",
-    decoys: int = 0,
+    distractors: int = 0,
 ) -> tuple[HookedTransformer, PlantedCircuit]:
     """Gradient descent on |Xw - y|^2 / 2n from w = 0, one layer a step; GD++ with `flattening`.
 
@@ -80,7 +80,7 @@ def wired_gradient_descent(
         else:
             heads.append(Head(layer, role, (PlantedMatch("x", "x", eye),), tuple(copies)))
     slots = {"x": d, "label": 1}
-    return _regression_net(slots, heads, ("label", -1.0), d, n, attention, seed, dtype, decoys)
+    return _regression_net(slots, heads, ("label", -1.0), d, n, attention, seed, dtype, distractors)
 
 
 def _check(steps: int, d: int, n: int) -> None:
@@ -113,23 +113,23 @@ def _regression_net(
     attention: Attention,
     seed: int,
     dtype: Dtype,
-    decoys: int,
+    distractors: int,
 ) -> tuple[HookedTransformer, PlantedCircuit]:
     """Tokens [x; y] of n examples, which heads attend to, and of the query, whose label slot starts at 0 and whose
     output counts.
     """
     eye = torch.eye(d + 1)
     columns = {"x": eye[:, :d], "label": eye[:, d:]}
-    if decoys:
+    if distractors:
         slots, columns = {**slots, "junk": JUNK, "sink": JUNK}, {**columns, "junk": codes(d + 1, seed)}
-    wiring = Wiring(
+    construction = Construction(
         slots=slots,
         tables={"token_embed.W_E": columns},
         heads=heads,
         readout=[(readout[0], torch.tensor([[readout[1]]]))],
         places=("example", "query"),
         attended=("example",),
-        read=("query",),
+        output_places=("query",),
         empty=frozenset({("label", "query")}),
     )
     task = InContextRegression(d=d, n=n, layout="merged")
@@ -142,4 +142,4 @@ def _regression_net(
         "dtype": dtype,
     }
     strengths = {"x": STRENGTH / d**0.5, "junk": STRENGTH / JUNK**0.5}
-    return build_with_decoys(wiring, task, n_layers, decoys, strengths, seed, **settings)
+    return build_with_distractors(construction, task, n_layers, distractors, strengths, seed, **settings)

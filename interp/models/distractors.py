@@ -16,54 +16,54 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.models.constructed_weights import build_constructed
+from interp.models.construction import Construction, Copy, Head, PlantedCircuit, PlantedMatch
 from interp.models.transformer import HookedTransformer
-from interp.models.wired_weights import build_wired
-from interp.models.wiring import Copy, Head, PlantedCircuit, PlantedMatch, Wiring
 from tasks.base import Task
 
 JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
-TASK_READERS = 0.25  # share of the decoys that read the task's own tokens
+TASK_SHARE = 0.25  # share of the decoys that read the task's own tokens
 
 
-def build_with_decoys(
-    wiring: Wiring,
+def build_with_distractors(
+    construction: Construction,
     task: Task,
     n_layers: int,
-    decoys: int,
+    distractors: int,
     strengths: Mapping[str, float],
     seed: int,
     **settings: Any,
 ) -> tuple[HookedTransformer, PlantedCircuit]:
-    """A hand-constructed model with `decoys` distractor heads added. `strengths`: size of their scores on the task's
-    slot and on "junk", in this order. `settings` as in `build_wired`.
+    """A hand-constructed model with `distractors` distractor heads added. `strengths`: size of their scores on the task's
+    slot and on "junk", in this order. `settings` as in `build_constructed`.
     """
-    extra = _decoy_heads(decoys, n_layers, wiring, strengths, seed)
-    wiring = dataclasses.replace(wiring, heads=[*wiring.heads, *extra])
-    model, circuit = build_wired(wiring, task.interface, n_layers, seed, **settings)
-    if decoys:
+    extra = _distractor_heads(distractors, n_layers, construction, strengths, seed)
+    construction = dataclasses.replace(construction, heads=[*construction.heads, *extra])
+    model, circuit = build_constructed(construction, task.interface, n_layers, seed, **settings)
+    if distractors:
         norms = head_norms(model, task)
         target = torch.cat([norms[head] for head in circuit.heads]).median()
         with torch.no_grad():
-            for head in circuit.decoys:
+            for head in circuit.distractors:
                 layer, seat = (int(part) for part in head[1:].split("H"))
                 model.typed_blocks()[layer].attn.W_O[seat] *= target / norms[head].median()
     return model, circuit
 
 
-def _decoy_heads(
-    count: int, n_layers: int, wiring: Wiring, strengths: Mapping[str, float], seed: int
+def _distractor_heads(
+    count: int, n_layers: int, construction: Construction, strengths: Mapping[str, float], seed: int
 ) -> list[Head]:
     source = torch.Generator().manual_seed(seed + 1)
     task_slot, other = strengths
     heads = []
     for index in range(count):
-        slot = task_slot if index < round(TASK_READERS * count) else other
-        width = wiring.slots[slot]
+        slot = task_slot if index < round(TASK_SHARE * count) else other
+        width = construction.slots[slot]
         scores = strengths[slot] * torch.randn(width, width, generator=source)
         written = torch.randn(width, JUNK, generator=source)
         written = torch.linalg.qr(written).Q if width == JUNK else written / written.norm(dim=1, keepdim=True)
         match, copy = PlantedMatch(slot, slot, scores), Copy(slot, "sink", written)
-        heads.append(Head(index % n_layers, f"decoy on {slot}", (match,), (copy,), planted=False))
+        heads.append(Head(index % n_layers, f"distractor on {slot}", (match,), (copy,), planted=False))
     return heads
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
-from interp.heads.graft import graft, graft_table, role_teams
+from interp.heads.transplant import role_teams, transplant, transplant_table
 from interp.models import build_model
-from interp.models.wired import wired_retrieval
+from interp.models.constructed import constructed_retrieval
 from interp.readouts.reach import first_readable, reach
 from interp.run import Run
 from tasks import UserError
@@ -29,42 +29,42 @@ def _right(model, task) -> list[float]:
 
 
 def test_a_grafted_head_brings_back_its_hop_and_no_other() -> None:
-    net = wired_retrieval(3, "chain")
+    net = constructed_retrieval(3, "chain")
     host = copy.deepcopy(net.model)
     (second,), (third,) = _seats(net, "query -> link_2"), _seats(net, "query -> link_3")
     with torch.no_grad():
         for layer, head in (second, third):
             host.typed_blocks()[layer].attn.W_O[head].zero_()
     assert _right(host, net.task)[1] < 0.5
-    graft(host, net.model, [third])
+    transplant(host, net.model, [third])
     assert _right(host, net.task)[2] < 0.5, "hop 3 needs hop 2"
-    graft(host, net.model, [second])
+    transplant(host, net.model, [second])
     assert _right(host, net.task) == [1.0, 1.0, 1.0]
 
 
 def test_biases_come_along() -> None:
     config = TransformerConfig(n_layers=1, n_heads=2, d_model=8, biases=True, mask="full", positions="none")
     task = MultiHopRetrieval(hops=1, chains=2, vocab=8)
-    host, donor = (build_model(config, task.interface, seed) for seed in (0, 1))
+    host, source_model = (build_model(config, task.interface, seed) for seed in (0, 1))
     with torch.no_grad():
-        donor.typed_blocks()[0].attn.b_Q[1] = 3.0
-    graft(host, donor, [(0, 1)])
+        source_model.typed_blocks()[0].attn.b_Q[1] = 3.0
+    transplant(host, source_model, [(0, 1)])
     attn = host.typed_blocks()[0].attn
     assert attn.b_Q.tolist() == [[0.0] * 4, [3.0] * 4]
-    assert torch.equal(attn.W_O[1], donor.typed_blocks()[0].attn.W_O[1])
-    assert not torch.equal(attn.W_O[0], donor.typed_blocks()[0].attn.W_O[0])
+    assert torch.equal(attn.W_O[1], source_model.typed_blocks()[0].attn.W_O[1])
+    assert not torch.equal(attn.W_O[0], source_model.typed_blocks()[0].attn.W_O[0])
 
 
 def test_models_that_differ_and_heads_that_are_not_there_are_refused() -> None:
-    two, three = wired_retrieval(2), wired_retrieval(3)
+    two, three = constructed_retrieval(2), constructed_retrieval(3)
     with pytest.raises(UserError, match="settings differ"):
-        graft(two.model, three.model, [(0, 0)])
+        transplant(two.model, three.model, [(0, 0)])
     with pytest.raises(UserError, match="no head L7H0"):
-        graft(two.model, two.model, [(7, 0)])
+        transplant(two.model, two.model, [(7, 0)])
 
 
 def test_teams_are_the_held_roles_and_every_head() -> None:
-    net = wired_retrieval(3, "merge", decoys=4)
+    net = constructed_retrieval(3, "merge", distractors=4)
     teams = role_teams(net.model, net.task, prompts=64)
     assert set(_seats(net, "link_k -> link_k+1")) <= set(teams["link_k -> link_k+1"])
     assert len(teams["every head"]) == 2 * net.model.cfg.n_heads
@@ -75,13 +75,13 @@ def test_grafts_over_a_run(tmp_path) -> None:
              "model.d_model": 16, "train.batch": 8, "train.eval_batch": 8, "train.schedule.every": 2}  # fmt: skip
     run = Run.train("retrieval", tmp_path / "run", steps=6, changes=shape)
     teams = {"nobody": [], "every head": [(0, 0), (0, 1)]}
-    table = graft_table(run, "all", teams=teams, prompts=32)
+    table = transplant_table(run, "all", teams=teams, prompts=32)
     assert set(table["step"]) == {step for step in run.steps if step < 6}
     assert set(table["control"]) == {"none", "untrained"}
     assert (table.loc[table["team"] == "nobody", "value"] == 0).all()
     assert ((table["ci_low"] <= table["value"]) & (table["value"] <= table["ci_high"])).all()
     with pytest.raises(UserError, match="before step 0"):
-        graft_table(run, [0], donor=0, teams=teams)
+        transplant_table(run, [0], source_model=0, teams=teams)
 
 
 def _probe(first: dict[str, int]) -> pd.DataFrame:

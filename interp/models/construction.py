@@ -4,7 +4,7 @@ and the circuit that follows from them.
 The circuit is derived from the description alone, backwards from the outputs that count. A sender has an edge to a
 receiver when it writes a slot that the receiver reads, at a place where the receiver reads it and where what comes of
 it still reaches an output that counts. What is the same in every prompt (the label slot of a query, always 0) is not
-written. Everything else may change an output; nothing left out can. `interp.models.wired_weights` writes the weights.
+written. Everything else may change an output; nothing left out can. `interp.models.constructed_weights` writes the weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-Held = tuple[str, str]  # a slot, at a place
+Placed = tuple[str, str]  # a slot, at a place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PlantedCircuit:
     positions included.
 
     `edges` carry what differs between prompts; `positional` edges carry positions only, so that resampling
-    from a prompt of equal length cannot see them. `roles` names every planted head; `decoys` are the
+    from a prompt of equal length cannot see them. `roles` names every planted head; `distractors` are the
     distractor heads.
     """
 
@@ -64,16 +64,16 @@ class PlantedCircuit:
     edges: frozenset[tuple[str, str]]
     positional: frozenset[tuple[str, str]]
     roles: Mapping[str, str]
-    decoys: frozenset[str]
+    distractors: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wiring:
+class Construction:
     """A net's description. `tables` maps a read-in parameter ("token_embed.W_E", "positions.W_pos", ...) to
     the slots that its columns fill; `readout` lists (slot, matrix [slot, d_out]).
 
     `places` are kinds of positions told apart: those that heads may attend to (`attended`) and those whose outputs
-    count (`read`). `empty` lists (slot, place) that the read-in leaves at 0 in every prompt.
+    count (`output_places`). `empty` lists (slot, place) that the read-in leaves at 0 in every prompt.
     """
 
     slots: Mapping[str, int]
@@ -82,7 +82,7 @@ class Wiring:
     readout: Sequence[tuple[str, Tensor]]
     places: tuple[str, ...] = ("every",)
     attended: tuple[str, ...] = ("every",)
-    read: tuple[str, ...] = ("every",)
+    output_places: tuple[str, ...] = ("every",)
     empty: frozenset[tuple[str, str]] = frozenset()
 
     @property
@@ -97,14 +97,14 @@ class Wiring:
         return slice(start, start + self.slots[slot])
 
 
-def planted_circuit(wiring: Wiring, places: Mapping[int, str]) -> PlantedCircuit:
+def planted_circuit(construction: Construction, places: Mapping[int, str]) -> PlantedCircuit:
     """Planted heads and edges; `places` seats every head of the description (by its index)."""
-    planted = [(places[i], head) for i, head in enumerate(wiring.heads) if head.planted]
-    reads = _reads(wiring, planted)
-    varying, positions = _embedded(wiring)
+    planted = [(places[i], head) for i, head in enumerate(construction.heads) if head.planted]
+    reads = _reads(construction, planted)
+    varying, positions = _embedded(construction)
     writes = [("embed", -1, varying)]
     writes += [
-        (seat, head.layer, _everywhere(wiring, {c.target for c in head.copy})) for seat, head in planted
+        (seat, head.layer, _everywhere(construction, {c.target for c in head.copy})) for seat, head in planted
     ]
     edges = {
         (sender, receiver)
@@ -118,19 +118,27 @@ def planted_circuit(wiring: Wiring, places: Mapping[int, str]) -> PlantedCircuit
         edges=frozenset(edges),
         positional=frozenset(positional),
         roles={seat: head.role for seat, head in planted},
-        decoys=frozenset(places[i] for i, head in enumerate(wiring.heads) if not head.planted),
+        distractors=frozenset(places[i] for i, head in enumerate(construction.heads) if not head.planted),
     )
 
 
-def _reads(wiring: Wiring, planted: Sequence[tuple[str, Head]]) -> list[tuple[str, int, set[Held]]]:
+def _reads(
+    construction: Construction, planted: Sequence[tuple[str, Head]]
+) -> list[tuple[str, int, set[Placed]]]:
     """(receiver, layer, what it reads to the end that an output changes), from the output backwards."""
-    after = 1 + max(head.layer for head in wiring.heads)
-    reads = [("output", after, {(slot, place) for slot, _ in wiring.readout for place in wiring.read})]
+    after = 1 + max(head.layer for head in construction.heads)
+    reads = [
+        (
+            "output",
+            after,
+            {(slot, place) for slot, _ in construction.readout for place in construction.output_places},
+        )
+    ]
     for seat, head in sorted(planted, key=lambda one: -one[1].layer):
-        wanted = {held for _, layer, what in reads if layer > head.layer for held in what}
-        copies = [c for c in head.copy if _everywhere(wiring, {c.target}) & wanted]
+        wanted = {placed for _, layer, what in reads if layer > head.layer for placed in what}
+        copies = [c for c in head.copy if _everywhere(construction, {c.target}) & wanted]
         rows = {place for c in copies for slot, place in wanted if slot == c.target}
-        keys = wiring.attended if rows else ()
+        keys = construction.attended if rows else ()
         reads += [
             (f"{seat}.q", head.layer, {(m.query, place) for m in head.match for place in rows}),
             (f"{seat}.k", head.layer, {(m.key, place) for m in head.match for place in keys}),
@@ -139,12 +147,12 @@ def _reads(wiring: Wiring, planted: Sequence[tuple[str, Head]]) -> list[tuple[st
     return reads
 
 
-def _everywhere(wiring: Wiring, slots: Iterable[str]) -> set[Held]:
-    return {(slot, place) for slot in slots for place in wiring.places}
+def _everywhere(construction: Construction, slots: Iterable[str]) -> set[Placed]:
+    return {(slot, place) for slot in slots for place in construction.places}
 
 
-def _embedded(wiring: Wiring) -> tuple[set[Held], set[Held]]:
+def _embedded(construction: Construction) -> tuple[set[Placed], set[Placed]]:
     """What the read-in holds: of the tokens (less what is always 0), and of positions alone."""
-    tokens = {slot for name, columns in wiring.tables.items() if "pos" not in name for slot in columns}
-    slots = {slot for columns in wiring.tables.values() for slot in columns}
-    return _everywhere(wiring, tokens) - wiring.empty, _everywhere(wiring, slots - tokens)
+    tokens = {slot for name, columns in construction.tables.items() if "pos" not in name for slot in columns}
+    slots = {slot for columns in construction.tables.values() for slot in columns}
+    return _everywhere(construction, tokens) - construction.empty, _everywhere(construction, slots - tokens)

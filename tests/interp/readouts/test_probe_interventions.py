@@ -10,8 +10,8 @@ import torch
 from interp.cli import run as interp
 from interp.config.run import parse_config
 from interp.models import build_model
-from interp.models.wired_algorithms import wired_gradient_descent
-from interp.readouts.probe_swaps import probe_swaps
+from interp.models.constructed_algorithms import constructed_gradient_descent
+from interp.readouts.probe_interventions import probe_interventions
 from interp.run import Run
 from interp.train.loop import train
 from probes.algorithms.iterates import Algorithm
@@ -23,7 +23,7 @@ D, N, RATE = 3, 12, 0.4
 
 
 def planted(steps: int = 3):
-    model, _ = wired_gradient_descent([RATE] * steps, D, N)
+    model, _ = constructed_gradient_descent([RATE] * steps, D, N)
     return model, InContextRegression(d=D, n=N, layout="merged")
 
 
@@ -38,7 +38,7 @@ def slopes(table):
 
 def test_a_net_that_descends_uses_its_iterate_at_every_layer_and_no_random_direction():
     model, task = planted()
-    table = probe_swaps(model, task, rivals=(descent(), "newton"), random=6)
+    table = probe_interventions(model, task, rivals=(descent(), "newton"), random=6)
     gd, newton = (slopes(table)[slopes(table)["algorithm"] == name] for name in ("gd", "newton"))
     assert list(gd["k"]) == [1, 2, 3]  # layer l holds iterate l + 1
     assert gd["r2"].min() > 0.9999
@@ -60,7 +60,7 @@ def test_a_decoded_direction_that_the_readout_passes_over_has_slope_near_zero():
     with torch.no_grad():
         model.W_U.zero_()
         model.W_U[0] = 1.0
-    table = probe_swaps(model, task, rivals=(descent(),))
+    table = probe_interventions(model, task, rivals=(descent(),))
     slope = slopes(table)
     assert slope["r2"].item() > 0.9999
     assert abs(slope["value"].item()) < 0.1
@@ -78,7 +78,9 @@ def test_an_untrained_net_has_no_probe_to_move():
         }
     )
     for seed in range(3):
-        table = probe_swaps(build_model(config.model, task.interface, seed).eval(), task, fit_prompts=512)
+        table = probe_interventions(
+            build_model(config.model, task.interface, seed).eval(), task, fit_prompts=512
+        )
         assert table["value"].isna().all()
         assert (table["r2"] < 0.1).all()
         assert table["note"].str.contains("nothing to move").all()
@@ -91,7 +93,9 @@ def test_the_interval_of_the_slope_covers_what_many_prompts_say():
 
     def found(seed: int, prompts: int):
         return slopes(
-            probe_swaps(model, task, rivals=(rung,), seed=seed, prompts=prompts, fit_prompts=512, random=0)
+            probe_interventions(
+                model, task, rivals=(rung,), seed=seed, prompts=prompts, fit_prompts=512, random=0
+            )
         ).iloc[0]
 
     truth = sum(found(1000 + seed, 4000)["value"] for seed in range(3)) / 3
@@ -102,15 +106,15 @@ def test_the_interval_of_the_slope_covers_what_many_prompts_say():
 def test_requests_that_make_no_sense_are_refused():
     model, task = planted(1)
     with pytest.raises(UserError, match="unknown rival"):
-        probe_swaps(model, task, rivals=("guessing",))
+        probe_interventions(model, task, rivals=("guessing",))
     with pytest.raises(UserError, match="is not read"):
-        probe_swaps(model, task, context=5)
+        probe_interventions(model, task, context=5)
     with pytest.raises(UserError, match="no pairs of kind"):
-        probe_swaps(model, task, pair="swap-hop-2")
+        probe_interventions(model, task, pair="swap-hop-2")
     with pytest.raises(UserError, match="train mode"):
-        probe_swaps(model.train(), task, rivals=(descent(),))
+        probe_interventions(model.train(), task, rivals=(descent(),))
     with pytest.raises(UserError, match="regression runs only"):
-        probe_swaps(model, MultiHopRetrieval(hops=1))
+        probe_interventions(model, MultiHopRetrieval(hops=1))
 
 
 def test_the_command_line_moves_probe_directions(tmp_path, capsys):

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
-from interp.models.decoys import head_norms
-from interp.models.wired import wired_induction, wired_retrieval
+from interp.models.constructed import constructed_induction, constructed_retrieval
+from interp.models.distractors import head_norms
 from tasks.errors import UserError
 
 FEWEST = {1: 1, 2: 2, 3: 2, 4: 2}
@@ -20,11 +20,11 @@ def solved(net, batch: int = 200) -> torch.Tensor:
         return net.task.score(net.model(prompts.inputs), prompts).mean(0)
 
 
-def make(name: str, decoys: int = 0, seed: int = 0):
+def make(name: str, distractors: int = 0, seed: int = 0):
     if name == "induction":
-        return wired_induction(20, decoys=decoys, seed=seed)
+        return constructed_induction(20, distractors=distractors, seed=seed)
     variant, hops = name.split("-")
-    return wired_retrieval(int(hops), variant, 20, decoys=decoys, seed=seed)
+    return constructed_retrieval(int(hops), variant, 20, distractors=distractors, seed=seed)
 
 
 NETS = [f"{variant}-{hops}" for variant, hops in itertools.product(["merge", "chain"], range(1, 5))] + [
@@ -32,18 +32,18 @@ NETS = [f"{variant}-{hops}" for variant, hops in itertools.product(["merge", "ch
 ]
 
 
-@pytest.mark.parametrize("decoys", [0, 20])
+@pytest.mark.parametrize("distractors", [0, 20])
 @pytest.mark.parametrize("name", NETS)
-def test_wired_nets_solve_every_hop_of_their_task(name, decoys):
-    net = make(name, decoys, seed=3)
-    assert solved(net).tolist() == [1.0] * len(net.task.reads)
-    assert len(net.circuit.decoys) == decoys
-    assert not net.circuit.decoys & net.circuit.heads
+def test_wired_nets_solve_every_hop_of_their_task(name, distractors):
+    net = make(name, distractors, seed=3)
+    assert solved(net).tolist() == [1.0] * len(net.task.output_names)
+    assert len(net.circuit.distractors) == distractors
+    assert not net.circuit.distractors & net.circuit.heads
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3, 4])
 def test_layers_are_the_fewest_for_merging_nets_and_one_a_hop_for_chains(hops):
-    merge, chain = wired_retrieval(hops), wired_retrieval(hops, "chain")
+    merge, chain = constructed_retrieval(hops), constructed_retrieval(hops, "chain")
     assert merge.model.config.n_layers == FEWEST[hops]
     assert chain.model.config.n_layers == hops
     assert merge.model.config.mask == "full"
@@ -53,7 +53,7 @@ def test_layers_are_the_fewest_for_merging_nets_and_one_a_hop_for_chains(hops):
 @pytest.mark.parametrize("name", NETS)
 def test_declared_edges_are_those_of_the_weights(name):
     """Sender's output directions times receiver's input weights is non-zero exactly on the declared edges."""
-    net = make(name, decoys=20)
+    net = make(name, distractors=20)
     model, circuit = net.model, net.circuit
     writes = {
         "embed": torch.cat([p for n, p in model.named_parameters() if n.startswith(("token_embed", "pos"))])
@@ -80,13 +80,13 @@ def test_declared_edges_are_those_of_the_weights(name):
 
 @pytest.mark.parametrize("name", ["merge-3", "chain-2", "induction"])
 def test_decoys_attend_sharply_write_as_much_and_are_read_by_nothing(name):
-    net = make(name, decoys=20, seed=1)
+    net = make(name, distractors=20, seed=1)
     model, circuit = net.model, net.circuit
     norms = head_norms(model, net.task)
     target = torch.cat([norms[head] for head in circuit.heads]).median()
     prompts = net.task.sample(5, "eval", 0, 40)
     base, cache = model.run_with_cache(prompts.inputs)
-    for head in circuit.decoys:
+    for head in circuit.distractors:
         layer, seat = int(head[1]), int(head.split("H")[1])
         assert norms[head].median().item() == pytest.approx(target.item(), rel=0.05)
         assert cache[f"blocks.{layer}.attn.hook_pattern"][:, seat].amax(-1).mean() > 0.8
@@ -98,7 +98,7 @@ def test_decoys_attend_sharply_write_as_much_and_are_read_by_nothing(name):
         assert torch.allclose(cut, base, atol=1e-12)
     task_slot = model.token_embed.W_E if name == "induction" else model.token_embed.W_E_key
     reading = 0
-    for head in circuit.decoys:
+    for head in circuit.distractors:
         attn = model.blocks[int(head[1])].attn
         reading += bool(
             (task_slot[:, : net.task.vocab] @ attn.W_V[int(head.split("H")[1])][: net.task.vocab]).any()
@@ -108,7 +108,7 @@ def test_decoys_attend_sharply_write_as_much_and_are_read_by_nothing(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_planted_head_is_needed(name):
-    net = make(name, decoys=4)
+    net = make(name, distractors=4)
     for head in net.circuit.heads:
         layer, seat = int(head[1]), int(head.split("H")[1])
         prompts = net.task.sample(7, "eval", 0, 60)
@@ -122,7 +122,7 @@ def test_every_planted_head_is_needed(name):
 
 
 def test_the_merging_net_has_no_head_from_the_query_to_the_last_link():
-    net = wired_retrieval(3)
+    net = constructed_retrieval(3)
     prompts = net.task.sample(0, "eval", 0, 100)
     _, cache = net.model.run_with_cache(prompts.inputs)
     rows = torch.arange(100)
@@ -130,19 +130,19 @@ def test_the_merging_net_has_no_head_from_the_query_to_the_last_link():
         query = cache[f"blocks.{layer}.attn.hook_pattern"][:, :, -1]
         for head in range(query.shape[1]):
             assert query[rows, head, prompts.src[:, 2]].mean() < 0.2
-    chain = wired_retrieval(3, "chain")
+    chain = constructed_retrieval(3, "chain")
     _, cache = chain.model.run_with_cache(prompts.inputs)
     assert cache["blocks.2.attn.hook_pattern"][rows, 0, -1, prompts.src[:, 2]].min() > 0.999
 
 
 def test_seeds_move_the_heads_and_nothing_else():
     one, two = (
-        wired_retrieval(4, vocab=20, decoys=20, seed=0),
-        wired_retrieval(4, vocab=20, decoys=20, seed=1),
+        constructed_retrieval(4, vocab=20, distractors=20, seed=0),
+        constructed_retrieval(4, vocab=20, distractors=20, seed=1),
     )
     assert sorted(one.circuit.roles.values()) == sorted(two.circuit.roles.values())
     assert one.circuit.heads != two.circuit.heads
-    again = wired_retrieval(4, vocab=20, decoys=20, seed=0)
+    again = constructed_retrieval(4, vocab=20, distractors=20, seed=0)
     assert again.circuit == one.circuit
     assert all(
         torch.equal(a, b) for a, b in zip(again.model.parameters(), one.model.parameters(), strict=True)
@@ -151,5 +151,5 @@ def test_seeds_move_the_heads_and_nothing_else():
 
 def test_more_hops_than_wired_are_refused():
     with pytest.raises(UserError, match="1 to 4 hops, not 5"):
-        wired_retrieval(5)
-    assert solved(wired_retrieval(5, "chain")).tolist() == [1.0] * 5
+        constructed_retrieval(5)
+    assert solved(constructed_retrieval(5, "chain")).tolist() == [1.0] * 5

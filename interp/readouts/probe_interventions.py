@@ -5,7 +5,7 @@ which the layer shows best (held out). The probe's component is then moved from 
 (`interp.causal.directions`) and the change of the net's final prediction is compared with the change that the
 iterate predicts. A probe that reads nothing is not moved. For a study:
 
-    table = probe_swaps(run.model(), run.task, rivals=("newton", "gd"))
+    table = probe_interventions(run.model(), run.task, rivals=("newton", "gd"))
     own = table.query("metric == 'causal slope' and control == 'none'")     # one row a layer and algorithm
 
 `value` is 1 where the net uses the direction as the algorithm would, 0 where it is a correlation only; rows of
@@ -25,8 +25,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Direct, Reader
-from interp.causal.directions import Probe, swap
+from interp.analysis.base import Accumulator, Direct
+from interp.causal.directions import Probe, interchange
 from interp.hooks.sites import Site
 from probes import ridge
 from probes.algorithms import iterates as algorithms
@@ -41,11 +41,11 @@ STRENGTHS = tuple(10.0**e for e in range(-8, 3))
 PASS = 512
 
 
-class ProbeSwaps(Direct):
-    """`probe_swaps` at every checkpoint, with the untrained twin's rows as control "untrained"."""
+class ProbeInterventions(Direct):
+    """`probe_interventions` at every checkpoint, with the untrained twin's rows as control "untrained"."""
 
     name: ClassVar[str] = "causal-probe"
-    twin: ClassVar[bool] = True
+    with_untrained: ClassVar[bool] = True
 
     prompts: int = Field(default=256, ge=8)
     fit_prompts: int = Field(default=1024, ge=32)
@@ -57,12 +57,12 @@ class ProbeSwaps(Direct):
     draws: int = Field(default=300, ge=2)
 
     def measure(self, model: Any, task: Task) -> pd.DataFrame:
-        return probe_swaps(model, task, **self.model_dump(exclude={"chunks"}))
+        return probe_interventions(model, task, **self.model_dump(exclude={"chunks"}))
 
-    def constants(self, model: Any, task: Task, twin: Reader | None) -> pd.DataFrame | None:
-        if twin is None:
+    def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
+        if untrained is None:
             return None
-        table = twin.table()
+        table = untrained.table()
         return table[table["control"] == "none"].assign(control="untrained")
 
 
@@ -75,7 +75,7 @@ class _Prompts:
     pair: Pair
 
 
-def probe_swaps(
+def probe_interventions(
     model: Any,
     task: Task,
     *,
@@ -89,7 +89,7 @@ def probe_swaps(
     seed: int = 0,
     draws: int = 300,
 ) -> pd.DataFrame:
-    """Causal slopes of every layer's probe of every rival; columns as in `directions.swap`, with `k` and `r2`.
+    """Causal slopes of every layer's probe of every rival; columns as in `directions.interchange`, with `k` and `r2`.
 
     `rivals`: names of `probes.rivals.RIVALS`, whose step sizes are tuned on prompts of their own, or ladders.
     `context`: examples before the x that is predicted (None: as many as dimensions, or all where a prompt has
@@ -115,7 +115,7 @@ def probe_swaps(
             if r2 < least_r2:
                 rows.append(_unread(site, rung.family, least_r2).assign(**found))
                 continue
-            moved = swap(model, data.pair, site, [probe], random=random, seed=seed, draws=draws)
+            moved = interchange(model, data.pair, site, [probe], random=random, seed=seed, draws=draws)
             rows.append(moved.assign(note="", **found))
     return pd.concat(rows, ignore_index=True)
 

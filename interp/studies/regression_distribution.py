@@ -15,7 +15,7 @@ from tasks.errors import UserError
 
 
 @dataclass(frozen=True)
-class RegressionLaw:
+class RegressionDistribution:
     """Prompts x ~ N(0, covariance), w ~ N(0, prior), y = w'x + N(0, noise_variance)."""
 
     covariance: Float[Tensor, "d d"]
@@ -32,15 +32,15 @@ class RegressionLaw:
             raise UserError(f"noise_variance must be at least 0, got {self.noise_variance}")
 
     @staticmethod
-    def isotropic(d: int, noise_variance: float = 0.0, prior_variance: float = 1.0) -> RegressionLaw:
+    def isotropic(d: int, noise_variance: float = 0.0, prior_variance: float = 1.0) -> RegressionDistribution:
         """Standard normal covariates and w ~ N(0, prior_variance I): A, Theorem 1."""
         eye = torch.eye(d, dtype=torch.float64)
-        return RegressionLaw(eye, prior_variance * eye, noise_variance)
+        return RegressionDistribution(eye, prior_variance * eye, noise_variance)
 
     @staticmethod
-    def whitened(covariance: Float[Tensor, "d d"], noise_variance: float = 0.0) -> RegressionLaw:
+    def whitened(covariance: Float[Tensor, "d d"], noise_variance: float = 0.0) -> RegressionDistribution:
         """w ~ N(0, covariance^-1), so that whitening the covariates whitens the weights too: A, Theorem 2."""
-        return RegressionLaw(covariance, torch.linalg.inv(covariance), noise_variance)
+        return RegressionDistribution(covariance, torch.linalg.inv(covariance), noise_variance)
 
     @property
     def label_variance(self) -> float:
