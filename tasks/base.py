@@ -100,7 +100,7 @@ class Interface(BaseModel):
 
     `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
     value with separate tables of `d_vocab` and `d_vocab + 1` rows; value index `d_vocab` is the blank).
-    `token_types` gives a type to each position (empty: all alike); `output_positions` the positions whose output counts.
+    `token_types` gives a type to each position (empty: all alike); `output_positions` those whose output counts.
     `outputs` are the entries of a larger vocabulary whose logits are wanted, in order (empty: the model's own outputs).
     """
 

@@ -40,7 +40,7 @@ class Accumulator(Protocol):
 
 @runtime_checkable
 class PairAccumulator(Accumulator, Protocol):
-    """The reader of an analysis that looks on to the next checkpoint (`Analysis.paired`)."""
+    """The accumulator of an analysis that also takes the next checkpoint (`Analysis.paired`)."""
 
     def follow(self, weights: Mapping[str, Tensor], stride: int) -> None:
         """Take in the weights of the next checkpoint asked for, which is `stride` steps on."""
@@ -50,12 +50,13 @@ class PairAccumulator(Accumulator, Protocol):
 class Analysis(BaseModel):
     """Settings of a measurement that is made at every checkpoint.
 
-    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an untrained
-    model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others as the
-    control. `runs_model`: the accumulator runs the model, or uses its weights, itself; interventions during training
-    are active in the shared forward passes only, so such an analysis is refused where one is active. With `paired`,
-    rows of a checkpoint may depend on the next requested one: accumulators are `PairAccumulator`s, and `serves` decides
-    which cached rows are valid.
+    `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an
+    untrained model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others
+    as the control. `former` maps settings that were renamed to the names under which the key hashes them, so that
+    tables made before are still found. `runs_model`: the accumulator runs the model, or uses its weights, itself;
+    interventions during training are active in the shared forward passes only, so such an analysis is refused where one
+    is active. With `paired`, rows of a checkpoint may depend on the next requested one: accumulators are
+    `PairAccumulator`s, and `serves` decides which cached rows are valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class Analysis(BaseModel):
     with_untrained: ClassVar[bool] = False
     runs_model: ClassVar[bool] = False
     paired: ClassVar[bool] = False
+    former: ClassVar[Mapping[str, str]] = {}
 
     chunks: int = 4
 
@@ -84,7 +86,7 @@ class Analysis(BaseModel):
         raise NotImplementedError
 
     def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
-        """A new accumulator; `untrained` is that of the untrained model, already complete (None for that one itself)."""
+        """A new accumulator; `untrained` is the untrained model's, already complete (None for that one itself)."""
         raise NotImplementedError
 
     def constants(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
@@ -108,7 +110,10 @@ class Analysis(BaseModel):
     @property
     def key(self) -> str:
         """Hash of the name, version and settings."""
-        text = json.dumps([self.name, self.version, self.model_dump(mode="json")], sort_keys=True)
+        settings = {
+            self.former.get(name, name): value for name, value in self.model_dump(mode="json").items()
+        }
+        text = json.dumps([self.name, self.version, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from interp.analysis.base import Accumulator, Analysis
 from interp.analysis.schema import conformed, upgraded
 from interp.io.code import Uncacheable, code_hash
-from interp.io.tables import Stamp, read_table, write_table
+from interp.io.tables import FORMAT, Stamp, read_table, write_table
 from interp.models.build import builder_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import UserError
@@ -181,7 +181,7 @@ def store(run: Checkpoints, job: Job) -> None:
     if job.code is None:
         return
     stamp = Stamp(
-        format=2,
+        format=FORMAT,
         analysis=job.analysis.name,
         key=job.analysis.key,
         config=run.folder.config_hash,

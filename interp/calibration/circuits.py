@@ -29,7 +29,7 @@ D, N = 3, 12
 RATE, FLATTENING, ALPHA = 0.5, 0.1, 0.1
 Variant = Literal["merge", "chain"]
 ATTENTIONS: tuple[Attention, ...] = ("linear", "relu")
-Build = Callable[[int, int], ConstructedModel]  # decoys, seed
+Build = Callable[[int, int], ConstructedModel]  # distractors, seed
 
 
 def _retrieval(hops: int, variant: Variant) -> Build:

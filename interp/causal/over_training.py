@@ -8,6 +8,7 @@ never a made-up number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -45,6 +46,8 @@ class PatchGrid(Direct):
     replacement: str = "pair"
     metric: str = "loss"
     output: str | None = None
+
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
@@ -98,6 +101,8 @@ class CircuitSearch(Direct):
     threshold: float = 0.02
     metric: str = "loss"
     output: str | None = None
+
+    former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = find_circuit(

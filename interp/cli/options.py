@@ -11,7 +11,8 @@ Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON
 WithoutInterventions = Annotated[
     bool,
     Parameter(
-        help="Measure without the interventions that the run was trained with; they are active otherwise."
+        negative="",
+        help="Measure without the interventions that the run was trained with; they are active otherwise.",
     ),
 ]
 Steps = Annotated[str, Parameter(help="'all', 'last', or comma-separated steps.")]

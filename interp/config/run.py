@@ -120,8 +120,8 @@ def configure(
     by the named arguments.
 
     An override is `section.key=value`; its value is read as TOML, and a bare word is taken as text. `changes` are the
-    same with values already read. A clamp's donor is looked up when training begins (`interp.runs.source_models`). Raises
-    UserError naming the culprit.
+    same with values already read. A clamp's donor is looked up when training begins (`interp.runs.source_models`).
+    Raises UserError naming the culprit.
     """
     settings = _read(source)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:

@@ -2,10 +2,10 @@
 
 Two circuits solve the same chain. "stacked": the query attends to link k and takes its value. "look-ahead":
 links attend to their successors in an early layer, so that link j < k already carries s_k and no head attends from
-the query to link k (the merging model of `interp.models.constructed`). Which of them a hop uses is determined by ablation
-effects, not by attention alone: the heads that attend to link k are mean-ablated at the query, those by which links
-attend to later links at every other position, each as a group (one head may be in both). No head is in a
-group for rows that cannot affect an output, like the links' own rows in the last layer.
+the query to link k (the merging model of `interp.models.constructed`). Which of them a hop uses is determined by
+ablation effects, not by attention alone: the heads that attend to link k are mean-ablated at the query, those by which
+links attend to later links at every other position, each as a group (one head may be in both). No head is in a group
+for rows that cannot affect an output, like the links' own rows in the last layer.
 
 Effect: (loss without the group - loss) / (loss without any head - loss) on that hop; 0: nothing
 changes, 1: as bad as no attention at all, no bound above. It is significant when it is at least `LEAST` and its

@@ -1,15 +1,14 @@
 """Roles of heads, by what they attend to and by their ablation effects.
 
-A head *has* a role when it scores at least half-way from uniform attention to all of it on the role's
-relation. Its *ablation effect* is (loss without it - loss) / (loss without any head - loss), on the mean loss over
-output positions; 0: nothing changes, 1: as bad as no attention at all, no bound
-above. A head with a role is "needed" when its own ablation has an effect; "redundant" when it has none by
-itself but has one once every other head of its role is ablated; "idle" when neither. Heads without a role are
-"other" when their ablation has an effect, else "none". An effect is significant when it is at least `LEAST` and its
-simultaneous 95% interval over prompts, for all heads together, lies above 0. Mean ablation (per position, over prompts)
-keeps a head's mean output and removes its dependence on the prompt. Ablating also changes later heads'
-attention; nothing here separates direct from indirect effects. A head has no role for rows that cannot affect an output
-(`interp.causal.reach`): in the last layer those that are not output positions.
+A head *has* a role when it scores at least half-way from uniform attention to all of it on the role's relation. Its
+*ablation effect* is (loss without it - loss) / (loss without any head - loss), on the mean loss over output positions;
+0: nothing changes, 1: as bad as no attention at all, no bound above. A head with a role is "needed" when its own
+ablation has an effect; "redundant" when it has none by itself but has one once every other head of its role is ablated;
+"idle" when neither. Heads without a role are "other" when their ablation has an effect, else "none". An effect is
+significant when it is at least `LEAST` and its simultaneous 95% interval over prompts, for all heads together, lies
+above 0. Mean ablation (per position, over prompts) keeps a head's mean output and removes its dependence on the prompt.
+Ablating also changes later heads' attention; nothing here separates direct from indirect effects. A head has no role
+for rows that cannot affect an output (`interp.causal.reach`): in the last layer those that are not output positions.
 """
 
 from __future__ import annotations
@@ -81,9 +80,7 @@ class Ablations(Analysis):
         HeadScores().hooks(model)
         return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
 
-    def accumulator(
-        self, model: HookedModel, task: Task, untrained: Accumulator | None
-    ) -> AblationAccumulator:
+    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
         return AblationAccumulator(model, task, self.kind)
 
 

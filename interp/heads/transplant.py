@@ -56,7 +56,7 @@ def transplant_table(
     teams: Mapping[str, Sequence[HeadName]] | None = None,
     prompts: int = 512,
 ) -> pd.DataFrame:
-    """What each group of heads of checkpoint `source_model` (the source model) adds to earlier checkpoints: one row a host
+    """What each group of heads of the checkpoint `source_model` adds to earlier checkpoints: one row a host
     step, group, output position and control.
 
     `teams`: names and heads; by default every role that some head has at the source's step, and "every head".

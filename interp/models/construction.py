@@ -4,7 +4,8 @@ and the circuit that follows from them.
 The circuit is derived from the description alone, backwards from the outputs that count. A sender has an edge to a
 receiver when it writes a slot that the receiver reads, at a place where the receiver reads it and where what comes of
 it still reaches an output that counts. What is the same in every prompt (the label slot of a query, always 0) is not
-written. Everything else may change an output; nothing left out can. `interp.models.constructed_weights` writes the weights.
+written. Everything else may change an output; nothing left out can. `interp.models.constructed_weights` writes the
+weights.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from interp.models.construction import Construction, Copy, Head, PlantedCircuit,
 from interp.models.transformer import HookedTransformer
 from tasks.base import Task
 
-JUNK = 12  # width of the token features that decoys alone read, and of the slot that they write
-TASK_SHARE = 0.25  # share of the decoys that read the task's own tokens
+JUNK = 12  # width of the token features that distractors alone read, and of the slot that they write
+TASK_SHARE = 0.25  # share of the distractors that read the task's own tokens
 
 
 def build_with_distractors(
@@ -34,8 +34,8 @@ def build_with_distractors(
     seed: int,
     **settings: Any,
 ) -> tuple[HookedTransformer, PlantedCircuit]:
-    """A hand-constructed model with `distractors` distractor heads added. `strengths`: size of their scores on the task's
-    slot and on "junk", in this order. `settings` as in `build_constructed`.
+    """A hand-constructed model with `distractors` distractor heads added. `strengths`: size of their scores on the
+    task's slot and on "junk", in this order. `settings` as in `build_constructed`.
     """
     extra = _distractor_heads(distractors, n_layers, construction, strengths, seed)
     construction = dataclasses.replace(construction, heads=[*construction.heads, *extra])

@@ -37,7 +37,7 @@ def check_families(families: tuple[str, ...]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Posed:
-    """Prompts as least-squares problems at some context lengths; `distribution` is the task that the run was trained on."""
+    """Prompts as least-squares problems at some context lengths; `distribution`: the task that the run learnt."""
 
     distribution: InContextRegression
     x: Float[Tensor, "prompt point d"]

@@ -110,7 +110,7 @@ def _trained_here(run: Run) -> bool:
 def _command(run: Run, each: Entry) -> str:
     """What makes a table again: of the checkpoints it holds, where these are not all."""
     words = each.words(shlex.quote(str(run.path)))
-    held = _held(run, each)
+    held = [step for step in _held(run, each) if step in run.steps]  # some may be thinned since
     return words if not held or held == list(run.steps) else f"{words} --steps {','.join(map(str, held))}"
 
 

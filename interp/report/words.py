@@ -180,7 +180,8 @@ def _untrained_sentence(heads: pd.DataFrame | None) -> str:
         return ""
     untrained = heads[heads["control"] == "untrained"]["value"]
     return (
-        f"No head of the untrained model puts more than {untrained.max():.2f} of its attention on any of these positions."
+        f"No head of the untrained model puts more than {untrained.max():.2f} of its attention on any of these "
+        "positions."
         if len(untrained)
         else ""
     )

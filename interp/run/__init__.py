@@ -38,7 +38,7 @@ def load(
 ) -> Run:
     """The run in a folder. Raises UserError when the folder holds none, or a damaged one.
 
-    A run that was trained with clamps is measured with these interventions active; with `without_interventions`, without them.
+    A run that was trained with clamps is measured with these interventions active unless `without_interventions`.
     `tables` caches what is measured in another folder, `fresh` recomputes what is cached, `threads` and `device` are
     what models run on; by default the command line's options.
     """

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from interp.causal.behaviour import resampled_pair
 from interp.causal.circuits import find_circuit
+from interp.causal.edge_batches import Removals
 from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
-from interp.causal.graph import edges
+from interp.causal.graph import connected, edges
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
 from interp.importers.hf import bridge_config
@@ -14,7 +16,7 @@ from interp.models import TransformerConfig, build_model
 from interp.models.bridge import BridgedModel, bridged
 from interp.studies.retrieval_prompts.runs_texts import SmallModel
 from interp.studies.retrieval_prompts.runs_weights import build_small
-from tasks import TextRetrieval, build
+from tasks import InContextRegression, TextRetrieval, build
 
 TASK = TextRetrieval(hops=1, chains=2)
 EDGES = (("embed", "L0H1.v"), ("L0H0", "L1H1.k"), ("L0.mlp_out", "L1H0.v"), ("L1H0", "output"))
@@ -95,3 +97,28 @@ def test_an_untrained_language_model_has_no_circuit():
     found = find_circuit(language_model("gpt2"), TASK, prompts=32)
     assert found.edges == ()
     assert "no behaviour" in found.settings["note"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mlp": "gelu"}, {"mask": "full", "attention": "linear"}, {"mask": "full", "positions": "relative"}],
+)
+def test_edges_taken_away_in_stacks_equal_runs_without_each(settings):
+    task = InContextRegression(d=3, n=4)
+    model = build_model(
+        TransformerConfig(n_layers=3, n_heads=2, d_model=8, dtype="float64", **settings), task.interface, 1
+    ).eval()
+    pair = resampled_pair(task, 0, 4)
+    runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
+    source = torch.Generator().manual_seed(0)
+    for share in (1.0, 0.6):
+        circuit = connected([e for e in runs.order if float(torch.rand(1, generator=source)) < share])
+        held = Removals(runs, circuit, task.interface.output_positions)
+        assert torch.allclose(held.outputs, runs.outputs(circuit)[:, held.output_positions], atol=1e-12)
+        seen = []
+        for some, outputs in held.without(sorted(circuit)):
+            seen += some
+            for edge, one in zip(some, outputs, strict=True):
+                alone = runs.outputs(circuit - {edge})[:, held.output_positions]
+                assert torch.allclose(one, alone, atol=1e-11), edge
+        assert sorted(seen) == sorted(circuit)
