@@ -17,6 +17,7 @@ from interp.hooks.lens import HookedRootModule
 from interp.models.given import check_call, check_tokens, hook_pairs
 from tasks.errors import UserError
 
+_HOOKING = ("fwd_hooks", "bwd_hooks", "reset_hooks_end", "clear_contexts")
 Name = str | Callable[[str], bool]
 Hook = tuple[Name, Callable[..., Tensor | None]]
 
@@ -60,6 +61,12 @@ class StrictHooks(HookedRootModule):
         except IndexError:
             check_tokens(args, kwargs, getattr(self, "interface", None))
             raise
+
+    def run_with_hooks(self, *model_args: Any, **kwargs: Any) -> Any:
+        """Outputs with hooks; TransformerLens calls `forward` itself, so what goes in is looked at here as well."""
+        if len(model_args) != 1 or not isinstance(model_args[0], Tensor):
+            check_call(model_args, {name: value for name, value in kwargs.items() if name not in _HOOKING})
+        return super().run_with_hooks(*model_args, **kwargs)
 
     def hook_names(self, name: Name) -> list[str]:
         """The hook points that a name or a predicate over names selects.
