@@ -53,7 +53,9 @@ def _missing(name: str, length: int) -> pd.Series:
 def _typed(table: str, name: str, values: pd.Series) -> pd.Series:
     """A column in its type, where it can be had without loss."""
     known = column(name)
-    if known is None or (str(values.dtype) == TYPES[known.kind] and name not in EMPTY):
+    if known is None or (
+        str(values.dtype) == TYPES[known.kind] and name not in EMPTY and known.kind != "count"
+    ):
         return values
     try:
         return _cast(known, values)
@@ -71,7 +73,8 @@ def _cast(known: Column, values: pd.Series) -> pd.Series:
         if any(not isinstance(value, str) for value in values.dropna()):
             raise TypeError
         return values.astype(dtype).fillna("") if known.name in EMPTY else values.astype(dtype)
-    if any(isinstance(value, str | bool | np.bool_) for value in values.dropna()):
+    plain = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if not plain and any(isinstance(value, str | bool | np.bool_) for value in values.dropna()):
         raise TypeError
     numbers = values.astype("float64")
     if known.kind in ("index", "count") and (numbers.dropna() % 1).any():

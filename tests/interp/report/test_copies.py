@@ -33,13 +33,14 @@ def test_a_copy_is_reported_with_what_came_along(copy, original, tmp_path, capsy
     page, whole = collect(interp.load(copy)), collect(interp.load(original))
     assert page.identity == whole.identity
     for name in ("scores", "heads", "probes", "weights", "patching"):
-        assert getattr(page, name).equals(getattr(whole, name)), name
+        found, wanted = (getattr(each, name).drop(columns="run", errors="ignore") for each in (page, whole))
+        assert found.equals(wanted), name
     assert page.attention == ()
     assert "is a copy without its weights" in page.missing["attention"]
     assert "learning" not in {section for section, _, _ in page.made}
     assert cli(["report", str(copy), str(original), "-o", str(tmp_path / "page.html")]) == 0
     text = (tmp_path / "page.html").read_text()
-    assert "resume" not in text.replace("resume/", "")
+    assert "interp resume" not in text
     assert "copy without its weights" in text
     capsys.readouterr()
 
