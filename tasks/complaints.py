@@ -31,7 +31,9 @@ def problems(error: ValidationError, known: Iterable[str] = (), under: str = "")
             found.append(("", f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known, front)}"))
         else:
             found.append((where, wrong(problem)))
-    return joined(found)
+    return joined(
+        sorted(found, key=lambda pair: pair[0] != "")
+    )  # unknown names first: with them others are missing
 
 
 def joined(found: Sequence[tuple[str, str]]) -> list[str]:
