@@ -1,6 +1,6 @@
 """Layer readouts: what a linear map can read from each site, on prompts it never saw, beside its controls.
 
-Owns: the three-way protocol (weights from "fit" prompts, ridge strength from "choose", errors from "test"),
+Owns: the three-way protocol (weights from "fit" prompts, ridge strength from "validation", errors from "test"),
 the raw and the normalised residual of every site, readouts fitted at one read or on pools of reads, and the
 controls: an untrained twin's activations, targets dealt to other prompts, the zero predictor. Batches stream
 through; only test errors are kept. In a table `readout` names the reads a readout was fitted on and
@@ -56,7 +56,7 @@ def normalise(x: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch featu
 class Readout:
     """Fit and score linear readouts of many sites from streamed batches.
 
-    Call `add("fit", ...)` and `add("choose", ...)` as often as there are batches, then `add("test", ...)`,
+    Call `add("fit", ...)` and `add("validation", ...)` as often as there are batches, then `add("test", ...)`,
     then `table()`. The caller answers for the three sets of prompts being disjoint (streams of their own do
     it).
     """
@@ -75,7 +75,7 @@ class Readout:
                 raise UserError(
                     f"pool {name!r} has none of the first {config.fitted_outputs} reads to fit on"
                 )
-        self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "validation": {}}
         self._fits: dict[Key, dict[str, Fit]] = {}
         self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt output target"]]] = {}
         self._answers: list[Tensor] = []
@@ -83,7 +83,7 @@ class Readout:
 
     def add(
         self,
-        split: Literal["fit", "choose", "test"],
+        split: Literal["fit", "validation", "test"],
         activations: Activations,
         targets: Float[Tensor, "_ _ _"],
         untrained: Activations | None = None,
@@ -143,13 +143,13 @@ class Readout:
                     raise UserError(
                         f"no {split!r} prompts for site {site!r} (control {control!r}); add them first"
                     )
-            self._fits[key] = self._solve(self._moments["fit"][key], self._moments["choose"][key], site)
+            self._fits[key] = self._solve(self._moments["fit"][key], self._moments["validation"][key], site)
         return self._fits[key]
 
-    def _solve(self, fitting: RidgeMoments, choosing: RidgeMoments, site: str) -> dict[str, Fit]:
+    def _solve(self, fitting: RidgeMoments, validating: RidgeMoments, site: str) -> dict[str, Fit]:
         outputs = {name: self._fitted(members) for name, members in self.pools.items()}
-        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in outputs.items()}
-        parts = {**pooled, **({"each": (fitting, choosing)} if self.config.per_position else {})}
+        pooled = {name: (fitting.pool(m), validating.pool(m)) for name, m in outputs.items()}
+        parts = {**pooled, **({"each": (fitting, validating)} if self.config.per_position else {})}
         return {
             name: ridge.fit(a, b, ridge.relative_strengths(a, self.config.strengths), f"site {site}")
             for name, (a, b) in parts.items()

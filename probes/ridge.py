@@ -167,7 +167,7 @@ def relative_strengths(moments: RidgeMoments, grid: Sequence[float]) -> Float[Te
 
 def fit(
     fitting: RidgeMoments,
-    choosing: RidgeMoments,
+    validating: RidgeMoments,
     strengths: Float[Tensor, "*design strength"],
     name: str = "features",
 ) -> Fit:
@@ -176,7 +176,7 @@ def fit(
     Raises UserError as `Path` does, naming `name`.
     """
     path = Path.of(fitting, name)
-    return _chosen(path, strengths, path.held_out(strengths, choosing))
+    return _chosen(path, strengths, path.held_out(strengths, validating))
 
 
 def _chosen(path: Path, strengths: Tensor, errors: Tensor) -> Fit:

@@ -64,7 +64,10 @@ COLUMNS = (
     Column("score", "number", "Attention on the relation of the role.", "share of the row"),
     Column("threshold", "number", "What a curve or score has to reach.", "that of what it is compared with"),
     Column(
-        "without_peers", "number", "Ablation effect once the other heads of the role are ablated.", "share"
+        "with_peers_ablated",
+        "number",
+        "Ablation effect once the other heads of the role are ablated.",
+        "share",
     ),
     Column("verdict", "text", "What is concluded of a head or of a readout."),
     Column("families", "text", "Families that the verdict is about."),

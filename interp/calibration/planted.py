@@ -168,12 +168,12 @@ def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str,
     kinds = Counter(v.kind for v in found)
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
-        "held": sum(truth.family in families for families in named),
+        "covered": sum(truth.family in families for families in named),
         "alone": sum(families == (truth.family,) for families in named),
     }
-    wrong = {"named": sum(bool(families) for families in named)}
+    wrong = {"identified": sum(bool(families) for families in named)}
     return {
-        "law": str(distribution),
+        "distribution": str(distribution),
         "truth": truth.name,
         "distance": round(away, 4),
         "nearest": nearest,

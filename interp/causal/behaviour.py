@@ -39,7 +39,7 @@ def resampled_pair(task: Task, seed: int, prompts: int, stream: str = "circuit")
 
 
 def rounding(model: HookedModel) -> float:
-    """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
+    """Least share of "squared_output_distance" that is no rounding: the square of a relative error of 1,000 units in the
     last place of the model's weights.
     """
     return (1e3 * torch.finfo(next(model.parameters()).dtype).eps) ** 2

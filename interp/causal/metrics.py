@@ -78,7 +78,7 @@ def metric_of(
 
     loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff:
     logit of the clean answer minus that of the corrupt one, over the reads at which they differ (tasks with
-    symbols). prediction_change: mean squared distance to the clean run's prediction (needs `clean_outputs`).
+    symbols). squared_output_distance: mean squared distance to the clean run's prediction (needs `clean_outputs`).
     Raises UserError for an unknown name or read, and where the task cannot serve the metric.
     """
     if callable(name):
@@ -100,7 +100,7 @@ def metric_of(
     if name == "logit_diff":
         return Metric(name, target, "logit", positions, _projection(_answer_difference(task, pair, index)))
     if clean_outputs is None:
-        raise UserError("metric 'prediction_change' needs the clean run's outputs")
+        raise UserError("metric 'squared_output_distance' needs the clean run's outputs")
     return Metric(name, target, "squared output", positions, _distance(clean_outputs, list(positions)))
 
 

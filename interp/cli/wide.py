@@ -7,7 +7,7 @@ import pandas as pd
 from interp.pictures.labels import short_relation, short_site
 
 MOST_OUTPUTS = 8
-LEVELS = {"floor": "minimum loss"}  # how a control is printed where its name in the table is older
+LEVELS = {"bayes_risk": "minimum loss"}  # how a control is printed where its name in the table is older
 
 
 def by_output(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -63,9 +63,11 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    rose, fell, last = (table[name].astype("Int64").astype("string") for name in ("rose", "fell", "last"))
-    earlier = "a rise at " + rose + " was lost by " + fell
-    shown["note"] = ("lost again by " + fell).fillna("by step " + last).where(late, earlier.fillna(""))
+    first_rise, first_loss, last = (
+        table[name].astype("Int64").astype("string") for name in ("first_rise", "first_loss", "last")
+    )
+    earlier = "a rise at " + first_rise + " was lost by " + first_loss
+    shown["note"] = ("lost again by " + first_loss).fillna("by step " + last).where(late, earlier.fillna(""))
     return shown
 
 

@@ -27,8 +27,8 @@ FIGURES = (
     "half",
     "width",
     "state",
-    "rose",
-    "fell",
+    "first_rise",
+    "first_loss",
     "last",
     "threshold",
 )
@@ -94,4 +94,4 @@ def date_edges(
     full = wide.reindex(steps).fillna(0.0)[list(kept)]
     long = full.T.stack().rename("value").reset_index()
     found = date_curves(long, ["sender", "receiver"], threshold=threshold)
-    return found.sort_values(["step", "rose"], kind="stable", ignore_index=True)
+    return found.sort_values(["step", "first_rise"], kind="stable", ignore_index=True)

@@ -21,7 +21,7 @@ from tasks import UserError
 OVERLAP = 0.5  # of a direction that is found
 COLUMNS = (
     *("subject", "metric", "position", "layer", "head", "threshold", "before", "step", "ci_low", "ci_high"),
-    *("half", "width", "state", "rose", "fell", "last"),
+    *("half", "width", "state", "first_rise", "first_loss", "last"),
 )
 KEYS = ("metric", "position", "layer", "head")
 NO_HEAD = (
@@ -53,10 +53,10 @@ def emergence_table(
     curves += [] if overlaps is None else _overlap_curves(overlaps, _replicates(draws))
     rows = [curve.row(rises) for curve, rises in zip(curves, _jointly(curves), strict=True)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    appeared = table["rose"].notna() & (table["rose"] > scores["step"].min())
+    appeared = table["first_rise"].notna() & (table["first_rise"] > scores["step"].min())
     table = table[table["head"].isna() | appeared]
     return conformed("emergence", table).sort_values(
-        ["step", "rose", "subject"], kind="stable", ignore_index=True
+        ["step", "first_rise", "subject"], kind="stable", ignore_index=True
     )
 
 

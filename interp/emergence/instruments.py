@@ -61,7 +61,7 @@ def instrument_onsets(
     else:
         table = (_readouts if of == "readouts" else _edges)(run, asked, progress)
     table = conformed("emergence", table[["subject", "metric", *FIGURES]])
-    return table.sort_values(["step", "rose", "subject"], kind="stable", ignore_index=True)
+    return table.sort_values(["step", "first_rise", "subject"], kind="stable", ignore_index=True)
 
 
 def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:

@@ -187,9 +187,9 @@ def _contrast(accumulator: Any, matches: dict[str, Match], i: int, site: str) ->
     sign = -1 if next(iter(matches.values())).scores.distance else 1
     first = max(matches, key=lambda name: sign * float(matches[name].point[i, column[name]]))
     others = [name for name in matches if name != first]
-    choose = accumulator.rivals.at["choose"]
+    validation = accumulator.rivals.at["validation"]
     rival = contrast.nearest(
-        choose[first][column[first]], torch.stack([choose[name][column[name]] for name in others])
+        validation[first][column[first]], torch.stack([validation[name][column[name]] for name in others])
     )
     second = others[rival]
     names = tuple(f"{name}({matches[name].best[i]})" for name in (first, second))
@@ -199,8 +199,8 @@ def _contrast(accumulator: Any, matches: dict[str, Match], i: int, site: str) ->
         rows = accumulator.contrast_rows(site, *pair, accumulator.rivals.at)
         dealt = None if random_w is None else accumulator.contrast_rows(site, *pair, random_w)
         config = ContrastConfig(draws=accumulator.settings.draws)
-        fit, choose_rows, test = rows
-        found = contrast.contrast(fit, choose_rows, test, (names[0], names[1]), config, site, dealt)
+        fit, validation_rows, test = rows
+        found = contrast.contrast(fit, validation_rows, test, (names[0], names[1]), config, site, dealt)
     except UserError as error:
         empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
         return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]

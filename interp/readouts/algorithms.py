@@ -3,7 +3,7 @@
 Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
 predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
 layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
-chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
+chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "validation" prompts. Prompts are the same at
 every checkpoint, so the rivals are computed once, beside the untrained twin.
 """
 
@@ -138,7 +138,7 @@ class AlgorithmAccumulator(ReadoutAccumulator):
     ):
         super().__init__(settings, sites, task, untrained)
         self.model = model
-        self.splits = {"fit": Split(), "choose": Split(), "test": Split()}
+        self.splits = {"fit": Split(), "validation": Split(), "test": Split()}
         self.layers: list[Float[Tensor, "layer prompt output"]] = []
         self.asked: list[Asked] = []
         self.labels: list[Float[Tensor, "set layer prompt"]] = []
@@ -241,9 +241,9 @@ class AlgorithmAccumulator(ReadoutAccumulator):
         if isinstance(self.untrained, AlgorithmAccumulator):
             return self.untrained.rivals
         contexts = self.task.contexts
-        choose, test = self.splits["choose"], self.splits["test"]
-        tuning = self._posed(choose, choose.y(), contexts)
-        labels = choose.y()[:, list(contexts)]
+        validation, test = self.splits["validation"], self.splits["test"]
+        tuning = self._posed(validation, validation.y(), contexts)
+        labels = validation.y()[:, list(contexts)]
         ladders = tuple(tuning.ladder(labels, family) for family in self.settings.families)
         posed = self._posed(test, test.y(), contexts)
         few = self.settings.weight_prompts
@@ -270,10 +270,10 @@ class AlgorithmAccumulator(ReadoutAccumulator):
     def contrast_rows(
         self, site: str, first: tuple[str, int], second: tuple[str, int], at: dict[str, dict[str, Tensor]]
     ) -> tuple[Rows, Rows, Rows]:
-        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
+        """Fit, validation and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
         the rivals' predictions for the prompts' own labels or for those of random w.
         """
-        fit, choose, test = (
+        fit, validation, test = (
             Rows(
                 torch.cat(split.activations[site]),
                 at[name][first[0]][first[1]],
@@ -282,7 +282,7 @@ class AlgorithmAccumulator(ReadoutAccumulator):
             )
             for name, split in self.splits.items()
         )
-        return fit, choose, test
+        return fit, validation, test
 
     def table(self) -> pd.DataFrame:
         return algorithm_rows.table(self)

@@ -70,7 +70,7 @@ def shown(one: Ledger | Measured) -> dict[str, Any]:
         "origin": origin,
         "tally": "; ".join(tally),
         "stale": "; ".join(one.stale) if isinstance(one, Measured) else "",
-        "rows": [{"row": row, "sign": SIGNS[row.verdict], "ours": row.shown} for row in ledger.claims],
+        "rows": [{"row": row, "sign": SIGNS[row.verdict], "value": row.shown} for row in ledger.claims],
     }
 
 

@@ -78,19 +78,19 @@ class ReadoutQuestions(Measuring):
         strengths: Sequence[float] | None = None,
         draws: int = 300,
         chunks: int = 8,
-        choose_chunks: int = 2,
+        validation_chunks: int = 2,
         test_chunks: int = 2,
     ) -> Result:
         """Held-out R2 of linear readouts of named quantities of a regression run (`interp.readouts.target_readouts`).
 
         `targets`: "label", "w", "xy" (X'y), "spectrum" (of X'X), "iterates", or algorithms by name. Of `chunks` of 256
-        prompts the last `test_chunks` score and the `choose_chunks` before them choose the ridge strength; intervals
+        prompts the last `test_chunks` score and the `validation_chunks` before them choose the ridge strength; intervals
         from `draws` bootstrap resamples of prompts. Raises UserError for another task and for unknown targets.
         """
         return self._measured(
             "targets", steps, progress, targets=tuple(targets), shift=None if shift is None else dict(shift),
             normalised=normalised, per_position=per_position, strengths=_tuple(strengths), draws=draws,
-            chunks=chunks, choose_chunks=choose_chunks, test_chunks=test_chunks,
+            chunks=chunks, validation_chunks=validation_chunks, test_chunks=test_chunks,
         )  # fmt: skip
 
     def algorithms(
@@ -112,7 +112,7 @@ class ReadoutQuestions(Measuring):
         strengths: Sequence[float] | None = None,
         draws: int = 300,
         chunks: int = 8,
-        choose_chunks: int = 2,
+        validation_chunks: int = 2,
         test_chunks: int = 2,
     ) -> Result:
         """Best-matching steps, slopes, contrast and filter verdict of every layer, seconds each.
@@ -126,7 +126,7 @@ class ReadoutQuestions(Measuring):
             filter_prompts=filter_prompts, weight_prompts=weight_prompts, tau=tau, quick=quick,
             checkpoints=checkpoints or self._corrected(),
             shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
-            strengths=_tuple(strengths), draws=draws, chunks=chunks, choose_chunks=choose_chunks,
+            strengths=_tuple(strengths), draws=draws, chunks=chunks, validation_chunks=validation_chunks,
             test_chunks=test_chunks,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ narrowed after a first look at them.
 from __future__ import annotations
 
 from interp.studies.ledger import Claim, Criterion, Replaced
-from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, OURS, POWER, P
+from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, PROJECT, POWER, P
 from interp.studies.power import Exact, Means, Planted, PlantedShares
 
 above, below, within = Criterion.above, Criterion.below, Criterion.within
@@ -132,17 +132,17 @@ MAIN_CLAIMS: dict[str, Claim] = {
               (Replaced("value and interval below 0.1", POWER, "power 6%: narrower than the interval"),)),
         Claim("causal-newton",
               "Moving a layer's Newton probe direction moves the output as the iterate predicts.",
-              "this project", OURS, within(0.5, 1.5), "causal slope, mean of layers", "confirmatory",
+              "this project", PROJECT, within(0.5, 1.5), "causal slope, mean of layers", "confirmatory",
               _means(1.0, 0.0, 0.099)),
         Claim("causal-lead",
               "Moving a layer's Newton probe direction moves the output more than moving its gradient-descent one.",
-              "this project", OURS, above(0.0), "slope Newton - GD", "confirmatory", _means(0.1, 0.0, 0.015)),
+              "this project", PROJECT, above(0.0), "slope Newton - GD", "confirmatory", _means(0.1, 0.0, 0.015)),
         Claim("ood-x", "On covariates twice as large as in training, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.3)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.3)),
         Claim("ood-w", "On weights twice as large as in training, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.21)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.21)),
         Claim("ood-spectrum", "On covariates of condition number 10 in place of 1, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.053)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.053)),
     )
 }  # fmt: skip
 CLAIMS: dict[str, Claim] = {**MAIN_CLAIMS, **CONDITION_CLAIMS}

@@ -10,7 +10,7 @@ from interp.studies.ledger import Claim, Criterion, Replaced
 from interp.studies.power import Means
 
 P = "Fu et al. 2310.17086"
-OURS = "none stated (this project)"
+PROJECT = "none stated (this project)"
 POWER = "2026-11-30"  # the day on which powers were first computed
 SEEDS = 4
 SPREAD = 0.1  # of the log of a ratio between seeds, assumed
@@ -101,7 +101,7 @@ CONDITION_CLAIMS: dict[str, Claim] = {
               f"{P} Table 1", "0.954", within(0.904, 1.0), "SimE", "confirmatory", Means(0.954, 0.806, 0.01, SEEDS),
               _was("value and interval within .05")),
         Claim("long", "On prompts with twice as many examples as in training, the error does not grow.",
-              "this project", OURS, below(2.0), "error ratio, n to 2n over t = n", "confirmatory", _ratio(1.0, 4.0),
+              "this project", PROJECT, below(2.0), "error ratio, n to 2n over t = n", "confirmatory", _ratio(1.0, 4.0),
               _was("value and interval below 2")),
     )
 }  # fmt: skip

@@ -68,7 +68,7 @@ class MatchedNet:
         test = self.accumulator.splits["test"]
         return Problems.of(test.x(), test.y(), self.task.contexts)
 
-    def reads(self, kind: str) -> list[int]:
+    def outputs_of(self, kind: str) -> list[int]:
         """Places of the reads with "all", "t<d", "t>d" or "t=n" examples."""
         d, n = self.task.d, self.task.n
         keep = {
@@ -85,12 +85,12 @@ class MatchedNet:
 
     def errors_by_prompt(self, kind: str) -> Float[Tensor, "prompt layer"]:
         """Squared error of every layer on each prompt, in label variances."""
-        places = self.reads(kind)
+        places = self.outputs_of(kind)
         return (self.layers - self.answers)[..., places].square().mean(2).T / self.task.label_variance
 
     def distances(self, algorithm: Algorithm, kind: str) -> Float[Tensor, "prompt layer"]:
         """Mean squared distance of every layer to an algorithm's predictions, in label variances."""
-        places, wanted = self.reads(kind), algorithms.predictions(self.problems, [algorithm])[0]
+        places, wanted = self.outputs_of(kind), algorithms.predictions(self.problems, [algorithm])[0]
         return (self.layers - wanted)[..., places].square().mean(2).T / self.task.label_variance
 
     def match(self, family: str) -> Match:

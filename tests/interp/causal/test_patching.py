@@ -164,7 +164,7 @@ def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
     assert table[table["position"] == "8"]["value"].to_numpy() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "prediction_change"])
+@pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "squared_output_distance"])
 def test_planted_head_is_found_and_decoys_stay_silent(metric):
     net = constructed_retrieval(2, variant="chain", distractors=8, dtype="float32")
     pair = net.task.pair("swap-hop-1", 0, "test", 0, 32)
