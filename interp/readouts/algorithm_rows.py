@@ -51,13 +51,13 @@ def silences(accumulator: Any) -> dict[str, str]:
 
 
 def as_control(found: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the untrained twin, marked as that; its readout errors stand beside every checkpoint's already."""
+    """Rows of the untrained model, marked as that; its readout errors are among every checkpoint's already."""
     own = found[(found["control"] == "none") & (found["metric"] != "readout error")]
     return own.assign(control="untrained")
 
 
 def _pools(accumulator: Any) -> dict[str, list[int]]:
-    """Places of the reads to match on: all, and those up to and beyond d examples."""
+    """Places of the output positions to match on: all, and those up to and beyond d examples."""
     contexts = accumulator.task.contexts
     apart = {
         "t<=d": [i for i, t in enumerate(contexts) if t <= accumulator.task.d],
@@ -114,7 +114,7 @@ def _grid_rows(accumulator: Any, rung: Ladder, match: Match, shared: Row) -> lis
 
 
 def _weights(accumulator: Any) -> list[Row]:
-    """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
+    """Similarity of induced weights to every step, averaged over output positions with examples; zero weights: 0."""
     layers, rows = torch.cat(accumulator.weighed, 1), []
     shared = {"metric": "SimW", "position": "all", "split": "test"}
     for rung in accumulator.rivals.ladders:

@@ -42,7 +42,7 @@ PASS = 512
 
 
 class ProbeInterventions(Direct):
-    """`probe_interventions` at every checkpoint, with the untrained twin's rows as control "untrained"."""
+    """`probe_interventions` at every checkpoint, with the untrained model's rows as control "untrained"."""
 
     name: ClassVar[str] = "causal-probe"
     with_untrained: ClassVar[bool] = True
@@ -93,8 +93,8 @@ def probe_interventions(
 
     `rivals`: names of `probes.rivals.RIVALS`, whose step sizes are tuned on prompts of their own, or ladders.
     `context`: examples before the x that is predicted (None: as many as dimensions, or all where a prompt has
-    one read). Probes whose `r2` is below `least_r2` have a row without a value and a `note`. Raises UserError
-    for other tasks, unknown rivals or pairs, a context that is not read, a model in train mode.
+    one output position). Probes whose `r2` is below `least_r2` have a row without a value and a `note`. Raises
+    UserError for other tasks, unknown rivals or pairs, a context that is not read, a model in train mode.
     """
     if not isinstance(task, InContextRegression):
         raise UserError(

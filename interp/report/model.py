@@ -131,7 +131,7 @@ class RunReport:
 
     title, verdict: the run's name, and one paragraph on what was trained and how well it performs.
     answers: the main questions, each with its answer in words; `sketch` is the picture beside them.
-    condition: the settings without the seeds (the condition); runs of one condition are averaged when runs are compared.
+    condition: the settings without the seeds; runs of one condition are averaged when runs are compared.
     outputs: the kind of task and its output positions; runs of one kind that share an output position are compared.
     facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
     steps: the checkpoints the slider stops at, ascending.

@@ -13,6 +13,7 @@ from interp.analysis.result import Result
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import UserError
+from tasks.renamed import keywords
 
 
 class ReadoutQuestions(Measuring):
@@ -66,6 +67,7 @@ class ReadoutQuestions(Measuring):
 
         return AlgorithmMatch().for_checkpoints(len(self.steps)).checkpoints
 
+    @keywords
     def targets(
         self,
         targets: Sequence[str],
@@ -84,8 +86,8 @@ class ReadoutQuestions(Measuring):
         """Held-out R2 of linear readouts of named quantities of a regression run (`interp.readouts.target_readouts`).
 
         `targets`: "label", "w", "xy" (X'y), "spectrum" (of X'X), "iterates", or algorithms by name. Of `chunks` of 256
-        prompts the last `test_chunks` score and the `validation_chunks` before them choose the ridge strength; intervals
-        from `draws` bootstrap resamples of prompts. Raises UserError for another task and for unknown targets.
+        prompts the last `test_chunks` score and the `validation_chunks` before them choose the ridge strength;
+        intervals from `draws` bootstrap resamples of prompts. Raises UserError for another task and unknown targets.
         """
         return self._measured(
             "targets", steps, progress, targets=tuple(targets), shift=None if shift is None else dict(shift),
@@ -93,6 +95,7 @@ class ReadoutQuestions(Measuring):
             chunks=chunks, validation_chunks=validation_chunks, test_chunks=test_chunks,
         )  # fmt: skip
 
+    @keywords
     def algorithms(
         self,
         steps: Steps = "all",

@@ -49,7 +49,7 @@ SWEEPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Seconds of both for one sweep, baseline / project, its smallest and largest value over repeats, project / limit."""
+    """Seconds of both for one sweep, baseline / project, its least and largest value over repeats, project / limit."""
 
     name: str
     project: float

@@ -148,7 +148,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for row in benchmark(QUICK if parser.parse_args().quick else Size()):
         print(
-            f"{row.name:55s} project {row.project:10.3g}  baseline {row.baseline:10.3g}  ratio {row.ratio:10.3g}  {row.note}"
+            f"{row.name:55s} project {row.project:10.3g}  baseline {row.baseline:10.3g}  ratio {row.ratio:10.3g}"
+            f"  {row.note}"
         )
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Seconds of project and of the baseline for the same work, their ratio (baseline / project), and what was timed."""
+    """Seconds of the project and of the baseline for the same work, baseline / project, and what was timed."""
 
     name: str
     project: float

@@ -1,9 +1,9 @@
 """What a row of the benchmark table is, and how two arms are timed and weighed against each other.
 
-CPU seconds of one thread; the arms take turns, and `ratio` is project / baseline (below 1: project is faster), the median of the
-pairs with the smallest and largest of them. `limit` is the time that the work's own matrix products would take at the
-rate measured here, `over_limit` project / limit. Memory is the peak of a forked child that does an arm once: the whole
-process, what was imported before included.
+CPU seconds of one thread; the arms take turns, and `ratio` is project / baseline (below 1: the project is
+faster), the median of the pairs with the smallest and largest of them. `limit` is the time that the work's own matrix
+products would take at the rate measured here, `over_limit` project / limit. Memory is the peak of a forked child that
+does an arm once: the whole process, what was imported before included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NONE = math.nan
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison. `project` and `baseline` are in `unit` (baseline nan: there is none, or it never got there; see `note`)."""
+    """One comparison. `project` and `baseline` are in `unit` (baseline nan: none, or never there; see `note`)."""
 
     name: str
     project: float

@@ -24,7 +24,8 @@ def stack_rows(
         flop = flop_of(lambda runs=runs: alone(runs[0])) / steps
         bare = Row(
             f"{members} {name}, batch {batch}", 0.0, baseline_name="one after the other", unit="CPU s a step and run",
-            project_mb=peak_mb(lambda runs=runs: train_stack(runs)), baseline_mb=peak_mb(lambda runs=runs: alone(runs[0])),
+            project_mb=peak_mb(lambda runs=runs: train_stack(runs)),
+            baseline_mb=peak_mb(lambda runs=runs: alone(runs[0])),
             limit=flop / matmul_rate(seconds=0.5), note="the faster of 2 turns of each",
         )  # fmt: skip
         rows.append(weighed(bare, times))

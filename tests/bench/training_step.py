@@ -72,8 +72,8 @@ def _row(name: str, config: RunConfig, repeats: int) -> Row:
     flop = flop_of(lambda: _loss(project, config, batch).backward()) * steps
     weights = [sum(p.numel() for p in model.parameters()) for model in (project, baseline)]
     return compare(
-        f"training step, {name}", our_step, baseline_step, baseline_name="plain torch, SDPA", repeats=repeats, flop=flop,
-        per=steps,
+        f"training step, {name}", our_step, baseline_step, baseline_name="plain torch, SDPA",
+        repeats=repeats, flop=flop, per=steps,
         note=f"batch {config.train.batch}; {weights[0]:,} and {weights[1]:,} weights",
     )  # fmt: skip
 

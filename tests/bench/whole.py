@@ -81,7 +81,8 @@ def startup_rows(quick: bool) -> list[Row]:
         work()
         times = [(cpu_seconds(work), baselines[k % len(baselines)]) for k in range(repeats)]
         row = Row(
-            name, 0.0, baseline_name="import transformer_lens", limit=floor, project_mb=_child_mb(code), baseline_mb=baseline_mb,
+            name, 0.0, baseline_name="import transformer_lens", limit=floor, project_mb=_child_mb(code),
+            baseline_mb=baseline_mb,
             note="limit: an interpreter that does nothing",
         )  # fmt: skip
         rows.append(weighed(row, times))

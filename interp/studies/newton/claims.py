@@ -11,7 +11,7 @@ narrowed after a first look at them.
 from __future__ import annotations
 
 from interp.studies.ledger import Claim, Criterion, Replaced
-from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, PROJECT, POWER, P
+from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, POWER, PROJECT, P
 from interp.studies.power import Exact, Means, Planted, PlantedShares
 
 above, below, within = Criterion.above, Criterion.below, Criterion.within
@@ -59,7 +59,9 @@ MAIN_CLAIMS: dict[str, Claim] = {
         Claim("c-slope", "The gradient-descent step that matches a layer best grows geometrically over the layers.",
               f"{P} Fig 10", "x2.7 a layer (log2: 1.4)", within(0.75, 2.25), "doublings a layer", "confirmatory",
               _means(1.4, 0.3, 0.13)),
-        Claim("c-single", "A single layer is worth more than a hundred steps of gradient descent.",
+        Claim("c-single",
+              "One layer of the transformer advances its best-matching step of gradient descent by more than"
+              " a hundred.",
               f"{P} Fig 10", "hundreds", above(100.0), "GD steps of the largest gain", "confirmatory",
               _means(200.0, 20.0, 32.0)),
         Claim("c-one-fact",

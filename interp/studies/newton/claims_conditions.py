@@ -49,7 +49,7 @@ CONDITION_CLAIMS: dict[str, Claim] = {
         Claim("g-wide", "A one-head net wider than the dimension computes least squares.",
               f"{P} Fig 6", "mimics", above(0.9), "SimE to OLS, widest net", "confirmatory",
               Means(0.97, 0.73, 0.02, SEEDS), _was("value and interval above 0.9")),
-        Claim("g-narrow", "A one-head net narrower than the dimension fails.",
+        Claim("g-narrow", "A one-head net narrower than the dimension does not compute least squares.",
               f"{P} Fig 6", "fails", above(3.0), "error ratio narrowest / widest, t > d", "confirmatory",
               _ratio(6.0, 1.0), _was("value and interval above 3")),
         Claim("h-flat", "The readouts of an LSTM gain nothing from layer to layer.",

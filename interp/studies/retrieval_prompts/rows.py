@@ -137,7 +137,7 @@ def order_row(study: Study, asked: AskedModel, runs: list[Run]) -> Row:
 
 
 def _onset(run: Run) -> tuple[float, float, float]:
-    """Onset of the accuracy of a run's one read, with its interval; NaN where it has not emerged."""
+    """Onset of the accuracy of a run's one output, with its interval; NaN where it has not emerged."""
     table = run.emergence().table
     rows = table[table["metric"] == "accuracy"].astype({"step": float, "ci_low": float, "ci_high": float})
     one = rows.iloc[0]

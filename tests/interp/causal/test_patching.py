@@ -157,7 +157,7 @@ def test_all_writers_from_the_clean_run_give_the_clean_output():
 def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
     model, task, _ = regression()
     pair = task.pair("replace-query", 0, "test", 0, 8)
-    table = patch(model, task, pair, "resid_pre", output=task.output_positions[-1], draws=20)
+    table = patch(model, task, pair, "resid_pre", output=task.output_names[-1], draws=20)
     early = table[table["position"] != "8"]
     assert (early["value"] == 0).all()
     assert (early["norm_change"] == 0).all()

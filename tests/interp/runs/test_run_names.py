@@ -11,7 +11,7 @@ import pytest
 
 import interp
 from interp.cli import run as cli
-from interp.runs.names import copies, distinct, distinguished, description, shortest
+from interp.runs.names import copies, description, distinct, distinguished, shortest
 from interp.runs.verify import verify
 from tasks import UserError
 
