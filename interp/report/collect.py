@@ -269,7 +269,7 @@ def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:
         said["heads"] = said["attention"] = (
             "this model has no attention heads, or the task names no relations to score"
             if not run.folder.weightless
-            else "this is a copy without its weights, and no whole table of heads came with it"
+            else "this is a copy without its weights, and no complete table of heads lies with it"
         )
     if run.task.score_name != "accuracy":
         said["emergence"] = (

@@ -50,7 +50,7 @@ def test_what_is_lacking_is_told(copy):
         (copy / "analysis" / f"{name}.parquet").unlink()
     page = collect(interp.load(copy))
     assert page.heads is None
-    assert "no whole table of heads came with it" in page.missing["heads"]
+    assert "no complete table of heads lies with it" in page.missing["heads"]
     (copy / "analysis" / "scores.parquet").unlink()
     with pytest.raises(
         UserError, match=r"its table of scores is not whole: a page needs what interp report keeps"
