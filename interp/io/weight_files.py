@@ -170,7 +170,7 @@ def _facts(file: Path) -> tuple[int, int]:
     except OSError as error:
         raise UserError(
             f"{file}: {error.strerror}; weights are referred to, not copied: put the file back, or "
-            "say where it lies now: interp relink RUN --to FOLDER"
+            "give its place of today: interp relink RUN --to FOLDER"
         ) from None
     return found.st_size, found.st_mtime_ns
 

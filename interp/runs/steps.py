@@ -20,7 +20,7 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     there = readable(folder)
     if not there and folder.weightless:
         raise UserError(
-            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which says what its tables are "
+            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which holds the steps that its tables are "
             "of: bring metrics.jsonl from the original, or all of it"
         )
     if not there:
