@@ -20,8 +20,8 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     there = readable(folder)
     if not there and folder.weightless:
         raise UserError(
-            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which holds the steps that its tables are "
-            "of: bring metrics.jsonl from the original, or all of it"
+            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which holds the steps of its "
+            "tables: bring metrics.jsonl from the original, or all of it"
         )
     if not there:
         gone = f"they are gone, see interp verify {folder.path}"

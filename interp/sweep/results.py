@@ -99,7 +99,7 @@ class Sweep:
         if (twice := table["value"].notna() & table.duplicated([*keys, "run"])).any():
             named = {key: table[key][twice].iloc[0] for key in ("metric", "control") if key in table}
             raise UserError(
-                f"{name}: a run has several rows of {named}, which nothing tells apart over seeds"
+                f"{name}: a run has several rows of {named}, with no name of their own over seeds"
             )
         rows = []
         for values, part in table.groupby(keys, sort=False, dropna=False):
