@@ -163,12 +163,6 @@ A = TypeVar("A", bound=Analysis)
 
 def validated(kind: type[A], /, **settings: Any) -> A:
     """An analysis with these settings. Raises UserError, on one line, for settings that will not do."""
-    for name, value in settings.items():
-        if callable(value) and not isinstance(value, type):
-            raise UserError(
-                f"{kind.name}: {name} is a name, and tables are kept by it; functions are taken by "
-                "interp.causal.patching.patch(model, task, pair, metric=Metric(...)), or by an analysis of your own"
-            )
     try:
         return kind(**settings)
     except ValidationError as error:

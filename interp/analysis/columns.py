@@ -44,6 +44,7 @@ COLUMNS = (
     Column("position", "text", "Output position, position of a prompt (from 0), or what it is pooled over."),
     Column("site", "text", "Hook point of the activation."),
     Column("metric", "text", "What was measured."),
+    Column("statistic", "text", "What of the attention is taken: mass, argmax share, or inner product."),
     Column("algorithm", "text", "Family of algorithms that a row compares with, or what was concluded."),
     Column("k", "count", "Step of that algorithm.", "steps"),
     Column("member", "text", "Member of the family, with its sizes."),

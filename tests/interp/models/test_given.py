@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from interp.analysis.registry import build
 from interp.config.run import configure
 from interp.models import build_model
 from tasks.errors import UserError
@@ -83,11 +82,6 @@ def test_other_calls(made) -> None:
     assert torch.equal(model(batch.inputs), model(inputs=batch.inputs))
 
 
-def test_a_metric_goes_by_name() -> None:
-    with pytest.raises(UserError, match=r"patch: metric is a name, .*functions are taken by"):
-        build("patch", pair="swap-hop-1", metric=print)
-
-
 # what annotations refuse in tests is asked in a process of its own, where they are free as for every user
 OTHERS = """
 import torch, interp
@@ -108,7 +102,6 @@ calls = [
     lambda: model.run_with_hooks(x, fwd_hooks=[]),
     lambda: model.run_with_cache(x.inputs, names_filter=[3]),
     lambda: patch(model, task, (x, x)),
-    lambda: patch(model, task, pair, metric=print),
     lambda: interp.load(None),
     lambda: interp.load(["runs/a"]),
 ]
@@ -121,7 +114,7 @@ for call in calls:
 SAID = [
     "fwd_hooks takes pairs", "fwd_hooks takes pairs", "fwd_hooks takes pairs", "give its .inputs",
     "hooks go by name, or by a function of names, not by 3", "come as a pair of the task",
-    "a metric of your own is taken by", "interp.load takes the folder of a run, not NoneType",
+"interp.load takes the folder of a run, not NoneType",
     "interp.load takes the folder of a run, not list",
 ]  # fmt: skip
 
