@@ -44,6 +44,8 @@ COLUMNS = (
     Column("position", "text", "Output position, position of a prompt (from 0), or what it is pooled over."),
     Column("site", "text", "Hook point of the activation."),
     Column("metric", "text", "What was measured."),
+    Column("distribution", "text", "Distribution of prompts that outputs are compared on."),
+    Column("strategy", "text", "Closed-form predictor whose weight it is."),
     Column("statistic", "text", "What of the attention is taken: mass, argmax share, or inner product."),
     Column("algorithm", "text", "Family of algorithms that a row compares with, or what was concluded."),
     Column("k", "count", "Step of that algorithm.", "steps"),

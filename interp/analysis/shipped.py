@@ -146,7 +146,7 @@ SHIPPED = (
         "interp.readouts.readouts:Readouts",
         "Held-out {score} of a linear readout at each site; 'untrained' is the same of an untrained model.",
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
-        applies=HERE + "layers",
+        applies=HERE + "readable",
         command="probe RUN",
         section="probes",
     ),
@@ -187,6 +187,16 @@ SHIPPED = (
          *INTERVAL),
         applies=HERE + "regression",
         section="algorithms",
+    ),
+    Entry(
+        "strategies",
+        "interp.readouts.strategies:Strategies",
+        "Weights of the task's closed-form predictors in the model's outputs (they sum to 1), and the share of the "
+        "outputs that no mixture of them explains; 95% CI over {prompts} prompts.",
+        ("distribution", "position", "metric", "strategy", "control", "note", *INTERVAL),
+        applies="interp.readouts.strategies:has_strategies",
+        command="strategies RUN",
+        section="strategies",
     ),
     Entry(
         "causal-probe",

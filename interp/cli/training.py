@@ -84,19 +84,22 @@ def resume(run: Path, /) -> int:
     return training_notes.trained(folder, ended)
 
 
-def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
+def demo(*, quick: bool = False, out: Path | None = None, settings: Settings = None) -> int:
     """Train the two demo runs and write their report.
 
     Parameters
     ----------
+    quick
+        One run of a few seconds instead (in-context Markov chains), analysed within a minute.
     out
-        Folder of the runs and of report.html.
+        Folder of the runs and of report.html; runs/demo by default, runs/quick with --quick.
     settings
-        Settings to change in both runs, as section.key=value.
+        Settings to change in the runs, as section.key=value.
     """
     from interp.demo import demo as run_demo
 
-    run_demo(out, lambda line: print(line, flush=True), settings or [])
+    folder = out or Path("runs/quick" if quick else "runs/demo")
+    run_demo(folder, lambda line: print(line, flush=True), settings or [], quick=quick)
     return 0
 
 

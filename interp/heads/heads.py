@@ -139,21 +139,12 @@ def relation_mass(
     Pairs that are not `valid` do not count, nor pairs that stand twice, nor rows without a valid pair; NaN for a prompt
     without any.
     """
-    prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
-    picked = pattern[prompts, :, dest, source]
-    valid = torch.ones_like(dest, dtype=torch.bool) if valid is None else valid
-    valid = valid & ~_repeated(dest * pattern.shape[3] + source, valid)
-    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
-    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
-    return (picked * valid[..., None]).sum(1) / rows[:, None]
-
-
-def _repeated(
-    pairs: Int[Tensor, "batch pair"], valid: Bool[Tensor, "batch pair"]
-) -> Bool[Tensor, "batch pair"]:
-    """Pairs that a valid one before says already."""
-    same = (pairs[:, :, None] == pairs[:, None, :]) & valid[:, None, :]
-    return same.tril(-1).any(-1)
+    size, _, rows, columns = pattern.shape
+    counted = torch.ones_like(dest, dtype=torch.bool) if valid is None else valid
+    marked = torch.zeros(size, rows * columns, dtype=pattern.dtype, device=pattern.device)
+    marked.scatter_reduce_(1, dest * columns + source, counted.to(marked), "amax")
+    some = marked.unflatten(1, (rows, columns)).amax(2).sum(1)
+    return torch.einsum("bhp,bp->bh", pattern.flatten(2), marked) / some[:, None]
 
 
 def has_roles(config: Any, task: Task) -> bool:

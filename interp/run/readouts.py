@@ -12,6 +12,7 @@ from torch import Tensor
 
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
+from interp.readouts.strategies import require as require_strategies
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import Batch, UserError
@@ -72,6 +73,23 @@ class ReadoutQuestions(Measuring):
             per_position=per_position, strengths=_tuple(strengths), quick=quick,
             checkpoints=self._corrected() if algorithms else None,
         )  # fmt: skip
+
+    def strategies(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        prompts: int = 256,
+        draws: int = 500,
+        seed: int = 0,
+    ) -> Result:
+        """Distance of the outputs from each closed-form predictor of the task, and the weights of these in a mixture.
+
+        On every distribution of the task, with intervals over `prompts`; `interp.emergence.strategies.stages` gives
+        onset and loss of each. Raises UserError for a task that knows fewer than two predictors.
+        """
+        require_strategies(self.task)
+        return self._measured("strategies", steps, progress, prompts=prompts, draws=draws, seed=seed)
 
     def _corrected(self) -> int:
         """The number of checkpoints that filter verdicts on this run are corrected for."""
