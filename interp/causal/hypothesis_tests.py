@@ -105,7 +105,7 @@ def check_circuit(
     """The three tests of a circuit: one row for equivalence, one for independence, one an edge for minimality.
 
     Columns: metric ("equivalence test", "independence test", "minimality test"), sender and receiver (minimality),
-    `value` the corrected p value, `statistic` (share of prompts on which the circuit has the higher metric; HSIC as a
+    `value` the corrected p value, `test_statistic` (share of prompts on which the circuit has the higher metric; HSIC as a
     share of its largest value; share of inflated circuits that change less), `n` (prompts, or inflated circuits),
     `note` the result in words. `prompts` are others than those of the search unless `seed` says otherwise. Raises
     UserError for edges that the model does not have.
@@ -125,7 +125,7 @@ def check_circuit(
 
 def _equivalence(bench: Judge, circuit: frozenset[Edge]) -> dict[str, Any]:
     share, p, n = equivalence(bench.measure(circuit), bench.full, least=_rounding(bench))
-    return {"metric": "equivalence test", "value": p, "statistic": share, "n": n}
+    return {"metric": "equivalence test", "value": p, "test_statistic": share, "n": n}
 
 
 def _rounding(bench: Judge) -> float:
@@ -141,7 +141,7 @@ def _independence(bench: Judge, circuit: frozenset[Edge], permutations: int, see
             bench.runs.outputs(edges)[:, where].flatten(1) for edges in (bench.every - circuit, bench.every)
         )
     hsic, p = independence(past, full, permutations=permutations, seed=seed)
-    return {"metric": "independence test", "value": p, "statistic": hsic, "n": len(full)}
+    return {"metric": "independence test", "value": p, "test_statistic": hsic, "n": len(full)}
 
 
 def _minimality(bench: Judge, circuit: frozenset[Edge], inflated: int, seed: int) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ def _minimality(bench: Judge, circuit: frozenset[Edge], inflated: int, seed: int
         effect = float(rises[sender, receiver].double().abs().mean())
         share, p = minimality_p(effect if effect > least else 0.0, null)
         rows.append({
-            "metric": "minimality test", "sender": sender, "receiver": receiver, "value": p, "statistic": share,
+            "metric": "minimality test", "sender": sender, "receiver": receiver, "value": p, "test_statistic": share,
             "n": len(null),
         })  # fmt: skip
     return rows

@@ -51,6 +51,7 @@ WORLDS = {
     "probes/readout.py": "readout: squared error, R2",
     "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
     "order statistics, median of 8 seeds",
+    "probes/strategy_weights.py": "strategies: weight in a mixture; strategies: share unexplained",
     "probes/stats.py": "bootstrap, mean of 64 prompts; skewness-corrected t, mean of 64 prompts",
 }
 

@@ -38,7 +38,7 @@ def test_a_circuit_that_lacks_a_part_is_neither_equivalent_nor_independent():
     assert rejected(table, "equivalence").all()
     assert rejected(table, "independence").all()
     whole = table[table["metric"] == "equivalence test"].iloc[0]
-    assert whole["statistic"] > 0.6, "its loss is the higher one on most prompts"
+    assert whole["test_statistic"] > 0.6, "its loss is the higher one on most prompts"
 
 
 def test_edges_too_many_are_not_called_needed():
