@@ -172,6 +172,7 @@ RESULTS: dict[str, tuple[str, ...]] = {  # tables that are made of others and no
             "score",
             "effect",
             "verdict",
+            "partner",
             "found",
             "metric",
             "control",

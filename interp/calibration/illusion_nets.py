@@ -23,7 +23,7 @@ from tasks.regression import InContextRegression
 from tasks.streams import generator
 
 D, N = 4, 16
-DECOYS = 6
+DISTRACTORS = 6
 LOUD = 30.0  # logits of a head that cancels another
 
 
@@ -114,7 +114,9 @@ def turned(model: HookedTransformer, seed: int) -> Float[Tensor, "d_model d_mode
 
 
 def _retrieval(seed: int) -> ConstructedModel:
-    return constructed_retrieval(1 + seed % 3, "chain", vocab=16, chains=3, distractors=DECOYS, seed=seed)
+    return constructed_retrieval(
+        1 + seed % 3, "chain", vocab=16, chains=3, distractors=DISTRACTORS, seed=seed
+    )
 
 
 def needed_heads(seed: int) -> HeadNet:

@@ -44,7 +44,7 @@ EPSILON = 0.1  # of a probability: how far from 1/2 still counts as equivalent
 QUANTILE = 0.9  # of the edges that random paths bring in
 INFLATED = 100  # inflated circuits
 ROUNDING = 1e-6  # of a prompt's difference between full and empty circuit: less is a tie
-SAID = {
+SENTENCES = {
     ("equivalence test", True): "rejected: the circuit's score differs from the whole model's",
     ("equivalence test", False): "not rejected",
     ("independence test", True): "rejected: outputs of the model get past the circuit",
@@ -105,8 +105,8 @@ def check_circuit(
     """The three tests of a circuit: one row for equivalence, one for independence, one an edge for minimality.
 
     Columns: metric ("equivalence test", "independence test", "minimality test"), sender and receiver (minimality),
-    `value` the corrected p value, `test_statistic` (share of prompts on which the circuit has the higher metric; HSIC as a
-    share of its largest value; share of inflated circuits that change less), `n` (prompts, or inflated circuits),
+    `value` the corrected p value, `test_statistic` (share of prompts on which the circuit has the higher metric; HSIC
+    as a share of its largest value; share of inflated circuits that change less), `n` (prompts, or inflated circuits),
     `note` the result in words. `prompts` are others than those of the search unless `seed` says otherwise. Raises
     UserError for edges that the model does not have.
     """
@@ -119,7 +119,7 @@ def check_circuit(
     edges = _minimality(bench, own, inflated, seed)
     for family in (whole, edges):
         for row, p in zip(family, holm([row["value"] for row in family]), strict=True):
-            row |= {"value": p, "note": SAID[row["metric"], p <= LEVEL]}
+            row |= {"value": p, "note": SENTENCES[row["metric"], p <= LEVEL]}
     return pd.DataFrame([*whole, *edges]).assign(unit="p value, corrected", edges=len(own))
 
 

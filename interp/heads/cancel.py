@@ -39,19 +39,19 @@ def stands_in(a: Interval, b: Interval, both: Interval) -> bool:
     return not counts(a) and not counts(b) and counts(both) and both.value >= 2 * alone
 
 
-def partners(worth: GroupEffects, heads: Sequence[HeadName], losses: Losses) -> Partners:
+def partners(effects_of: GroupEffects, heads: Sequence[HeadName], losses: Losses) -> Partners:
     """Each head's verdict by pairs, "cancels" or "redundant", with the head that it concerns; only heads that have one.
 
-    `losses` runs groups that `worth` does not hold.
+    `losses` runs groups that `effects_of` does not hold.
     """
-    own = {head: worth.of([head]) for head in heads}
+    own = {head: effects_of.of([head]) for head in heads}
     loud = _largest([head for head in heads if counts(own[head])], own)
     quiet = _largest([head for head in heads if not counts(own[head])], own)
-    found = _pairs(worth, own, loud, losses, cancels, "cancels", lambda e: e.value)
+    found = _pairs(effects_of, own, loud, losses, cancels, "cancels", lambda e: e.value)
     if len(quiet) > 1:
-        together = worth.with_losses([quiet], losses([quiet]))
+        together = effects_of.with_losses([quiet], losses([quiet]))
         if counts(together.of(quiet)):
-            found |= _pairs(worth, own, quiet, losses, stands_in, "redundant", lambda e: -e.value)
+            found |= _pairs(effects_of, own, quiet, losses, stands_in, "redundant", lambda e: -e.value)
     return found
 
 
@@ -60,7 +60,7 @@ def _largest(heads: list[HeadName], own: Mapping[HeadName, Interval]) -> list[He
 
 
 def _pairs(
-    worth: GroupEffects,
+    effects_of: GroupEffects,
     own: Mapping[HeadName, Interval],
     heads: Sequence[HeadName],
     losses: Losses,
@@ -72,7 +72,7 @@ def _pairs(
     pairs = [list(pair) for pair in itertools.combinations(heads, 2)]
     if not pairs:
         return {}
-    joint = worth.with_losses(pairs, losses(pairs), level=1 - 0.05 / len(pairs))
+    joint = effects_of.with_losses(pairs, losses(pairs), level=1 - 0.05 / len(pairs))
     fitting = [(order(joint.of([a, b])), (a, b)) for a, b in pairs if rule(own[a], own[b], joint.of([a, b]))]
     found: Partners = {}
     for _, (a, b) in sorted(fitting):

@@ -26,7 +26,7 @@ def weights(count: int) -> Iterator[bool]:
     """The interval of every weight, in turn."""
     for seed in range(count):
         found = list(strategy_weights(*three(seed), draws=300).weights.values())[seed % 3]
-        yield found.low <= MIXTURE[seed % 3] <= found.high
+        yield found.low <= float(MIXTURE[seed % 3]) <= found.high
 
 
 def unexplained(count: int) -> Iterator[bool]:
