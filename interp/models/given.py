@@ -86,7 +86,7 @@ def hook_pairs(hooks: Any, name: str) -> list[tuple[Any, Callable[..., Any]]]:
     """Hooks as given. Raises UserError for anything but pairs of a name (or a filter of names) and a function."""
     if isinstance(hooks, Mapping):
         hooks = hooks.items()
-    pairs = list(hooks) if isinstance(hooks, Iterable) and not isinstance(hooks, str) else [hooks]
+    pairs: list[Any] = list(hooks) if isinstance(hooks, Iterable) and not isinstance(hooks, str) else [hooks]
     for pair in pairs:
         whole = isinstance(pair, tuple | list) and len(pair) == 2
         if not whole or not callable(pair[1]) or not (isinstance(pair[0], str) or callable(pair[0])):

@@ -135,9 +135,9 @@ class StrictHooks(HookedRootModule):
 
         Raises UserError for a name that is unknown or whose hook did not fire.
         """
-        wanted = [] if names_filter is None else names_filter
-        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
-        wanted = list(wanted) if several else [wanted]
+        asked: Any = [] if names_filter is None else names_filter
+        several = isinstance(asked, Iterable) and not isinstance(asked, str)
+        wanted: list[Any] = list(asked) if several else [asked]
         chosen = {found for name in wanted for found in self.hook_names(name)}
         keep = (lambda name: name in chosen) if wanted or names_filter is not None else None
         store, fwd, bwd = self.get_caching_hooks(

@@ -49,7 +49,7 @@ class Strategies(Direct):
         double = next(iter(model.parameters())).dtype == torch.float64
         rows = []
         for name in task.distributions or (OWN,):
-            batch, known = _drawn(task, name, self.seed, self.prompts)
+            batch, known = _prompts(task, name, self.seed, self.prompts)
             with torch.no_grad():
                 outputs = model(batch.double().inputs if double else batch.inputs)
             rows += self._rows(task, batch, known, outputs, name)
@@ -121,12 +121,23 @@ def linear(task: Task, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tenso
     return shown.softmax(-1) - 1 / shown.shape[-1]
 
 
-@functools.lru_cache(maxsize=4)
+def _prompts(task: Any, distribution: str, seed: int, prompts: int) -> tuple[Batch, Predictions]:
+    """What `_drawn` gives, kept from checkpoint to checkpoint unless a setting of the task cannot be hashed."""
+    try:
+        hash(task)
+    except TypeError:
+        return _drawn(task, distribution, seed, prompts)
+    return _kept(task, distribution, seed, prompts)
+
+
 def _drawn(task: Task, distribution: str, seed: int, prompts: int) -> tuple[Batch, Predictions]:
     """Prompts of a distribution and every candidate's predictions on them: the same at every checkpoint."""
     source = task.distributions.get(distribution, task)
     batch = source.sample(seed, "strategies", 0, prompts)
     return batch, candidates(task, batch)
+
+
+_kept = functools.lru_cache(maxsize=4)(_drawn)
 
 
 def candidates(task: Task, batch: Batch) -> Predictions:
