@@ -4,7 +4,7 @@ export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: report test check trust bench verdicts notebooks clean
+.PHONY: report test check trust bench verdicts notebooks docs clean
 
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo
@@ -32,6 +32,12 @@ verdicts: .venv/ready      # what the filter verdict names when the truth is pla
 	$(BIN)/python -m interp.calibration.circuits
 	$(BIN)/python -m interp.calibration.ties
 
+docs: .venv/docs           # the reference site, from what is on disk: docs/_build/html/index.html
+	$(BIN)/python docs/_ext/execute.py
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/_ext/links.py
+	@echo "open docs/_build/html/index.html"
+
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb
 
@@ -43,5 +49,10 @@ notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML,
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+.venv/docs: .venv/ready
+	@echo "installing the pinned packages of the site into .venv ..."
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv runs notebooks/html .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs notebooks/html docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,84 @@
+"""Pages that are written from the code before Sphinx reads: reference, analyses, ledgers, notebooks, words.
+
+Owns docs/generated: each page is a function of what is in the packages and in the stored ledgers, so none can fall behind.
+A file that would not change is not touched, so that Sphinx reads again only what is new.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from apipages import PUBLIC, page
+from sphinx.application import Sphinx
+
+from interp.analysis.registry import entries
+from interp.studies import summary
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "docs" / "generated"
+
+
+def analyses() -> str:
+    """The registered analyses: what each table holds, and the command that shows it."""
+    lines = ["# Analyses", "", "Every registered analysis, with the sentence that stands under its table.", ""]
+    lines += ["| analysis | command | how to read it |", "|---|---|---|"]
+    for entry in entries():
+        caption = re.sub(r"\{(\w+)\}", r"*\1*", entry.caption)
+        lines.append(f"| `{entry.name}` | `{entry.words()}` | {caption} |")
+    lines += ["", "Words in italics stand for settings of the measurement. Columns: [tables and columns](../columns.md)."]
+    return "\n".join(lines) + "\n"
+
+
+def ledgers() -> str:
+    """The summary table and every claim of every study."""
+    every = summary.every_claim()
+    body = every.partition("\n")[2]
+    return f"# Ledgers\n\n{summary.summary().strip()}\n{body}"
+
+
+def notebooks() -> str:
+    """The list of notebooks: title, and the first paragraph of each."""
+    lines = ["# Notebooks", "", "Executed when this site was built, by the code that it describes.", ""]
+    names = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        title, first = opening(path)
+        there = (OUT / "notebooks" / path.name).exists()
+        shown = f"[{title}](notebooks/{path.name})" if there else title
+        lines += [f"**{shown}.** {first}", ""]
+        names += [f"notebooks/{path.stem}"] * there
+    if names:
+        lines += ["```{toctree}", ":hidden:", "", *names, "```"]
+    else:
+        lines += ["They were not executed for this build: `make docs` does it."]
+    return "\n".join(lines) + "\n"
+
+
+def opening(path: Path) -> tuple[str, str]:
+    """Title and first paragraph of a notebook."""
+    text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    title, _, rest = text.partition("\n")
+    return title.lstrip("# "), " ".join(rest.strip().split("\n\n")[0].split())
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    yield "analyses.md", analyses()
+    yield "ledgers.md", ledgers()
+    yield "notebooks.md", notebooks()
+    for package in PUBLIC:
+        yield f"reference/{package}.md", page(package)
+
+
+def write(app: Sphinx) -> None:
+    for name, text in pages():
+        path = OUT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
