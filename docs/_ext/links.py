@@ -48,6 +48,7 @@ def dead(site: Path) -> list[str]:
             if link.startswith(("http:", "https:", "mailto:", "data:", "javascript:")):
                 continue
             address, anchor = urldefrag(link)
+            address = address.partition("?")[0]
             goal = (path.parent / unquote(address)).resolve() if address else path
             known = pages.get(goal)
             lost = not goal.exists() or (anchor and known and unquote(anchor) not in known.anchors)

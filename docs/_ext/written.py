@@ -28,15 +28,13 @@ def analyses() -> str:
     for entry in entries():
         caption = re.sub(r"\{(\w+)\}", r"*\1*", entry.caption)
         lines.append(f"| `{entry.name}` | `{entry.words()}` | {caption} |")
-    lines += ["", "Words in italics stand for settings of the measurement. Columns: [tables and columns](../columns.md)."]
+    lines += ["", "Words in italics stand for settings of the measurement. Columns: tables and columns."]
     return "\n".join(lines) + "\n"
 
 
 def ledgers() -> str:
-    """The summary table and every claim of every study."""
-    every = summary.every_claim()
-    body = every.partition("\n")[2]
-    return f"# Ledgers\n\n{summary.summary().strip()}\n{body}"
+    """The page of every claim of every study."""
+    return "# Ledgers\n" + summary.every_claim().partition("\n")[2]
 
 
 def notebooks() -> str:
