@@ -19,7 +19,9 @@ PAGES = {"README.md": README} | {
     if "_build" not in path.parts and "generated" not in path.parts
 }
 COMMANDS = {
-    command for text in PAGES.values() for command in re.findall(r"^(?:    |\$ )interp (\w+)", text, flags=re.M)
+    command
+    for text in PAGES.values()
+    for command in re.findall(r"^(?:    |\$ )interp (\w+)", text, flags=re.M)
 }
 
 
@@ -30,7 +32,9 @@ def _blocks(page: str, language: str) -> list[str]:
 def test_your_own_task_in_under_ten_lines(tmp_path, monkeypatch) -> None:
     from interp import Run
 
-    (code,) = [block for block in _blocks("docs/recipes/own-task.md", "python") if "running-mean" in block][:1]
+    (code,) = [block for block in _blocks("docs/recipes/own-task.md", "python") if "running-mean" in block][
+        :1
+    ]
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith("import")]
     assert len(lines) < 10
     path = tmp_path / "own_task.py"

@@ -143,7 +143,11 @@ def _messages() -> Iterator[tuple[str, str]]:
 
 
 def _documents() -> Iterator[tuple[str, str]]:
-    pages = [path for path in sorted((ROOT / "docs").rglob("*.md")) if not {"_build", "generated"} & set(path.parts)]
+    pages = [
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if not {"_build", "generated"} & set(path.parts)
+    ]
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages):
         yield path.name, _prose(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):

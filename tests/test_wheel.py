@@ -44,7 +44,16 @@ def installed(tmp_path_factory) -> Path:
         timeout=120,
     )
     (wheel,) = (place / "dist").glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--disable-pip-version-check"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "--target", str(place / "site"), str(wheel)], check=True, timeout=120)
     return place / "site"
 

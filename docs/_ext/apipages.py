@@ -11,7 +11,7 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-PUBLIC = ("interp", "tasks")
+PUBLIC = ("interp", "tasks", "probes", "interp.heads", "interp.causal", "interp.readouts", "interp.emergence")
 ELSEWHERE = {("interp", "UserError")}  # documented where it is at home
 
 
@@ -19,7 +19,15 @@ def page(package: str) -> str:
     """One page: the package's docstring, then classes, functions and data in the order of `__all__`."""
     module = import_module(package)
     names = [name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)]
-    lines = [f"# `{package}`", "", "```{eval-rst}", f".. automodule:: {package}", "   :no-members:", "```", ""]
+    lines = [
+        f"# `{package}`",
+        "",
+        "```{eval-rst}",
+        f".. automodule:: {package}",
+        "   :no-members:",
+        "```",
+        "",
+    ]
     groups = {"Functions": [], "Classes": [], "Values": []}
     for name in names:
         groups[kind(getattr(module, name))].append(name)

@@ -61,7 +61,9 @@ def main() -> int:
     named = [word for word in sys.argv[1:] if not word.startswith("-")]
     site = Path(named[0]) if named else SITE
     if "--web" in sys.argv:
-        web = {link for path in site.rglob("*.html") for link in parsed(path).links if link.startswith("http")}
+        web = {
+            link for path in site.rglob("*.html") for link in parsed(path).links if link.startswith("http")
+        }
         print(*sorted(web), sep="\n")
         return 0
     found = dead(site)

@@ -39,7 +39,9 @@ def shortened(text: str, most: int | None) -> str:
 def console(block: str, most: int | None, folder: Path) -> str:
     """The block with the outputs of its commands. Raises CalledProcessError for one that fails."""
     out = []
-    environment = os.environ | ENVIRONMENT | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = (
+        os.environ | ENVIRONMENT | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    )
     for command in re.findall(r"^\$ (.*(?:\\\n.*)*)$", block, flags=re.M):
         done = subprocess.run(
             command, shell=True, cwd=folder, env=environment, text=True, check=True, stdout=subprocess.PIPE
@@ -56,7 +58,11 @@ def session(block: str, most: int | None, names: dict[str, object]) -> str:
         with contextlib.redirect_stdout(printed):
             exec(compile(example.source, "<example>", "single"), names)
         lines = example.source.rstrip("\n").splitlines()
-        out += [f">>> {lines[0]}", *(f"... {line}" for line in lines[1:]), shortened(printed.getvalue(), most)]
+        out += [
+            f">>> {lines[0]}",
+            *(f"... {line}" for line in lines[1:]),
+            shortened(printed.getvalue(), most),
+        ]
     return "\n".join(part for part in out if part) + "\n"
 
 

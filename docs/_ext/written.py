@@ -23,7 +23,12 @@ OUT = ROOT / "docs" / "generated"
 
 def analyses() -> str:
     """The registered analyses: what each table holds, and the command that shows it."""
-    lines = ["# Analyses", "", "Every registered analysis, with the sentence that stands under its table.", ""]
+    lines = [
+        "# Analyses",
+        "",
+        "Every registered analysis, with the sentence that stands under its table.",
+        "",
+    ]
     lines += ["| analysis | command | how to read it |", "|---|---|---|"]
     for entry in entries():
         caption = re.sub(r"\{(\w+)\}", r"*\1*", entry.caption)

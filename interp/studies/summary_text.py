@@ -75,7 +75,10 @@ def _of(rows: Iterable[Row]) -> str:
 
 def every_claim_text(found: Found) -> str:
     """One line a study, then a table a study, and the criteria that were replaced."""
-    return "\n\n".join([HEAD, summary_text(found), *(_claims(study, *one) for study, one in found.items())]) + "\n"
+    return (
+        "\n\n".join([HEAD, summary_text(found), *(_claims(study, *one) for study, one in found.items())])
+        + "\n"
+    )
 
 
 def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
