@@ -32,7 +32,9 @@ def test_a_name_is_not_hidden_by_a_module_of_the_same_name(package) -> None:
     module = import_module(package)
     homes = getattr(module, "_HOMES", {})
     modules = {home.rpartition(".")[2] for home in homes}
-    assert not modules & {name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)}
+    assert not modules & {
+        name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)
+    }
 
 
 def test_importing_the_packages_loads_no_torch() -> None:
