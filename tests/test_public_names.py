@@ -1,7 +1,8 @@
-"""The names that are public: each package's `__all__` leads somewhere, with a docstring, and loads nothing before it is used."""
+"""Public names: each package's `__all__` leads somewhere, with a docstring, and loads nothing before it is used."""
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from importlib import import_module
@@ -30,8 +31,7 @@ def test_every_public_name_is_there_and_explained(package) -> None:
 def test_a_name_is_not_hidden_by_a_module_of_the_same_name(package) -> None:
     """A package's attribute becomes the module once that is imported, so no function may share its name."""
     module = import_module(package)
-    homes = getattr(module, "_HOMES", {})
-    modules = {home.rpartition(".")[2] for home in homes}
+    modules = {found.name for found in pkgutil.iter_modules(module.__path__)}
     assert not modules & {
         name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)
     }

@@ -1,7 +1,7 @@
 """Docstrings for Sphinx: plain text with `code`, worked examples and indented blocks becomes reStructuredText.
 
-The docstrings of this project are written to be read in an editor: a backtick marks code, an asterisk is an asterisk and
-a bar is a norm. Here whatever reStructuredText would take for markup is escaped.
+The docstrings of this project are written to be read in an editor: a backtick marks code, an asterisk is an asterisk
+and a bar is a norm. Here whatever reStructuredText would take for markup is escaped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Formulas as MathML: drawn by the browser, without a script, a font or a network.
 
-Owns the translation of every inline and displayed formula by docutils' own converter. It knows a part of LaTeX only: what
-it does not know is an error of the build, and no formula is dropped.
+Owns the translation of every inline and displayed formula by docutils' own converter. It knows a part of LaTeX only:
+what it does not know is an error of the build, and no formula is dropped.
 """
 
 from __future__ import annotations

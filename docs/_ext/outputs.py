@@ -2,10 +2,11 @@
 
     python docs/_ext/outputs.py [--folder DIR] [FILE ...]
 
-A block that follows the line `<!-- run -->` is run: of a `console` block each line that begins with `$ `, of a `python` block
-each line that begins with `>>> ` or `... `; all other lines are replaced by what came out. `<!-- run lines=12 -->` shows
-the first twelve lines of each output. Blocks of a file share one folder and one Python session; `--folder` keeps the
-folder, so that a second time finished runs are not trained again. A command that fails stops it and nothing is written.
+A block that follows the line `<!-- run -->` is run: of a `console` block each line that begins with `$ `, of a `python`
+block each line that begins with `>>> ` or `... `; all other lines are replaced by what came out. With
+`<!-- run lines=12 -->` the first twelve lines of each output are shown. Blocks of a file share one folder and one Python
+session; `--folder` keeps the folder, so that a second time finished runs are not trained again. A command that fails
+stops it and nothing is written.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from code import InteractiveInterpreter
 from doctest import DocTestParser
 from pathlib import Path
 
@@ -50,13 +52,23 @@ def console(block: str, most: int | None, folder: Path) -> str:
     return "\n".join(part for part in out if part) + "\n"
 
 
-def session(block: str, most: int | None, names: dict[str, object]) -> str:
+class Strict(InteractiveInterpreter):
+    """A Python session in which an error is raised, not printed."""
+
+    def showtraceback(self) -> None:
+        raise
+
+    def showsyntaxerror(self, *names: object, **more: object) -> None:
+        raise
+
+
+def session(block: str, most: int | None, python: Strict) -> str:
     """The block with what each of its statements prints. Raises what a statement raises."""
     out = []
     for example in DocTestParser().get_examples(block):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(example.source, "<example>", "single"), names)
+            python.runsource(example.source, symbol="single")
         lines = example.source.rstrip("\n").splitlines()
         out += [
             f">>> {lines[0]}",
@@ -68,12 +80,12 @@ def session(block: str, most: int | None, names: dict[str, object]) -> str:
 
 def taken(text: str, folder: Path) -> str:
     """A page with its outputs taken again."""
-    names: dict[str, object] = {}
+    python = Strict()
 
     def block(found: re.Match[str]) -> str:
         head, lines, language, body, tail = found.groups()
         most = int(lines) if lines else None
-        new = console(body, most, folder) if language == "console" else session(body, most, names)
+        new = console(body, most, folder) if language == "console" else session(body, most, python)
         return head + new + tail
 
     return BLOCK.sub(block, text)

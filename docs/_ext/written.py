@@ -1,7 +1,7 @@
 """Pages that are written from the code before Sphinx reads: reference, analyses, ledgers, notebooks, words.
 
-Owns docs/generated: each page is a function of what is in the packages and in the stored ledgers, so none can fall behind.
-A file that would not change is not touched, so that Sphinx reads again only what is new.
+Owns docs/generated: each page is a function of what is in the packages and in the stored ledgers, so none can fall
+behind. A file that would not change is not touched, so that Sphinx reads again only what is new.
 """
 
 from __future__ import annotations

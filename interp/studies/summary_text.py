@@ -19,8 +19,8 @@ UNKNOWN = "not measured yet"
 BOLD = ("contradicted",)
 HEAD = """# Every claim, and what was measured
 
-Written by `python -m interp.studies.summary`. Condition, budget and command of each row are in the JSON file of the study,
-in the same folder as this page. "Power": the
+Written by `python -m interp.studies.summary`. Condition, budget and command of each row are in the JSON file of the
+study, in the same folder as this page. "Power": the
 chance that the criterion is met when the claim is true / when it is false, at the n of the row (at that of the quick
 scale where nothing was measured). An identity is a closed form or a theorem, which code can only confirm; an
 exploratory claim was found by looking, or its criterion was set after the measurement."""
