@@ -14,7 +14,8 @@ TOOLS = Path(__file__).parent.parent / "docs" / "_ext"
 
 def tool(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"site_{name}", TOOLS / f"{name}.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

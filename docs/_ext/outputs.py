@@ -4,9 +4,9 @@
 
 A block that follows the line `<!-- run -->` is run: of a `console` block each line that begins with `$ `, of a
 `python` block each line that begins with `>>> ` or `... `; all other lines are replaced by what came out. With
-`<!-- run lines=12 -->` the first twelve lines of each output are shown. Blocks of a file share one folder and one Python
-session; `--folder` keeps the folder, so that a second time finished runs are not trained again. A command that fails
-stops it and nothing is written.
+`<!-- run lines=12 -->` the first twelve lines of each output are shown. Blocks of a file share one folder and one
+Python session; `--folder` keeps the folder, so that a second time finished runs are not trained again. A command
+that fails stops it and nothing is written.
 """
 
 from __future__ import annotations
