@@ -96,13 +96,14 @@ def main() -> None:
     asked.add_argument("files", nargs="*", default=FILES)
     asked.add_argument("--folder", type=Path)
     given = asked.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = (given.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.update(ENVIRONMENT)
-        os.chdir(folder)
-        for path in (ROOT / name for name in given.files):
+    os.environ.update(ENVIRONMENT)
+    for path in (ROOT / name for name in given.files):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (given.folder or Path(temporary)).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            os.chdir(folder)
             path.write_text(taken(path.read_text(encoding="utf-8"), folder), encoding="utf-8")
+            os.chdir(ROOT)
 
 
 if __name__ == "__main__":
