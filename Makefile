@@ -27,10 +27,10 @@ bench: .venv/ready         # ratios to named peers, one process and one thread e
 	$(BIN)/python -m tests.bench.table
 	$(BIN)/python -m tests.bench.page
 
-verdicts: .venv/ready      # what the filter verdict names when the truth is planted, and when there is none to name
-	$(BIN)/python -m interp.calibration.planted
+verdicts: .venv/ready      # what is said of planted truths: adds replicates to the kept counts, writes their tables
+	$(BIN)/python -m interp.calibration.counts
+	$(BIN)/python -m interp.calibration.tables
 	$(BIN)/python -m interp.calibration.circuits
-	$(BIN)/python -m interp.calibration.ties
 
 docs: .venv/docs           # the reference site, from what is on disk: docs/_build/html/index.html
 	$(BIN)/python docs/_ext/execute.py

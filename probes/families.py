@@ -4,7 +4,7 @@ Owns: the ladders of steps and ranges of sizes of each family, and the search fo
 in units of the typical scale of S. A family that has another for a limit stops short of it, or nothing could ever be
 told from it: "gd++" keeps γ|S| in [0.5, 1] (trained nets sit there, 2306.00297: |ab| times the top of S/n is .5 to .7;
 as γ goes to 0 it is gradient descent) and "momentum" keeps β at .3 or more. What remains a limit of another
-(`LIMITS`) fits wherever that one does. The scan interpolates f and only proposes members; how well they fit is computed
+(`LIMITS`) fits wherever that one does. The scan (`probes.scan`) only proposes members; how well they fit is computed
 exactly.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor
 from probes.algorithms.iterates import FAMILIES, PATHS, Algorithm, coefficients
 from probes.algorithms.problems import STEPS, Step
 from probes.observations import Observations
+from probes.scan import Scan
 from tasks.errors import UserError
 
-NODES = 160
 ZOOMS = 3
 GD_STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 48, 64, 128, 256, 1024, 4096)
 FEW_STEPS = (2, 3, 4, 5, 6, 8, 12, 16)
@@ -62,54 +62,6 @@ class Member:
     coefficients: Float[Tensor, "prompt d"]
 
 
-class Scan:
-    """Likelihood of any filter of λ / scale at the cost of a small matrix product.
-
-    f is carried by `NODES` values, linear in log u between them, so prompts enter through one matrix only.
-    """
-
-    def __init__(self, seen: Observations, step: Step) -> None:
-        scale = seen.problems.scale(step)[:, 0]
-        self.u = seen.eigenvalues / scale
-        self.typical = float(self.u[:, -1].mean())
-        low, high = (math.log(end) for end in seen.reach[step])
-        high += 1e-9
-        place = ((self.u.clamp_min(math.exp(low)).log() - low) / (high - low) * (NODES - 1)).clamp(
-            0, NODES - 1.000001
-        )
-        left = place.floor().long()
-        share = place - left
-        self.nodes = torch.linspace(low, high, NODES, dtype=torch.float64).exp()
-        sides = ((left, (1 - share) * seen.base), (left + 1, share * seen.base))
-        self.gram = torch.zeros(NODES * NODES, dtype=torch.float64)
-        self.cross = torch.zeros(NODES, dtype=torch.float64)
-        for i, a in sides:
-            self.cross.index_add_(0, i.flatten(), (a * seen.cross).flatten())
-            for j, b in sides:
-                cell = i[:, :, None] * NODES + j[:, None, :]
-                self.gram.index_add_(0, cell.flatten(), (a[:, :, None] * seen.gram * b[:, None, :]).flatten())
-        self.gram = self.gram.reshape(NODES, NODES)
-        self.size = float(seen.size.sum())
-
-    def left_over(
-        self, family: str, ladder: Sequence[int], sizes: dict[str, Float[Tensor, "step choice"]]
-    ) -> Float[Tensor, "step choice"]:
-        """Residual sum of squares at the best gain; infinite where the iterate would diverge on a prompt."""
-        nodes = self.nodes[:, None]
-        curves = []
-        for i, k in enumerate(ladder):
-            own = {name: value[i, None, :] for name, value in sizes.items()}
-            curves.append(FAMILIES[family].filter(nodes, k, **own))
-        f = torch.stack(curves, 1)
-        shape, f = f.shape[1:], f.flatten(1)
-        # NaN and infinity are not; a Chebyshev polynomial leaves [0, 2] beyond its interval
-        sound = (f - 1).abs().amax(0) <= (3 if family == "chebyshev" else 1 + 1e-9)
-        f = torch.where(sound, f, 0.0)
-        times, squared = self.cross @ f, (f * (self.gram @ f)).sum(0)
-        explained = torch.where(squared > 0, times * times.abs() / squared.clamp_min(1e-300), 0.0)
-        return torch.where(sound, self.size - explained, torch.inf).reshape(shape)
-
-
 def _units(scan: Scan, family: str) -> dict[str, float]:
     """What each size of a family is measured in: a power of the typical largest eigenvalue."""
     power = SCALE_POWER | {"alpha": -2 if family == "newton" else -1}
@@ -130,7 +82,7 @@ def _best_sizes(
     """
     bounds = LADDERS[family][1]
     if not bounds:
-        return scan.left_over(family, ladder, {})[:, 0], {}
+        return scan.left_over(scan.frame.curves(family, ladder, {}))[:, 0], {}
     spans = torch.tensor(list(bounds.values()), dtype=torch.float64).log()
     low, high = (end.expand(len(ladder), -1) for end in spans.unbind(1))
     counts = [64] if len(bounds) == 1 else [FINE if family == "chebyshev" else 40, 8]
@@ -140,10 +92,14 @@ def _best_sizes(
     units = _units(scan, family)
     best = torch.full((len(ladder),), torch.inf, dtype=torch.float64)
     where, rows = low, torch.arange(len(ladder))
-    for _ in range(ZOOMS + 1):
+    for turn in range(ZOOMS + 1):
         points = low[:, None] + _lattice(counts) * (high - low)[:, None]
-        sizes = zip(units, points.exp().unbind(-1), strict=True)
-        left = scan.left_over(family, ladder, {name: value * units[name] for name, value in sizes})
+        kept = scan.frame.first if turn == 0 and start is None else {}
+        key = (family, tuple(ladder))
+        if key not in kept:
+            sizes = zip(units, points.exp().unbind(-1), strict=True)
+            kept[key] = scan.frame.curves(family, ladder, {name: v * units[name] for name, v in sizes})
+        left = scan.left_over(kept[key])
         i = left.argmin(1)
         better = left[rows, i] < best
         best = torch.where(better, left[rows, i], best)
@@ -189,12 +145,12 @@ def candidates(
 def retuned(seen: Observations, members: Sequence[Member], scans: dict[Step, Scan]) -> list[Member]:
     """Members with the same kinds and numbers of steps, their sizes tuned to these observations from where they are.
 
-    A cut of the spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
+    Members without sizes to tune are taken as they are, so they must be those of these observations. A cut of the
+    spectrum is kept like a number of steps: the prompts between two cuts are too few to tune it on.
     """
     tuned = [m.algorithm for m in members if LADDERS.get(m.algorithm.family, ((), {}))[1]]
     tuned = [a for a in tuned if a.family != "svd"]
-    kept = [m.algorithm for m in members if m.algorithm not in tuned]
-    found = [Member(a, coefficients(seen.problems, [a])[0, :, 0]) for a in kept]
+    found = [m for m in members if m.algorithm not in tuned]
     kinds: list[Step] = list(dict.fromkeys(a.step for a in tuned))
     for step in kinds:
         own = [a for a in tuned if a.step == step]
@@ -246,6 +202,15 @@ def _best_cut(seen: Observations, scan: Scan, logs: Float[Tensor, "cut"]) -> flo
 
 
 def _run(seen: Observations, family: str, ladder: Sequence[int] | None) -> list[Member]:
+    """Members that are run; without a ladder they are kept with the prompts."""
+    if ladder is not None:
+        return _members(seen, family, ladder)
+    if family not in seen.frames:
+        seen.frames[family] = _members(seen, family, ladder)
+    return list(seen.frames[family])
+
+
+def _members(seen: Observations, family: str, ladder: Sequence[int] | None) -> list[Member]:
     if family == "ogd":
         own = Algorithm("ogd")
         return [Member(own, coefficients(seen.problems, [own])[0, :, 0])]

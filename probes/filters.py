@@ -209,10 +209,17 @@ def _fit(
         return FilterFit(name, whole, gain, left)
     left = torch.empty_like(left)
     for i, (train, test) in enumerate(folds):
-        fitted = seen.part(train)
-        algorithm, size, _ = _best(fitted, retuned(fitted, members, shared.setdefault(i, {})))
-        left[test] = remainder(seen.part(test), algorithm, size)
+        fitted = _part(seen, train, i)
+        own = [dataclasses.replace(m, coefficients=m.coefficients[train]) for m in members]
+        algorithm, size, _ = _best(fitted, retuned(fitted, own, shared.setdefault(i, {})))
+        left[test] = remainder(_part(seen, test, -1 - i), algorithm, size)
     return FilterFit(name, whole, gain, left)
+
+
+def _part(seen: Observations, prompts: Tensor, fold: int) -> Observations:
+    """The prompts of a fold, which keep what is computed of them and their queries for other outputs."""
+    frames = seen.frames.setdefault(f"fold {fold}, {len(prompts)} prompts", {})
+    return dataclasses.replace(seen.part(prompts), frames=frames)
 
 
 def _best(seen: Observations, members: list[Member]) -> tuple[Algorithm, float, Float[Tensor, "prompt"]]:

@@ -236,7 +236,11 @@ def explained_gains(seen: Observations, coefficients: Float[Tensor, "member prom
 def _single(seen: Observations, family: str, member: Algorithm, fixed: bool) -> tuple[Algorithm, float]:
     """The best member of one family (of the same kind and number of steps, if `fixed`) and its gain."""
     steps: tuple[Step, ...] = ("fixed", "norm")
-    tried = retuned(seen, [Member(member, seen.base)], {}) if fixed else candidates(seen, family, steps)
+    tried = (
+        retuned(seen, [Member(member, coefficients(seen.problems, [member])[0, :, 0])], {})
+        if fixed
+        else candidates(seen, family, steps)
+    )
     times, squared = seen.terms(torch.stack([m.coefficients for m in tried]))
     gains = times.sum(0).clamp_min(0) / squared.sum(0).clamp_min(1e-300)
     i = int((gains * times.sum(0)).argmax())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,8 @@ class Observations:
     q'o and `size` o'o. `noise` is what of `size` is not linear in q, and `smooth` the part of that which is a function
     of q up to cubes (both unbiased, so single prompts may be negative; NaN where d queries or fewer leave no residual).
     `reach` is the range of positive eigenvalues by kind of step, of all prompts also where these are a part of them: an
-    iterate that is tuned on a part must not diverge on the others.
+    iterate that is tuned on a part must not diverge on the others. `frames` keeps what was computed of the prompts and
+    queries alone, and is shared by all outputs at them (`answering`, `without`).
     """
 
     problems: Problems
@@ -42,6 +43,7 @@ class Observations:
     smooth: Float[Tensor, "prompt"]
     rows: int
     reach: Mapping[Step, tuple[float, float]]
+    frames: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -56,27 +58,39 @@ class Observations:
         """
         if len(problems.contexts) != 1:
             raise UserError(f"filters are read at one context length at a time, got {len(problems.contexts)}")
-        outputs = outputs.double()
-        if not bool(torch.isfinite(outputs).all() and torch.isfinite(queries).all()):
+        if not bool(torch.isfinite(queries).all()):
             raise UserError("outputs or queries hold NaN or infinity: no filter can be read from them")
-        if not bool((outputs != 0).any()):
-            raise UserError("the readout's outputs are all 0: there is no filter to read")
         seen = queries.double() @ problems.root @ problems.basis[:, 0]
-        cross = (seen.mT @ outputs[..., None])[..., 0]
-        size = outputs.square().sum(1)
-        gram = seen.mT @ seen
-        noise, smooth = _unexplained(queries.double(), outputs)
-        return cls(
+        none = torch.zeros(len(queries), dtype=torch.float64)
+        empty = cls(
             problems,
             problems.eigenvalues[:, 0],
             problems.least_squares[:, 0],
-            gram,
-            cross,
-            size,
-            noise,
-            smooth,
-            outputs.numel(),
+            seen.mT @ seen,
+            none[:, None].expand(seen.shape[::2]),
+            *(none, none, none),
+            seen.shape[0] * seen.shape[1],
             {step: _reach(problems, step) for step in get_args(Step)},
+            {"queries": queries.double(), "rotated": seen},
+        )
+        return empty.answering(outputs)
+
+    def answering(self, outputs: Float[Tensor, "prompt query"]) -> Observations:
+        """Other outputs at the same queries; what depends on prompts and queries alone is not computed again.
+
+        For whole observations, not those of a `part`. Raises UserError as `of` does.
+        """
+        outputs = outputs.double()
+        if not bool(torch.isfinite(outputs).all()):
+            raise UserError("outputs or queries hold NaN or infinity: no filter can be read from them")
+        if not bool((outputs != 0).any()):
+            raise UserError("the readout's outputs are all 0: there is no filter to read")
+        if "residuals" not in self.frames:
+            self.frames["residuals"] = Residuals.of(self.frames["queries"])
+        noise, smooth = self.frames["residuals"].parts(outputs)
+        cross = (self.frames["rotated"].mT @ outputs[..., None])[..., 0]
+        return dataclasses.replace(
+            self, cross=cross, size=outputs.square().sum(1), noise=noise, smooth=smooth
         )
 
     def __len__(self) -> int:
@@ -116,30 +130,46 @@ def _reach(problems: Problems, step: Step) -> tuple[float, float]:
     return (float(live.min()), float(live.max())) if len(live) else (1.0, 1.0)
 
 
-def _unexplained(queries: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Per prompt: what of o'o is not linear in q, and what of that is smooth in q.
+@dataclasses.dataclass(frozen=True)
+class Residuals:
+    """Of each prompt's queries: the residual maker M, M B M for every part B, and what the parts are pooled with.
 
-    With M the residual maker of a prompt's queries, r = M o has E r r' = M (s0 I + s1 11' + s2 K^2 + s3 K^3) M for
-    noise and smooth parts of random sign, K the inner products of whitened queries. The four strengths solve the pooled
-    moment equations r' B r = sum_j s_j tr(B M B_j M) over B in (I, 11', K^2, K^3) (MINQUE; Rao 1971), and a prompt's
-    own share of a strength is its part of the right-hand sides.
+    With r = M o, E r r' = M (s0 I + s1 11' + s2 K^2 + s3 K^3) M for noise and smooth parts of random sign, K the inner
+    products of whitened queries. The four strengths solve the pooled moment equations r' B r = sum_j s_j tr(B M B_j M)
+    over B in (I, 11', K^2, K^3) (MINQUE; Rao 1971), and a prompt's own share of a strength is its part of the
+    right-hand sides.
     """
-    count, d = queries.shape[1:]
-    if count <= d:
-        none = torch.full((len(queries),), torch.nan, dtype=torch.float64)
-        return none, none
-    left, _, _ = torch.linalg.svd(queries, full_matrices=False)
-    maker = torch.eye(count, dtype=torch.float64) - left @ left.mT
-    residual = (maker @ outputs[..., None])[..., 0]
-    noise = residual.square().sum(1) * count / (count - d)
-    second = queries.flatten(0, 1).mT @ queries.flatten(0, 1) / (len(queries) * count)
-    inner = queries @ torch.linalg.pinv(second, hermitian=True) @ queries.mT / d
-    parts = torch.stack([torch.ones_like(inner), inner**2, inner**3])
-    inside = torch.cat([maker[None], maker @ parts @ maker])  # M B M
-    sides = torch.einsum("pq,bpqr,pr->pb", residual, inside, residual)
-    traces = torch.einsum("apqr,bprq->ab", inside, inside)
-    if count - d < 4 or len(queries) * (count - d) < 16:
-        return noise, torch.zeros_like(noise)
-    shares = sides @ torch.linalg.pinv(traces, hermitian=True)
-    trace = inside[1:].diagonal(dim1=-2, dim2=-1).sum(-1).sum(1)
-    return noise, shares[:, 1:] @ trace * count / (count - d)
+
+    maker: Float[Tensor, "prompt query query"]
+    inside: Float[Tensor, "part prompt query query"]
+    solver: Float[Tensor, "part part"]
+    trace: Float[Tensor, "smooth"]
+    d: int
+
+    @classmethod
+    def of(cls, queries: Float[Tensor, "prompt query d"]) -> Residuals:
+        count, d = queries.shape[1:]
+        left, _, _ = torch.linalg.svd(queries, full_matrices=False)
+        maker = torch.eye(count, dtype=torch.float64) - left @ left.mT
+        second = queries.flatten(0, 1).mT @ queries.flatten(0, 1) / (len(queries) * count)
+        inner = queries @ torch.linalg.pinv(second, hermitian=True) @ queries.mT / d
+        parts = torch.stack([torch.ones_like(inner), inner**2, inner**3])
+        inside = torch.cat([maker[None], maker @ parts @ maker])
+        traces = torch.einsum("apqr,bprq->ab", inside, inside)
+        trace = inside[1:].diagonal(dim1=-2, dim2=-1).sum(-1).sum(1)
+        return cls(maker, inside, torch.linalg.pinv(traces, hermitian=True), trace, d)
+
+    def parts(self, outputs: Float[Tensor, "prompt query"]) -> tuple[Tensor, Tensor]:
+        """Per prompt: what of o'o is not linear in q, and what of that is smooth in q."""
+        prompts, count = outputs.shape
+        spare = count - self.d
+        if spare <= 0:
+            none = torch.full((prompts,), torch.nan, dtype=torch.float64)
+            return none, none
+        residual = (self.maker @ outputs[..., None])[..., 0]
+        noise = residual.square().sum(1) * count / spare
+        if spare < 4 or prompts * spare < 16:
+            return noise, torch.zeros_like(noise)
+        sides = torch.einsum("pq,bpqr,pr->pb", residual, self.inside, residual)
+        shares = sides @ self.solver
+        return noise, shares[:, 1:] @ self.trace * count / spare

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import bdtr, betaincinv, stdtrit
@@ -17,6 +17,7 @@ from tasks.errors import UserError
 
 Scale = Literal["linear", "log", "logit"]
 Numbers = Sequence[float | int] | np.ndarray
+Array = Any  # numbers, or numpy arrays of many simulated ones
 MOST_FOR_A_RANGE = 3
 LARGEST_EXPONENT = 700.0
 
@@ -83,23 +84,28 @@ def over_seeds(
 
 
 def _within(middle: float, half: float, least: float | int, most: float | int) -> tuple[float, float, str]:
-    """Limits `half` away from the middle in the tangent of an unbounded scale, carried back; and the scale's name."""
-    below, above = middle - least, most - middle
     if half == 0:
         return middle, middle, "linear"
-    if math.isinf(below) and math.isinf(above):
+    low, high, scale = within(np.array(middle), np.array(half), least, most)
+    return float(low), float(high), scale
+
+
+def within(middle: Array, half: Array, least: float | int, most: float | int) -> tuple[Array, Array, str]:
+    """Limits `half` away from the middle in the tangent of an unbounded scale, carried back; and the scale's name."""
+    below, above = (np.where(x > 0, x, 1e-300) for x in (middle - least, most - middle))
+    if math.isinf(least) and math.isinf(most):
         return middle - half, middle + half, "linear"
-    if math.isinf(above):
+    if math.isinf(most):
         return least + below * _exp(-half / below), least + below * _exp(half / below), "log"
-    if math.isinf(below):
+    if math.isinf(least):
         return most - above * _exp(half / above), most - above * _exp(-half / above), "log"
-    away = half * (most - least) / (below * above)
+    away = half * (most - least) / below / above
     low, high = (least + (most - least) / (1 + above / below * _exp(sign * away)) for sign in (1, -1))
     return low, high, "logit"
 
 
-def _exp(x: float) -> float:
-    return math.exp(x) if x < LARGEST_EXPONENT else math.inf
+def _exp(x: Array) -> Array:
+    return np.where(x < LARGEST_EXPONENT, np.exp(np.minimum(x, LARGEST_EXPONENT)), math.inf)
 
 
 def share(successes: int, n: int, level: float = LEVEL) -> Interval:

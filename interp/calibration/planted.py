@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,10 +53,23 @@ class Distribution:
 
     def world(self, seed: int, prompts: int, queries: int | None = None) -> World:
         """Prompts and probe queries (2d + 2 a prompt unless given)."""
-        gen = torch.Generator().manual_seed(seed)
         number = 2 * self.d + 2 if queries is None else queries
-        drawn = planted.prompts(spectrum(self.d, self.kappa), self.n, prompts, number, 0.0, gen)
-        return World(Problems.of(drawn.x, drawn.y, (self.n,)), drawn.queries, gen)
+        problems, asked, state, memory = _drawn(self, seed, prompts, number)
+        gen = torch.Generator()
+        gen.set_state(state)
+        return World(problems, asked, gen, memory)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(
+    distribution: Distribution, seed: int, prompts: int, queries: int
+) -> tuple[Problems, torch.Tensor, torch.Tensor, dict[str, Observations]]:
+    """Prompts and queries, the generator's state after them, and room for what all truths on them share."""
+    gen = torch.Generator().manual_seed(seed)
+    drawn = planted.prompts(
+        spectrum(distribution.d, distribution.kappa), distribution.n, prompts, queries, 0.0, gen
+    )
+    return Problems.of(drawn.x, drawn.y, (distribution.n,)), drawn.queries, gen.get_state(), {}
 
 
 DISTRIBUTIONS = (
@@ -111,16 +125,24 @@ def noisy(world: World, clean: torch.Tensor, share: float) -> torch.Tensor:
     return clean + noise * (share * clean.var()).sqrt()
 
 
+def observed(world: World, outputs: torch.Tensor) -> Observations:
+    """Outputs at the queries of a world; what worlds of the same draw share is computed once."""
+    if "seen" not in world.memory:
+        world.memory["seen"] = Observations.of(world.problems, world.queries, outputs)
+        return world.memory["seen"]
+    return world.memory["seen"].answering(outputs)
+
+
 def conclude(world: World, outputs: torch.Tensor, tests: int) -> verdict.Verdict:
     """The verdict on outputs at the queries of a world."""
-    seen = Observations.of(world.problems, world.queries, outputs)
+    seen = observed(world, outputs)
     return verdict.decide(filters.judge(seen, FilterConfig(tests=tests)))
 
 
 def distance(distribution: Distribution, truth: Truth) -> tuple[float, str]:
     """Misfit of the best member of any other family without noise, what is not linear in the query included."""
     world = distribution.world(99, MANY)
-    seen = Observations.of(world.problems, world.queries, truth.make(world))
+    seen = observed(world, truth.make(world))
     evidence = filters.judge(seen, FilterConfig(folds=1))
     nearest = next(family for family in evidence.order if family != truth.family)
     return float(evidence.of(nearest).left.sum() / seen.size.sum()), nearest
@@ -133,14 +155,17 @@ def rows(setting: Setting, half: Half) -> Iterator[dict[str, object]]:
             yield row(distribution, truth, setting)
 
 
+def replicate(distribution: Distribution, truth: Truth, k: int, setting: Setting) -> verdict.Verdict:
+    """What is concluded of a truth at the kth draw of prompts and noise."""
+    world = distribution.world(1000 + k, setting.prompts)
+    return conclude(world, noisy(world, truth.make(world), distribution.noise), setting.tests)
+
+
 def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str, object]:
     """How often each verdict was the answer to a truth, and how often it was right."""
     away, nearest = distance(distribution, truth)
-    kinds, found = Counter(), []
-    for seed in range(setting.replicates):
-        world = distribution.world(1000 + seed, setting.prompts)
-        found.append(conclude(world, noisy(world, truth.make(world), distribution.noise), setting.tests))
-        kinds[found[-1].kind] += 1
+    found = [replicate(distribution, truth, k, setting) for k in range(setting.replicates)]
+    kinds = Counter(v.kind for v in found)
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
         "held": sum(truth.family in families for families in named),

@@ -14,7 +14,7 @@ from collections import Counter
 import pandas as pd
 import torch
 
-from interp.calibration.planted import DISTRIBUTIONS, Distribution, noisy
+from interp.calibration.planted import DISTRIBUTIONS, Distribution, noisy, observed
 from probes import doubling
 from probes.algorithms.iterates import Algorithm
 from probes.doubling import Answer
@@ -32,7 +32,7 @@ class Stack:
         """Every layer at the same probe queries, each with noise of its own."""
         world = distribution.world(seed, prompts)
         outputs = [noisy(world, world.answers(world.run(a)), distribution.noise) for a in self.layers]
-        return [Observations.of(world.problems, world.queries, out) for out in outputs]
+        return [observed(world, out) for out in outputs]
 
 
 def stacks(top: float) -> dict[str, Stack]:

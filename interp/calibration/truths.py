@@ -18,6 +18,7 @@ from torch import Tensor
 
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
+from probes.observations import Observations
 
 Kind = Literal["filter", "mixture", "no filter"]
 Make = Callable[["World"], Float[Tensor, "prompt query"]]
@@ -25,11 +26,12 @@ Make = Callable[["World"], Float[Tensor, "prompt query"]]
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Prompts, probe queries and what a truth may draw on."""
+    """Prompts, probe queries and what a truth may draw on; `memory` is shared by worlds of the same draw."""
 
     problems: Problems
     queries: Float[Tensor, "prompt query d"]
     gen: torch.Generator
+    memory: dict[str, Observations] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def top(self) -> float:

@@ -59,7 +59,7 @@ def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> 
     found = curriculum.events({run.name: run.emergence(steps, advance, of=of).table for run in runs})
     hops = [name for name in dict.fromkeys(found["event"]) if re.fullmatch(r"hop \d+", str(name))]
     medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(short_relation))
-    tables = {"events": found, "onset of each event, median over runs": medians.drop(columns=["method"])}
+    tables = {"events": found, "onset of each event, median over runs": medians}
     if len(hops) > 1:
         hops = sorted(hops, key=lambda name: int(str(name).split()[1]))
         tables["order of the hops"] = curriculum.order(found, hops)

@@ -59,11 +59,15 @@ class CurveAccumulator(AlgorithmAccumulator):
         silent = {site for site, note in zip(own["site"], own["note"], strict=True) if note}
         asked = self.questions()
         problems = Problems.of(asked.x, asked.y, (self.context,))
-        rows = []
+        rows, seen = [], None
         for i, site in enumerate(self.sites):
             if site in silent:
                 continue
-            seen = Observations.of(problems, asked.queries, asked.outputs[i])
+            seen = (
+                seen.answering(asked.outputs[i])
+                if seen
+                else Observations.of(problems, asked.queries, asked.outputs[i])
+            )
             shared = {"site": site, "position": f"t={self.context}", "metric": "filter", "control": "none"}
             rows += [{**shared, **row} for row in _curves(seen, self.settings.filters(len(self.sites)))]
         return pd.DataFrame(rows or [NOTHING])

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from interp.readouts.iterates import PRECONDITIONED, Posed
 from probes import doubling, filter_shape, filters, induced, verdict
+from probes.algorithms.problems import Problems
 from probes.filters import Evidence
 from probes.observations import Observations
 from probes.verdict import FREE, Verdict
@@ -37,13 +38,14 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
     labels = torch.cat(accumulator.labels, 2)
     rows: list[Row] = []
     blocks: dict[str, Observations] = {}
+    memory: dict[str, Observations] = {}
     for i, site in enumerate(accumulator.sites):
         shared = {"site": site, "position": f"t={accumulator.context}", "control": "none", "split": "test"}
         if site in silent:
             none = {"algorithm": "none", "verdict": "none", "families": "", "note": silent[site]}
             rows.append({**shared, "metric": NAMED, **none})
             continue
-        evidence = judged(accumulator, posed, asked, i)
+        evidence = judged(accumulator, posed, asked, i, memory)
         found = [_verdict_row(evidence, verdict.decide(evidence)), *_misfit_rows(evidence)]
         found += _linearity_rows(accumulator, asked.queries, asked.outputs[i], labels[:, i])
         found.append(_power_row(evidence.seen, accumulator))
@@ -53,14 +55,28 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
     return rows + _growth_rows(accumulator, blocks)
 
 
-def judged(accumulator: Any, posed: Posed, asked: Any, layer: int) -> Evidence:
-    """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another."""
+def judged(
+    accumulator: Any, posed: Posed, asked: Any, layer: int, memory: dict[str, Observations] | None = None
+) -> Evidence:
+    """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another.
+
+    `memory` is kept from layer to layer: what depends on prompts and queries alone is computed once.
+    """
+    memory = {} if memory is None else memory
     outputs = asked.outputs[layer]
-    seen = Observations.of(posed.plain, asked.queries, outputs)
+
+    def seen(name: str, problems: Problems) -> Observations:
+        if name in memory:
+            return memory[name].answering(outputs)
+        memory[name] = Observations.of(problems, asked.queries, outputs)
+        return memory[name]
+
     others = {}
     if len(set(posed.distribution.spectrum)) > 1:
-        others[PRECONDITIONED] = Observations.of(posed.whitened, asked.queries, outputs)
-    return filters.judge(seen, accumulator.settings.filters(len(accumulator.sites)), others)
+        others[PRECONDITIONED] = seen(PRECONDITIONED, posed.whitened)
+    return filters.judge(
+        seen("plain", posed.plain), accumulator.settings.filters(len(accumulator.sites)), others
+    )
 
 
 def _verdict_row(evidence: Evidence, found: Verdict) -> Row:

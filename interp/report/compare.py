@@ -21,6 +21,8 @@ from interp.report.model import RunReport
 from probes.stats import Interval, over_seeds
 
 MOST_DIFFERENCES = 4
+UNKNOWN = (-math.inf, math.inf)
+POSSIBLE = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 
 
 def groups(pages: Sequence[RunReport]) -> list[JsonRow]:
@@ -143,12 +145,17 @@ def _panels(runs: list[Curves]) -> list[JsonRow]:
         curves = [run[metric, name] for run in runs]
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))
         panel = panels.setdefault(metric, {"keys": {"metric": metric}, "rows": [], "steps": steps})
-        least, most = (0.0, 1.0) if metric == "accuracy" else (-math.inf, math.inf)
-        found = [over_seeds([curve[step] for curve in curves], least, most) for step in steps]
+        found = [_mean(metric, [curve[step] for curve in curves]) for step in steps]
         panel["rows"].append(name)
         for column, part in {"value": "value", "low": "low", "high": "high"}.items():
             panel.setdefault(column, []).append([number(getattr(one, part)) for one in found])
     return list(panels.values())
+
+
+def _mean(metric: str, values: list[float]) -> Interval:
+    """Mean over runs, inside what is possible for the metric."""
+    least, most = POSSIBLE.get(metric, UNKNOWN)
+    return over_seeds(values, *((least, most) if least <= min(values) and max(values) <= most else UNKNOWN))
 
 
 def _words(name: str, pages: list[RunReport]) -> str:
@@ -168,7 +175,7 @@ def _final(pages: list[RunReport]) -> str:
         for t in tables
     ]
     if metric != "accuracy":
-        means = over_seeds([float(one.mean()) for one in last])
+        means = _mean(metric, [float(one.mean()) for one in last])
         return f"final {metric}, averaged over output positions: {_formatted(means)}."
     said = [
         f"{output} {_formatted(over_seeds([float(one[output]) for one in last], 0.0, 1.0), share=True)}"

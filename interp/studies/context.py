@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +19,7 @@ import plotly.graph_objects as go
 from interp.studies.figure_page import Part
 from interp.studies.ledger import Claim, Ledger, Row, Scale
 from probes import stats
+from probes.seeds import MOST_FOR_A_RANGE
 from probes.stats import Interval
 
 Report = Callable[[str], None]
@@ -70,9 +71,9 @@ class StudyContext(Generic[Budget]):
         self, claim: str | Claim, found: Interval | Sequence[float], *, condition: str, budget: str,
         note: str = "", scale: stats.Scale = "linear", command: str | None = None,
     ) -> Row:  # fmt: skip
-        """A row of an interval, or of one value per seed (Student's t on `scale`; one value has no interval)."""
+        """A row of an interval, or of one value per seed (see `over_seeds`; one value has no interval)."""
         own = self.claims[claim] if isinstance(claim, str) else claim
-        made = found if isinstance(found, Interval) else stats.student(list(found), scale)
+        made = found if isinstance(found, Interval) else over_seeds(own, found, scale)
         method = f"{made.method}, n={made.n}" if made.method not in ("", "exact") else ""
         return own.measured(
             made.value, made.low, made.high, made.n, condition=condition, budget=budget,
@@ -115,6 +116,24 @@ class StudyContext(Generic[Budget]):
         return Ledger(
             self.study, self.scale, self.seeds, tuple(sorted(rows, key=lambda row: order[row.claim]))
         )
+
+
+def over_seeds(claim: Claim, values: Sequence[float], scale: stats.Scale = "linear") -> Interval:
+    """The mean of one value a seed, inside what is possible for the claim's unit; the range of three or fewer.
+
+    On the log scale it is the geometric mean.
+    """
+    if scale != "linear" and len(values) > MOST_FOR_A_RANGE:
+        return stats.student(list(values), scale)
+    least, most = (-math.inf, math.inf) if claim.design is None else claim.bounds
+    found = stats.over_seeds([_rounded(x, least, most) for x in values], least, most)
+    return found if scale == "linear" else replace(found, value=stats.student(list(values), scale).value)
+
+
+def _rounded(value: float, least: float, most: float) -> float:
+    """A value that rounding took past a bound, on it."""
+    slack = 1e-6
+    return min(max(value, least), most) if least - slack <= value <= most + slack else value
 
 
 def exactly(value: float, n: int = 1) -> Interval:

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from interp.studies.criteria import Criterion as Criterion
 from interp.studies.criteria import Verdict
-from interp.studies.power import Design, Power
+from interp.studies.possible import NONE, Bounds, possible
+from interp.studies.power import Design, Means, Planted, Power
 
 Scale = Literal["quick", "cpu", "paper"]
 Kind = Literal["identity", "confirmatory", "exploratory"]
@@ -78,8 +79,8 @@ class Row(BaseModel):
 class Replaced:
     """A criterion that was given up: what it was, when (ISO) and why.
 
-    `remeasure`: what is measured changed with it (another statistic or unit), so that values of before cannot be
-    judged by the new one.
+    Powers in `why` were computed on that day, with its intervals. `remeasure`: what is measured changed with it
+    (another statistic or unit), so that values of before cannot be judged by the new one.
     """
 
     criterion: str
@@ -110,7 +111,16 @@ class Claim:
     @property
     def power(self) -> Power | None:
         """Chances that the criterion is met at the quick scale's number of units."""
-        return self.design.power(self.criterion, self.design.n) if self.design else None
+        return self.power_of(self.design.n) if self.design else None
+
+    def power_of(self, n: int) -> Power | None:
+        """The same at `n` units."""
+        return self.design.power(self.criterion, n, self.bounds) if self.design else None
+
+    @property
+    def bounds(self) -> Bounds:
+        """Least and largest possible value, where the figure is a mean over seeds."""
+        return possible(self.unit) if isinstance(self.design, Means | Planted) else NONE
 
     def measured(
         self,
@@ -135,7 +145,7 @@ class Claim:
             **{k: None if math.isnan(v) else float(v) for k, v in numbers.items()},
             n=n, condition=condition, budget=budget, command=command, note=note, interval=interval,
             verdict=self.criterion.judge(value, *limits),
-            power=self.design.power(self.criterion, n) if self.design else None,
+            power=self.power_of(n),
         )  # fmt: skip
 
     def not_testable(self, *, would_need: str, command: str) -> Row:

@@ -25,7 +25,9 @@ from scipy.special import bdtr, ndtri, stdtrit
 from scipy.stats import binom
 
 from interp.studies.criteria import Criterion
+from interp.studies.possible import NONE, Bounds
 from probes import stats
+from probes.seeds import MOST_FOR_A_RANGE, within
 from probes.stats import LEVEL
 
 DRAWS = 4000
@@ -56,8 +58,8 @@ class Design(Protocol):
         """Units that the quick scale plans."""
         ...
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
-        """Chances that the criterion is met with `n` units; None without units."""
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
+        """Chances that the criterion is met with `n` units of a figure inside `bounds`; None without units."""
         ...
 
 
@@ -69,7 +71,7 @@ class Shares:
     false: float | int
     n: int
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         if n < 1:
             return None
         found = [stats.share(k, n) for k in range(n + 1)]
@@ -81,27 +83,22 @@ class Shares:
 
 @dataclass(frozen=True)
 class Means:
-    """A mean over `n` seeds with Student's t on `scale`, on which seeds are normal with spread `sd`."""
+    """A mean over `n` seeds as rows have it, on `scale`, on which seeds are normal with spread `sd` (cut off at the
+    bounds of what is possible).
+    """
 
     true: float | int
     false: float | int
     sd: float | int
-    n: int = 3
+    n: int = 4
     scale: stats.Scale = "linear"
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         if n < 2:
             return None
-        t = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-        rng = np.random.default_rng(0)
-        unit = rng.standard_normal((DRAWS, n))
-        half = t * unit.std(1, ddof=1) / math.sqrt(n)
-        chances = []
-        for truth in (self.true, self.false):
-            middle = _forth(truth, self.scale) + self.sd * unit.mean(1)
-            ends = (_back(middle + sign * self.sd * half, self.scale) for sign in (-1, 1))
-            chances.append(float(np.mean(criterion.met(*ends))))
-        return _power(*chances)
+        unit = np.random.default_rng(0).standard_normal((DRAWS, n))
+        drawn = (_back(_forth(x, self.scale) + self.sd * unit, self.scale) for x in (self.true, self.false))
+        return _power(*(_met(criterion, values, self.scale, bounds) for values in drawn))
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Signs:
     false: float | int
     n: int
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         if n < 1:
             return None
         inner = int(np.sum(bdtr(np.arange(n), n, 0.5) <= (1 - LEVEL) / 2))
@@ -135,7 +132,7 @@ class Estimates:
     scale: stats.Scale = "linear"
     n: int = 1
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         half = float(ndtri((1 + LEVEL) / 2))
         unit = np.random.default_rng(0).standard_normal(DRAWS)
         chances = []
@@ -154,7 +151,7 @@ class Exact:
     false: float | int
     n: int = 1
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         return _power(*(float(bool(criterion.met(at, at))) for at in (self.true, self.false)))
 
 
@@ -166,19 +163,43 @@ class Planted:
     """
 
     name: str
-    n: int = 3
+    n: int = 4
 
-    def power(self, criterion: Criterion, n: int) -> Power | None:
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         kept = planted_figures().get(self.name)
         if kept is None or n < 2:
             return None
-        t, rng = float(stdtrit(n - 1, (1 + LEVEL) / 2)), np.random.default_rng(0)
-        chances = []
-        for side in ("true", "false"):
-            drawn = rng.choice(np.array(kept[side], dtype=float), (DRAWS, n))
-            middle, half = drawn.mean(1), t * drawn.std(1, ddof=1) / math.sqrt(n)
-            chances.append(float(np.mean(criterion.met(middle - half, middle + half))))
-        return _power(*chances)
+        rng = np.random.default_rng(0)
+        drawn = (rng.choice(np.array(kept[side], dtype=float), (DRAWS, n)) for side in ("true", "false"))
+        return _power(*(_met(criterion, values, "linear", bounds) for values in drawn))
+
+
+@dataclass(frozen=True)
+class PlantedShares:
+    """As `Planted`, for a share of nets with Clopper-Pearson interval; figures are 1 where a net has the property."""
+
+    name: str
+    n: int = 4
+
+    def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
+        kept = planted_figures().get(self.name)
+        if kept is None:
+            return None
+        return Shares(*(float(np.mean(kept[side])) for side in ("true", "false")), n).power(criterion, n)
+
+
+def _met(criterion: Criterion, values: np.ndarray, scale: stats.Scale, bounds: Bounds) -> float:
+    """Share of simulated studies (a row a study, a column a seed) that meet a criterion; a range meets none."""
+    n = values.shape[1]
+    if n <= MOST_FOR_A_RANGE:
+        return 0.0
+    t = float(stdtrit(n - 1, (1 + LEVEL) / 2)) / math.sqrt(n)
+    if scale != "linear":
+        y = np.log(values) if scale == "log" else np.log(values) - np.log1p(-values)
+        middle, half = y.mean(1), t * y.std(1, ddof=1)
+        return float(np.mean(criterion.met(_back(middle - half, scale), _back(middle + half, scale))))
+    x = values.clip(*bounds)
+    return float(np.mean(criterion.met(*within(x.mean(1), t * x.std(1, ddof=1), *bounds)[:2])))
 
 
 @functools.cache

@@ -25,6 +25,11 @@ chance that the criterion is met when the claim is true / when it is false, at t
 scale where nothing was measured). An identity is a closed form or a theorem, which code can only confirm; an
 exploratory claim was found by looking, or its criterion was set after the measurement."""
 
+REPLACED = (
+    "Criteria that were replaced (powers in these lines were computed on the day, with the intervals of that day, and "
+    "are not simulated again):"
+)
+
 
 def summary_text(found: Found) -> str:
     """One line a study."""
@@ -95,7 +100,7 @@ def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str
         for name, claim in claims.items()
         for old in claim.history
     ]
-    return "\n".join([*lines, *(["", "Criteria that were replaced:", "", *replaced] if replaced else [])])
+    return "\n".join([*lines, *(["", REPLACED, "", *replaced] if replaced else [])])
 
 
 def _row(row: Row, claim: Claim) -> str:

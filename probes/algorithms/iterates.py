@@ -162,7 +162,8 @@ def coefficients(
 ) -> Float[Tensor, "algorithm prompt context d"]:
     """V'w of every algorithm on every problem."""
     out = problems.projected.new_zeros(len(algorithms), *problems.projected.shape)
-    run = {name: path(problems, _most(algorithms, name)) for name, path in PATHS.items()}
+    names = {a.family for a in algorithms}
+    run = {name: path(problems, _most(algorithms, name)) for name, path in PATHS.items() if name in names}
     base = problems.least_squares
     used: set[Step] = {algorithm.step for algorithm in algorithms}
     u = {step: problems.eigenvalues / problems.scale(step) for step in used}

@@ -11,9 +11,10 @@ from interp.calibration import planted_model as planted
 from probes import filter_shape, filters, verdict
 from probes.algorithms.iterates import FAMILIES, Algorithm, Problems
 from probes.algorithms.problems import STEPS
-from probes.families import LADDERS, Scan, candidates
+from probes.families import LADDERS, candidates
 from probes.filters import FilterConfig
 from probes.observations import Observations
+from probes.scan import Scan
 from tasks.errors import UserError
 
 PROMPTS, D, NOISE = 2000, planted_bench.D, planted_bench.NOISE
@@ -98,7 +99,7 @@ def test_scan_equals_the_exact_residual():
         f = FAMILIES["gd"].filter(scan.u, 12, eta=0.3 / scan.typical)
         times, squared = (term.sum() for term in seen.terms((f * seen.base)[None]))
         exact = float(seen.size.sum() - times**2 / squared)
-        assert float(scan.left_over("gd", (12,), sizes)) == pytest.approx(exact, rel=1e-4)
+        assert float(scan.left_over(scan.frame.curves("gd", (12,), sizes))) == pytest.approx(exact, rel=1e-4)
 
 
 def test_a_part_of_the_prompts_is_what_observing_them_alone_gives():

@@ -22,6 +22,7 @@ from interp.emergence.onset import onset
 from interp.landscape import llc, tails
 from interp.studies.single_index import measure as single_index_chains
 from interp.studies.single_index import rows_emergence as single_index_bridge
+from interp.studies.stacked_heads.measure import onset_ratio
 from probes import filter_shape, matching, stats
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
@@ -151,6 +152,14 @@ def taus(rng: np.random.Generator) -> stats.Interval:
 
 
 TAIL = math.log(100) / math.log(2)
+
+
+def delayed(rng: np.random.Generator) -> stats.Interval:
+    """Onsets of eight runs with a median of 400 steps, and of six with one of 800, watched for 1,200 steps."""
+    before, after = (middle * rng.lognormal(0, 0.4, n) for middle, n in ((400, 8), (800, 6)))
+    return onset_ratio(np.where(after > 1200, np.inf, after), before, np.full(6, 1200.0))
+
+
 WORLDS = {
     "bootstrap, mean of 64 prompts": World(
         2.0, many=lambda g, n: stats.bootstrap(tensor(g.gamma(2, size=(64, n))))
@@ -205,6 +214,7 @@ WORLDS = {
         2.0, escape_slope, exception="discrete", share=0.1
     ),
     "bootstrap, paired medians of replicas": World(0.0, paired_medians, exception="discrete", share=0.1),
+    "quotient of two medians, the upper with censored runs": World(2.0, delayed, exception="combined"),
     "Student's t, 3 values": World(2.0, lambda g: stats.student(g.normal(2, 1, 3))),
     "Student's t, 8 values": World(2.0, lambda g: stats.student(g.normal(2, 1, 8))),
     "over seeds, a share of 5": World(0.8, lambda g: stats.over_seeds(g.beta(8, 2, 5), 0, 1)),

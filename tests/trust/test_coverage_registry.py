@@ -37,7 +37,8 @@ WORLDS = {
     "interp/studies/retrieval_prompts/rows_facts.py": COPIED,
     "interp/studies/retrieval_prompts/measure.py": COPIED,
     "interp/studies/stacked_heads/rows.py": COPIED,
-    "interp/studies/stacked_heads/measure.py": f"order statistics, median with censored runs; {COMBINED}",
+    "interp/studies/stacked_heads/measure.py": "order statistics, median with censored runs; "
+    "quotient of two medians, the upper with censored runs",
     "interp/studies/context.py": NONE,
     "interp/studies/stacked_heads/rows_depth.py": NONE,
     "probes/contrast.py": "contrast: partial R2, difference",

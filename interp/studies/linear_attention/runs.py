@@ -23,7 +23,7 @@ from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
 NAME = "linear-attention"
-SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
+SEEDS = {"quick": 4, "cpu": 6, "paper": 6}
 EVAL_PROMPTS = 20_000
 LandscapeNet = LinearConfig | FeatureLinearConfig
 

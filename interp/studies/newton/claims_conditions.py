@@ -12,7 +12,7 @@ from interp.studies.power import Means
 P = "Fu et al. 2310.17086"
 OURS = "none stated (this project)"
 POWER = "2026-11-30"  # the day on which powers were first computed
-SEEDS = 3
+SEEDS = 4
 SPREAD = 0.1  # of the log of a ratio between seeds, assumed
 above, below, within = Criterion.above, Criterion.below, Criterion.within
 

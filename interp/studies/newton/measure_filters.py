@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from interp.readouts.algorithm_rows import silences
-from interp.readouts.verdict_rows import NAMED, verdict_rows
+from interp.readouts.verdict_rows import GROWTH, NAMED, verdict_rows
 from interp.studies.newton.measure import MatchedNet
+
+UNREAD = ("no layer climbs", "too few layers")
 
 
 @dataclass(frozen=True)
 class Filters:
-    """`share_newton`: share of the climbing layers named Newton's; `slope`: mean small-eigenvalue slope over those
-    with a filter; `nonlinear`: the largest share of a climbing layer's output not linear in query or labels.
+    """`growth`: how the residual filter moves over all
+    blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear
+    in query or labels.
     """
 
-    share_newton: float
-    slope: float
+    growth: str
     nonlinear: float
     words: str
 
@@ -29,15 +30,14 @@ def filter_rows(net: MatchedNet) -> Filters:
     """Verdicts over the climb of a net; NaN where no layer climbs."""
     sites = [net.accumulator.sites[i] for i in net.climb(net.match("newton"))]
     if not sites:
-        return Filters(math.nan, math.nan, math.nan, "no layer climbs")
+        return Filters(UNREAD[0], math.nan, UNREAD[0])
     table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
+    moves = table[table["metric"] == GROWTH]
     table = table[table["site"].isin(sites)]
     verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
-    slopes = table[table["metric"] == "small-eigenvalue slope"]["value"].dropna()
     crooked = table[table["metric"].str.startswith("non-linear share")]["value"]
     return Filters(
-        share_newton=float(np.mean([v == "newton" for v in verdicts])),
-        slope=float(slopes.mean()) if len(slopes) else math.nan,
+        growth=f"{moves['algorithm'].iloc[0]} ({moves['note'].iloc[0]})" if len(moves) else UNREAD[1],
         nonlinear=float(crooked.max()),
         words=", ".join(verdicts),
     )

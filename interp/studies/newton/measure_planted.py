@@ -1,8 +1,10 @@
 """What the study of layers against Newton's method would measure of layers that run Newton's method or descent.
 
 Planted truth in the study's own setting (d, n, isotropic covariates, as many prompts): layers apply Newton's step k, or
-gradient descent's step 2^(k/2), which by `c-one-fact` is the nearest, plus noise. From these come the powers of the
-criteria that ask which of the two a net runs. `python -m interp.studies.newton.measure_planted [--nets 40]` writes
+gradient descent's step 2^(k/2), which by `c-one-fact` is the nearest, plus noise. Where the question is how layers
+follow one another, gradient descent takes equally many steps in each: with twice as many it would double like Newton's
+method, which is the same from alpha I. From these come the powers of the criteria that ask which of the two a net runs.
+`python -m interp.studies.newton.measure_planted [--nets 40]` writes
 `measured/power.json`: for each figure its values over simulated nets when the claim is true and when it is false.
 """
 
@@ -12,26 +14,22 @@ import argparse
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from interp.calibration import planted_model as planted
 from interp.io.files import write_atomically
 from interp.studies.newton.runs import BUDGETS
 from interp.studies.power import PLANTED
-from probes import filter_shape, filters, matching
+from probes import doubling, matching
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
-from probes.filters import FilterConfig
 from probes.observations import Observations
-from probes.verdict import decide
-from tasks.errors import UserError
 
 STEPS = (3, 5, 7, 9)  # Newton's steps that the climbing layers apply
 NOISE = (
     0.05  # of the iterate's prediction variance: SimE to the iterate itself is then about .95, as measured
 )
-QUERIES = 10
+GD_A_LAYER = 6
 LADDER = tuple(range(1, 21)), tuple(sorted({round(2 ** (j / 2)) for j in range(21)}))
 
 
@@ -47,28 +45,19 @@ def figures(side: str, seed: int) -> dict[str, float]:
     sizes = BUDGETS["quick"]
     d, n = sizes.main.d, sizes.main.n
     gen = torch.Generator().manual_seed(seed)
-    drawn = planted.prompts([1.0] * d, n, sizes.filter_prompts, QUERIES, 0.0, gen)
+    drawn = planted.prompts([1.0] * d, n, sizes.filter_prompts, 2 * d + 2, 0.0, gen)
     problems = Problems.of(drawn.x, drawn.y, (n,))
-    named, slopes = [], []
-    for layer in layers_of(side):
-        seen = Observations.of(
-            problems, drawn.queries, planted.outputs(problems, layer, drawn.queries, NOISE, gen)
-        )
-        found = decide(filters.judge(seen, FilterConfig()))
-        named.append(found.kind == "identified" and found.families == ("newton",))
-        slopes.append(_slope(seen))
+    layers = layers_of(side)
+    if side == "false":
+        layers = [Algorithm("gd", GD_A_LAYER * (i + 1), "norm", {"eta": 1.0}) for i in range(len(STEPS))]
+    seen: list[Observations] = []
+    for layer in layers:
+        outputs = planted.outputs(problems, layer, drawn.queries, NOISE, gen)
+        seen.append(seen[0].answering(outputs) if seen else Observations.of(problems, drawn.queries, outputs))
     return {
-        "filter-named": float(np.mean(named)),
-        "filter-slope": float(np.nanmean(slopes)),
+        "filter-growth": float(doubling.growth(seen).answer == "doubling"),
         "table-order": _lead(side, d, n, 256 * sizes.chunks // 4, gen),
     }
-
-
-def _slope(seen: Observations) -> float:
-    try:
-        return float(filter_shape.shape(seen, FilterConfig()).power.value)
-    except (UserError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
-        return float("nan")
 
 
 def _lead(side: str, d: int, n: int, prompts: int, gen: torch.Generator) -> float:

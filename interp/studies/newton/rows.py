@@ -1,6 +1,6 @@
 """Rows of the study of layers against Newton's method on its main condition, and its closed forms.
 
-Rows of the main condition are means over seeds with Student's t. What the rows do not show: a match is the nearest of
+Rows of the main condition are means over seeds. What the rows do not show: a match is the nearest of
 the steps offered, and says no more than that; the rows "filter-..." ask which family the readout's filter can be
 identified as.
 """
@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from interp.studies.context import exactly
+from interp.studies.context import exactly, nothing
 from interp.studies.ledger import Row
 from interp.studies.newton import theory as rates
 from interp.studies.newton.measure import MatchedNet, outside_span, relative_errors
-from interp.studies.newton.measure_filters import filter_rows
+from interp.studies.newton.measure_filters import UNREAD, filter_rows
 from interp.studies.newton.rows_common import OGD, Study, listed, main_row, mains, row, runs_of, task_of
+from probes.stats import share
 
 
 def falling(study: Study) -> list[Row]:
@@ -155,13 +156,19 @@ def table_one(study: Study) -> list[Row]:
 
 
 def filters(study: Study) -> list[Row]:
-    """What the filter of each climbing layer is identified as."""
+    """How the filters move from layer to layer; the note says what each layer's alone could be."""
     found = [filter_rows(net) for net in mains(study)]
+    doubled = share(sum(f.growth.startswith("doubling") for f in found), len(found))
+    if unread := sum(f.growth in UNREAD for f in found):
+        doubled = nothing(len(found), f"{unread} nets have too few layers to ask")
     return [
         row(
-            study, "filter-named", [f.share_newton for f in found], "main", "; ".join(f.words for f in found)
+            study,
+            "filter-growth",
+            doubled,
+            "main",
+            "; ".join(f"{f.growth}, layers: {f.words}" for f in found),
         ),
-        row(study, "filter-slope", [f.slope for f in found], "main"),
         row(study, "filter-linear", [f.nonlinear for f in found], "main"),
     ]
 

@@ -90,7 +90,7 @@ BUDGETS: dict[Scale, NewtonBudget] = {
         3,
         {**LSTM, "train.steps": 1500},
         8,
-        256,
+        512,
         200,
     ),
     "cpu": NewtonBudget(

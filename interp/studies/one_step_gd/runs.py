@@ -15,7 +15,7 @@ from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
 NAME = "one-step-gd"
-SEEDS = {"quick": 3, "cpu": 6, "paper": 6}
+SEEDS = {"quick": 4, "cpu": 6, "paper": 6}
 SPECTRUM = (3.0, 1.0, 0.5, 0.25, 2.0)
 
 

@@ -21,7 +21,7 @@ from interp.studies.ledger import Row
 from interp.studies.single_index.measure import LINEAR, SQUARE, Problem, resampled, scaling, slope
 from interp.studies.single_index.runs import LENGTHS, Study, layer_config, net_config
 from interp.train import train
-from probes.stats import LEVEL, Interval, student
+from probes.stats import LEVEL, Interval
 from tasks.theory.escapes import Escapes
 
 CHECKPOINTS = 150
@@ -136,7 +136,7 @@ def ordinary_runs(study: Study) -> list[Row]:
     note = f"{len(onsets) - len(finite)} of {len(onsets)} runs not emerged by step 4000; geometric mean of ratios"
     text = f"{len(onsets)} runs of 4000 steps, d 32, L 3, rate .1"
     return [
-        study.row("ordinary-runs", student(finite, "log"), condition="index network", budget=text, note=note)
+        study.row("ordinary-runs", finite, condition="index network", budget=text, note=note, scale="log")
     ]
 
 
@@ -166,4 +166,4 @@ def attention(study: Study) -> list[Row]:
     note += "tokens (1/L) where the theory's networks sum them (1/sqrt L), which weakens the layer's gradient"
     if len(finite) < len(slopes) or not finite:
         return [study.exact("attention-length", math.nan, condition="one head", budget=text, note=note)]
-    return [study.row("attention-length", student(finite), condition="one head", budget=text, note=note)]
+    return [study.row("attention-length", finite, condition="one head", budget=text, note=note)]

@@ -24,7 +24,7 @@ from interp.studies.stacked_heads.measure import (
 )
 from interp.studies.stacked_heads.rows_circuits import READS_LINK
 from interp.studies.stacked_heads.runs import Study, row
-from probes.stats import Interval, share, student
+from probes.stats import Interval, share
 
 
 def order(study: Study, runs: Sequence[Run]) -> list[Row]:
@@ -34,7 +34,7 @@ def order(study: Study, runs: Sequence[Run]) -> list[Row]:
     medians = curriculum.over_seeds(found).set_index("event")
     said = ", ".join(f"{hop} {medians.loc[hop, 'value']:.0f}" for hop in HOPS)
     counts = [len(curriculum.drops(*_total_loss(run))) for run in runs]
-    last = student([accuracy(run)[-1] for run in runs])
+    last = [accuracy(run)[-1] for run in runs]
     return [
         row(study, "curriculum-solves", _interval(table.loc["every event emerged"]), "ic"),
         row(study, "last-hop", last, "ic"),
@@ -86,7 +86,7 @@ def curricula(study: Study, ic: Sequence[Run], others: Mapping[str, Sequence[Run
     """Targets without, with another, and with a curriculum with one hop dropped."""
     last, blind = HOPS[2], others["gaussian-final"]
     plain = f"with every hop in the target: {survival_words(others['gaussian-ic'], last)}"
-    final = student([accuracy(run)[-1] for run in others["final"]])
+    final = [accuracy(run)[-1] for run in others["final"]]
     return [
         row(study, "final-discrete", final, "final", survival_words(others["final"], last)),
         row(

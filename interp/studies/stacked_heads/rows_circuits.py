@@ -17,7 +17,7 @@ from interp.studies.context import nothing
 from interp.studies.ledger import Row
 from interp.studies.stacked_heads.measure import HOPS, onsets
 from interp.studies.stacked_heads.runs import Study, row
-from probes.stats import Interval, share, student
+from probes.stats import share
 
 READS_LINK = ("query -> link_1", "query -> link_2")
 AHEAD = ("link_1 -> link_2", "link_2 -> link_3", "rival link -> next")
@@ -110,10 +110,8 @@ def _transplants(study: Study, runs: Sequence[Run]) -> list[Row]:
         before += [] if gain.empty else [float(gain[early])]
         between += [] if gain.empty else [float(gain[late])]
     note = f"{no_head} of {len(runs)} runs have no head on link 2 to transplant" if no_head else ""
+    none = nothing(0, "no run learned hop 2")
     return [
-        row(study, c, _mean(v), "ic", note) for c, v in (("graft-before", before), ("graft-between", between))
+        row(study, c, v or none, "ic", note)
+        for c, v in (("graft-before", before), ("graft-between", between))
     ]
-
-
-def _mean(values: Sequence[float]) -> Interval:
-    return student(values) if values else nothing(0, "no run learned hop 2")

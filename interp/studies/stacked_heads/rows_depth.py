@@ -17,7 +17,7 @@ from interp.run import Run
 from interp.studies.ledger import Row
 from interp.studies.stacked_heads.measure import accuracy, solved
 from interp.studies.stacked_heads.runs import Study, cell, grid, row
-from probes.stats import Interval, share, student
+from probes.stats import Interval, share
 from tasks.theory.closure import bound, layers_needed
 
 MOST_HOPS = 41
@@ -102,6 +102,6 @@ def _trained(study: Study, cells: pd.DataFrame) -> list[Row]:
     necessity = share(int(beyond["beyond"].sum()), len(beyond))
     return [
         row(study, "depth-necessity", necessity, "depth", f"hops solved, a run each: {counts}", **said),
-        row(study, "one-layer-hop-1", student(first), "depth", condition="L=1, D=2"),
-        row(study, "one-layer", student(second), "depth", condition="L=1, D=2"),
+        row(study, "one-layer-hop-1", first, "depth", condition="L=1, D=2"),
+        row(study, "one-layer", second, "depth", condition="L=1, D=2"),
     ]

@@ -198,8 +198,10 @@ def planned(scale: Scale) -> dict[str, str]:
     }
 
 
-def row(study: Study, claim: str, found: Interval, of: str, note: str = "", **changes: str) -> Row:
-    """A ledger row from an interval, measured in condition `of`; `changes` replace what it says of it."""
+def row(
+    study: Study, claim: str, found: Interval | Sequence[float], of: str, note: str = "", **changes: str
+) -> Row:
+    """A ledger row from an interval or one value a seed, in condition `of`; `changes` replace what it says of it."""
     said = {
         "condition": WORDS.get(of, of),
         "budget": f"{study.budget.steps[of]} steps of 128 prompts",

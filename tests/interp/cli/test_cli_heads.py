@@ -54,13 +54,17 @@ def test_several_runs_are_compared_over_seeds(folders, capsys, tmp_path) -> None
     assert cli(["emergence", *folders, "--json", "-o", str(kept)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {row["run"] for row in document["rows"]} == {"seed0", "seed1"}
+    medians = document["onset of each event, median over runs"]
+    assert {row["method"] for row in medians} == {"range"}, "two runs have a range, which says so"
     order = {row["metric"]: row["value"] for row in document["order of the hops"]}
     assert order["every event emerged"] == 0
     assert pd.read_parquet(kept)["step"].isna().all(), (
         "nothing is learned in eight steps: censored, not dropped"
     )
     assert cli(["emergence", *folders]) == 0
-    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 100
+    printed = capsys.readouterr().out
+    assert "range" in printed
+    assert max(map(len, printed.splitlines())) <= 100
 
 
 def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) -> None:

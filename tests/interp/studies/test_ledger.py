@@ -8,8 +8,11 @@ import math
 import pytest
 
 from interp.cli import studies as command
+from interp.studies.context import over_seeds
 from interp.studies.criteria import Criterion
 from interp.studies.ledger import Claim, Ledger, by_kind
+from interp.studies.power import Means
+from tasks.errors import UserError
 
 CLAIM = Claim("a", "x is about one.", "paper, section 1", "1.0", Criterion.within(0.9, 1.1))
 SHOWN = {"condition": "main", "budget": "1 step", "command": "interp study x"}
@@ -65,6 +68,23 @@ def test_a_range_is_printed_and_settles_nothing() -> None:
     row = CLAIM.measured(1.0, 0.95, 1.05, 3, interval="range", **SHOWN)
     assert row.verdict == "inconclusive"
     assert row.shown == "1 [range 0.95, 1.05]"
+
+
+def test_means_over_seeds_stay_inside_what_is_possible_and_three_have_a_range() -> None:
+    def claim(unit: str) -> Claim:
+        return Claim("a", "x is above.", "p", "1", Criterion.above(0.5), unit, design=Means(0.9, 0.5, 0.1))
+
+    accuracy = claim("accuracy of hop 1")
+    three, four = over_seeds(accuracy, [0.2, 1.0, 1.0]), over_seeds(accuracy, [0.2, 1.0, 1.0, 1.0 + 1e-9])
+    assert (three.is_range, three.low, three.high) == (True, 0.2, 1.0)
+    assert four.value == pytest.approx(0.8)
+    assert 0 < four.low < 0.8 < four.high <= 1
+    ratio = over_seeds(claim("loss ratio"), [1.0, 100.0, 10.0], "log")
+    assert (ratio.value, ratio.low, ratio.is_range) == (pytest.approx(10), 1, True)
+    with pytest.raises(UserError, match="list its bounds"):
+        over_seeds(claim("furlongs"), [1.0, 2.0])
+    with pytest.raises(UserError, match="outside of"):
+        over_seeds(accuracy, [0.2, 1.1])
 
 
 def test_ledger_survives_json() -> None:

@@ -85,7 +85,7 @@ def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
         "d-slope",
         "l-slope",
         "i-one-head",
-        "filter-named",
+        "filter-growth",
     ):
         assert rows[claim].verdict == "not measured", claim
         assert rows[claim].value is None, claim

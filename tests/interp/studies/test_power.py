@@ -81,10 +81,23 @@ def test_powers_are_those_of_the_intervals_that_rows_have(design, criterion, dra
         assert chance == pytest.approx(simulated, abs=4 * np.sqrt(0.25 / 400))
 
 
+def test_powers_of_bounded_figures_are_those_of_their_intervals():
+    """Accuracies near 1: what a row has stays below 1, and so does what the power is simulated with."""
+    design, criterion = Means(0.97, 0.9, 0.02, 5), Criterion.within(0.9, 1.0)
+    simulated = by_simulation(
+        criterion, lambda rng: stats.over_seeds(rng.normal(0.97, 0.02, 5).clip(0, 1), 0, 1)
+    )
+    assert design.power(criterion, 5, (0.0, 1.0)).if_true == pytest.approx(
+        simulated, abs=4 * np.sqrt(0.25 / 400)
+    )
+    assert design.power(criterion, 5).if_true < simulated - 0.1, "without bounds limits pass 1"
+
+
 def test_windows_wider_than_the_gap_and_three_of_three_are_found_out():
     """What the powers were asked for: criteria that a claim's rival meets, and such as nothing can meet."""
     gap = Criterion.within(0.941, 1.0)
-    assert Means(0.991, 0.957, 0.0034).power(gap, 3).if_false > 0.5
+    assert Means(0.991, 0.957, 0.0034).power(gap, 4).if_false > 0.5
+    assert Means(9.0, 0.0, 0.1).power(Criterion.above(1.0), 3).if_true == 0, "three seeds have a range"
     assert Shares(0.99, 0.5, 3).power(Criterion.above(0.5), 3).if_true == 0
     assert Signs(0.99, 0.5, 3).power(Criterion.above(1.0), 3).if_true == 0
     assert Exact(1.0, 0.99).power(Criterion.within(0.9, 1.1), 1).if_false == 1
@@ -93,8 +106,6 @@ def test_windows_wider_than_the_gap_and_three_of_three_are_found_out():
 
 OLD = {
     "table-order": Criterion.above(0.01),
-    "filter-named": Criterion.above(0.5),
-    "filter-slope": Criterion.within(1.5, 2.5),
 }
 
 

@@ -12,6 +12,7 @@ from interp.studies import STUDIES, rejudge, summary, summary_text
 from interp.studies.criteria import Criterion
 from interp.studies.ledger import Claim, Ledger, Replaced, Row
 from interp.studies.power import Means
+from probes import stats
 from tasks.errors import UserError
 
 STUDY = "one-step-gd"
@@ -68,12 +69,40 @@ def rejudged(row: Row, claim: Claim, date: str) -> Row:
 def test_a_stored_row_gets_todays_verdict_and_words_and_keeps_its_value() -> None:
     said = {"condition": "main", "budget": "1 step", "command": "x"}
     old = Claim("a", "Old words.", "p", "1", Criterion.above(0.5))
-    row = old.measured(0.7, 0.6, 0.8, 3, **said)
-    today = Claim("a", "New words are here.", "p", "1", Criterion.above(0.65), design=Means(0.9, 0.5, 0.1))
+    row = old.measured(0.7, 0.6, 0.8, 4, **said)
+    today = Claim(
+        "a", "New words are here.", "p", "1", Criterion.above(0.65), "slope", design=Means(0.9, 0.5, 0.1)
+    )
     found = rejudged(row, today, "2026-01-02")
     assert (found.value, found.verdict, found.statement) == (0.7, "inconclusive", "New words are here.")
     assert found.power == today.power
     assert rejudged(found, today, "2026-01-02") == found, "a second time changes nothing"
+
+
+def test_stored_means_over_seeds_keep_inside_what_is_possible_and_three_settle_nothing() -> None:
+    said = {"condition": "main", "budget": "1 step", "command": "x", "note": "Student's t, linear scale, n=4"}
+    claim = Claim(
+        "a",
+        "A claim is made.",
+        "p",
+        "1",
+        Criterion.above(0.3),
+        "share of argmax",
+        design=Means(0.9, 0.2, 0.1),
+    )
+    values = [0.9, 0.3, 0.2, 0.72]
+    t = stats.student(values)
+    assert t.low < 0
+    found = rejudged(claim.measured(t.value, t.low, t.high, 4, **said), claim, "2026-01-02")
+    now = stats.over_seeds(values, 0, 1)
+    assert (found.ci_low, found.ci_high) == pytest.approx((now.low, now.high))
+    assert now.method in found.note
+    assert rejudged(found, claim, "2026-01-02") == found
+    said["note"] = "Student's t, linear scale, n=3"
+    few = rejudged(claim.measured(0.7, 0.6, 0.8, 3, **said), claim, "2026-01-02")
+    assert (few.value, few.ci_low, few.verdict) == (0.7, None, "inconclusive")
+    assert "needs a new run" in few.note
+    assert rejudged(few, claim, "2026-01-02") == few
 
 
 def test_a_criterion_replaced_after_the_measurement_makes_the_row_exploratory() -> None:

@@ -1,0 +1,94 @@
+"""A change of what training computes is seen: figures of tiny trainings, kept with the version that made them.
+
+Every optimiser and every kind of model that is trained here is there. Figures are the root mean square of each run's
+weights and of its step, and a projection of the weights, to five digits: rounding differs between processors by less, a
+change of the data, the start, the order of updates or a rule by more. When they differ and the change is meant, raise
+`interp.train.version.BITS` and keep the new figures: `python -m tests.interp.train.test_bits`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from interp.config.run import RunConfig, configure
+from interp.models import build_model
+from interp.models.build import _BUILDERS
+from interp.train import version
+from interp.train.optimisers import _MAKERS, Optimisers
+
+KEPT = Path(__file__).with_name("bits.json")
+STEPS = 3
+SMALL = {"task.d": 2, "task.n": 3, "model.n_layers": 1, "train.batch": 8}
+MLP = {"model.n_heads": 2, "model.d_model": 8}
+RULES = {
+    name: {"train.optimiser": name, "train.lr": 1e-3, "train.weight_decay": 0.1}
+    for name in ("adam", "adamw", "sgd", "sign")
+}
+RUNS: dict[str, tuple[str, dict]] = {
+    "transformer, muon": ("regression", {**SMALL, **MLP}),
+    **{f"linear, {name}": ("linear-attention", {**SMALL, **rule}) for name, rule in RULES.items()},
+    "index-network, spherical": ("single-index", {"train.batch": 1}),
+    "tied-attention, spherical": ("single-index", {
+        "task": {"kind": "single-index", "d": 16, "link": {"omega": 0.5}},
+        "model": {"kind": "tied-attention", "positional": "opposite"},
+    }),
+    "lstm, adam": ("regression", {**SMALL, "train.optimiser": "adam",
+                                  "model": {"kind": "lstm", "n_layers": 1, "d_model": 8}, "model.n_layers": 1}),
+    "feature-linear, adam": ("linear-attention", {**SMALL, "model": {"kind": "feature-linear", "n_layers": 1}}),
+    "retrieval, adam": ("retrieval", {**MLP, "model.n_layers": 1, "train.batch": 8}),
+    "markov, adam": ("markov", {**MLP, "model.n_layers": 1, "train.batch": 8}),
+}  # fmt: skip
+NOT_TRAINED = {"language-model", "adopted"}  # imported
+
+
+def settings(name: str) -> RunConfig:
+    preset, changes = RUNS[name]
+    return configure(preset, changes={"train.warmup": 1, "train.steps": STEPS, **changes})
+
+
+def figures(name: str) -> list[float]:
+    """What a training of three steps gives."""
+    config = settings(name)
+    model = build_model(config.model, config.task.interface, config.init_seed)
+    start = torch.cat([p.detach().flatten().double() for p in model.parameters()])
+    optimisers = Optimisers(model, config.train)
+    for step in range(STEPS):
+        batch = config.task.sample(config.data_seed, "train", step, config.train.batch)
+        config.task.loss(model(batch.inputs), batch).mean().backward()
+        optimisers.update(step)
+    end = torch.cat([p.detach().flatten().double() for p in model.parameters()])
+    along = torch.cos(torch.arange(len(end), dtype=torch.float64))
+    sizes = (end.square().mean().sqrt(), (end - start).square().mean().sqrt(), along @ end)
+    return [float(x) for x in sizes]
+
+
+def test_every_optimiser_and_kind_is_trained():
+    configs = [settings(name) for name in RUNS]
+    assert {config.train.optimiser for config in configs} == set(_MAKERS)
+    assert {config.model.kind for config in configs} >= set(_BUILDERS) - NOT_TRAINED - {"echo", "gain"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_figures_are_those_of_this_version(name):
+    kept = json.loads(KEPT.read_text())
+    assert kept["bits"] == version.BITS, "the version was raised: keep new figures"
+    assert figures(name) == pytest.approx(kept["figures"][name], rel=1e-5), (
+        "training gives other weights: raise interp.train.version.BITS and keep new figures"
+    )
+
+
+@pytest.mark.parametrize("change", [{"train.lr": 1.01e-3}, {"data_seed": 1}])
+def test_a_small_change_is_seen(change, monkeypatch):
+    preset, changes = RUNS["linear, adam"]
+    before = figures("linear, adam")
+    monkeypatch.setitem(RUNS, "linear, adam", (preset, {**changes, **change}))
+    assert figures("linear, adam") != pytest.approx(before, rel=1e-5)
+
+
+if __name__ == "__main__":
+    found = {name: figures(name) for name in RUNS}
+    KEPT.write_text(json.dumps({"bits": version.BITS, "figures": found}, indent=1) + "\n")
