@@ -39,7 +39,7 @@ def analyses() -> str:
 
 def ledgers() -> str:
     """The page of every claim of every study."""
-    return "# Ledgers\n" + summary.every_claim().partition("\n")[2]
+    return detached("# Ledgers\n" + summary.every_claim().partition("\n")[2])
 
 
 def notebooks() -> str:
@@ -66,10 +66,27 @@ def opening(path: Path) -> tuple[str, str]:
     return title.lstrip("# "), " ".join(rest.strip().split("\n\n")[0].split())
 
 
+COPIED = {
+    "changelog": "CHANGELOG.md",
+    "trust": "tests/trust/measured.md",
+    "speed": "tests/bench/measured.md",
+    "verdicts": "interp/calibration/measured/README.md",
+}
+
+
+def detached(text: str) -> str:
+    """A page that lies elsewhere in the repository: its links to files become their paths, its `<` stay text."""
+    text = re.sub(r"\[([^\]]+)\]\((?!https?:)([^)\s]+)\)", r"\1 (`\2`)", text)
+    parts = re.split(r"(`+[^`]*`+)", text)
+    return "".join(part if k % 2 else re.sub(r"<(?=[a-zA-Z/])", "&lt;", part) for k, part in enumerate(parts))
+
+
 def pages() -> Iterator[tuple[str, str]]:
     yield "analyses.md", analyses()
     yield "ledgers.md", ledgers()
     yield "notebooks.md", notebooks()
+    for name, path in COPIED.items():
+        yield f"{name}.md", detached((ROOT / path).read_text(encoding="utf-8"))
     for package in PUBLIC:
         yield f"reference/{package}.md", page(package)
 
