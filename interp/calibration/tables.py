@@ -1,8 +1,9 @@
 """The tables of what is said of planted truths, from the kept counts: a page of every case, and the matrix.
 
 `python -m interp.calibration.tables` writes `interp/calibration/measured/README.md` and, between its markers, the
-matrix on the page of the filter verdict (docs/estimators/filter-verdict.md); `--check` changes nothing and exits with 1 where one of them is not what the counts say. Shares are over
-replicates of all cases of a group, with Clopper-Pearson limits (replicates of one case share nothing but the truth).
+matrix on the page of the filter verdict (docs/estimators/filter-verdict.md); `--check` changes nothing and exits with
+1 where one of them is not what the counts say. Shares are over replicates of all cases of a group, with
+Clopper-Pearson limits (replicates of one case share nothing but the truth).
 """
 
 from __future__ import annotations
