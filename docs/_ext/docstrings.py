@@ -24,8 +24,10 @@ def escaped(line: str) -> str:
             kept.append(f"``{code}``" if code else "")
         else:
             kept.append(MARKUP.sub(r"\\\1", part.replace("`", "'")))
-    # literals end where a word goes on
-    return re.sub(r"(``)(?=\w)", r"\1\\ ", "".join(kept))
+    for number in range(1, len(kept), 2):  # a literal ends where a word goes on
+        if re.match(r"\w", kept[number + 1]):
+            kept[number + 1] = "\\ " + kept[number + 1]
+    return "".join(kept)
 
 
 def paragraphs(lines: list[str]) -> list[list[str]]:
