@@ -20,7 +20,7 @@ def escaped(line: str) -> str:
     kept = []
     for number, part in enumerate(parts):
         if number % 2:
-            code = part.strip("`").strip().replace("\\", "\\\\")
+            code = part.strip("`").strip()
             kept.append(f"``{code}``" if code else "")
         else:
             kept.append(MARKUP.sub(r"\\\1", part.replace("`", "'")))
