@@ -70,15 +70,15 @@ class Partial:
     base: Float[Tensor, "prompt"]
 
 
-def partial(fit: Rows, choose: Rows, test: Rows, config: ContrastConfig, site: str = "site") -> Partial:
+def partial(fit: Rows, validation: Rows, test: Rows, config: ContrastConfig, site: str = "site") -> Partial:
     """Read `first` beyond `second` and the nuisance.
 
     Raises UserError where the target is itself a combination of the nuisance targets, or as `probes.ridge`
     does.
     """
-    known = [torch.cat([r.second[..., None], r.nuisance], -1).double() for r in (fit, choose, test)]
+    known = [torch.cat([r.second[..., None], r.nuisance], -1).double() for r in (fit, validation, test)]
     free = _Free(known[0])
-    parts = [_freed(free, r, k) for r, k in zip((fit, choose, test), known, strict=True)]
+    parts = [_freed(free, r, k) for r, k in zip((fit, validation, test), known, strict=True)]
     if float(parts[0][1].square().mean()) <= 1e-18 * float(fit.first.double().square().mean()):
         raise UserError(
             f"{site}: the target is a combination of label, OLS and rival; there is no contrast to read"
@@ -110,15 +110,17 @@ class _Free:
 
 
 def _ridge(
-    fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], config: ContrastConfig, site: str
+    fit: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], config: ContrastConfig, site: str
 ) -> ridge.Fit:
-    fitting, choosing = (RidgeMoments.of(x.flatten(0, 1), z.flatten(0, 1), site) for x, z in (fit, choose))
-    return ridge.fit(fitting, choosing, ridge.relative_strengths(fitting, config.strengths), site)
+    fitting, validating = (
+        RidgeMoments.of(x.flatten(0, 1), z.flatten(0, 1), site) for x, z in (fit, validation)
+    )
+    return ridge.fit(fitting, validating, ridge.relative_strengths(fitting, config.strengths), site)
 
 
 def contrast(
     fit: Rows,
-    choose: Rows,
+    validation: Rows,
     test: Rows,
     names: tuple[str, str],
     config: ContrastConfig,
@@ -133,8 +135,8 @@ def contrast(
     """
     gen = torch.Generator().manual_seed(config.seed)
     conditions = {
-        "none": (fit, choose, test),
-        "shuffled": tuple(rows.dealt(gen) for rows in (fit, choose, test)),
+        "none": (fit, validation, test),
+        "shuffled": tuple(rows.dealt(gen) for rows in (fit, validation, test)),
     }
     if random_w is not None:
         conditions["random w"] = random_w

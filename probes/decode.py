@@ -1,9 +1,9 @@
 """Which symbol a site carries: a linear map to one-hot codes, judged by its largest output on prompts it
 never saw.
 
-Owns the classification twin of `probes.readout`: weights from "fit" prompts, ridge strength from "choose",
-accuracy from "test". Every read is a classification of its own with the same classes; all share one design
-per site. Controls: an untrained twin read on the same prompts, and labels dealt to other prompts. Accuracy is
+Owns the classification counterpart of `probes.readout`: weights from "fit" prompts, ridge strength from "validation",
+accuracy from "test". Every output is a classification of its own with the same classes; all share one design
+per site. Controls: an untrained model read on the same prompts, and labels dealt to other prompts. Accuracy is
 a share in [0, 1]; what the best constant guess gets is 1 over the number of classes for balanced ones. That a
 symbol can be read does not show that the model uses it.
 """
@@ -26,22 +26,22 @@ STRENGTHS = tuple(10.0**e for e in range(-8, 3, 2))
 
 
 class Decoder:
-    """Linear classifiers of many sites from streamed batches: `add` "fit" and "choose" first, then "test"."""
+    """Linear classifiers of many sites from streamed batches: `add` "fit" and "validation" first, then "test"."""
 
     def __init__(
         self, outputs: Sequence[str], classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0
     ) -> None:
         if not outputs or classes < 2:
-            raise UserError("a decoder needs at least one read and two classes")
+            raise UserError("a decoder needs at least one output and two classes")
         self.outputs, self.classes, self.strengths = list(outputs), classes, tuple(strengths)
-        self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[str, RidgeMoments]] = {"fit": {}, "validation": {}}
         self._fits: dict[str, Fit] = {}
         self._hits: dict[tuple[str, str], list[Bool[Tensor, "prompt output"]]] = {}
         self._deal = torch.Generator().manual_seed(seed)
 
     def add(
         self,
-        split: Literal["fit", "choose", "test"],
+        split: Literal["fit", "validation", "test"],
         activations: Mapping[str, Float[Tensor, "prompt feature"]],
         labels: Int[Tensor, "prompt output"],
     ) -> None:
@@ -65,10 +65,10 @@ class Decoder:
     def _fit(self, site: str) -> Fit:
         if site not in self._fits:
             if any(site not in held for held in self._moments.values()):
-                raise UserError(f"site {site!r}: add 'fit' and 'choose' prompts before 'test' ones")
-            fitting, choosing = self._moments["fit"][site], self._moments["choose"][site]
+                raise UserError(f"site {site!r}: add 'fit' and 'validation' prompts before 'test' ones")
+            fitting, validating = self._moments["fit"][site], self._moments["validation"][site]
             grid = ridge.relative_strengths(fitting, self.strengths)
-            self._fits[site] = ridge.fit(fitting, choosing, grid, f"site {site}")
+            self._fits[site] = ridge.fit(fitting, validating, grid, f"site {site}")
         return self._fits[site]
 
     def _score(self, site: str, x: Tensor, labels: Tensor, dealt: Tensor) -> None:
@@ -78,7 +78,7 @@ class Decoder:
         self._hits.setdefault((site, "shuffled"), []).append(other == dealt)
 
     def table(self, untrained: Decoder | None = None) -> pd.DataFrame:
-        """Accuracy of every site and read with Clopper-Pearson intervals over prompts; the twin's as
+        """Accuracy of every site and output with Clopper-Pearson intervals over prompts; the untrained model's as
         "untrained".
         """
         hits = dict(self._hits)

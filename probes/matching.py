@@ -1,8 +1,8 @@
 """Matching layers to steps of an algorithm: the field's similarity figures, with the columns that keep them
 honest.
 
-Owns: Similarity of Errors (cosine of error vectors over reads; its floor is high, so the zero predictor is
-always a column), Similarity of Induced Weights (cosine, averaged over reads), relative L2 distance beside
+Owns: Similarity of Errors (cosine of error vectors over output positions; its minimum is high, so the zero predictor is
+always a column), Similarity of Induced Weights (cosine, averaged over output positions), relative L2 distance beside
 both, the match band (all steps within one bootstrap standard error of the best) and the slope of the best
 step against the layer. Axes are `layer`, `step` (column of a family's ladder), `prompt`. Source: 2310.17086,
 sections 3 and 4. A match says nearest of the steps offered, not that the algorithm is run: the filter verdict
@@ -52,7 +52,7 @@ def similarity_of_errors(
     steps: Float[Tensor, "step prompt output"],
     answers: Float[Tensor, "prompt output"],
 ) -> Similarities:
-    """Cosine of (prediction - answer) over the reads, per prompt: 1 same errors, 0 orthogonal.
+    """Cosine of (prediction - answer) over the output positions, per prompt: 1 same errors, 0 orthogonal.
 
     There is no chance level: the zero predictor shares the answer's error and scores high. Reads are those
     given, so pass t <= d and t > d apart; a prompt without any error scores 0.
@@ -65,7 +65,7 @@ def similarity_of_errors(
 def similarity_of_weights(
     layers: Float[Tensor, "layer prompt output d"], steps: Float[Tensor, "step prompt output d"]
 ) -> Similarities:
-    """Cosine of induced weights, averaged over reads: 1 same direction, 0 what unrelated weights score on
+    """Cosine of induced weights, averaged over output positions: 1 same direction, 0 what unrelated weights score on
     average.
     """
     _finite(layers, steps)
@@ -76,7 +76,7 @@ def similarity_of_weights(
 def relative_distance(
     layers: Float[Tensor, "layer prompt output"], steps: Float[Tensor, "step prompt output"]
 ) -> Similarities:
-    """|layer - step| / |layer| over reads and prompts: 0 same predictions; the zero predictor scores 1.
+    """|layer - step| / |layer| over output positions and prompts: 0 same predictions; the zero predictor scores 1.
 
     Raises UserError where a layer predicts 0 throughout.
     """

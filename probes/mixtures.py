@@ -28,6 +28,7 @@ COMPONENTS = ("gd", "newton", "ridge", "gd++", "cg", "ols", "svd", "ogd")
 TRIED = 4  # pairs of families that are tuned, each way
 ROUNDS = 4
 SEARCHED = 2  # rounds that try every number of steps; later ones tune sizes alone
+QUICK_ROUNDS = (2, 0)  # with a single fold
 FEWEST = 0.05  # of the prompts a choice gives to either
 GRID: dict[str, list[tuple[int, dict[str, float]]]] = {
     "gd": [(k, {"eta": e}) for k in (1, 2, 3, 4, 6, 8, 16, 32, 64, 256, 1024) for e in (0.5, 1.0, 1.8)],
@@ -152,16 +153,18 @@ def _tuned(
     """The pair tuned on all prompts, and what pairs tuned on the prompts of a fold leave of the others."""
     tune = _tune_mean if how == "mean" else _tune_choice
     first = (start[0].algorithm, start[1].algorithm)
-    whole = tune(seen, families, (first, None), ROUNDS)
+    thorough = len(folds) > 1
+    rounds = (ROUNDS, SEARCHED) if thorough else QUICK_ROUNDS
+    whole = tune(seen, families, (first, None), *rounds)
     if whole is None:
         return None
     members, gains = whole
     left, share = _score(seen, how, members, gains)
     if how == "choice" and not FEWEST <= share <= 1 - FEWEST:
         return None
-    if len(folds) > 1:
+    if thorough:
         for train, test in folds:
-            again = tune(seen.part(train), families, whole, 1) or whole
+            again = tune(seen.part(train), families, whole, 1, 0) or whole
             left[test] = _score(seen.part(test), how, *again)[0]
     return Mixture(how, members, families, gains, share, left)
 
@@ -188,15 +191,17 @@ def _score(
     return torch.minimum(first, second) + flattered, float((first <= second).double().mean())
 
 
-def _tune_mean(seen: Observations, families: tuple[str, str], start: Start, rounds: int) -> Tuned | None:
-    """Each member in turn tuned to what the other leaves; steps stay those of `start` where it has gains."""
-    members, fixed = list(start[0]), start[1] is not None
+def _tune_mean(
+    seen: Observations, families: tuple[str, str], start: Start, rounds: int, searched: int
+) -> Tuned | None:
+    """Each member in turn tuned to what the other leaves; after `searched` rounds its steps stay as they are."""
+    members = list(start[0])
     gains = _both_gains(seen, members)
     for turn in range(rounds):
         for i in (0, 1):
             other = coefficients(seen.problems, [members[1 - i]])[0, :, 0]
             rest = seen.without(gains[1 - i] * other)
-            members[i] = _single(rest, families[i], members[i], fixed or turn >= SEARCHED)[0]
+            members[i] = _single(rest, families[i], members[i], turn >= searched)[0]
             gains = _both_gains(seen, members)
     return ((members[0], members[1]), gains) if min(gains) > 0 else None
 
@@ -210,9 +215,11 @@ def _both_gains(seen: Observations, members: list[Algorithm]) -> tuple[float, fl
     return first, second
 
 
-def _tune_choice(seen: Observations, families: tuple[str, str], start: Start, rounds: int) -> Tuned | None:
+def _tune_choice(
+    seen: Observations, families: tuple[str, str], start: Start, rounds: int, searched: int
+) -> Tuned | None:
     """Each member tuned to the prompts that it fits better; None where one of them is left with hardly any."""
-    members, fixed = list(start[0]), start[1] is not None
+    members = list(start[0])
     pair = coefficients(seen.problems, members)[:, :, 0]
     gains = list(start[1] or explained_gains(seen, pair))
     for turn in range(rounds):
@@ -222,7 +229,7 @@ def _tune_choice(seen: Observations, families: tuple[str, str], start: Start, ro
             if int(mine.sum()) < max(2, FEWEST / 2 * len(seen)):
                 return None
             part = seen.part(mine.nonzero()[:, 0])
-            members[i], gains[i] = _single(part, families[i], members[i], fixed or turn >= SEARCHED)
+            members[i], gains[i] = _single(part, families[i], members[i], turn >= searched)
         pair = coefficients(seen.problems, members)[:, :, 0]
     return (members[0], members[1]), (gains[0], gains[1])
 

@@ -1,9 +1,9 @@
 """Layer readouts: what a linear map can read from each site, on prompts it never saw, beside its controls.
 
-Owns: the three-way protocol (weights from "fit" prompts, ridge strength from "choose", errors from "test"),
-the raw and the normalised residual of every site, readouts fitted at one read or on pools of reads, and the
-controls: an untrained twin's activations, targets dealt to other prompts, the zero predictor. Batches stream
-through; only test errors are kept. In a table `readout` names the reads a readout was fitted on and
+Owns: the three-way protocol (weights from "fit" prompts, ridge strength from "validation", errors from "test"),
+the raw and the normalised residual of every site, readouts fitted at one output position or on pools of them, and the
+controls: an untrained model's activations, targets dealt to other prompts, the zero predictor. Batches stream
+through; only test errors are kept. In a table `readout` names the output positions a readout was fitted on and
 `position` those it is scored on. A high score says that the information is linearly present, not that the
 model uses it.
 """
@@ -31,10 +31,11 @@ NO_VARIANCE = "the target does not vary: it has no R2"
 
 
 class ReadoutConfig(BaseModel):
-    """How to read: `strengths` are multiples of a design's mean eigenvalue; `pools` name groups of reads.
+    """How to read: `strengths` are multiples of a design's mean eigenvalue; `pools` name groups of outputs.
 
-    Every read gets a readout of its own when `per_position` holds; every pool gets one shared over its reads. Pooled
-    readouts are fitted on the first `fitted_outputs` reads alone (None: on all) and scored on all of theirs.
+    Every output position gets a readout of its own when `per_position` holds; every pool gets one shared over its
+    outputs. Pooled readouts are fitted on the first `fitted_outputs` outputs alone (None: on all) and scored on all of
+    theirs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,26 +57,26 @@ def normalise(x: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch featu
 class Readout:
     """Fit and score linear readouts of many sites from streamed batches.
 
-    Call `add("fit", ...)` and `add("choose", ...)` as often as there are batches, then `add("test", ...)`,
+    Call `add("fit", ...)` and `add("validation", ...)` as often as there are batches, then `add("test", ...)`,
     then `table()`. The caller answers for the three sets of prompts being disjoint (streams of their own do
     it).
     """
 
     def __init__(self, outputs: Sequence[str], targets: Sequence[str], config: ReadoutConfig) -> None:
         if not outputs or not targets:
-            raise UserError("a readout needs at least one read position and one target")
+            raise UserError("a readout needs at least one output position and one target")
         self.outputs, self.targets, self.config = list(outputs), list(targets), config
         self.pools = {"all": tuple(range(len(self.outputs))), **config.pools}
         for name, members in self.pools.items():
             if not members or not all(0 <= i < len(self.outputs) for i in members):
                 raise UserError(
-                    f"pool {name!r}: reads {list(members)} out of range; there are {len(self.outputs)} reads"
+                    f"pool {name!r}: outputs {list(members)} out of range; there are {len(self.outputs)} outputs"
                 )
             if not self._fitted(members):
                 raise UserError(
                     f"pool {name!r} has none of the first {config.fitted_outputs} reads to fit on"
                 )
-        self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "choose": {}}
+        self._moments: dict[str, dict[Key, RidgeMoments]] = {"fit": {}, "validation": {}}
         self._fits: dict[Key, dict[str, Fit]] = {}
         self.errors: dict[tuple[str, str, str], list[Float[Tensor, "prompt output target"]]] = {}
         self._answers: list[Tensor] = []
@@ -83,12 +84,12 @@ class Readout:
 
     def add(
         self,
-        split: Literal["fit", "choose", "test"],
+        split: Literal["fit", "validation", "test"],
         activations: Activations,
         targets: Float[Tensor, "_ _ _"],
         untrained: Activations | None = None,
     ) -> None:
-        """Take in a batch: activations by site, and those of an untrained twin at the same sites.
+        """Take in a batch: activations by site, and those of an untrained model at the same sites.
 
         Raises UserError for shapes that do not fit, NaN, or "test" before both other splits have prompts.
         """
@@ -111,7 +112,7 @@ class Readout:
         for site, x in activations.items():
             if x.shape[:2] != targets.shape[:2]:
                 raise UserError(
-                    f"{site}: {x.shape[0]} prompts x {x.shape[1]} reads, "
+                    f"{site}: {x.shape[0]} prompts x {x.shape[1]} outputs, "
                     f"but targets have {targets.shape[0]} x {targets.shape[1]}"
                 )
 
@@ -132,7 +133,7 @@ class Readout:
             into[key] = moments
 
     def fit(self, site: str, control: str = "none") -> dict[str, Fit]:
-        """The readouts of a site by the reads they were fitted on ("each" holds one design a read).
+        """The readouts of a site by the output positions they were fitted on ("each" holds one design a position).
 
         Raises UserError for a site that was not added, or a split without prompts.
         """
@@ -143,13 +144,13 @@ class Readout:
                     raise UserError(
                         f"no {split!r} prompts for site {site!r} (control {control!r}); add them first"
                     )
-            self._fits[key] = self._solve(self._moments["fit"][key], self._moments["choose"][key], site)
+            self._fits[key] = self._solve(self._moments["fit"][key], self._moments["validation"][key], site)
         return self._fits[key]
 
-    def _solve(self, fitting: RidgeMoments, choosing: RidgeMoments, site: str) -> dict[str, Fit]:
+    def _solve(self, fitting: RidgeMoments, validating: RidgeMoments, site: str) -> dict[str, Fit]:
         outputs = {name: self._fitted(members) for name, members in self.pools.items()}
-        pooled = {name: (fitting.pool(m), choosing.pool(m)) for name, m in outputs.items()}
-        parts = {**pooled, **({"each": (fitting, choosing)} if self.config.per_position else {})}
+        pooled = {name: (fitting.pool(m), validating.pool(m)) for name, m in outputs.items()}
+        parts = {**pooled, **({"each": (fitting, validating)} if self.config.per_position else {})}
         return {
             name: ridge.fit(a, b, ridge.relative_strengths(a, self.config.strengths), f"site {site}")
             for name, (a, b) in parts.items()
@@ -188,11 +189,11 @@ class Readout:
                 self.errors.setdefault((site, readout, "shuffled"), []).append(errors[..., q:])
 
     def scored(self, readout: str) -> list[int]:
-        """The reads a readout is scored on: those of its pool."""
+        """The output positions a readout is scored on: those of its pool."""
         return list(range(len(self.outputs))) if readout == "each" else list(self.pools[readout])
 
     def groups(self, readout: str) -> dict[str, list[int]]:
-        """The table positions of a readout: pools and single reads within its reads, as places among them."""
+        """The table positions of a readout: pools and single outputs within its outputs, as places among them."""
         outputs = self.scored(readout)
         pools = {name: list(members) for name, members in self.pools.items() if set(members) <= set(outputs)}
         single = {self.outputs[i]: [i] for i in outputs}

@@ -2,7 +2,7 @@
 
 Owns: `RidgeMoments` (means and centred second moments, float64, merged by Chan's update, so large means lose no
 digits) and the ridge path (every strength and every target from one eigendecomposition of a design). A design
-is one regression: leading axes `*design` hold many of them (the reads of a prompt, say). Strengths are
+is one regression: leading axes `*design` hold many of them (the output positions of a prompt, say). Strengths are
 scikit-learn's `alpha`: the penalty stands beside the SUM of squared errors; the intercept is not penalised.
 What a held-out error chosen on one set of prompts does not show is the error on a third: score there
 (`probes.readout` does).
@@ -167,7 +167,7 @@ def relative_strengths(moments: RidgeMoments, grid: Sequence[float]) -> Float[Te
 
 def fit(
     fitting: RidgeMoments,
-    choosing: RidgeMoments,
+    validating: RidgeMoments,
     strengths: Float[Tensor, "*design strength"],
     name: str = "features",
 ) -> Fit:
@@ -176,7 +176,7 @@ def fit(
     Raises UserError as `Path` does, naming `name`.
     """
     path = Path.of(fitting, name)
-    return _chosen(path, strengths, path.held_out(strengths, choosing))
+    return _chosen(path, strengths, path.held_out(strengths, validating))
 
 
 def _chosen(path: Path, strengths: Tensor, errors: Tensor) -> Fit:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tasks.renamed import watch_imports
+
 if TYPE_CHECKING:
     from tasks.base import Batch, Interface, Level, Pair, Relation, Task, build, kinds, register, settings_of
     from tasks.errors import UserError
@@ -45,6 +47,7 @@ _HOMES = {
     "single_index": ("SingleIndex", "SingleIndexBatch"),
     "streams": ("check_batch", "generator"),
 }  # fmt: skip
+watch_imports()
 _HOME_OF = {name: f"tasks.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",

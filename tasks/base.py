@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -20,6 +20,7 @@ from torch import Tensor
 from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
 from tasks.plugins import load_plugins
+from tasks.renamed import Renaming, refuse_members
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -95,7 +96,7 @@ class Level:
     source: str
 
 
-class Interface(BaseModel):
+class Interface(Renaming, BaseModel):
     """What a model must accept and return to be trained on a task.
 
     `inputs`: "continuous" (Float[batch pos d_in]), "token" (Int[batch pos]), or "pair" (Int[batch pos 2], a key and a
@@ -115,8 +116,14 @@ class Interface(BaseModel):
     outputs: tuple[int, ...] = ()
     output_positions: tuple[int, ...]
 
+    if not TYPE_CHECKING:
 
-class Task(BaseModel):
+        def __init__(self, **settings: Any) -> None:
+            refuse_members("Interface", settings)
+            super().__init__(**settings)
+
+
+class Task(Renaming, BaseModel):
     """Base class of tasks. Subclasses define `interface`, `sample` and `loss`; the rest where it is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,5 @@
-"""Random draws of Markov chains: transition matrices, their stationary distribution, runs of a chain, corrupt twins.
+"""Random draws of Markov chains: transition matrices, their stationary distribution, runs of a chain, corrupt
+counterparts.
 
 States of order 1 are symbols; of order 2 pairs (before last, last), numbered first * symbols + second. Matrices are
 float64; a row is the distribution of the next symbol.

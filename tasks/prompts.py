@@ -275,7 +275,7 @@ class TextRetrieval(Task):
 
     def labels(self, batch: PromptBatch) -> list[list[str]]:
         """The words; ".." for what follows the first token of a word, the number of a token that is no word of ours."""
-        said = self.lexicon.said()
+        said = self.lexicon.phrase()
         return [[said.get(token, f"#{token}") for token in row] for row in batch.inputs.tolist()]
 
     def in_words(self) -> TextRetrieval:

@@ -61,7 +61,7 @@ class Lexicon(BaseModel):
         """The same pools numbered word by word: prompts of it are drawn alike, one token a word."""
         return word_level(self.names)
 
-    def said(self) -> dict[int, str]:
+    def phrase(self) -> dict[int, str]:
         """The word that a token stands for; of a word in several tokens, the first (the others are "..")."""
         found: dict[int, str] = {}
         for word, ids in self.words.items():

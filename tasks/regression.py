@@ -283,8 +283,8 @@ class InContextRegression(Task):
             return super().pair(kind, seed, stream, step, batch)
         draws = self._draws(generator(seed, stream, step), batch)
         gen = generator(seed, f"{stream}/{kind}", step)
-        twin, x_changed, y_changed = corrupted(kind, draws, self._draws(gen, batch, draws.basis), gen)
-        first, second = self._label(draws), self._label(twin)
+        other, x_changed, y_changed = corrupted(kind, draws, self._draws(gen, batch, draws.basis), gen)
+        first, second = self._label(draws), self._label(other)
         # fresh draws can coincide in float32: x of almost no length gives the same noisy label under any w
         differs = (first.inputs != second.inputs).any(dim=-1)
         return Pair(

@@ -199,7 +199,7 @@ class MultiHopRetrieval(Task):
         )
 
     def predictions(self, outputs: Float[Tensor, "batch pos d_out"]) -> Float[Tensor, "batch output symbol"]:
-        """The outputs at the query, one row a read: logits over the vocabulary, or a vector."""
+        """The outputs at the query, one row an output: logits over the vocabulary, or a vector."""
         return outputs[:, -1].unflatten(-1, (len(self.output_names), self.symbol_width))
 
     def loss(

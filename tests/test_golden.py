@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import interp
+from interp.io.tables import read_table
 from interp.runs.verify import verify
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,8 +23,8 @@ MEASURED = {
 
 @pytest.fixture(params=FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def golden(request, tmp_path) -> Path:
-    """A copy, under the name it was written under, so that nothing is written beside the kept one."""
-    return Path(shutil.copytree(request.param, tmp_path / request.param.name))
+    """A copy under the version and name it was written under, so that nothing is written beside the kept one."""
+    return Path(shutil.copytree(request.param, tmp_path / request.param.parent.name / request.param.name))
 
 
 def test_the_kept_folder_is_what_it_claims(golden):
@@ -38,15 +39,34 @@ def test_kept_tables_come_back_as_they_were(golden):
     for measure in MEASURED.values():
         measure(interp.load(golden))
     after = {path.name: path.read_bytes() for path in (golden / "analysis").glob("*.parquet")}
-    anew = {"circuit.parquet"}  # what a circuit is has changed since: its table is measured again
+    old = golden.parent.name == "v0.1"
+    anew = (
+        {"circuit.parquet"} if old else set()
+    )  # what a circuit is has changed since 0.1: it is measured again
     same = {name for name, held in before.items() if after[name] == held}
     assert same == set(before) - anew
 
 
+def _kept(run: Path, name: str) -> pd.DataFrame:
+    """A table as it is read: in the words of today, without the run's name."""
+    found = read_table(run / "analysis" / f"{name}.parquet")
+    assert found is not None
+    return found[0].drop(columns="run", errors="ignore")
+
+
+def test_tables_are_read_in_the_words_of_today(golden):
+    """In the files of version 0.1 the Bayes risk is called "floor", and a column "without_peers"."""
+    levels = set(_kept(golden, "scores")["control"])
+    assert "bayes_risk" in levels
+    assert "floor" not in levels
+    roles = golden / "analysis" / "roles.parquet"
+    assert not roles.exists() or "with_peers_ablated" in _kept(golden, "roles")
+
+
 @pytest.mark.parametrize("name", [name for name in MEASURED if name != "curvature"])  # half a minute each
 def test_measured_today_gives_what_it_gave(golden, name):
-    kept = pd.read_parquet(golden / "analysis" / f"{name}.parquet").drop(columns="run", errors="ignore")
+    kept = _kept(golden, name)
     shutil.rmtree(golden / "analysis")
     MEASURED[name](interp.load(golden))
-    today = pd.read_parquet(golden / "analysis" / f"{name}.parquet")
+    today = _kept(golden, name)
     pd.testing.assert_frame_equal(today, kept, rtol=1e-4, atol=1e-5)

@@ -66,16 +66,8 @@ AVOID = {
     r"front door": "main interface",
 }
 ALLOWED = {
-    ("help: patch", "prediction_change"): "a value of --metric, serialised in tables",
-    ("help: circuit", "prediction_change"): "a value of --metric, serialised in tables",
     ("clamp.py", "donor"): "a key of `train.clamps`, which enters the settings' hash",
     ("regression.py", "law='normal'"): "a setting of the task, which enters the settings' hash",
-    ("circuit_tables.py", "screened edge"): "a metric of stored tables",
-    ("circuit_words.py", "is named for its output"): "sentences on circuits are being rewritten",
-    ("circuit_words.py", "cannot tell apart"): "sentences on circuits are being rewritten",
-    ("circuit_words.py", "pays half of its attention"): "sentences on circuits are being rewritten",
-    ("circuit_view.py", "not told apart"): "sentences on circuits are being rewritten",
-    ("circuit_view.py", "told in words"): "sentences on circuits are being rewritten",
 }
 
 

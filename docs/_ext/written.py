@@ -16,6 +16,7 @@ from sphinx.application import Sphinx
 
 from interp.analysis.registry import entries
 from interp.studies import summary
+from tasks.renamed import RENAMED
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "generated"
@@ -66,6 +67,16 @@ def opening(path: Path) -> tuple[str, str]:
     return title.lstrip("# "), " ".join(rest.strip().split("\n\n")[0].split())
 
 
+def renamed() -> str:
+    """Names of version 0.1 and what they are called now."""
+    lines = ["# Names that changed", "", "Old names of version 0.1 are refused in one line that gives the new one.", ""]
+    for what, names in RENAMED.items():
+        lines += [f"## {what.capitalize()}", "", "| 0.1 | 0.2 |", "|---|---|"]
+        lines += [f"| `{old}` | `{new}` |" for old, new in names.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 COPIED = {
     "changelog": "CHANGELOG.md",
     "trust": "tests/trust/measured.md",
@@ -85,6 +96,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "analyses.md", analyses()
     yield "ledgers.md", ledgers()
     yield "notebooks.md", notebooks()
+    yield "renamed.md", renamed()
     for name, path in COPIED.items():
         yield f"{name}.md", detached((ROOT / path).read_text(encoding="utf-8"))
     for package in PUBLIC:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from interp.config.run import RunConfig
 from interp.hooks.protocol import HookedModel
+from interp.io.former import formerly
 from tasks import Batch, Task, UserError
 from tasks.complaints import first_problem
+from tasks.renamed import Renaming, names_of, refuse_settings
 
 CHUNK = 256
 Progress = Callable[[str, int, int], None]
@@ -47,7 +49,7 @@ class PairAccumulator(Accumulator, Protocol):
         ...
 
 
-class Analysis(BaseModel):
+class Analysis(Renaming, BaseModel):
     """Settings of a measurement that is made at every checkpoint.
 
     `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an
@@ -68,6 +70,13 @@ class Analysis(BaseModel):
     former: ClassVar[Mapping[str, str]] = {}
 
     chunks: int = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, settings: Any) -> Any:
+        if isinstance(settings, dict):
+            refuse_settings(name for name in settings if name not in cls.model_fields)
+        return settings
 
     def of(self, config: RunConfig) -> Analysis:
         """The analysis as it is taken of one run: itself, unless it needs what only the run's settings say."""
@@ -109,11 +118,10 @@ class Analysis(BaseModel):
 
     @property
     def key(self) -> str:
-        """Hash of the name, version and settings."""
-        settings = {
-            self.former.get(name, name): value for name, value in self.model_dump(mode="json").items()
-        }
-        text = json.dumps([self.name, self.version, settings], sort_keys=True)
+        """Hash of the name, version and settings, under the names that settings had in version 0.1."""
+        text = json.dumps(
+            [self.name, self.version, formerly(self.model_dump(mode="json"), self.former)], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -159,3 +167,7 @@ def validated(kind: type[A], /, **settings: Any) -> A:
         return kind(**settings)
     except ValidationError as error:
         raise UserError(f"{kind.name}: {first_problem(error, kind.model_fields)}") from None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

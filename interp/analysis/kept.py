@@ -16,11 +16,13 @@ import pandas as pd
 
 from interp.analysis.base import Accumulator, Analysis
 from interp.io.code import Uncacheable, code_hash
+from interp.io.former import FORMAT
 from interp.io.tables import Stamp, read_table, write_table
 from interp.models.build import builder_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import UserError
 
+APART = ("-without-interventions", "-released")  # today's and the former one
 _SAID: set[str] = set()  # what this process has said once
 
 
@@ -75,9 +77,11 @@ def in_turn(wanted: Iterable[int]) -> list[tuple[int, int | None]]:
 
 def table_paths(run: Checkpoints, analysis: Analysis) -> tuple[Path, ...]:
     """Where a table is kept, and where else it may lie: what is measured without the interventions of the training lies
-    beside what is measured with them."""
-    apart = "" if run.interventions_active or not run.config.train.clamps else "-released"
-    return run.tables_at(analysis.table_name + apart)
+    in a table of its own, which before version 0.2 was called "-released"."""
+    if run.interventions_active or not run.config.train.clamps:
+        return run.tables_at(analysis.table_name)
+    own, former = (run.tables_at(analysis.table_name + apart) for apart in APART)
+    return (*own, *former)
 
 
 def opened(run: Checkpoints, analysis: Analysis, steps: Sequence[int] = ()) -> Job:
@@ -160,7 +164,7 @@ def store(run: Checkpoints, job: Job) -> None:
     if job.code is None:
         return
     stamp = Stamp(
-        format=2,
+        format=FORMAT,
         analysis=job.analysis.name,
         key=job.analysis.key,
         config=run.folder.config_hash,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp.analysis.table import Table
+
 if TYPE_CHECKING:
     from interp.pictures.svg import Picture
 
@@ -29,6 +31,9 @@ class Result:
     table: pd.DataFrame
     caption: str
     rows_shown: int = 40
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", Table(self.table))
 
     def plot(self) -> Picture | None:
         """The picture; None for a result that is only a table, or whose table holds nothing to draw."""

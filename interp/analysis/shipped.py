@@ -74,7 +74,7 @@ SHIPPED = (
         "roles",
         "interp.heads.roles:Roles",
         ABLATED,
-        ("layer", "head", "role", "score", "threshold", "value", "ci_low", "ci_high", "n", "without_peers",
+        ("layer", "head", "role", "score", "threshold", "value", "ci_low", "ci_high", "n", "with_peers_ablated",
          "verdict", "metric", "control"),
         applies="interp.heads.heads:has_roles",
         command="heads RUN --view roles",

@@ -24,6 +24,7 @@ from interp.models.resized import resized
 from interp.models.weights import weights_of
 from interp.runs.checkpoints import Checkpoints
 from tasks import Task, UserError
+from tasks.renamed import refuse_members
 
 FLUSH_SECONDS = 20.0
 
@@ -90,6 +91,9 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) 
     there = run.asking.device
     ahead = model if there == "cpu" else copy.deepcopy(model).to(there)
     accumulators = [job.analysis.accumulator(model, run.task, job.untrained) for job in jobs]
+    for accumulator in accumulators:
+        if not hasattr(accumulator, "add"):
+            refuse_members("Accumulator", dir(accumulator))
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
     for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
         for task, asking in _by_task(run, jobs, accumulators, chunk):
@@ -143,7 +147,7 @@ def _refuse_interventions(run: Checkpoints, jobs: Sequence[Job], step: int) -> N
             what = "runs weights alone" if own else "uses prompts of another distribution"
             raise UserError(
                 f"{run.path}: {job.analysis.name} {what}, and this run was trained with clamps:"
-                " ask for the released run (--without-interventions)"
+                " ask for it without interventions (--without-interventions)"
             )
 
 

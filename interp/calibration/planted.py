@@ -18,7 +18,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from probes.algorithms.iterates import Algorithm, Problems
 from probes.filters import FilterConfig
 from probes.observations import Observations
 from tasks.errors import UserError
+from tasks.renamed import names_of
 
 D, KAPPA, NOISE = 10, 100.0, 0.1
 MANY = 3000
@@ -168,12 +169,12 @@ def row(distribution: Distribution, truth: Truth, setting: Setting) -> dict[str,
     kinds = Counter(v.kind for v in found)
     named = [v.families if v.kind in NAMED else () for v in found]
     right = {
-        "held": sum(truth.family in families for families in named),
+        "covered": sum(truth.family in families for families in named),
         "alone": sum(families == (truth.family,) for families in named),
     }
-    wrong = {"named": sum(bool(families) for families in named)}
+    wrong = {"identified": sum(bool(families) for families in named)}
     return {
-        "law": str(distribution),
+        "distribution": str(distribution),
         "truth": truth.name,
         "distance": round(away, 4),
         "nearest": nearest,
@@ -202,3 +203,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

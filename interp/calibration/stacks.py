@@ -85,7 +85,7 @@ def power(replicates: int, prompts: int) -> pd.DataFrame:
         for name, stack in stacks(distribution.world(0, 2000).top).items():
             found = answers(distribution, stack, replicates, prompts)
             shown = {answer: found[answer] for answer in ("doubling", "adding", "neither")}
-            rows.append({"law": str(distribution), "stack": name, "due": stack.answer, **shown})
+            rows.append({"distribution": str(distribution), "stack": name, "due": stack.answer, **shown})
     return pd.DataFrame(rows)
 
 

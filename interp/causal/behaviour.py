@@ -1,7 +1,7 @@
 """Whether there is a behaviour to explain, and the prompts on which circuits are searched, chosen and reported.
 
 Effects are shares of the difference between the whole model and the run on other prompts (or clean and corrupt). Where
-the two are not told apart there is nothing to share: an analysis then prints no value and says why.
+the two do not differ significantly there is nothing to share: an analysis then prints no value and says why.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from probes.stats import student
 from tasks.base import Pair, Task
 
 LEVEL = 0.999
-NO_BEHAVIOUR = "full and empty circuit are not told apart: no behaviour to explain"
+NO_BEHAVIOUR = "full and empty circuit do not differ significantly: no behaviour to explain"
 
 
 def has_behaviour(
@@ -39,7 +39,7 @@ def resampled_pair(task: Task, seed: int, prompts: int, stream: str = "circuit")
 
 
 def rounding(model: HookedModel) -> float:
-    """Least share of "prediction_change" that is no rounding: the square of a relative error of 1,000 units in the
-    last place of the model's weights.
+    """Least share of "squared_output_distance" that is no rounding: the square of a relative error of 1,000 units in
+    the last place of the model's weights.
     """
     return (1e3 * torch.finfo(next(model.parameters()).dtype).eps) ** 2

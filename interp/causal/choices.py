@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-MetricName = Literal["loss", "score", "logit_diff", "prediction_change"]
+MetricName = Literal["loss", "score", "logit_diff", "squared_output_distance"]
 Ablation = Literal["zero", "mean", "mean per position", "resample"]
 Replacement = Literal["pair", "zero", "mean", "mean per position", "resample"]
 Direction = Literal["denoise", "noise"]

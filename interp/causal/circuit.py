@@ -16,9 +16,10 @@ from interp.causal.curve import Curve, is_head
 from interp.causal.estimate import Estimate
 from interp.causal.graph import Edge
 from interp.hooks.sites import Site
+from interp.io.former import settings_in_words
 from tasks.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2  # 1: in the words of version 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +53,17 @@ class Circuit:
         """The circuit of such a document. Raises UserError for anything else."""
         try:
             document = json.loads(text)
-            if document["schema"] != SCHEMA:
+            if document["schema"] not in (1, SCHEMA):
                 raise UserError(
-                    f"circuit of schema {document['schema']!r}: this version reads schema {SCHEMA}"
+                    f"circuit of schema {document['schema']!r}: this version reads 1 and {SCHEMA}"
                 )
             rows = [
                 (Site.parse(s).label, Site.parse(r).label, float(score)) for s, r, score in document["edges"]
             ]
             return cls(
-                tuple((s, r) for s, r, _ in rows), tuple(x for *_, x in rows), dict(document["settings"])
+                tuple((s, r) for s, r, _ in rows),
+                tuple(x for *_, x in rows),
+                settings_in_words(document["settings"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             if isinstance(error, UserError):

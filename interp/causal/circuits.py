@@ -2,15 +2,15 @@
 
 Effects are on the scale where the whole model is 1 and the other prompts' run is 0. Edges are ordered on one set of
 prompts, how many of them are taken is decided on a second, and `interp.causal.faithfulness.judge` reports on a third.
-A model without the behaviour (full and empty circuit not told apart) has the empty circuit.
+A model without the behaviour (full and empty circuit do not differ) has the empty circuit.
 
 "prune", the default everywhere, returns the smallest circuit on the way down whose lower confidence limit still reaches
 the faithfulness asked for, with the whole curve of size against faithfulness. Where more than half of all edges carry
 nothing at all, to rounding, and the others alone give the whole model's outputs, those others are the circuit: nothing
 is traded off. "threshold" keeps the edges whose single effect significantly passes the threshold; where heads stand in
-for each other it finds neither. A signed metric (loss, logit difference) can cancel; "prediction_change", the squared
-distance to the whole model's output, cannot, but measures no behaviour, so whether there is one is asked of the loss.
-Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG (arXiv 2403.17806).
+for each other it finds neither. A signed metric (loss, logit difference) can cancel; "squared_output_distance", the
+squared distance to the whole model's output, cannot, but measures no behaviour, so whether there is one is asked of the
+loss. Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EAP-IG (arXiv 2403.17806).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
 from tasks.errors import UserError
+from tasks.renamed import keywords
 
 SEARCHES = ("prune", "threshold", "greedy")
 METHODS = ("exact", "EAP", "EAP-IG")
@@ -52,8 +53,14 @@ class _Bench:
         with torch.no_grad():
             clean_outputs = model(pair.clean.inputs)
         self.metric = metric_of(task, pair, metric, output=output, clean_outputs=clean_outputs)
-        self.distance = metric_of(task, pair, "prediction_change", output=output, clean_outputs=clean_outputs)
-        gate = metric_of(task, pair, "loss", output=output) if metric == "prediction_change" else self.metric
+        self.distance = metric_of(
+            task, pair, "squared_output_distance", output=output, clean_outputs=clean_outputs
+        )
+        gate = (
+            metric_of(task, pair, "loss", output=output)
+            if metric == "squared_output_distance"
+            else self.metric
+        )
         self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         with torch.no_grad():
             whole, nothing = self.runs.outputs(self.runs.known), self.runs.outputs(())
@@ -75,6 +82,7 @@ class _Bench:
         return len(self.runs.known) <= (MOST_HOOKED if self.runs.mask is None else MOST_EXACT)
 
 
+@keywords
 def find_circuit(
     model: HookedModel,
     task: Task,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -28,6 +28,7 @@ from interp.hooks.sites import Site, check
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair
 from tasks.errors import UserError
+from tasks.renamed import names_of
 from tasks.streams import generator
 
 RIDGE = (
@@ -160,3 +161,7 @@ def _compare(
         {"metric": metric, **found[i].row(), "unit": unit, **shared}
         for i, (metric, unit) in enumerate(zip(("causal slope", "missed change"), units, strict=True))
     ]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

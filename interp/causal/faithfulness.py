@@ -26,11 +26,13 @@ from interp.causal.random_circuits import empirical_p, matched_circuit
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
+from tasks.renamed import keywords
 
 RANDOM = 100  # matched random circuits
 MATCHED = "random"  # the control of matched random circuits in tables
 
 
+@keywords
 def judge(
     model: HookedModel,
     task: Task,

@@ -21,6 +21,7 @@ from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
 from tasks.base import Pair, Task
 from tasks.errors import UserError
+from tasks.renamed import keywords, refuse_value
 
 Outputs = Float[Tensor, "batch pos d_out"]
 
@@ -66,6 +67,7 @@ def custom(
     return Metric(name, "all", unit, positions, lambda outputs, rows: of(outputs))
 
 
+@keywords
 def metric_of(
     task: Task,
     pair: Pair,
@@ -74,13 +76,14 @@ def metric_of(
     output: str | None = None,
     clean_outputs: Outputs | None = None,
 ) -> Metric:
-    """A metric that the task defines for a pair, over all its reads (their mean) or the one named.
+    """A metric that the task defines for a pair, over all its outputs (their mean) or the one named.
 
     loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff:
-    logit of the clean answer minus that of the corrupt one, over the reads at which they differ (tasks with
-    symbols). prediction_change: mean squared distance to the clean run's prediction (needs `clean_outputs`).
-    Raises UserError for an unknown name or read, and where the task cannot serve the metric.
+    logit of the clean answer minus that of the corrupt one, over the outputs at which they differ (tasks with
+    symbols). squared_output_distance: mean squared distance to the clean run's prediction (needs `clean_outputs`).
+    Raises UserError for an unknown name or output, and where the task cannot serve the metric.
     """
+    refuse_value("metric", name)
     if name not in get_args(MetricName):
         raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
     index = _output_index(task, output)
@@ -95,7 +98,7 @@ def metric_of(
     if name == "logit_diff":
         return Metric(name, target, "logit", positions, _projection(_answer_difference(task, pair, index)))
     if clean_outputs is None:
-        raise UserError("metric 'prediction_change' needs the clean run's outputs")
+        raise UserError("metric 'squared_output_distance' needs the clean run's outputs")
     return Metric(name, target, "squared output", positions, _distance(clean_outputs, list(positions)))
 
 
@@ -108,7 +111,7 @@ def _output_index(task: Task, output: str | None) -> int | None:
 
 
 def _positions(task: Task, index: int | None) -> tuple[int, ...]:
-    """Positions a read looks at: its own where every read has one, else all that count."""
+    """Positions an output is taken at: its own where every output has one, else all that count."""
     every = task.interface.output_positions
     if index is not None and len(every) == len(task.output_names):
         return (every[index],)
@@ -120,7 +123,7 @@ def _mean(per_output: Float[Tensor, "batch output"], index: int | None) -> Float
 
 
 def _answer_difference(task: Task, pair: Pair, index: int | None) -> Outputs:
-    """Weights on the outputs that give clean minus corrupt logit, averaged over the reads that differ."""
+    """Weights on the outputs that give clean minus corrupt logit, averaged over the output positions that differ."""
     if task.interface.inputs == "continuous":
         raise UserError(
             f"metric 'logit_diff' needs symbols to answer with, and task {task.kind!r} reads numbers"

@@ -32,7 +32,7 @@ class PatchGrid(Direct):
     """Effect of patching every site of a grid with a clean/corrupt pair of the task.
 
     `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `output`
-    as in `interp.causal.patching.patch`. Where the clean and the corrupt run are not told apart there is nothing to
+    as in `interp.causal.patching.patch`. Where the clean and the corrupt run do not differ there is nothing to
     restore: every site has its row, without a value, and `note` says why.
     """
 
@@ -62,7 +62,7 @@ class PatchGrid(Direct):
 
     def _apart(self, model: HookedModel, task: Task, pair: Pair) -> bool:
         """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
-        name = "loss" if self.metric == "prediction_change" else self.metric
+        name = "loss" if self.metric == "squared_output_distance" else self.metric
         with torch.no_grad():
             measure = metric_of(task, pair, name, output=self.output)
             clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
@@ -75,9 +75,9 @@ class PatchGrid(Direct):
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
             metric=self.metric, target=self.output or "all", unit="normalised effect", n=len(pair.clean),
             direction=self.direction, replacement=self.replacement, pair=self.pair, control="none",
-            note="no behaviour to restore: clean and corrupt runs are not told apart in the loss"
-            if self.metric in ("loss", "prediction_change")
-            else f"no behaviour to restore: clean and corrupt runs are not told apart in {self.metric}",
+            note="no behaviour to restore: clean and corrupt runs do not differ significantly in the loss"
+            if self.metric in ("loss", "squared_output_distance")
+            else f"no behaviour to restore: clean and corrupt runs do not differ significantly in {self.metric}",
         )  # fmt: skip
 
 

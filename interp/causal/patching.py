@@ -28,6 +28,7 @@ from interp.hooks.sites import Site, check, grid
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
+from tasks.renamed import keywords
 
 CHUNK = 64
 ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
@@ -58,6 +59,7 @@ def sites_of(
     return [site for name in names for site in grid(model, name, n_pos, by=axes)]
 
 
+@keywords
 def patch(
     model: HookedModel,
     task: Task,

@@ -24,6 +24,7 @@ from interp.hooks.sites import Site, slot_site
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
 from tasks.errors import UserError
+from tasks.renamed import keywords
 
 
 def expand_receivers(model: HookedModel, names: Sequence[str]) -> list[Site]:
@@ -43,6 +44,7 @@ def expand_receivers(model: HookedModel, names: Sequence[str]) -> list[Site]:
     return list(dict.fromkeys(found))
 
 
+@keywords
 def patch_paths(
     model: HookedModel,
     task: Task,

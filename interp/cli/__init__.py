@@ -16,6 +16,7 @@ from interp._version import __version__
 from interp.cli import asking
 from interp.cli.plain_help import UNFOLDED, PlainHelp
 from interp.cli.terminal import Output, unread
+from tasks.renamed import refuse_options
 
 app = App(
     name="interp",
@@ -173,6 +174,7 @@ def run(arguments: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
+            refuse_options(arguments)
             words, how = asking.taken(arguments) if _measures(arguments) else (arguments, {})
             with asking.asked_so(how):
                 code = app(words, exit_on_error=False, print_error=False, result_action="return_value")

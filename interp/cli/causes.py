@@ -47,7 +47,7 @@ def patch(
     replacement
         The value patched in: the pair's other prompt; with noise also an ablation.
     metric
-        Metric of the output; prediction_change is the squared output distance, which cannot cancel.
+        Metric of the output; squared_output_distance, to the clean run's output, cannot cancel.
     output
         One output position of the task ("hop 2"); all by default.
     by
@@ -103,7 +103,7 @@ def circuit(
     faithfulness
         Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
-        Metric of the output; prediction_change is the squared distance to the full model's output, which cannot cancel.
+        Metric of the output; squared_output_distance, the squared distance to the full model's output, cannot cancel.
     output
         One output position of the task; all by default.
     prompts

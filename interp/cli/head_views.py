@@ -69,7 +69,17 @@ def _patterns(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     """Every head at the last step; over checkpoints how many heads of each verdict there are."""
     names = {"value": "effect", "ci_low": "low", "ci_high": "high"}
-    columns = ["layer", "head", "role", "score", "value", "ci_low", "ci_high", "without_peers", "verdict"]
+    columns = [
+        "layer",
+        "head",
+        "role",
+        "score",
+        "value",
+        "ci_low",
+        "ci_high",
+        "with_peers_ablated",
+        "verdict",
+    ]
     every = last[columns].rename(columns=names).assign(role=last["role"].map(short_relation))
     found: Tables = [(f"{at}: roles by score, ablation effect", every)]
     if table["step"].nunique() > 1:

@@ -8,7 +8,7 @@ from interp.pictures.labels import short_site
 from probes.verdict import FREE, NO_FILTER, UNLISTED
 
 LEGEND = (
-    "Best step [band within one standard error] over all reads; * end of the ladder; - no better than a "
+    "Best step [band within one standard error] over all output positions; * end of the ladder; - no better than a "
     "control. Ridge counts places on a path from strong to weak. Misfit: share of the outputs beyond query noise, "
     "95% CI, of the family that fits best; free filter: of any function of the eigenvalues."
 )

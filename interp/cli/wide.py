@@ -7,7 +7,7 @@ import pandas as pd
 from interp.pictures.labels import short_relation, short_site
 
 MOST_OUTPUTS = 8
-LEVELS = {"floor": "minimum loss"}  # how a control is printed where its name in the table is older
+LEVELS = {"bayes_risk": "minimum loss"}  # how a control is printed where its name in the table is older
 
 
 def by_output(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -63,8 +63,13 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    again = "lost again by " + table["fell"].astype("string")
-    earlier = "a rise at " + table["rose"].astype("string") + " was lost by " + table["fell"].astype("string")
+    again = "lost again by " + table["first_loss"].astype("string")
+    earlier = (
+        "a rise at "
+        + table["first_rise"].astype("string")
+        + " was lost by "
+        + table["first_loss"].astype("string")
+    )
     shown["note"] = again.fillna("by step " + table["last"].astype("string")).where(late, earlier.fillna(""))
     return shown
 

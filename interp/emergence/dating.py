@@ -27,8 +27,8 @@ FIGURES = (
     "half",
     "width",
     "state",
-    "rose",
-    "fell",
+    "first_rise",
+    "first_loss",
     "last",
     "threshold",
 )
@@ -66,7 +66,7 @@ def date_curves(
             raise UserError(f"{', '.join(map(str, key))}: {error}") from None
         figures = {name: getattr(found, name) for name in FIGURES}
         rows.append({**dict(zip(by, key, strict=True)), **figures, "threshold": sign * found.threshold})
-    whole = dict.fromkeys(("step", "before", "rose", "fell", "last"), "Int64")
+    whole = dict.fromkeys(("step", "before", "first_rise", "first_loss", "last"), "Int64")
     return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(whole)
 
 
@@ -94,4 +94,4 @@ def date_edges(
     full = wide.reindex(steps).fillna(0.0)[list(kept)]
     long = full.T.stack().rename("value").reset_index()
     found = date_curves(long, ["sender", "receiver"], threshold=threshold)
-    return found.sort_values(["step", "rose"], kind="stable", ignore_index=True)
+    return found.sort_values(["step", "first_rise"], kind="stable", ignore_index=True)

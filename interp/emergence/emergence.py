@@ -20,7 +20,7 @@ from tasks import UserError
 OVERLAP = 0.5  # of a direction that is found
 COLUMNS = (
     *("subject", "metric", "position", "layer", "head", "threshold", "before", "step", "ci_low", "ci_high"),
-    *("half", "width", "state", "rose", "fell", "last"),
+    *("half", "width", "state", "first_rise", "first_loss", "last"),
 )
 KEYS = ("metric", "position", "layer", "head")
 NO_HEAD = (
@@ -52,10 +52,12 @@ def emergence_table(
     curves += [] if overlaps is None else _overlap_curves(overlaps, _replicates(draws))
     rows = [curve.row(rises) for curve, rises in zip(curves, _jointly(curves), strict=True)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    appeared = table["rose"].notna() & (table["rose"] > scores["step"].min())
+    appeared = table["first_rise"].notna() & (table["first_rise"] > scores["step"].min())
     table = table[table["head"].isna() | appeared]
-    whole = dict.fromkeys(("layer", "head", "before", "step", "rose", "fell", "last"), "Int64")
-    return table.astype(whole).sort_values(["step", "rose", "subject"], kind="stable", ignore_index=True)
+    whole = dict.fromkeys(("layer", "head", "before", "step", "first_rise", "first_loss", "last"), "Int64")
+    return table.astype(whole).sort_values(
+        ["step", "first_rise", "subject"], kind="stable", ignore_index=True
+    )
 
 
 @dataclass

@@ -62,7 +62,7 @@ def instrument_onsets(
     table = table.assign(layer=pd.array([pd.NA] * len(table), dtype="Int64"))
     table["head"] = table["layer"]
     table = table[["subject", "metric", "layer", "head", *FIGURES]]
-    return table.sort_values(["step", "rose", "subject"], kind="stable", ignore_index=True)
+    return table.sort_values(["step", "first_rise", "subject"], kind="stable", ignore_index=True)
 
 
 def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:

@@ -42,9 +42,9 @@ class Onset:
 
     [`ci_low`, `ci_high`] covers the true time of the crossing (nan at the open end of a rise that some
     replicates never make). `half` (half-rise) and `width` (10% to 90% of the rise) are in steps,
-    interpolated; nan without a rise. `rose` and `fell` are the first rise and the first loss (None where nothing
-    was lost; `rose` is then `step`), `lost` how many rises were lost. A transient curve has no `step`; its interval,
-    half-rise and width are those of its last rise.
+    interpolated; nan without a rise. `first_rise` and `first_loss` are the steps of the first rise and of the first
+    loss (None where nothing was lost; `first_rise` is then `step`), `lost` how many rises were lost. A transient curve
+    has no `step`; its interval, half-rise and width are those of its last rise.
     """
 
     step: int | None
@@ -56,16 +56,18 @@ class Onset:
     half: float = math.nan
     width: float = math.nan
     state: State = "not emerged"
-    rose: int | None = None
-    fell: int | None = None
+    first_rise: int | None = None
+    first_loss: int | None = None
     lost: int = 0
 
     def __str__(self) -> str:
         if self.state == "transient":
-            return f"step {self.rose}, lost again by step {self.fell}"
+            return f"step {self.first_rise}, lost again by step {self.first_loss}"
         if self.step is None:
             return f"not emerged by step {self.last}"
-        earlier = f" (a rise at step {self.rose} was lost by step {self.fell})" if self.lost else ""
+        earlier = (
+            f" (a rise at step {self.first_rise} was lost by step {self.first_loss})" if self.lost else ""
+        )
         return f"step {self.step}{earlier}"
 
 
@@ -149,10 +151,10 @@ def _dated(
         return Onset(None, last, last, course.level, **shape)
     low, high = _interval(steps, course, draws, threshold)
     at, before = steps[fit.crossed], steps[fit.crossed - 1] if fit.crossed else None
-    rose, fell = course.first_lost or (fit.crossed, None)
+    first_rise, first_loss = course.first_lost or (fit.crossed, None)
     history: dict[str, Any] = {
-        "rose": steps[rose],
-        "fell": None if fell is None else steps[fell],
+        "first_rise": steps[first_rise],
+        "first_loss": None if first_loss is None else steps[first_loss],
         "lost": len(course.lost),
     }
     if course.gone:
@@ -184,9 +186,12 @@ class _Course:
         self.rise = whole if not before and not self.gone else _Rise(steps[:end], y[:end], self.level, start)
         self.first_lost: Stretch | None = None
         if self.lost:
-            fell = self.lost[0][0]
-            rose = _Rise(steps[:fell], y[:fell], self.level).crossed
-            self.first_lost = (int(np.argmax(y >= self.level)) if rose is None else rose, fell)
+            first_loss = self.lost[0][0]
+            first_rise = _Rise(steps[:first_loss], y[:first_loss], self.level).crossed
+            self.first_lost = (
+                int(np.argmax(y >= self.level)) if first_rise is None else first_rise,
+                first_loss,
+            )
 
 
 class _Rise:

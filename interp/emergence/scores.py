@@ -1,7 +1,7 @@
 """Loss and the task's own score at each output position of a checkpoint, with minimum achievable loss and chance.
 
 Loss is the task's, so lower is better; a score named "accuracy" is a share of prompts in [0, 1], higher is better. Rows
-without a step hold the levels to compare with: `control` "floor" (Bayes risk) and "chance" (score of the
+without a step hold the levels to compare with: `control` "bayes_risk" (Bayes risk) and "chance" (score of the
 best guess that ignores the examples). Intervals are over prompts, not over training seeds.
 """
 
@@ -34,7 +34,7 @@ class Scores(Analysis):
 
     def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame:
         """Floor of the loss and chance level of the score, as far as the task knows them."""
-        rows = _level_rows(task, "loss", "floor", task.bayes_risk) + _level_rows(
+        rows = _level_rows(task, "loss", "bayes_risk", task.bayes_risk) + _level_rows(
             task, task.score_name, "chance", task.chance
         )
         return pd.DataFrame(rows)

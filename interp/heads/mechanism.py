@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -38,6 +38,7 @@ from interp.heads.roles import (
 from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError
+from tasks.renamed import names_of
 
 Kind = Literal["stacked", "look-ahead", "both", "other", "not solved"]
 _AHEAD = re.compile(r"link_k -> link_k\+\d+")
@@ -183,3 +184,7 @@ def _solved(task: Any, output: int, right: float) -> bool:
 
 def _names(team: list[HeadName]) -> str:
     return " ".join(f"L{layer}H{head}" for layer, head in team)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

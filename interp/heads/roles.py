@@ -161,7 +161,7 @@ def roles(
     """The role of every head and whether the model needs it: one row a head.
 
     Columns: layer, head, role ("" where none), `score` of its best relation and the `threshold` for it,
-    `effect` of its own ablation (value, ci_low, ci_high), `without_peers`: what its ablation adds once its
+    `effect` of its own ablation (value, ci_low, ci_high), `with_peers_ablated`: what its ablation adds once its
     peers are ablated, and `verdict`. `kind`: "zero", "mean" or "mean per position". Raises UserError for a
     model without heads, with signed attention (whose scores are no shares), or a task that names no
     relations.
@@ -296,5 +296,5 @@ def _row(
         "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
         "score": best.score.value, "threshold": best.threshold,
         "value": own.value, "ci_low": own.low, "ci_high": own.high, "n": own.n,
-        "without_peers": last.value, "verdict": verdict,
+        "with_peers_ablated": last.value, "verdict": verdict,
     }  # fmt: skip

@@ -60,7 +60,7 @@ def transplant_table(
     step, group, output position and control.
 
     `teams`: names and heads; by default every role that some head has at the source's step, and "every head".
-    Columns: step (the host's), donor, team, heads, position, metric, control, value, ci_low, ci_high, n.
+    Columns: step (the host's), source_step, team, heads, position, metric, control, value, ci_low, ci_high, n.
     Raises UserError for a run without heads, one checkpoint only, or an unknown step.
     """
     (late,) = run.resolve(source_model)
@@ -80,7 +80,13 @@ def transplant_table(
                 host = run.model(step, into=host)
                 transplant(host, source, heads)
                 found = _rows(task, _better(host, task, batch) - own)
-                said = {"step": step, "donor": late, "team": team, "heads": _names(heads), "control": control}
+                said = {
+                    "step": step,
+                    "source_step": late,
+                    "team": team,
+                    "heads": _names(heads),
+                    "control": control,
+                }
                 rows += [{**said, **row} for row in found]
     table = pd.DataFrame(rows)
     table.insert(0, "run", run.name)  # as on reading: this table is kept nowhere

@@ -41,23 +41,23 @@ class Source(BaseModel):
             raise ValueError(f"part {list(self.part)} must be [i, k] with 0 <= i < k")
         return self
 
-    def foreign(self, ours: TensorShape) -> TensorShape:
+    def foreign(self, own: TensorShape) -> TensorShape:
         """The shape that the key must have for a weight of this shape (with `cut`, or more rows)."""
-        whole = (*ours[:-1], ours[-1] * self.part[1])
+        whole = (*own[:-1], own[-1] * self.part[1])
         return whole[::-1] if self.transpose else whole
 
-    def fits(self, found: TensorShape, ours: TensorShape) -> bool:
+    def fits(self, found: TensorShape, own: TensorShape) -> bool:
         """Whether a key of this shape can serve."""
-        wanted = self.foreign(ours)
+        wanted = self.foreign(own)
         if self.cut:
             return len(found) == len(wanted) and found[0] >= wanted[0] and found[1:] == wanted[1:]
         return found == wanted
 
-    def take(self, value: Tensor, ours: TensorShape) -> Tensor:
+    def take(self, value: Tensor, own: TensorShape) -> Tensor:
         """The weight from the key's tensor, as a copy."""
         whole = value.T if self.transpose else value
-        first, width = self.part[0] * ours[-1], ours[-1]
-        return whole[..., first : first + width][: ours[0]].clone(memory_format=torch.contiguous_format)
+        first, width = self.part[0] * own[-1], own[-1]
+        return whole[..., first : first + width][: own[0]].clone(memory_format=torch.contiguous_format)
 
 
 def parse_mapping(entries: Mapping[str, Any], where: str) -> dict[str, Source]:

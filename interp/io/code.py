@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from interp.io.modules import OURS, file_of, imports_of, installed, is_foreign
+from interp.io.modules import PACKAGES, file_of, imports_of, installed, is_foreign
 from interp.io.values import Unplain, plain_value
 
 _MACHINERY = ("model_config", "model_fields", "model_computed_fields", "model_post_init")
@@ -98,11 +98,11 @@ class _Walk:
             raise Uncacheable(f"{where or 'it'} refers to {odd}") from None
 
     def _class(self, cls: type) -> None:
-        if cls.__module__.split(".")[0] not in OURS and not is_foreign(cls, self.homes):
+        if cls.__module__.split(".")[0] not in PACKAGES and not is_foreign(cls, self.homes):
             return
         for base in cls.__mro__:
             top = base.__module__.split(".")[0]
-            if top in OURS:
+            if top in PACKAGES:
                 self._patched(base)
             elif base is cls or is_foreign(base, self.homes):
                 self._own_class(base)
@@ -157,7 +157,7 @@ class _Walk:
 
     def _is_users(self, module: str) -> bool:
         top, file = module.split(".")[0], file_of(module)
-        if top in OURS or top in sys.stdlib_module_names or file is None:
+        if top in PACKAGES or top in sys.stdlib_module_names or file is None:
             return False
         return top in self.homes or not installed(file)
 
@@ -179,7 +179,11 @@ class _Walk:
     def _module(self, name: str) -> None:
         """A user's module by its file, with the user's modules that the file imports; of a library its version."""
         key = f"module {name}".encode()
-        if name.split(".")[0] in OURS or name.split(".")[0] in sys.stdlib_module_names or key in self.parts:
+        if (
+            name.split(".")[0] in PACKAGES
+            or name.split(".")[0] in sys.stdlib_module_names
+            or key in self.parts
+        ):
             return
         self.parts.add(key)
         file = file_of(name)

@@ -14,14 +14,19 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-OURS = {"interp", "probes", "tasks"}
+PACKAGES = {"interp", "probes", "tasks"}
 
 
 def is_foreign(thing: Any, homes: set[str]) -> bool:
     """Whether a class or function is the user's: neither ours, nor Python's, nor of a library he did not write."""
     module = getattr(thing, "__module__", None) or ""
     top = module.split(".")[0]
-    if not top or top in OURS or top == "builtins" or (top in sys.stdlib_module_names and top != "__main__"):
+    if (
+        not top
+        or top in PACKAGES
+        or top == "builtins"
+        or (top in sys.stdlib_module_names and top != "__main__")
+    ):
         return False
     if top in homes or top == "__main__":
         return True

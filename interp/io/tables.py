@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from interp.io.files import cannot_write, canonical, write_atomically
+from interp.io.former import in_words, settings_in_words
 from tasks.errors import UserError
 
 KEY = b"algoscope"
@@ -28,7 +29,8 @@ class Stamp(BaseModel):
     the hash of the weights that were measured. `code` hashes tasks, models and analyses that are not this package's
     ("" where all are); `devices` names the device of each step that was not measured on cpu.
 
-    `format` 1 (version 0.1) has rows that hold the run's name in a column `run`; since 2 names are put in on reading.
+    `format` 1 (version 0.1) has rows that hold the run's name in a column `run`; since 2 names are put in on reading;
+    3 has the words of version 0.2 (`interp.io.former`), in which older ones are read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +76,10 @@ def _digest(table: pd.DataFrame, stamp: bytes) -> bytes:
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Stamp] | None:
-    """A table and its stamp; None where there is no such file. Raises UserError for a damaged or foreign file."""
+    """A table, in today's words, and its stamp; None where there is no such file.
+
+    Raises UserError for a damaged or foreign file.
+    """
     if not path.exists():
         return None
     remedy = "delete it and run the analysis again"
@@ -93,4 +98,5 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Stamp] | None:
         sound, stamp = False, None
     if not sound or stamp is None:
         raise UserError(f"{path}: is not what was written (its digest does not match); {remedy}")
-    return table, stamp
+    stamp = stamp.model_copy(update={"settings": settings_in_words(stamp.settings)})
+    return in_words(table, stamp.analysis, stamp.format), stamp

@@ -20,17 +20,17 @@ from interp.config.model_adopted import AdoptedConfig
 from interp.models.builders import build_module
 from interp.models.hooked import layer_range, residual
 from interp.models.layouts.check import Proof, prove, refusals
+from interp.models.layouts.hooking import AdoptedHooks, Stopped
 from interp.models.layouts.kernel import Kernel
 from interp.models.layouts.parts import find_parts
 from interp.models.layouts.state import load_state, matched, state_of
 from interp.models.layouts.weights import AdoptedBlock, Norm, matrix
-from interp.models.layouts.wiring import AdoptedWiring, Stopped
 from interp.models.surface import LensConfig
 from tasks.base import Interface
 from tasks.errors import UserError
 
 
-class AdoptedModel(AdoptedWiring):
+class AdoptedModel(AdoptedHooks):
     """A module with our hook names, weights per head, and `start_at_layer` / `stop_at_layer`.
 
     What analyses cannot have (`refused`) is found by `interp.models.layouts.check` when weights are loaded.

@@ -12,7 +12,7 @@ it (source: Singh et al. 2024, arXiv 2404.07129, "artificial optogenetics"). A c
     run.without_interventions().scores()      # the same weights, without interventions
     with run.with_interventions(model, batch, step): model(batch.inputs)
 
-Analyses keep the interventions active unless the run is released, because the trained function is the clamped
+Analyses keep the interventions active unless asked not to, because the trained function is the clamped
 one: a head whose pattern is clamped gets no gradient for its queries and keys, so without the clamp the later
 heads receive inputs that they never received in training. Analyses that compute with the weights themselves
 (patching, circuits) do not support clamps and raise an error.

@@ -18,7 +18,7 @@ from interp.pictures.svg import Picture
 
 Chart = Callable[[pd.DataFrame], Picture | None]
 MOST_LINES, MOST_COLUMNS, MOST_BARS = 8, 24, 40
-LEVEL_NAMES = {"floor": "minimum loss"}  # as shown, where the name in the table is older
+LEVEL_NAMES = {"bayes_risk": "minimum loss"}  # as shown, where the name in the table is older
 
 
 def scores(table: pd.DataFrame) -> Picture | None:

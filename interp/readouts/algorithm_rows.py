@@ -51,13 +51,13 @@ def silences(accumulator: Any) -> dict[str, str]:
 
 
 def as_control(found: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the untrained twin, marked as that; its readout errors stand beside every checkpoint's already."""
+    """Rows of the untrained model, marked as that; its readout errors are among every checkpoint's already."""
     own = found[(found["control"] == "none") & (found["metric"] != "readout error")]
     return own.assign(control="untrained")
 
 
 def _pools(accumulator: Any) -> dict[str, list[int]]:
-    """Places of the reads to match on: all, and those up to and beyond d examples."""
+    """Places of the output positions to match on: all, and those up to and beyond d examples."""
     contexts = accumulator.task.contexts
     apart = {
         "t<=d": [i for i, t in enumerate(contexts) if t <= accumulator.task.d],
@@ -114,7 +114,7 @@ def _grid_rows(accumulator: Any, rung: Ladder, match: Match, shared: Row) -> lis
 
 
 def _weights(accumulator: Any) -> list[Row]:
-    """Similarity of induced weights to every step, averaged over the reads that have examples; zero weights score 0."""
+    """Similarity of induced weights to every step, averaged over output positions with examples; zero weights: 0."""
     layers, rows = torch.cat(accumulator.weighed, 1), []
     shared = {"metric": "SimW", "position": "all", "split": "test"}
     for rung in accumulator.rivals.ladders:
@@ -187,9 +187,9 @@ def _contrast(accumulator: Any, matches: dict[str, Match], i: int, site: str) ->
     sign = -1 if next(iter(matches.values())).scores.distance else 1
     first = max(matches, key=lambda name: sign * float(matches[name].point[i, column[name]]))
     others = [name for name in matches if name != first]
-    choose = accumulator.rivals.at["choose"]
+    validation = accumulator.rivals.at["validation"]
     rival = contrast.nearest(
-        choose[first][column[first]], torch.stack([choose[name][column[name]] for name in others])
+        validation[first][column[first]], torch.stack([validation[name][column[name]] for name in others])
     )
     second = others[rival]
     names = tuple(f"{name}({matches[name].best[i]})" for name in (first, second))
@@ -199,8 +199,8 @@ def _contrast(accumulator: Any, matches: dict[str, Match], i: int, site: str) ->
         rows = accumulator.contrast_rows(site, *pair, accumulator.rivals.at)
         dealt = None if random_w is None else accumulator.contrast_rows(site, *pair, random_w)
         config = ContrastConfig(draws=accumulator.settings.draws)
-        fit, choose_rows, test = rows
-        found = contrast.contrast(fit, choose_rows, test, (names[0], names[1]), config, site, dealt)
+        fit, validation_rows, test = rows
+        found = contrast.contrast(fit, validation_rows, test, (names[0], names[1]), config, site, dealt)
     except UserError as error:
         empty = {"site": site, "metric": "partial r2", "algorithm": names[0], "control": "none"}
         return [{**shared, **empty, "split": "test", "value": math.nan, "note": str(error)}]

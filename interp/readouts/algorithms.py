@@ -3,8 +3,8 @@
 Owns: streaming prompts to the two instruments and choosing what they see. Matching compares a layer's held-out
 predictions with every rival's ladder of steps; the filter verdict runs the model again on probe queries, reads each
 layer with the readout that was fitted to it, and asks which spectral filter the outputs follow. Prompts are split by
-chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "choose" prompts. Prompts are the same at
-every checkpoint, so the rivals are computed once, beside the untrained twin.
+chunk as in `interp.readouts.readouts`; sizes of the rivals are tuned on the "validation" prompts. Prompts are the same
+at every checkpoint, so the rivals are computed once, with the untrained model.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ class AlgorithmMatch(Readouts):
 
     `context`: number of examples at which the filter and the contrast are read (None: as many as dimensions, where
     the eigenvalues of S are spread widest). `queries` a prompt (None: 2d + 2) for `filter_prompts` of the test
-    prompts; induced weights are taken at every read of `weight_prompts` of them. A family fits where its misfit is
-    shown to be below `tau`, at a level corrected for all sites at `checkpoints` checkpoints (`for_checkpoints` raises
-    that for longer runs). With `quick` sizes are tuned on the prompts that they are scored on, and steps are fixed or
-    over |S|. `draws` resamples of prompts an interval. `families`, any of `interp.readouts.iterates`, are what layers
-    are matched with; a filter verdict always knows those of `probes.filters`. With `shift` everything but the readouts
-    and the sizes of the steps is taken on prompts of the other law.
+    prompts; induced weights are taken at every output position of `weight_prompts` of them. A family fits where its
+    misfit is shown to be below `tau`, at a level corrected for all sites at `checkpoints` checkpoints
+    (`for_checkpoints` raises that for longer runs). With `quick` sizes are tuned on the prompts that they are scored
+    on, and steps are fixed or over |S|. `draws` resamples of prompts an interval. `families`, any of
+    `interp.readouts.iterates`, are what layers are matched with; a filter verdict always knows those of
+    `probes.filters`. With `shift` everything but the readouts and the sizes of the steps is taken on prompts of the
+    other distribution.
     """
 
     name: ClassVar[str] = "algorithms"
@@ -88,7 +89,7 @@ class AlgorithmMatch(Readouts):
             raise UserError(f"{number} probe queries cannot fix {task.d} weights: ask at least {task.d + 1}")
 
     def constants(self, model: Any, task: Task, untrained: Accumulator | None) -> pd.DataFrame | None:
-        """The untrained twin's own rows, filter verdict included."""
+        """The untrained model's own rows, filter verdict included."""
         assert isinstance(untrained, AlgorithmAccumulator)
         return algorithm_rows.as_control(untrained.table())
 
@@ -138,7 +139,7 @@ class AlgorithmAccumulator(ReadoutAccumulator):
     ):
         super().__init__(settings, sites, task, untrained)
         self.model = model
-        self.splits = {"fit": Split(), "choose": Split(), "test": Split()}
+        self.splits = {"fit": Split(), "validation": Split(), "test": Split()}
         self.layers: list[Float[Tensor, "layer prompt output"]] = []
         self.asked: list[Asked] = []
         self.labels: list[Float[Tensor, "set layer prompt"]] = []
@@ -200,7 +201,7 @@ class AlgorithmAccumulator(ReadoutAccumulator):
         self.labels.append(torch.stack(sets))
 
     def _answers(self, chunk: int, batch: RegressionBatch, count: int, context: int) -> tuple[Tensor, Tensor]:
-        """Probe queries of the task's own law, and every layer's answers to them after `context` examples."""
+        """Probe queries of the task's own distribution, and every layer's answers to them after `context` examples."""
         gen, number = generator(0, "probe queries", chunk), self.settings.asks(self.task)
         queries = self.task.draw_x(gen, batch.basis[:count].float(), number).double()
         position = self._token(context)
@@ -210,7 +211,7 @@ class AlgorithmAccumulator(ReadoutAccumulator):
     def _weigh(
         self, chunk: int, batch: RegressionBatch, count: int
     ) -> Float[Tensor, "layer prompt output d"]:
-        """Induced weights of every layer at every read that has examples."""
+        """Induced weights of every layer at every output position that has examples."""
         found = []
         for context in self.shown:
             queries, outputs = self._answers(chunk, batch, count, context)
@@ -241,9 +242,9 @@ class AlgorithmAccumulator(ReadoutAccumulator):
         if isinstance(self.untrained, AlgorithmAccumulator):
             return self.untrained.rivals
         contexts = self.task.contexts
-        choose, test = self.splits["choose"], self.splits["test"]
-        tuning = self._posed(choose, choose.y(), contexts)
-        labels = choose.y()[:, list(contexts)]
+        validation, test = self.splits["validation"], self.splits["test"]
+        tuning = self._posed(validation, validation.y(), contexts)
+        labels = validation.y()[:, list(contexts)]
         ladders = tuple(tuning.ladder(labels, family) for family in self.settings.families)
         posed = self._posed(test, test.y(), contexts)
         few = self.settings.weight_prompts
@@ -270,10 +271,10 @@ class AlgorithmAccumulator(ReadoutAccumulator):
     def contrast_rows(
         self, site: str, first: tuple[str, int], second: tuple[str, int], at: dict[str, dict[str, Tensor]]
     ) -> tuple[Rows, Rows, Rows]:
-        """Fit, choose and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
+        """Fit, validation and test rows of a site for two rivals, each a family and a column of its ladder; `at` are
         the rivals' predictions for the prompts' own labels or for those of random w.
         """
-        fit, choose, test = (
+        fit, validation, test = (
             Rows(
                 torch.cat(split.activations[site]),
                 at[name][first[0]][first[1]],
@@ -282,12 +283,12 @@ class AlgorithmAccumulator(ReadoutAccumulator):
             )
             for name, split in self.splits.items()
         )
-        return fit, choose, test
+        return fit, validation, test
 
     def table(self) -> pd.DataFrame:
         return algorithm_rows.table(self)
 
     def errors(self) -> pd.DataFrame:
-        """Rows of the label's readout over all reads, with every control."""
+        """Rows of the label's readout over all output positions, with every control."""
         found = super().table()
         return found[(found["position"] == "all") & (found["readout"] == "all") & (found["metric"] == "mse")]

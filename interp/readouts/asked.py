@@ -21,7 +21,7 @@ class Rivals:
 
     `at` holds predictions by split at the one context of the contrast, with labels and least squares beside them;
     `random_w` the same for labels of other prompts' weight vectors (None without weight vectors). `weights` are those
-    of the prompts whose induced weights are taken, at every read that has examples.
+    of the prompts whose induced weights are taken, at every output position that has examples.
     """
 
     ladders: tuple[Ladder, ...]

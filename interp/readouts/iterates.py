@@ -1,8 +1,8 @@
 """Every algorithm of `probes.algorithms.iterates` by name, on prompts of a regression task.
 
-Owns what a family needs to know of the law behind the prompts: "preconditioned-gd" is gradient descent preconditioned
-by the inverse covariance of x, "bayes" the posterior mean; both take the law that the run was trained on, turned into
-the eigenbasis of each prompt. The other families know the examples alone.
+Owns what a family needs to know of the distribution behind the prompts: "preconditioned-gd" is gradient descent
+preconditioned by the inverse covariance of x, "bayes" the posterior mean; both take the distribution that the run was
+trained on, turned into the eigenbasis of each prompt. The other families know the examples alone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Posed:
 
     @cached_property
     def whitened(self) -> Problems:
-        """The same, preconditioned by the inverse covariance of the law."""
+        """The same, preconditioned by the inverse covariance of the distribution."""
         basis = self.basis.double()
         inverse = basis / torch.tensor(self.distribution.spectrum, dtype=torch.float64) @ basis.mT
         return Problems.of(self.x, self.y, self.contexts, inverse)

@@ -42,7 +42,7 @@ PASS = 512
 
 
 class ProbeInterventions(Direct):
-    """`probe_interventions` at every checkpoint, with the untrained twin's rows as control "untrained"."""
+    """`probe_interventions` at every checkpoint, with the untrained model's rows as control "untrained"."""
 
     name: ClassVar[str] = "causal-probe"
     with_untrained: ClassVar[bool] = True
@@ -71,7 +71,7 @@ class _Prompts:
     """What probes are fitted on, how strong they are chosen, and the pairs that they are moved between."""
 
     fit: RegressionBatch
-    choose: RegressionBatch
+    validation: RegressionBatch
     pair: Pair
 
 
@@ -93,8 +93,8 @@ def probe_interventions(
 
     `rivals`: names of `probes.rivals.RIVALS`, whose step sizes are tuned on prompts of their own, or ladders.
     `context`: examples before the x that is predicted (None: as many as dimensions, or all where a prompt has
-    one read). Probes whose `r2` is below `least_r2` have a row without a value and a `note`. Raises UserError
-    for other tasks, unknown rivals or pairs, a context that is not read, a model in train mode.
+    one output position). Probes whose `r2` is below `least_r2` have a row without a value and a `note`. Raises
+    UserError for other tasks, unknown rivals or pairs, a context that is not read, a model in train mode.
     """
     if not isinstance(task, InContextRegression):
         raise UserError(
@@ -102,10 +102,10 @@ def probe_interventions(
         )
     at = _context(task, context)
     data = _prompts(model, task, pair, seed, fit_prompts, prompts)
-    ladders = [_ladder(rival, data.choose, at) for rival in rivals]
+    ladders = [_ladder(rival, data.validation, at) for rival in rivals]
     position = at if task.layout == "merged" else 2 * at
     sites = [Site("resid_post", layer, None, position) for layer in range(model.config.n_layers)]
-    streams = [_streams(model, b, sites) for b in (data.fit, data.choose, data.pair.clean)]
+    streams = [_streams(model, b, sites) for b in (data.fit, data.validation, data.pair.clean)]
     targets = [[_iterates(b, rung, at) for rung in ladders] for b in _batches(data)]
     rows = []
     for i, site in enumerate(sites):
@@ -133,17 +133,17 @@ def _prompts(
     model: Any, task: InContextRegression, pair: str, seed: int, fit_prompts: int, prompts: int
 ) -> _Prompts:
     fit = task.sample(seed, "causal probe, fit", 0, fit_prompts)
-    choose = task.sample(seed, "causal probe, choose", 0, max(8, fit_prompts // 4))
+    validation = task.sample(seed, "causal probe, choose", 0, max(8, fit_prompts // 4))
     found = task.pair(pair, seed, "causal probe", 0, prompts)
     if next(model.parameters()).dtype == torch.float64:
-        fit, choose = fit.double(), choose.double()
+        fit, validation = fit.double(), validation.double()
         found = dataclasses.replace(found, clean=found.clean.double(), corrupt=found.corrupt.double())
-    return _Prompts(fit, choose, found)
+    return _Prompts(fit, validation, found)
 
 
 def _batches(data: _Prompts) -> list[RegressionBatch]:
     pairs = (data.pair.clean, data.pair.corrupt)
-    return [data.fit, data.choose, *(b for b in pairs if isinstance(b, RegressionBatch))]
+    return [data.fit, data.validation, *(b for b in pairs if isinstance(b, RegressionBatch))]
 
 
 def _ladder(rival: str | Ladder, tuning: RegressionBatch, at: int) -> Ladder:
@@ -172,13 +172,13 @@ def _streams(model: Any, batch: Any, sites: Sequence[Site]) -> list[Float[Tensor
 
 def _probe(family: str, streams: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[Probe, int, float]:
     """The probe of the step that the layer shows best, that step's place on the ladder, and its R2 on the pairs'
-    clean prompts. `streams` and `targets` of the fit, choose and clean prompts; targets of the corrupt ones too.
+    clean prompts. `streams` and `targets` of the fit, validation and clean prompts; targets of the corrupt ones too.
     """
-    fitting, choosing = (
+    fitting, validating = (
         ridge.RidgeMoments.of(x, y, family) for x, y in zip(streams[:2], targets[:2], strict=True)
     )
-    found = ridge.fit(fitting, choosing, ridge.relative_strengths(fitting, STRENGTHS), family)
-    variance = choosing.yy.diagonal() / choosing.rows
+    found = ridge.fit(fitting, validating, ridge.relative_strengths(fitting, STRENGTHS), family)
+    variance = validating.yy.diagonal() / validating.rows
     k = int((1 - found.held_out.amin(0) / variance).argmax())
     truth = targets[2][:, k]
     missed = (found.predict(streams[2])[:, k] - truth).square().mean()

@@ -32,7 +32,7 @@ def reach(table: pd.DataFrame, task: Task) -> pd.DataFrame:
         raise UserError(f"reach is for retrieval of discrete symbols, not for {task.kind!r}")
     settled: Any = task
     if settled.target == "mix":
-        raise UserError("reach needs a read a hop: target 'mix' has one for all")
+        raise UserError("reach needs an output a hop: target 'mix' has one for all")
     legal = earliest_layers(settled.hops, settled.layout)
     guess = dict(zip(task.output_names, settled.elimination().value.tolist(), strict=True))
     rows = table[(table["control"] == "none") & (table["metric"] == "accuracy")]

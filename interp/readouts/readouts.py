@@ -3,12 +3,13 @@ read.
 
 A regression target is read by ridge (`probes.readout`: mean squared error in label variances, lower is
 better; and R2), a symbol by one-hot ridge (`probes.decode`: accuracy, higher is better). Prompts are split by
-chunk into fit, choose and test, the same at every checkpoint; the untrained twin is read on the same test
+chunk into fit, validation and test, the same at every checkpoint; the untrained model is read on the same test
 prompts. Sites are residual-stream hooks; `blocks.l.hook_resid_post` is the stream after block l (0-based).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
@@ -33,18 +34,19 @@ class Readouts(Analysis):
     """Linear readout of the target at the embedding and after every block. A site that is the same in every prompt
     (the embedding of a question's fixed last word) holds nothing to read and has no rows.
 
-    `chunks` prompts of 256: the last `test_chunks` score, the `choose_chunks` before them choose the ridge
+    `chunks` prompts of 256: the last `test_chunks` score, the `validation_chunks` before them choose the ridge
     strength, the rest fit. `normalised` reads the stream after a LayerNorm as well; `per_position` fits each
-    read apart as well. `shift` are changes to the settings of a regression task: readouts fitted on the run's own law
-    are scored on prompts of that law (`interp.readouts.shift`), and of longer prompts only the reads that the run was
-    trained on are fitted. `strengths` are those of `probes.readout`.
+    output position apart as well. `shift` are changes to the settings of a regression task: readouts fitted on the
+    run's own distribution are scored on prompts of that distribution (`interp.readouts.shift`), and of longer prompts
+    only the output positions that the run was trained on are fitted. `strengths` are those of `probes.readout`.
     """
 
     name: ClassVar[str] = "probe"
     with_untrained: ClassVar[bool] = True
+    former: ClassVar[Mapping[str, str]] = {"validation_chunks": "choose_chunks"}
 
     chunks: int = Field(default=8, ge=3)
-    choose_chunks: int = Field(default=2, ge=1)
+    validation_chunks: int = Field(default=2, ge=1)
     test_chunks: int = Field(default=2, ge=1)
     normalised: bool = False
     per_position: bool = False
@@ -73,18 +75,18 @@ class Readouts(Analysis):
         ]
 
     def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> ReadoutAccumulator:
-        if self.choose_chunks + self.test_chunks >= self.chunks:
+        if self.validation_chunks + self.test_chunks >= self.chunks:
             raise UserError(
-                f"{self.chunks} chunks leave none to fit on: give more than choose_chunks + test_chunks"
+                f"{self.chunks} chunks leave none to fit on: give more than validation_chunks + test_chunks"
             )
         return ReadoutAccumulator(self, self.hooks(model), task, untrained)
 
-    def split(self, chunk: int) -> Literal["fit", "choose", "test"]:
+    def split(self, chunk: int) -> Literal["fit", "validation", "test"]:
         """What a chunk is for."""
         from_end = self.chunks - chunk
         if from_end <= self.test_chunks:
             return "test"
-        return "choose" if from_end <= self.test_chunks + self.choose_chunks else "fit"
+        return "validation" if from_end <= self.test_chunks + self.validation_chunks else "fit"
 
 
 class ReadoutAccumulator:

@@ -1,8 +1,9 @@
-"""Prompts of another law than a run was trained on: scaled x, scaled w, another spectrum, noise, longer prompts.
+"""Prompts of another distribution than a run was trained on: scaled x, scaled w, another spectrum, noise, longer
+prompts.
 
 Owns: which settings of a regression task may change (those that leave the tokens' form alone) and the task that
-results. Readouts are fitted on the run's own law and scored on the other, so a score says what holds of the same
-readout, not what another readout could find.
+results. Readouts are fitted on the run's own distribution and scored on the other, so a score says what holds of the
+same readout, not what another readout could find.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What each layer holds of an algorithm's quantities, by linear readout: iterates, w, X'y, the spectrum of X'X.
 
 Owns: the readout targets of a regression run by name, and their columns. Everything else (splits, controls, the
-untrained twin, a shifted law) is as for the label. An iterate's sizes are tuned on the first chunk, one of those that
-readouts are fitted on. R2 near 1 says that a quantity is linearly there, not that it is used; iterates of neighbouring
-steps or of other families are nearly collinear, and which of them a layer runs is for `AlgorithmMatch` to say.
+untrained model, a shifted distribution) is as for the label. An iterate's sizes are tuned on the first chunk, one of
+those that readouts are fitted on. R2 near 1 says that a quantity is linearly there, not that it is used; iterates of
+neighbouring steps or of other families are nearly collinear, and which of them a layer runs is for `AlgorithmMatch` to
+say.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from interp.run import Run
 from tasks import Batch, Relation
 
 MOST_EDGES = 400  # scored at every checkpoint, and drawn
-MOST_SEARCHED = 1500  # searched at the last checkpoint: told in words and figures
+MOST_SEARCHED = 1500  # searched at the last checkpoint: described in words and figures
 ATTENDS = 0.3
 Place = tuple[int, int]
 
@@ -118,9 +118,9 @@ def why_not(run: Run) -> str:
     count = len(edges(run.untrained_model()))
     if count > MOST_EDGES:
         rest = (
-            "; the search at the last one is told in words, where it found any"
+            "; the search at the last one is summarised in the text, where it found any"
             if count <= MOST_SEARCHED
             else ""
         )
         return f"this model has {count:,} edges, too many to score at every checkpoint{rest}; interp circuit {run.path}"
-    return "at the last checkpoint the whole model and the run on other prompts are not told apart"
+    return "at the last checkpoint the whole model and its resample-ablated run do not differ significantly"

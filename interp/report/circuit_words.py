@@ -1,4 +1,4 @@
-"""What a page says of the circuit in words: how hops are answered, which heads look where, what pruning left."""
+"""What a page says of the circuit in words: how hops are answered, which heads attend to what, what pruning left."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def algorithm_sentence(table: pd.DataFrame | None) -> str:
 
 
 OUTPUT_IS = {
-    "indistinguishable": "As a function of the examples its output is that of one of these, which these prompts cannot"
-    " tell apart: {}",
+    "indistinguishable": "As a function of the examples its output is that of one of several algorithms that these"
+    " prompts do not distinguish: {}",
     "unlisted filter": "Its output is a function of the eigenvalues of X'X that no listed algorithm has; nearest: {}",
     "not a filter": "No listed algorithm fits its output, and no function of the eigenvalues of X'X does; nearest: {}",
     "mixture": "Its output is that of a mixture: {}",
@@ -120,7 +120,7 @@ def _percent(row: pd.Series, value: str, low: str, high: str) -> str:
 
 
 def heads_sentence(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -> str:
-    """Which head looks where; of nearly equal ones that whose ablation costs most, with what it is worth."""
+    """Which head attends to what; of nearly equal ones that whose ablation costs most, with its verdict."""
     if heads is None:
         return ""
     best = strongest(heads, agreement)
@@ -131,14 +131,14 @@ def heads_sentence(heads: pd.DataFrame | None, agreement: pd.DataFrame | None) -
     said = []
     for row in best.astype({"layer": int, "head": int}).itertuples():
         verdict, _ = found.get((row.layer, row.head, role_of(str(row.metric))), ("", 0.0))
-        worth = f", {verdict}" if verdict else ""
-        said.append(f"L{row.layer}H{row.head} for {row.metric} ({row.value:.2f}{worth})")
+        role = f", {verdict}" if verdict else ""
+        said.append(f"L{row.layer}H{row.head} for {row.metric} ({row.value:.2f}{role})")
     chosen = " (of nearly equal heads the one whose ablation costs most)" if found else ""
     return f"Strongest attention{chosen}: {', '.join(said)}."
 
 
 def circuit_sentence(table: pd.DataFrame | None) -> str:
-    """What pruning at the last checkpoint left, the other sizes there are, and whether it tells heads apart."""
+    """What pruning at the last checkpoint left, the other sizes there are, and whether it distinguishes heads."""
     if table is None:
         return ""
     kept, heads = table[table["metric"] == "edge"], heads_in(table)

@@ -34,7 +34,7 @@ from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
-LEVELS = ("floor", "chance")
+LEVELS = ("bayes_risk", "chance")
 EVERYWHERE = (
     "scores",
     "emergence",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.studies.criteria import Verdict
 from interp.studies.ledger import Ledger, Measured, Row, by_kind
 from interp.studies.summary import current
 from tasks.errors import UserError
+from tasks.renamed import names_of
 
 SIGNS: dict[Verdict, str] = {
     "reproduced": "✓",
@@ -70,7 +71,7 @@ def shown(one: Ledger | Measured) -> dict[str, Any]:
         "origin": origin,
         "tally": "; ".join(tally),
         "stale": "; ".join(one.stale) if isinstance(one, Measured) else "",
-        "rows": [{"row": row, "sign": SIGNS[row.verdict], "ours": row.shown} for row in ledger.claims],
+        "rows": [{"row": row, "sign": SIGNS[row.verdict], "value": row.shown} for row in ledger.claims],
     }
 
 
@@ -78,3 +79,7 @@ def _tally(rows: Iterable[Row]) -> str:
     """How often each verdict was given, with its sign."""
     count = Counter(row.verdict for row in rows)
     return ", ".join(f"{SIGNS[verdict]} {count[verdict]} {verdict}" for verdict in SIGNS if count[verdict])
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

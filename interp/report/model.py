@@ -131,13 +131,13 @@ class RunReport:
 
     title, verdict: the run's name, and one paragraph on what was trained and how well it performs.
     answers: the main questions, each with its answer in words; `sketch` is the picture beside them.
-    arm: the settings without the seeds (the condition); runs of one condition are averaged when runs are compared.
-    reads: the kind of task and its output positions; runs of one kind that share an output position are compared.
+    condition: the settings without the seeds; runs of one condition are averaged when runs are compared.
+    outputs: the kind of task and its output positions; runs of one kind that share an output position are compared.
     facts: provenance (configuration, seeds, optimiser, hashes, versions, command), grouped in the order given.
     steps: the checkpoints the slider stops at, ascending.
     metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".
     scores: per output position; `step, position, metric, value[, ci_low, ci_high]`.
-    levels: references; `level` ("floor", the minimum achievable loss, or "chance"), `metric` ("loss" or one of the
+    levels: references; `level` ("bayes_risk", the minimum achievable loss, or "chance"), `metric` ("loss" or one of the
         scores'), `position`, `value`.
     heads: `step, layer, head, metric (the relation), value[, ci_low, ci_high, control]`.
     probes: `step, site, metric, value[, control, target, algorithm, position, ci_low, ci_high]`.

@@ -83,7 +83,7 @@ def _trained(run: Run) -> str:
 
 def _performance(run: Run, scores: pd.DataFrame) -> str:
     metric = run.task.score_name if run.task.score_name == "accuracy" else "loss"
-    level = "chance" if metric == "accuracy" else "floor"
+    level = "chance" if metric == "accuracy" else "bayes_risk"
     last = scores[
         (scores["step"] == run.steps[-1]) & (scores["metric"] == metric) & (scores["control"] == "none")
     ]

@@ -22,10 +22,12 @@ from interp.run.readouts import ReadoutQuestions
 from interp.runs.asking import now
 from interp.runs.folder import RunFolder
 from tasks import UserError
+from tasks.renamed import keywords
 
 __all__ = ["Run", "load"]
 
 
+@keywords
 def load(
     path: str | Path,
     *,

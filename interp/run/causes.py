@@ -14,11 +14,13 @@ from interp.causal.choices import Axis, Direction, Method, MetricName, Replaceme
 from interp.hooks.components import Component
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
+from tasks.renamed import keywords
 
 
 class CausalQuestions(Measuring):
     """Causal analyses as methods of a run."""
 
+    @keywords
     def patch(
         self,
         component: Component | Literal["head_out"] | str = "resid_pre",
@@ -53,6 +55,7 @@ class CausalQuestions(Measuring):
             direction=direction, replacement=replacement, metric=metric, output=output, prompts=prompts, seed=seed,
         )  # fmt: skip
 
+    @keywords
     def circuit(
         self,
         *,
@@ -95,6 +98,7 @@ class CausalQuestions(Measuring):
         """
         return self._measured("edges", steps, progress, prompts=prompts, seed=seed)
 
+    @keywords
     def agreement(
         self,
         *,

@@ -13,6 +13,7 @@ from interp.pictures.attention import AttentionView
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import Batch, UserError
+from tasks.renamed import keywords
 
 
 class HeadQuestions(Measuring):
@@ -102,6 +103,7 @@ class HeadQuestions(Measuring):
         """Positive eigenvalue shares of OV and QK of every head, in [0, 1], and the head it composes with most."""
         return self._measured("weights", steps, progress)
 
+    @keywords
     def output_attribution(
         self,
         output: str | int = -1,

@@ -13,6 +13,7 @@ from interp.analysis.result import Result
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import UserError
+from tasks.renamed import keywords
 
 
 class ReadoutQuestions(Measuring):
@@ -66,6 +67,7 @@ class ReadoutQuestions(Measuring):
 
         return AlgorithmMatch().for_checkpoints(len(self.steps)).checkpoints
 
+    @keywords
     def targets(
         self,
         targets: Sequence[str],
@@ -78,21 +80,22 @@ class ReadoutQuestions(Measuring):
         strengths: Sequence[float] | None = None,
         draws: int = 300,
         chunks: int = 8,
-        choose_chunks: int = 2,
+        validation_chunks: int = 2,
         test_chunks: int = 2,
     ) -> Result:
         """Held-out R2 of linear readouts of named quantities of a regression run (`interp.readouts.target_readouts`).
 
         `targets`: "label", "w", "xy" (X'y), "spectrum" (of X'X), "iterates", or algorithms by name. Of `chunks` of 256
-        prompts the last `test_chunks` score and the `choose_chunks` before them choose the ridge strength; intervals
-        from `draws` bootstrap resamples of prompts. Raises UserError for another task and for unknown targets.
+        prompts the last `test_chunks` score and the `validation_chunks` before them choose the ridge strength;
+        intervals from `draws` bootstrap resamples of prompts. Raises UserError for another task and unknown targets.
         """
         return self._measured(
             "targets", steps, progress, targets=tuple(targets), shift=None if shift is None else dict(shift),
             normalised=normalised, per_position=per_position, strengths=_tuple(strengths), draws=draws,
-            chunks=chunks, choose_chunks=choose_chunks, test_chunks=test_chunks,
+            chunks=chunks, validation_chunks=validation_chunks, test_chunks=test_chunks,
         )  # fmt: skip
 
+    @keywords
     def algorithms(
         self,
         steps: Steps = "all",
@@ -112,7 +115,7 @@ class ReadoutQuestions(Measuring):
         strengths: Sequence[float] | None = None,
         draws: int = 300,
         chunks: int = 8,
-        choose_chunks: int = 2,
+        validation_chunks: int = 2,
         test_chunks: int = 2,
     ) -> Result:
         """Best-matching steps, slopes, contrast and filter verdict of every layer, seconds each.
@@ -126,7 +129,7 @@ class ReadoutQuestions(Measuring):
             filter_prompts=filter_prompts, weight_prompts=weight_prompts, tau=tau, quick=quick,
             checkpoints=checkpoints or self._corrected(),
             shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
-            strengths=_tuple(strengths), draws=draws, chunks=chunks, choose_chunks=choose_chunks,
+            strengths=_tuple(strengths), draws=draws, chunks=chunks, validation_chunks=validation_chunks,
             test_chunks=test_chunks,
         )  # fmt: skip
 

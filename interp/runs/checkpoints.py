@@ -1,7 +1,7 @@
 """A run's checkpoints: which exist, which steps a request means, and the model of each.
 
 Steps are given as "all", "last", one step, or several. In a run that was trained with clamps the interventions stay
-active unless it is released. Analyses of the models are in `interp.run`.
+active unless the run is asked for without them. Analyses of the models are in `interp.run`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from interp.runs.asking import Asking, now, threads
 from interp.runs.folder import RunFolder
 from interp.runs.steps import Steps, readable, resolve
 from tasks import Batch, Task, UserError
+from tasks.renamed import Renaming
 
 if TYPE_CHECKING:
     from interp.models.clamps import Clamps
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 UNTRAINED_SEED_OFFSET = 7_919
 
 
-class Checkpoints:
+class Checkpoints(Renaming):
     """A run folder with its settings, its task and the model of every checkpoint."""
 
     def __init__(
@@ -154,7 +155,8 @@ class Checkpoints:
         self.refuse_weightless()
         if self.interventions_active and any(clamp.active(at) for clamp in self.config.train.clamps):
             raise UserError(
-                f"{self.path}: was trained with clamps, which weights alone do not hold: ask for the released run"
+                f"{self.path}: was trained with clamps, which weights alone lack: ask for"
+                " `run.without_interventions()`"
             )
         model = self._blank(self.config.init_seed) if into is None else into
         load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))

@@ -36,7 +36,7 @@ from interp.io.weight_files import WeightFiles
 from interp.runs import header, thinning
 from interp.runs.links import linked
 from interp.runs.metrics import as_table, read_metrics
-from interp.runs.same import ours_to_ignore, refuse_other
+from interp.runs.same import is_bookkeeping, refuse_other
 from tasks.errors import UserError
 
 WEIGHTS_FORMAT = "algoscope weights 1"
@@ -70,7 +70,7 @@ class RunFolder:
             there = cls.open(path)
             refuse_other(path, there.head, head)
             return there
-        if path.is_dir() and any(not ours_to_ignore(entry) for entry in path.iterdir()):
+        if path.is_dir() and any(not is_bookkeeping(entry) for entry in path.iterdir()):
             raise UserError(f"{path}: holds other files and no run; choose another --out")
         try:
             for folder in (path, path / "checkpoints"):

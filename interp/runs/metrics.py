@@ -96,7 +96,7 @@ class MetricsLog:
             raise cannot_write(self.path, error) from None
 
 
-def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) -> pd.DataFrame:
+def as_table(records: list[dict[str, Any]], outputs: tuple[str, ...], score: str) -> pd.DataFrame:
     """Long format: step, split (train or eval), metric, position ("all" or an output position's name), value."""
     rows: list[tuple[int, str, str, str, float | None]] = []
     for record in records:
@@ -106,7 +106,7 @@ def as_table(records: list[dict[str, Any]], reads: tuple[str, ...], score: str) 
         for kind, name in (("loss", "loss"), ("score", score)):
             values = record.get("eval", {}).get(kind, [])
             if values and (kind == "loss" or name != "loss"):
-                rows += [(step, "eval", name, read, v) for read, v in zip(reads, values, strict=True)]
+                rows += [(step, "eval", name, read, v) for read, v in zip(outputs, values, strict=True)]
     table = pd.DataFrame(rows, columns=["step", "split", "metric", "position", "value"])
     return table.astype({"value": "float64"})
 

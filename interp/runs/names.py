@@ -50,7 +50,7 @@ def copies(runs: Sequence[Checkpoints]) -> list[tuple[Checkpoints, ...]]:
     return [tuple(group) for group in found.values() if len(group) > 1]
 
 
-def said(group: Sequence[Checkpoints]) -> str:
+def description(group: Sequence[Checkpoints]) -> str:
     """One line on copies of a run, and on whether they went on alike."""
     names = " and ".join(run.name for run in group)
     steps = sorted(set.intersection(*(set(run.steps) for run in group)))
@@ -70,8 +70,8 @@ def distinct(runs: Sequence[R]) -> list[R]:
     """
     named = distinguished(runs)
     for group in copies(named):
-        warnings.warn(f"{said(group)}; counted once", stacklevel=2)
+        warnings.warn(f"{description(group)}; counted once", stacklevel=2)
     kept = list({run.identity: run for run in reversed(named)}.values())[::-1]
     if len(kept) < 2:
-        raise UserError(f"{said(named)}: intervals over runs need two that differ, such as two seeds")
+        raise UserError(f"{description(named)}: intervals over runs need two that differ, such as two seeds")
     return sorted(kept, key=named.index)

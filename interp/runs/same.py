@@ -44,7 +44,7 @@ def _short(stated: bool, value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def ours_to_ignore(entry: Path) -> bool:
+def is_bookkeeping(entry: Path) -> bool:
     """Whether a file in a folder does not keep a run from being begun there."""
     return (
         entry.name == ".lock"

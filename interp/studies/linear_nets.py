@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from interp.studies.regression_distribution import RegressionDistribution
 from interp.train import Diverged, train
 from tasks import UserError
 from tasks.regression import InContextRegression
+from tasks.renamed import names_of
 
 
 def trained(config: RunConfig, out: Path, name: str) -> Run:
@@ -124,3 +125,7 @@ def least_squares_step(task: InContextRegression, prompts: int, seed: int) -> fl
 def isotropic_part(G: Float[Tensor, "d d"]) -> float:
     """tr(G)/d, the step of the nearest multiple of the identity."""
     return float(torch.trace(G)) / len(G)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of(__name__)  # of version 0.1

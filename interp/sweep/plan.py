@@ -160,10 +160,10 @@ def cells(plan: SweepPlan) -> list[Cell]:
     found = [_cell(plan, dict(varied)) for varied in _combinations(plan)]
     seen: dict[str, Cell] = {}
     for cell in found:
-        twin = seen.setdefault(cell.config.hash, cell)
-        if twin is not cell:
+        same = seen.setdefault(cell.config.hash, cell)
+        if same is not cell:
             raise UserError(
-                f"cells {twin.name} and {cell.name} are the same run: a list names one value twice"
+                f"cells {same.name} and {cell.name} are the same run: a list names one value twice"
             )
     return found
 

@@ -29,7 +29,7 @@ TURNS = 2
 def stacked_table(
     config: RunConfig, batches: Sequence[int] = BATCHES, *, members: int = 4, steps: int = 10
 ) -> pd.DataFrame:
-    """CPU milliseconds per step and member, stacked (`ours_ms`) and one by one (`peer_ms`), and their ratio."""
+    """CPU milliseconds per step and member, stacked (`project_ms`) and one by one (`baseline_ms`), and their ratio."""
     return pd.DataFrame([_row(config, batch, members, steps) for batch in batches])
 
 
@@ -43,7 +43,7 @@ def members_of(config: RunConfig, batch: int, members: int, steps: int) -> list[
 
 def _row(config: RunConfig, batch: int, members: int, steps: int) -> dict[str, int | float]:
     runs = members_of(config, batch, members, steps)
-    conditions = {"ours": lambda: train_stack(runs), "peer": lambda: [alone(run) for run in runs]}
+    conditions = {"project": lambda: train_stack(runs), "baseline": lambda: [alone(run) for run in runs]}
     best = dict.fromkeys(conditions, float("inf"))
     for _ in range(TURNS):
         for name, work in conditions.items():
@@ -52,9 +52,9 @@ def _row(config: RunConfig, batch: int, members: int, steps: int) -> dict[str, i
     return {
         "batch": batch,
         "members": members,
-        "ours_ms": best["ours"] * share,
-        "peer_ms": best["peer"] * share,
-        "ratio": best["peer"] / best["ours"],
+        "project_ms": best["project"] * share,
+        "baseline_ms": best["baseline"] * share,
+        "ratio": best["baseline"] / best["project"],
     }
 
 

@@ -2,7 +2,7 @@
 
 Peer: `interp.studies.single_index.theory_direct` at d = 1000, the same problem and the same 48 replicas, batch 1, four
 tokens, exponent 2. Microseconds of processor time a step of all replicas; both draw their own tokens. `ratio` is
-the peer's time over the reduced chain's.
+the baseline's time over the reduced chain's.
 
     python -m tests.bench.chains
 """

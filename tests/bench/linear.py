@@ -27,7 +27,7 @@ TURNS = 3
 
 
 def forms(config: RunConfig, steps: int = 20) -> dict[str, int | float | str]:
-    """Milliseconds of a step in the Gram form (`ours_ms`) and in the token form (`peer_ms`), and their ratio."""
+    """Milliseconds of a step in the Gram form (`project_ms`) and in the token form (`baseline_ms`), and their ratio."""
     model = build_model(config.model, config.task.interface, config.init_seed)
     assert isinstance(model, LinearTransformer)
 
@@ -40,12 +40,12 @@ def forms(config: RunConfig, steps: int = 20) -> dict[str, int | float | str]:
         _steps(config, model, steps)
         model.reset_hooks()
 
-    ours, peer = _best((gram, tokens))
+    project, baseline = _best((gram, tokens))
     return {
         "what": f"L={config.model.n_layers} step of {config.train.batch} prompts, Gram form and token form",  # type: ignore[union-attr]
-        "ours_ms": 1e3 * ours / steps,
-        "peer_ms": 1e3 * peer / steps,
-        "ratio": peer / ours,
+        "project_ms": 1e3 * project / steps,
+        "baseline_ms": 1e3 * baseline / steps,
+        "ratio": baseline / project,
     }
 
 

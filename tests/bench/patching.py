@@ -2,9 +2,9 @@
 
 Owns: the grids of `causal.patching` on the model that the comparison is stated for (4 layers, 8 heads, width 64,
 batch 64, 41 positions, causal), with a metric at the last position and at all positions, and the screen of all
-sites by gradients. The peer runs one full forward pass a site, so a stated sample of its sites is timed and
-multiplied (`n`); ours is timed whole. Both take turns; a row holds the smallest time of each and the spread of the
-ratio. `limit` is ours over the time that the sweep's own matrix products would take at the rate of the model's
+sites by gradients. The baseline runs one full forward pass a site, so a stated sample of its sites is timed and
+multiplied (`n`); project is timed whole. Both take turns; a row holds the smallest time of each and the spread of the
+ratio. `limit` is project over the time that the sweep's own matrix products would take at the rate of the model's
 largest one. Values must agree to 1e-5 on the sample, or the row is refused.
 
 Left out of the table: auto-circuit (1.0.1, the newest on the index) installs beside our pins, but it imports
@@ -49,11 +49,11 @@ SWEEPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Seconds of both for one sweep, peer / ours, its smallest and largest value over repeats, ours / limit."""
+    """Seconds of both for one sweep, baseline / project, its least and largest value over repeats, project / limit."""
 
     name: str
-    ours: float
-    peer: float
+    project: float
+    baseline: float
     ratio: float
     spread: str
     limit: float
@@ -126,46 +126,46 @@ def _sweep(
     at: Setting, name: str, sites: list[Site], metric: Metric, repeats: int, sample: int, rate: float
 ) -> Row:
     some = sites[:: max(1, len(sites) // sample)]
-    ours, peers = [], []
+    project, baselines = [], []
     for _ in range(repeats):
         seconds, values = cpu_seconds(
             lambda: FastEngine(at.model, at.pair.corrupt.inputs, metric).values(sites, at.cache)
         )
-        ours.append(seconds)
+        project.append(seconds)
         seconds, theirs = cpu_seconds(
             lambda: LensEngine(at.model, at.pair.corrupt.inputs, metric).values(some, at.cache)
         )
-        peers.append(seconds * len(sites) / len(some))
+        baselines.append(seconds * len(sites) / len(some))
         gap = float((values[:: max(1, len(sites) // sample)] - theirs).abs().max())
         if gap > 1e-5:
             raise UserError(f"{name}: the engines differ by {gap:.1e}; a benchmark of wrong numbers is none")
     with FlopCounterMode(display=False) as counter:
         FastEngine(at.model, at.pair.corrupt.inputs, metric).values(sites, at.cache)
-    return _row(name, ours, peers, min(ours) * rate / counter.get_total_flops(), len(some))
+    return _row(name, project, baselines, min(project) * rate / counter.get_total_flops(), len(some))
 
 
 def _screen(at: Setting, metric: Metric, repeats: int, sample: int) -> Row:
-    """All sites of the sweeps by gradients, against the peer's exact loop: a screen, not the same numbers."""
+    """All sites of the sweeps by gradients, against the baseline's exact loop: a screen, not the same numbers."""
     sites = [s for _, component, by in SWEEPS for s in grid(at.model, component, POSITIONS, by=by)]
     some = sites[:: max(1, len(sites) // sample)]
     loop = LensEngine(at.model, at.pair.corrupt.inputs, metric)
-    ours, peers = [], []
+    project, baselines = [], []
     for _ in range(repeats):
-        ours.append(cpu_seconds(lambda: attribute_sites(at.model, at.pair, sites, metric))[0])
-        peers.append(cpu_seconds(lambda: loop.values(some, at.cache))[0] * len(sites) / len(some))
-    return _row("first-order screen of all sites", ours, peers, float("nan"), len(some))
+        project.append(cpu_seconds(lambda: attribute_sites(at.model, at.pair, sites, metric))[0])
+        baselines.append(cpu_seconds(lambda: loop.values(some, at.cache))[0] * len(sites) / len(some))
+    return _row("first-order screen of all sites", project, baselines, float("nan"), len(some))
 
 
-def _row(name: str, ours: list[float], peers: list[float], limit: float, n: int) -> Row:
-    ratios = [peer / own for own, peer in zip(ours, peers, strict=True)]
+def _row(name: str, project: list[float], baselines: list[float], limit: float, n: int) -> Row:
+    ratios = [baseline / own for own, baseline in zip(project, baselines, strict=True)]
     spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
-    return Row(name, min(ours), min(peers), min(peers) / min(ours), spread, limit, n)
+    return Row(name, min(project), min(baselines), min(baselines) / min(project), spread, limit, n)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="one repeat, few sites of the peer")
+    parser.add_argument("--quick", action="store_true", help="one repeat, few sites of the baseline")
     quick = parser.parse_args().quick
     print(table(rows(1, 8) if quick else rows()).to_string(index=False, float_format=lambda v: f"{v:.3g}"))
 

@@ -15,16 +15,16 @@ QUICK = {"model.n_layers": 2, "model.d_model": 32}
 
 
 def patching_rows(quick: bool) -> list[Row]:
-    """Each sweep at each metric; the peer's time is that of a sample of its sites, multiplied."""
+    """Each sweep at each metric; the baseline's time is that of a sample of its sites, multiplied."""
     layers = 2 if quick else 4
     found = patching.rows(1 if quick else 5, 4 if quick else 24, layers)
-    ours_mb, peer_mb = _peaks(layers)
+    project_mb, baseline_mb = _peaks(layers)
     name = "TransformerLens loop"
     return [
         Row(
-            _patching_name(row.name), row.ours, row.peer, name, 1 / row.ratio, *_inverted(row.spread),
-            1 if quick else 5, row.ours / row.limit, row.limit, ours_mb, peer_mb,
-            note=f"{layers} layers; {row.n} of the peer's sites timed",
+            _patching_name(row.name), row.project, row.baseline, name, 1 / row.ratio, *_inverted(row.spread),
+            1 if quick else 5, row.project / row.limit, row.limit, project_mb, baseline_mb,
+            note=f"{layers} layers; {row.n} of the baseline's sites timed",
         )
         for row in found
     ]  # fmt: skip
@@ -45,36 +45,36 @@ def _peaks(layers: int) -> tuple[float, float]:
     sites = grid(at.model, "head_out", patching.POSITIONS, by=("layer", "head"))
     inputs = at.pair.corrupt.inputs
     engines = (FastEngine(at.model, inputs, metric), LensEngine(at.model, inputs, metric))
-    ours, peer = (peak_mb(lambda engine=engine: engine.values(sites, at.cache)) for engine in engines)
-    return ours, peer
+    project, baseline = (peak_mb(lambda engine=engine: engine.values(sites, at.cache)) for engine in engines)
+    return project, baseline
 
 
 def probe_rows(quick: bool) -> list[Row]:
     """Readouts of a model against RidgeCV and a loop of Ridge fits; a calls' sample multiplied."""
     size = readouts.QUICK if quick else dataclasses.replace(readouts.Size(), layers=2)
     repeats = [readouts.readouts(size) for _ in range(1 if quick else 3)]
-    limits = [next(row.peer for row in found if "FLOP limit" in row.name) for found in repeats]
+    limits = [next(row.baseline for row in found if "FLOP limit" in row.name) for found in repeats]
     rows = []
-    for which, peer_name in (
+    for which, baseline_name in (
         ("RidgeCV", "scikit-learn RidgeCV"),
         ("loop of Ridge", "scikit-learn Ridge, a loop"),
     ):
         pairs = [next(row for row in found if which in row.name) for found in repeats]
         note = f"{size.layers} layers x {size.positions} reads x {size.targets} targets x {size.strengths} strengths"
         bare = Row(
-            "probe sweep", 0.0, peer_name=peer_name, limit=min(limits), unit="s",
-            note=f"{note}, {size.prompts} prompts; {pairs[0].n} of the peer's designs timed",
-            ours_mb=_probe_memory(size),
+            "probe sweep", 0.0, baseline_name=baseline_name, limit=min(limits), unit="s",
+            note=f"{note}, {size.prompts} prompts; {pairs[0].n} of the baseline's designs timed",
+            project_mb=_probe_memory(size),
         )  # fmt: skip
-        rows.append(weighed(bare, [(pair.ours, pair.peer) for pair in pairs]))
+        rows.append(weighed(bare, [(pair.project, pair.baseline) for pair in pairs]))
     return rows
 
 
 def _probe_memory(size: readouts.Size) -> float:
-    def ours() -> None:
-        readouts._ours(*readouts.activations(size, 0), size)
+    def project() -> None:
+        readouts._project(*readouts.activations(size, 0), size)
 
-    return peak_mb(ours)
+    return peak_mb(project)
 
 
 def stacked_rows(quick: bool) -> list[Row]:

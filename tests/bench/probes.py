@@ -1,4 +1,4 @@
-"""Probes against the field's usual ways: seconds of ours, seconds of theirs, the ratio.
+"""Probes against the field's usual ways: seconds of project, seconds of theirs, the ratio.
 
 Owns: the published protocol of a fresh Adam-trained readout a layer, the held-out error of one beside the closed form,
 the share of the forward passes, and the command that prints these after the comparisons of `readouts`. `n` counts the
@@ -51,19 +51,19 @@ def published_protocol(
     spent, _ = timed(lambda: [step() for _ in range(steps)])
     with torch.no_grad():
         once, _ = timed(lambda: forward(size.batch))
-    ours = once * size.prompts / size.batch + readout_seconds
-    peer = spent / steps * PUBLISHED_STEPS * (size.layers - 1)
+    project = once * size.prompts / size.batch + readout_seconds
+    baseline = spent / steps * PUBLISHED_STEPS * (size.layers - 1)
     return compared(
         "readouts: Adam a layer, as published",
-        ours,
-        peer,
+        project,
+        baseline,
         steps,
         "seconds a step multiplied by 500,000 steps",
     )
 
 
 def held_out_error(size: Size, steps: int = 20_000) -> Row:
-    """Held-out error of the closed form beside a readout trained by Adam (ratio: Adam / ours).
+    """Held-out error of the closed form beside a readout trained by Adam (ratio: Adam / project).
 
     Both fit on the same prompts and choose (strength; learning rate, of three) on the same others. Adam sees kept
     activations, which only makes it cheaper; its steps are stated and are fewer than the published protocol's.
@@ -71,10 +71,10 @@ def held_out_error(size: Size, steps: int = 20_000) -> Row:
     x, y = activations(dataclasses.replace(size, positions=1, targets=1), 0)
     x, y, cut = x[:, 0], y[:, 0], size.prompts * 4 // 5
     inner = cut * 4 // 5
-    fitting, choosing = RidgeMoments.of(x[:inner], y[:inner]), RidgeMoments.of(x[inner:cut], y[inner:cut])
+    fitting, validating = RidgeMoments.of(x[:inner], y[:inner]), RidgeMoments.of(x[inner:cut], y[inner:cut])
     grid = ridge.relative_strengths(fitting, tuple(10.0**e for e in range(-10, 3)))
-    ours = ridge.fit(fitting, choosing, grid)
-    error = float((ours.predict(x[cut:]) - y[cut:]).square().mean())
+    project = ridge.fit(fitting, validating, grid)
+    error = float((project.predict(x[cut:]) - y[cut:]).square().mean())
     theirs = {lr: _adam_errors(x, y, (inner, cut), steps, lr) for lr in (1e-4, 1e-3, 1e-2)}
     best = min(theirs, key=lambda lr: theirs[lr][0])
     note = f"{steps} steps, rate {best:g} of three"
@@ -132,7 +132,7 @@ def benchmark(size: Size) -> list[Row]:
     """Every comparison at one size."""
     rows = readouts(size)
     forward = _model_forward(size)
-    seconds = rows[0].ours
+    seconds = rows[0].project
     steps = 20_000 if size.width >= 256 else 2000
     return [
         *rows,
@@ -148,7 +148,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for row in benchmark(QUICK if parser.parse_args().quick else Size()):
         print(
-            f"{row.name:55s} ours {row.ours:10.3g}  peer {row.peer:10.3g}  ratio {row.ratio:10.3g}  {row.note}"
+            f"{row.name:55s} project {row.project:10.3g}  baseline {row.baseline:10.3g}  ratio {row.ratio:10.3g}"
+            f"  {row.note}"
         )
 
 

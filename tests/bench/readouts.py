@@ -1,7 +1,7 @@
 """Readouts of a whole model against scikit-learn's `RidgeCV` and a loop of `Ridge` fits, on one thread in one process.
 
 Owns: the layer readouts (every layer, position, target and ridge strength) and the distance to the machine's own
-float64 matrix product. Where a peer would take too long a stated number of its calls is timed and multiplied: `n`
+float64 matrix product. Where a baseline would take too long a stated number of its calls is timed and multiplied: `n`
 counts the calls that were timed. Activations are drawn at random with a decaying spectrum; their values do not change
 the cost.
 """
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Seconds of ours and of the peer for the same work, their ratio (peer / ours), and what was timed."""
+    """Seconds of the project and of the baseline for the same work, baseline / project, and what was timed."""
 
     name: str
-    ours: float
-    peer: float
+    project: float
+    baseline: float
     ratio: float
     n: int
     note: str
@@ -85,10 +85,10 @@ def _streamed(x: Tensor, y: Tensor, batch: int) -> RidgeMoments:
     return parts[0]
 
 
-def _ours(x: Tensor, y: Tensor, size: Size) -> ridge.Fit:
+def _project(x: Tensor, y: Tensor, size: Size) -> ridge.Fit:
     cut = size.prompts * 4 // 5
-    fitting, choosing = _streamed(x[:cut], y[:cut], size.batch), _streamed(x[cut:], y[cut:], size.batch)
-    return ridge.fit(fitting, choosing, _grid(size).expand(size.positions, -1))
+    fitting, validating = _streamed(x[:cut], y[:cut], size.batch), _streamed(x[cut:], y[cut:], size.batch)
+    return ridge.fit(fitting, validating, _grid(size).expand(size.positions, -1))
 
 
 def _oracle() -> tuple[Any, Any]:
@@ -108,14 +108,18 @@ def readouts(size: Size) -> list[Row]:
     grid steps; and the share of our time that the bare matrix products X'X would take.
     """
     x, y = activations(size, 0)
-    seconds, _ = timed(lambda: _ours(x, y, size))
+    seconds, _ = timed(lambda: _project(x, y, size))
     seconds += sum(_layer_seconds(size, layer) for layer in range(1, size.layers))
-    peer, plain, gap, steps = _peers(x, y, size)
+    baseline, plain, gap, steps = _baselines(x, y, size)
     designs, limit = size.layers * size.positions, _product_seconds(size)
     calls = designs * size.targets * size.strengths
     return [
         compared(
-            "readouts: RidgeCV a layer and position", seconds, peer * designs, size.sample, "calls multiplied"
+            "readouts: RidgeCV a layer and position",
+            seconds,
+            baseline * designs,
+            size.sample,
+            "calls multiplied",
         ),
         compared(
             "readouts: loop of Ridge fits",
@@ -131,45 +135,47 @@ def readouts(size: Size) -> list[Row]:
             1,
             "ratio below 1: share of it",
         ),
-        Row("weights at one strength: largest difference", gap, 0.0, gap, size.sample, "ours against Ridge"),
+        Row(
+            "weights at one strength: largest difference", gap, 0.0, gap, size.sample, "project against Ridge"
+        ),
         Row(
             "chosen strength: largest difference", float(steps), 0.0, float(steps), size.sample, "grid steps"
         ),
     ]
 
 
-def _peers(x: Tensor, y: Tensor, size: Size) -> tuple[float, float, float, int]:
+def _baselines(x: Tensor, y: Tensor, size: Size) -> tuple[float, float, float, int]:
     """Seconds a RidgeCV call, seconds a Ridge fit, the largest gap of weights, and of chosen strengths (grid
     steps).
     """
     ridge_class, cv_class = _oracle()
-    grid, peer, plain, gap, steps = _grid(size).numpy(), 0.0, 0.0, 0.0, 0
+    grid, baseline, plain, gap, steps = _grid(size).numpy(), 0.0, 0.0, 0.0, 0
     for i in range(size.sample):
         a, b = x[:, i].double().numpy(), y[:, i].double().numpy()
         spent, cv = timed(lambda a=a, b=b: cv_class(alphas=grid, alpha_per_target=True).fit(a, b))
-        peer += spent
-        ours = ridge.fit_by_gcv(RidgeMoments.of(x[:, i].double(), y[:, i].double()), _grid(size)).strength
-        away = np.abs(np.log(cv.alpha_) - ours.log().numpy()).max()
+        baseline += spent
+        project = ridge.fit_by_gcv(RidgeMoments.of(x[:, i].double(), y[:, i].double()), _grid(size)).strength
+        away = np.abs(np.log(cv.alpha_) - project.log().numpy()).max()
         steps = max(steps, int(np.rint(away / np.log(grid[1] / grid[0]))))
         spent, one = timed(lambda a=a, b=b: ridge_class(alpha=grid[0]).fit(a, b[:, 0]))
         plain += spent
         gap = max(gap, _gap(a, b, float(grid[0]), one.coef_))
-    return peer / size.sample, plain / size.sample, gap, steps
+    return baseline / size.sample, plain / size.sample, gap, steps
 
 
 def _layer_seconds(size: Size, layer: int) -> float:
     x, y = activations(size, layer)
-    return timed(lambda: _ours(x, y, size))[0]
+    return timed(lambda: _project(x, y, size))[0]
 
 
-def compared(name: str, ours: float, peer: float, n: int, note: str) -> Row:
-    return Row(name, ours, peer, peer / ours, n, note)
+def compared(name: str, project: float, baseline: float, n: int, note: str) -> Row:
+    return Row(name, project, baseline, baseline / project, n, note)
 
 
 def _gap(x: np.ndarray, y: np.ndarray, alpha: float, theirs: np.ndarray) -> float:
     path = ridge.Path.of(RidgeMoments.of(torch.from_numpy(x), torch.from_numpy(y[:, :1])))
-    ours = path.weights(torch.tensor([alpha], dtype=torch.float64))[0, :, 0]
-    return float(np.abs(ours.numpy() - theirs).max())
+    project = path.weights(torch.tensor([alpha], dtype=torch.float64))[0, :, 0]
+    return float(np.abs(project.numpy() - theirs).max())
 
 
 def _product_seconds(size: Size) -> float:

@@ -3,7 +3,7 @@
 Same model, task and batch; only the recipe differs. Published: Adam at 1e-4, no schedule, no clipping, GPT-2's
 initialisation (Garg et al., arXiv 2208.01066, appendix A; their curriculum over dimensions is left out). Its budget is
 `BUDGET` times our steps; a recipe that has not arrived by then is printed as over it. The limit is that of the matrix
-products of as many steps as ours took. Each trains in a process of its own, whose peak memory stands beside it.
+products of as many steps as project took. Each trains in a process of its own, whose peak memory stands beside it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,21 @@ QUICK = (
 
 
 def rows(quick: bool) -> list[Row]:
-    """One line: CPU seconds of both, and the least that the peer's ratio can be when it never arrived."""
+    """One line: CPU seconds of both, and the least that the baseline's ratio can be when it never arrived."""
     short = QUICK if quick else ()
     steps = 50 if quick else configure("regression").train.steps * BUDGET
     with tempfile.TemporaryDirectory() as folder:
-        ours, ours_mb = _trained(Path(folder) / "ours", short)
-        peer, peer_mb = _trained(Path(folder) / "peer", (*short, *PUBLISHED, f"train.steps={steps}"))
+        project, project_mb = _trained(Path(folder) / "project", short)
+        baseline, baseline_mb = _trained(
+            Path(folder) / "baseline", (*short, *PUBLISHED, f"train.steps={steps}")
+        )
     limit = NONE
-    if ours.step is not None:
+    if project.step is not None:
         rate = matmul_rate(seconds=0.5)
-        limit = ours.step * float(cost(configure("regression", overrides=short), rate)["step_flop"]) / rate
-    return [dataclasses.replace(_row(ours, peer, limit), ours_mb=ours_mb, peer_mb=peer_mb)]
+        limit = project.step * float(cost(configure("regression", overrides=short), rate)["step_flop"]) / rate
+    return [
+        dataclasses.replace(_row(project, baseline, limit), project_mb=project_mb, baseline_mb=baseline_mb)
+    ]
 
 
 def _trained(out: Path, overrides: tuple[str, ...]) -> tuple[TimeToRisk, float]:
@@ -60,15 +64,19 @@ def _trained(out: Path, overrides: tuple[str, ...]) -> tuple[TimeToRisk, float]:
     return time_to_risk(RunFolder.open(out)), memory
 
 
-def _row(ours: TimeToRisk, peer: TimeToRisk, limit: float = NONE) -> Row:
-    mine, theirs = (found.cpu_s if found.cpu_s is not None else math.inf for found in (ours, peer))
+def _row(project: TimeToRisk, baseline: TimeToRisk, limit: float = NONE) -> Row:
+    mine, theirs = (found.cpu_s if found.cpu_s is not None else math.inf for found in (project, baseline))
     ratio = mine / theirs if math.isfinite(mine) and math.isfinite(theirs) else math.nan
     said = [
         f"loss {found.best_loss:.3f} at best in {found.steps} steps, floor {found.risk:.3f}"
-        for found in (ours, peer)
+        for found in (project, baseline)
     ]
-    reached = f"ours within 10% at step {ours.step}" if ours.step is not None else "ours never within 10%"
-    note = f"{reached}; ours {said[0]}; peer {said[1]}; seed 0; {os.cpu_count()} cores"
+    reached = (
+        f"project within 10% at step {project.step}"
+        if project.step is not None
+        else "project never within 10%"
+    )
+    note = f"{reached}; project {said[0]}; baseline {said[1]}; seed 0; {os.cpu_count()} cores"
     return Row(
         "time to within 10% of the floor, regression",
         mine,

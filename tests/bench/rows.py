@@ -1,9 +1,9 @@
 """What a row of the benchmark table is, and how two arms are timed and weighed against each other.
 
-CPU seconds of one thread; the arms take turns, and `ratio` is ours / peer (below 1: ours is faster), the median of the
-pairs with the smallest and largest of them. `limit` is the time that the work's own matrix products would take at the
-rate measured here, `over_limit` ours / limit. Memory is the peak of a forked child that does an arm once: the whole
-process, what was imported before included.
+CPU seconds of one thread; the arms take turns, and `ratio` is project / baseline (below 1: the project is
+faster), the median of the pairs with the smallest and largest of them. `limit` is the time that the work's own matrix
+products would take at the rate measured here, `over_limit` project / limit. Memory is the peak of a forked child that
+does an arm once: the whole process, what was imported before included.
 """
 
 from __future__ import annotations
@@ -28,54 +28,67 @@ NONE = math.nan
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison. `ours` and `peer` are in `unit` (peer nan: there is none, or it never got there; see `note`)."""
+    """One comparison. `project` and `baseline` are in `unit` (baseline nan: none, or never there; see `note`)."""
 
     name: str
-    ours: float
-    peer: float = NONE
-    peer_name: str = "none"
+    project: float
+    baseline: float = NONE
+    baseline_name: str = "none"
     ratio: float = NONE
     low: float = NONE
     high: float = NONE
     pairs: int = 0
     limit: float = NONE
     over_limit: float = NONE
-    ours_mb: float = NONE
-    peer_mb: float = NONE
+    project_mb: float = NONE
+    baseline_mb: float = NONE
     unit: str = "CPU s"
     note: str = ""
 
 
 def compare(
     name: str,
-    ours: Work,
-    peer: Work,
+    project: Work,
+    baseline: Work,
     *,
-    peer_name: str,
+    baseline_name: str,
     repeats: int,
     flop: float = NONE,
     per: int = 1,
     note: str = "",
 ) -> Row:
     """Time two arms in turns, `repeats` pairs after one that does not count; `per` divides seconds and `flop` alike."""
-    memory = [peak_mb(work) for work in (ours, peer)]
+    memory = [peak_mb(work) for work in (project, baseline)]
     times: list[tuple[float, float]] = []
     for turn in range(repeats + 1):
-        pair = {work: cpu_seconds(work) / per for work in ((ours, peer) if turn % 2 else (peer, ours))}
-        times += [(pair[ours], pair[peer])] if turn else []
+        pair = {
+            work: cpu_seconds(work) / per
+            for work in ((project, baseline) if turn % 2 else (baseline, project))
+        }
+        times += [(pair[project], pair[baseline])] if turn else []
     limit = flop / per / matmul_rate(seconds=0.5)
     return weighed(
-        Row(name, 0.0, peer_name=peer_name, limit=limit, ours_mb=memory[0], peer_mb=memory[1], note=note),
+        Row(
+            name,
+            0.0,
+            baseline_name=baseline_name,
+            limit=limit,
+            project_mb=memory[0],
+            baseline_mb=memory[1],
+            note=note,
+        ),
         times,
     )
 
 
 def weighed(row: Row, times: list[tuple[float, float]]) -> Row:
     """The row with the medians of both arms, and of their ratio with its ends."""
-    ours, peer = (statistics.median(column) for column in zip(*times, strict=True))
+    project, baseline = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = [a / b for a, b in times]
     found = {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios), "pairs": len(times)}
-    return dataclasses.replace(row, ours=ours, peer=peer, over_limit=ours / row.limit, **found)
+    return dataclasses.replace(
+        row, project=project, baseline=baseline, over_limit=project / row.limit, **found
+    )
 
 
 def cpu_seconds(work: Work) -> float:

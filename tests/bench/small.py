@@ -26,10 +26,10 @@ def linear_rows(quick: bool) -> list[Row]:
     work = _gram(config, steps)
     limit = flop_of(work) / steps / matmul_rate(seconds=0.5)
     row = Row(
-        "step of the linear transformer", 0.0, peer_name="token form", limit=limit, ours_mb=peak_mb(work),
+        "step of the linear transformer", 0.0, baseline_name="token form", limit=limit, project_mb=peak_mb(work),
         note=f"{config.model.n_layers} layers, batch {config.train.batch}; Gram form",  # type: ignore[union-attr]
     )  # fmt: skip
-    times = [(float(each["ours_ms"]) / 1e3, float(each["peer_ms"]) / 1e3) for each in found]
+    times = [(float(each["project_ms"]) / 1e3, float(each["baseline_ms"]) / 1e3) for each in found]
     batches = (16,) if quick else (16, 64, 256, 1000)
     return [
         weighed(row, times),
@@ -45,9 +45,9 @@ def _gram(config: RunConfig, steps: int) -> Callable[[], None]:
 def single_index_rows(quick: bool) -> list[Row]:
     """The exact reduced chain beside SGD on d = 1000 weights; no matrix product bounds either."""
     pairs = [single_index.pace(1 if quick else 3) for _ in range(1 if quick else REPEATS)]
-    times = [(ours.value / 1e6, peer.value / 1e6) for ours, peer in pairs]
+    times = [(project.value / 1e6, baseline.value / 1e6) for project, baseline in pairs]
     row = Row(
-        "step of 48 single-index replicas", 0.0, peer_name="SGD on 1000 weights",
+        "step of 48 single-index replicas", 0.0, baseline_name="SGD on 1000 weights",
         note="reduced chain, 4 tokens, exponent 2, batch 1",
     )  # fmt: skip
     return [weighed(row, times)]

@@ -19,12 +19,13 @@ def stack_rows(
     tables = [stacked_table(config, batches, members=members, steps=steps) for _ in range(repeats)]
     rows = []
     for k, batch in enumerate(batches):
-        times = [(float(t["ours_ms"][k]) / 1e3, float(t["peer_ms"][k]) / 1e3) for t in tables]
+        times = [(float(t["project_ms"][k]) / 1e3, float(t["baseline_ms"][k]) / 1e3) for t in tables]
         runs = members_of(config, batch, members, steps)
         flop = flop_of(lambda runs=runs: alone(runs[0])) / steps
         bare = Row(
-            f"{members} {name}, batch {batch}", 0.0, peer_name="one after the other", unit="CPU s a step and run",
-            ours_mb=peak_mb(lambda runs=runs: train_stack(runs)), peer_mb=peak_mb(lambda runs=runs: alone(runs[0])),
+            f"{members} {name}, batch {batch}", 0.0, baseline_name="one after the other", unit="CPU s a step and run",
+            project_mb=peak_mb(lambda runs=runs: train_stack(runs)),
+            baseline_mb=peak_mb(lambda runs=runs: alone(runs[0])),
             limit=flop / matmul_rate(seconds=0.5), note="the faster of 2 turns of each",
         )  # fmt: skip
         rows.append(weighed(bare, times))

@@ -1,4 +1,4 @@
-"""One command, one table: every comparison with a peer, its ratio, and how far the machine's own limit is.
+"""One command, one table: every comparison with a baseline, its ratio, and how far the machine's own limit is.
 
     python -m tests.bench.table [ROW ...] [--quick] [--out DIR]
 
@@ -29,12 +29,12 @@ from tests.bench.rows import Row
 OUT = Path("runs/bench")
 COLUMNS = (
     "row",
-    "ours",
-    "peer",
-    "ours / peer (spread)",
+    "project",
+    "baseline",
+    "project / baseline (spread)",
     "pairs",
-    "ours / limit",
-    "peak MB ours, peer",
+    "project / limit",
+    "peak MB project, baseline",
     "load",
     "note",
 )
@@ -57,16 +57,16 @@ def time_to_risk(quick: bool) -> list[Row]:
 
 def probes(quick: bool) -> list[Row]:
     """The probe sweep against scikit-learn."""
-    from tests.bench import peers
+    from tests.bench import baselines
 
-    return peers.probe_rows(quick)
+    return baselines.probe_rows(quick)
 
 
 def patching(quick: bool) -> list[Row]:
     """Patching sweeps, and the attribution screen, against TransformerLens' loop."""
-    from tests.bench import peers
+    from tests.bench import baselines
 
-    return peers.patching_rows(quick)
+    return baselines.patching_rows(quick)
 
 
 def report(quick: bool) -> list[Row]:
@@ -99,9 +99,9 @@ def single_index(quick: bool) -> list[Row]:
 
 def stacked(quick: bool) -> list[Row]:
     """Several runs trained as one stack."""
-    from tests.bench import peers
+    from tests.bench import baselines
 
-    return peers.stacked_rows(quick)
+    return baselines.stacked_rows(quick)
 
 
 ROWS: dict[str, Callable[[bool], list[Row]]] = {
@@ -144,12 +144,14 @@ def _cells(line: dict[str, Any]) -> tuple[str, ...]:
     ratio = _number(line["ratio"])
     if line["pairs"] > 1 and ratio != "-":
         ratio += f" ({_number(line['low'])} to {_number(line['high'])})"
-    peer = f"{_number(line['peer'])} {line['peer_name']}" if line["peer_name"] != "none" else "-"
-    memory = f"{_number(line['ours_mb'], 0)}, {_number(line['peer_mb'], 0)}"
+    baseline = (
+        f"{_number(line['baseline'])} {line['baseline_name']}" if line["baseline_name"] != "none" else "-"
+    )
+    memory = f"{_number(line['project_mb'], 0)}, {_number(line['baseline_mb'], 0)}"
     note = f"{line['note']}; quick" if line["quick"] else line["note"]
-    ours = f"{_number(line['ours'])} {line['unit']}"
+    project = f"{_number(line['project'])} {line['unit']}"
     pairs, limit = str(line["pairs"]), _number(line["over_limit"])
-    return (line["name"], ours, peer, ratio, pairs, limit, memory, line.get("load", "-"), note)
+    return (line["name"], project, baseline, ratio, pairs, limit, memory, line.get("load", "-"), note)
 
 
 def _number(value: float | None, digits: int | None = None) -> str:

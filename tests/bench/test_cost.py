@@ -44,4 +44,4 @@ def test_rates_and_ratios_are_measured() -> None:
     assert matmul_rate(size=64, seconds=0.01) > 1e6
     table = stacked_table(configure("retrieval", changes=SMALL), (2, 4), members=2, steps=1)
     assert list(table["batch"]) == [2, 4]
-    assert table["ratio"].to_numpy() == pytest.approx((table["peer_ms"] / table["ours_ms"]).to_numpy())
+    assert table["ratio"].to_numpy() == pytest.approx((table["baseline_ms"] / table["project_ms"]).to_numpy())

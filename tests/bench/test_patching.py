@@ -16,7 +16,7 @@ def test_a_sweep_is_timed_only_when_the_engines_agree(monkeypatch):
     metric = bench.last_or_all(False)
     row = bench._sweep(at, "heads", sites, metric, 1, 2, 1e9)
     assert row.n == 2
-    assert row.ratio == pytest.approx(row.peer / row.ours)
+    assert row.ratio == pytest.approx(row.baseline / row.project)
     wrong = FastEngine.values
     monkeypatch.setattr(FastEngine, "values", lambda self, *a: wrong(self, *a) + 1)
     with pytest.raises(UserError, match="engines differ"):

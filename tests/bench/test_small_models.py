@@ -17,7 +17,7 @@ def test_both_forms_are_taken_and_no_hook_is_left(monkeypatch):
     monkeypatch.setattr(LinearTransformer, "_hooked", lambda self: (taken.append(plain(self)), taken[-1])[1])
     row = linear.forms(config, steps=1)
     assert taken == [False, True] * (linear.TURNS + 1)
-    assert row["ratio"] == pytest.approx(row["peer_ms"] / row["ours_ms"])
+    assert row["ratio"] == pytest.approx(row["baseline_ms"] / row["project_ms"])
 
 
 def test_the_reduced_chain_is_set_beside_d_dimensional_descent():

@@ -1,4 +1,4 @@
-"""The table of benchmarks: weighed pairs, rows that fail with a reason, and peers that are what they say."""
+"""The table of benchmarks: weighed pairs, rows that fail with a reason, and baselines that are what they say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8}
 
 def test_a_ratio_is_the_median_of_pairs() -> None:
     found = weighed(Row("x", 0.0, limit=0.5), [(1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
-    assert (found.ours, found.peer, found.ratio, found.low, found.high, found.pairs) == (
+    assert (found.project, found.baseline, found.ratio, found.low, found.high, found.pairs) == (
         2.0,
         2.0,
         1.0,
@@ -52,40 +52,40 @@ def test_flop_and_memory_are_counted() -> None:
 def test_the_plain_peer_is_the_same_function(preset) -> None:
     """With the same weights it gives the same outputs, so that the same work is timed."""
     config = configure(preset, changes=SMALL)
-    ours = build_model(config.model, config.task.interface, 3)
-    peer = training_step.Plain(config.model, config.task.interface)
-    block, plain = ours.blocks[0], peer.blocks[0]
+    project = build_model(config.model, config.task.interface, 3)
+    baseline = training_step.Plain(config.model, config.task.interface)
+    block, plain = project.blocks[0], baseline.blocks[0]
     pairs = [(plain.qkv.weight, torch.cat([block.attn.w_q, block.attn.w_k, block.attn.w_v], 1).T)]
-    pairs += [(plain.out.weight, block.attn.w_o.T), (peer.head.weight, ours.W_U.T)]
+    pairs += [(plain.out.weight, block.attn.w_o.T), (baseline.head.weight, project.W_U.T)]
     if plain.mlp is not None:
         pairs += [(plain.mlp[1].weight, block.mlp.W_in.T), (plain.mlp[3].weight, block.mlp.W_out.T)]
     with torch.no_grad():
-        for parameter in (*ours.parameters(), *peer.parameters()):
+        for parameter in (*project.parameters(), *baseline.parameters()):
             if parameter.ndim == 1:
                 parameter.zero_()
-        for module in peer.modules():
+        for module in baseline.modules():
             if isinstance(module, torch.nn.LayerNorm) and module.weight is not None:
                 module.weight.fill_(1)
-        for name, parameter in ours.named_parameters():
+        for name, parameter in project.named_parameters():
             if name.endswith((".w", "ln_final.w")):
                 parameter.fill_(1)
         for theirs, mine in pairs:
             theirs.copy_(mine)
         inputs = config.task.sample(0, "test", 0, 4).inputs
-        peer.tokens, peer.positions, peer.types = torch.nn.Identity(), None, None
-        torch.testing.assert_close(peer(ours.embed(inputs)), ours(inputs), atol=1e-5, rtol=1e-4)
+        baseline.tokens, baseline.positions, baseline.types = torch.nn.Identity(), None, None
+        torch.testing.assert_close(baseline(project.embed(inputs)), project(inputs), atol=1e-5, rtol=1e-4)
 
 
 def test_a_row_that_fails_says_why(tmp_path, monkeypatch) -> None:
     script = tmp_path / "broken"
-    script.write_text("#!/bin/sh\necho 'Traceback' >&2; echo 'ValueError: no such peer' >&2; exit 1\n")
+    script.write_text("#!/bin/sh\necho 'Traceback' >&2; echo 'ValueError: no such baseline' >&2; exit 1\n")
     script.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(script))
     monkeypatch.setattr("os.getloadavg", lambda: (1.5, 1.2, 1.0))
     (line,) = table.measure("probes", True)
-    assert line["note"] == "failed: ValueError: no such peer"
+    assert line["note"] == "failed: ValueError: no such baseline"
     assert (
-        "| probes | - CPU s | - | - | 0 | - | -, - | 1.5, 1.5 | failed: ValueError: no such peer; quick |"
+        "| probes | - CPU s | - | - | 0 | - | -, - | 1.5, 1.5 | failed: ValueError: no such baseline; quick |"
         in table.markdown([line])
     )
 
@@ -114,7 +114,7 @@ def test_rows_asked_for_are_kept_beside_the_others(tmp_path, monkeypatch, capsys
 def test_a_peer_that_never_arrives_is_over_budget() -> None:
     mine = TimeToRisk(0, "muon", 0.1, 0.3, 0.0, 0.32, 0.32, 100, 60, 5.0, 6.0)
     row = recipes._row(mine, dataclasses.replace(mine, step=None, cpu_s=None, best_loss=0.9))
-    assert (row.ours, row.peer) == (5.0, math.inf)
+    assert (row.project, row.baseline) == (5.0, math.inf)
     cells = table._cells({"quick": False, **dataclasses.asdict(row)})
     assert cells[2] == "> budget published recipe"
     assert cells[3] == "-"

@@ -1,6 +1,6 @@
 """A training step of the hooked transformer against a plain torch one with fused attention.
 
-The peer has the same shapes, written as one would without hooks: one linear map for queries, keys and values,
+The baseline has the same shapes, written as one would without hooks: one linear map for queries, keys and values,
 `scaled_dot_product_attention`, `nn.LayerNorm`, `nn.Linear`. Both arms take the task's loss on the same batch, go
 backward and step torch's Adam; data, evaluations and checkpoints are in neither.
 
@@ -49,35 +49,38 @@ def rows(quick: bool) -> list[Row]:
 
 def _row(name: str, config: RunConfig, repeats: int) -> Row:
     batch = config.task.sample(0, "bench", 0, config.train.batch)
-    ours: Any = build_model(config.model, config.task.interface, 0)
-    fuse(ours)
-    peer = Plain(_transformer(config), config.task.interface)
-    optimisers, adam = Optimisers(ours, config.train), torch.optim.Adam(peer.parameters(), config.train.lr)
+    project: Any = build_model(config.model, config.task.interface, 0)
+    fuse(project)
+    baseline = Plain(_transformer(config), config.task.interface)
+    optimisers, adam = (
+        Optimisers(project, config.train),
+        torch.optim.Adam(baseline.parameters(), config.train.lr),
+    )
     steps = max(1, 40 // _transformer(config).n_layers ** 2)
 
     def our_step() -> None:
         for _ in range(steps):
-            _loss(ours, config, batch).backward()
+            _loss(project, config, batch).backward()
             optimisers.update(0)
 
-    def peer_step() -> None:
+    def baseline_step() -> None:
         for _ in range(steps):
-            _loss(peer, config, batch).backward()
+            _loss(baseline, config, batch).backward()
             adam.step()
             adam.zero_grad(set_to_none=True)
 
-    flop = flop_of(lambda: _loss(ours, config, batch).backward()) * steps
-    weights = [sum(p.numel() for p in model.parameters()) for model in (ours, peer)]
+    flop = flop_of(lambda: _loss(project, config, batch).backward()) * steps
+    weights = [sum(p.numel() for p in model.parameters()) for model in (project, baseline)]
     return compare(
-        f"training step, {name}", our_step, peer_step, peer_name="plain torch, SDPA", repeats=repeats, flop=flop,
-        per=steps,
+        f"training step, {name}", our_step, baseline_step, baseline_name="plain torch, SDPA",
+        repeats=repeats, flop=flop, per=steps,
         note=f"batch {config.train.batch}; {weights[0]:,} and {weights[1]:,} weights",
     )  # fmt: skip
 
 
 def _transformer(config: RunConfig) -> TransformerConfig:
     if not isinstance(config.model, TransformerConfig) or config.model.attention != "softmax":
-        raise UserError("the plain peer is a softmax transformer: choose such a model")
+        raise UserError("the plain baseline is a softmax transformer: choose such a model")
     return config.model
 
 

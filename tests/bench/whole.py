@@ -30,15 +30,15 @@ def report_rows(quick: bool) -> list[Row]:
             times.append(cpu_seconds(lambda: _report(run)) / count)
         memory = peak_mb(lambda: _report(run))
         flop = flop_of(lambda: load_and_report(run, load))
-    limit, ours = flop / count / matmul_rate(seconds=0.5), sorted(times)[len(times) // 2]
+    limit, project = flop / count / matmul_rate(seconds=0.5), sorted(times)[len(times) // 2]
     note = f"{count} checkpoints, from {min(times):.3g} to {max(times):.3g} s"
     return [
         Row(
             "whole report, a checkpoint",
-            ours,
+            project,
             limit=limit,
-            over_limit=ours / limit,
-            ours_mb=memory,
+            over_limit=project / limit,
+            project_mb=memory,
             pairs=len(times),
             note=note,
         )
@@ -70,7 +70,7 @@ def startup_rows(quick: bool) -> list[Row]:
     }
     bare, lens = _python("pass"), _python("import transformer_lens")
     lens()
-    peers, peer_mb = (
+    baselines, baseline_mb = (
         [cpu_seconds(lens) for _ in range(max(1, repeats // 3))],
         _child_mb("import transformer_lens"),
     )
@@ -79,9 +79,10 @@ def startup_rows(quick: bool) -> list[Row]:
     for name, code in conditions.items():
         work = _python(code)
         work()
-        times = [(cpu_seconds(work), peers[k % len(peers)]) for k in range(repeats)]
+        times = [(cpu_seconds(work), baselines[k % len(baselines)]) for k in range(repeats)]
         row = Row(
-            name, 0.0, peer_name="import transformer_lens", limit=floor, ours_mb=_child_mb(code), peer_mb=peer_mb,
+            name, 0.0, baseline_name="import transformer_lens", limit=floor, project_mb=_child_mb(code),
+            baseline_mb=baseline_mb,
             note="limit: an interpreter that does nothing",
         )  # fmt: skip
         rows.append(weighed(row, times))

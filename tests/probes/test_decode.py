@@ -21,7 +21,7 @@ def _data(seed: int, n: int, planted: bool) -> tuple[dict[str, torch.Tensor], to
 
 def _decoded(planted: bool) -> Decoder:
     decoder = Decoder(["first", "second"], CLASSES)
-    for seed, split in enumerate(("fit", "fit", "choose", "test")):
+    for seed, split in enumerate(("fit", "fit", "validation", "test")):
         decoder.add(split, *_data(seed, 400, planted))
     return decoder
 

@@ -27,7 +27,7 @@ def batch(seed, prompts=250):
 @pytest.fixture(scope="module")
 def readout():
     found = Readout(READS, ["label", "iterate"], CONFIG)
-    for seed, split in enumerate(["fit", "fit", "choose", "test", "test"]):
+    for seed, split in enumerate(["fit", "fit", "validation", "test", "test"]):
         activations, targets, twin = batch(seed)
         found.add(split, activations, targets, twin)
     return found
@@ -80,7 +80,7 @@ def test_every_pool_read_and_view_has_a_row(table):
 def test_a_readout_per_read_finds_what_a_shared_one_cannot():
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0])
     found = Readout(READS, ["label"], CONFIG)
-    for seed, split in enumerate(["fit", "choose", "test"]):
+    for seed, split in enumerate(["fit", "validation", "test"]):
         activations, targets, _ = batch(seed)
         found.add(split, {"s": activations["blocks.0.hook_resid_post"]}, targets[..., :1] * signs[:, None])
     r2 = pick(found.table(), metric="r2", control="none", position="all", site="s").set_index("readout").value
@@ -92,7 +92,7 @@ def test_streaming_in_smaller_batches_gives_the_same_weights():
     fits = []
     for parts in (1, 5):
         found = Readout(READS, ["label", "iterate"], CONFIG)
-        for seed, split in enumerate(["fit", "choose"]):
+        for seed, split in enumerate(["fit", "validation"]):
             activations, targets, _ = batch(seed)
             for rows in torch.arange(250).chunk(parts):
                 found.add(split, {k: v[rows] for k, v in activations.items()}, targets[rows])
@@ -117,7 +117,7 @@ def test_bad_input_is_one_line():
     make = lambda **k: Readout(READS, ["label", "iterate"], ReadoutConfig(**k))  # noqa: E731
     broken = {"embed": torch.full_like(activations["embed"], torch.nan)}
     flat = make()
-    for split in ("fit", "choose"):
+    for split in ("fit", "validation"):
         flat.add(split, {"embed": torch.ones(250, 4, 16)}, targets)
     cases = [
         (lambda: make(pools={"late": (9,)}), "late.*out of range"),
@@ -138,7 +138,7 @@ def test_bad_input_is_one_line():
 
 def test_a_target_that_does_not_vary_has_no_r2_and_a_note():
     found = Readout(READS, ["label", "still"], CONFIG)
-    for seed, split in enumerate(["fit", "choose", "test"]):
+    for seed, split in enumerate(["fit", "validation", "test"]):
         activations, targets, _ = batch(seed)
         targets[..., 1] = torch.tensor([0.1, 0.0, 2.0, -3.0])  # another constant at every read
         found.add(split, activations, targets)
@@ -151,7 +151,7 @@ def test_a_target_that_does_not_vary_has_no_r2_and_a_note():
 
 def test_exact_prediction_of_a_varying_target_is_r2_one():
     found = Readout(READS, ["exact"], CONFIG)
-    for seed, split in enumerate(["fit", "choose", "test"]):
+    for seed, split in enumerate(["fit", "validation", "test"]):
         x = torch.randn(300, 4, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         found.add(split, {"s": x}, x[..., :1])
     rows = pick(found.table(), metric="r2", control="none", readout="all", position="all")

@@ -31,10 +31,10 @@ def test_the_text_alone_leads_to_the_answer(form, order):
     batch = task.sample(0, "test", 0, 32)
     for i, words in enumerate(task.labels(batch)):
         said = walked(task, words, words[batch.asked[i]])
-        answer = task.lexicon.said()[task.interface.outputs[batch.targets[i, 0]]]
+        answer = task.lexicon.phrase()[task.interface.outputs[batch.targets[i, 0]]]
         assert said == answer
         assert words[batch.src[i, -1]] == answer
-        assert len({task.lexicon.said()[t] for t in batch.tokens[i].tolist()}) == task.chains
+        assert len({task.lexicon.phrase()[t] for t in batch.tokens[i].tolist()}) == task.chains
 
 
 def test_functions_need_the_function_as_well_as_the_argument():
@@ -103,7 +103,7 @@ def test_in_a_corrupt_program_every_value_is_stated_before_it_is_used():
                 known[key] = value
             while not name.isdigit():
                 name = known[name]
-            assert name == task.lexicon.said()[task.interface.outputs[answer]]
+            assert name == task.lexicon.phrase()[task.interface.outputs[answer]]
 
 
 def test_the_right_answer_scores_and_a_flat_guess_is_at_chance():
@@ -128,7 +128,7 @@ def test_examples_come_whole_before_the_question_and_keep_the_length():
         shot = words[: none.interface.n_ctx + 2]
         assert shot[-1] == "."
         assert walked(none, shot[:-2], shot[-4]) == shot[-2]
-        assert words[batch.src[i, -1]] == two.lexicon.said()[two.interface.outputs[batch.targets[i, 0]]]
+        assert words[batch.src[i, -1]] == two.lexicon.phrase()[two.interface.outputs[batch.targets[i, 0]]]
 
 
 def encode_of(split=(), unknown=()):

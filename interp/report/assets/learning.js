@@ -6,7 +6,7 @@ const MANY_OUTPUTS = 6;
 const labelOf = (run, metric) => run.labels[metric] || metric;
 const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-const LEVEL_NAMES = { floor: "minimum loss", chance: "chance" };
+const LEVEL_NAMES = { bayes_risk: "minimum loss", chance: "chance" };
 
 /** The minimum achievable loss, or chance, of one output position, else of "all". */
 function levelAt(run, metric, kind, read) {
@@ -69,7 +69,7 @@ function drawLoss(run, element) {
     line: { color: colours[i % colours.length], width: 2, dash: DASHES[i % DASHES.length] },
     hovertemplate: "step %{x:,}<br>%{y:.4g}<extra></extra>",
   }));
-  for (const [kind, dash] of [["floor", "dash"], ["chance", "dot"]]) {
+  for (const [kind, dash] of [["bayes_risk", "dash"], ["chance", "dot"]]) {
     const value = levelAt(run, "loss", kind, "all");
     if (value !== null) traces.push(level(value, `${LEVEL_NAMES[kind]} ${number(value)}`, ink("muted"), dash, ends));
   }
@@ -84,7 +84,7 @@ function drawScores(run, panel, element) {
   const ends = [place(run.steps)(0), run.steps.at(-1)];
   const traces = panel.rows.flatMap((_, row) =>
     ribbon(panel.steps, panel, row, colours[row % colours.length], { dash: DASHES[row % DASHES.length] }));
-  for (const [kind, dash] of [["chance", "dot"], ["floor", "dash"]]) {
+  for (const [kind, dash] of [["chance", "dot"], ["bayes_risk", "dash"]]) {
     const found = levelsOf(run, metric, kind);
     const values = [...new Set(found.map((l) => l.value))];
     if (values.length === 1) traces.push(level(values[0], `${LEVEL_NAMES[kind]} ${number(values[0])}`, ink("muted"), dash, ends));
@@ -115,7 +115,7 @@ function drawProfile(run, panel, element) {
       marker: { size: 6 }, error_y: { type: "data", symmetric: false, thickness: 1, width: 0, array: [], arrayminus: [] } },
     line(`step ${whole(panel.steps[0])}`, panel.value.map((v) => v[0]), { color: inks("series")[0], width: 1.5, dash: "dashdot" }),
   ];
-  for (const [kind, dash] of [["floor", "dash"], ["chance", "dot"]]) {
+  for (const [kind, dash] of [["bayes_risk", "dash"], ["chance", "dot"]]) {
     const y = panel.rows.map((read) => levelAt(run, metric, kind, read));
     if (y.some((v) => v !== null)) traces.push(line(LEVEL_NAMES[kind], y, { color: ink("muted"), width: 1.5, dash }));
   }
@@ -145,7 +145,7 @@ function tellScores(run, panel, element) {
   const count = panel.rows.length;
   const rows = count <= MANY_OUTPUTS ? panel.rows.map((_, r) => r)
     : [...new Set([0, 1, 2, 3].map((k) => Math.round((k * (count - 1)) / 3)))];
-  const kinds = ["floor", "chance"].filter((kind) => levelsOf(run, metric, kind).length);
+  const kinds = ["bayes_risk", "chance"].filter((kind) => levelsOf(run, metric, kind).length);
   const table = make("table");
   const head = make("tr");
   for (const text of ["output", metric, "95% CI", ...kinds.map((kind) => LEVEL_NAMES[kind])]) head.append(make("th", text, { scope: "col" }));

@@ -11,7 +11,7 @@ narrowed after a first look at them.
 from __future__ import annotations
 
 from interp.studies.ledger import Claim, Criterion, Replaced
-from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, OURS, POWER, P
+from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, POWER, PROJECT, P
 from interp.studies.power import Exact, Means, Planted, PlantedShares
 
 above, below, within = Criterion.above, Criterion.below, Criterion.within
@@ -59,7 +59,9 @@ MAIN_CLAIMS: dict[str, Claim] = {
         Claim("c-slope", "The gradient-descent step that matches a layer best grows geometrically over the layers.",
               f"{P} Fig 10", "x2.7 a layer (log2: 1.4)", within(0.75, 2.25), "doublings a layer", "confirmatory",
               _means(1.4, 0.3, 0.13)),
-        Claim("c-single", "A single layer is worth more than a hundred steps of gradient descent.",
+        Claim("c-single",
+              "One layer of the transformer advances its best-matching step of gradient descent by more than"
+              " a hundred.",
               f"{P} Fig 10", "hundreds", above(100.0), "GD steps of the largest gain", "confirmatory",
               _means(200.0, 20.0, 32.0)),
         Claim("c-one-fact",
@@ -132,17 +134,17 @@ MAIN_CLAIMS: dict[str, Claim] = {
               (Replaced("value and interval below 0.1", POWER, "power 6%: narrower than the interval"),)),
         Claim("causal-newton",
               "Moving a layer's Newton probe direction moves the output as the iterate predicts.",
-              "this project", OURS, within(0.5, 1.5), "causal slope, mean of layers", "confirmatory",
+              "this project", PROJECT, within(0.5, 1.5), "causal slope, mean of layers", "confirmatory",
               _means(1.0, 0.0, 0.099)),
         Claim("causal-lead",
               "Moving a layer's Newton probe direction moves the output more than moving its gradient-descent one.",
-              "this project", OURS, above(0.0), "slope Newton - GD", "confirmatory", _means(0.1, 0.0, 0.015)),
+              "this project", PROJECT, above(0.0), "slope Newton - GD", "confirmatory", _means(0.1, 0.0, 0.015)),
         Claim("ood-x", "On covariates twice as large as in training, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.3)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.3)),
         Claim("ood-w", "On weights twice as large as in training, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.21)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.21)),
         Claim("ood-spectrum", "On covariates of condition number 10 in place of 1, the error in label variances stays.",
-              "this project", OURS, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.053)),
+              "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.053)),
     )
 }  # fmt: skip
 CLAIMS: dict[str, Claim] = {**MAIN_CLAIMS, **CONDITION_CLAIMS}

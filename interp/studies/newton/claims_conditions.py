@@ -10,7 +10,7 @@ from interp.studies.ledger import Claim, Criterion, Replaced
 from interp.studies.power import Means
 
 P = "Fu et al. 2310.17086"
-OURS = "none stated (this project)"
+PROJECT = "none stated (this project)"
 POWER = "2026-11-30"  # the day on which powers were first computed
 SEEDS = 4
 SPREAD = 0.1  # of the log of a ratio between seeds, assumed
@@ -49,7 +49,7 @@ CONDITION_CLAIMS: dict[str, Claim] = {
         Claim("g-wide", "A one-head net wider than the dimension computes least squares.",
               f"{P} Fig 6", "mimics", above(0.9), "SimE to OLS, widest net", "confirmatory",
               Means(0.97, 0.73, 0.02, SEEDS), _was("value and interval above 0.9")),
-        Claim("g-narrow", "A one-head net narrower than the dimension fails.",
+        Claim("g-narrow", "A one-head net narrower than the dimension does not compute least squares.",
               f"{P} Fig 6", "fails", above(3.0), "error ratio narrowest / widest, t > d", "confirmatory",
               _ratio(6.0, 1.0), _was("value and interval above 3")),
         Claim("h-flat", "The readouts of an LSTM gain nothing from layer to layer.",
@@ -101,7 +101,7 @@ CONDITION_CLAIMS: dict[str, Claim] = {
               f"{P} Table 1", "0.954", within(0.904, 1.0), "SimE", "confirmatory", Means(0.954, 0.806, 0.01, SEEDS),
               _was("value and interval within .05")),
         Claim("long", "On prompts with twice as many examples as in training, the error does not grow.",
-              "this project", OURS, below(2.0), "error ratio, n to 2n over t = n", "confirmatory", _ratio(1.0, 4.0),
+              "this project", PROJECT, below(2.0), "error ratio, n to 2n over t = n", "confirmatory", _ratio(1.0, 4.0),
               _was("value and interval below 2")),
     )
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """What the study of layers against Newton's method measures on one trained net.
 
-Owns: feeding prompts to the algorithm probe's reader and the figures taken from it. A layer is a place in `sites`
+Owns: feeding prompts to the algorithm probe's accumulator and the figures taken from it. A layer is a place in `sites`
 (0: before the first block). Errors are in label variances. Which layers count is decided by controls: a block speaks
-when its readout beats the untrained twin, shuffled targets and the zero predictor; the climb of a family goes from the
+when its readout beats the untrained model, shuffled targets and the zero predictor; the climb of a family goes from the
 first block that speaks to the first whose best step is the last block's.
 """
 
@@ -68,8 +68,8 @@ class MatchedNet:
         test = self.accumulator.splits["test"]
         return Problems.of(test.x(), test.y(), self.task.contexts)
 
-    def reads(self, kind: str) -> list[int]:
-        """Places of the reads with "all", "t<d", "t>d" or "t=n" examples."""
+    def outputs_of(self, kind: str) -> list[int]:
+        """Places of the output positions with "all", "t<d", "t>d" or "t=n" examples."""
         d, n = self.task.d, self.task.n
         keep = {
             "all": lambda t: True,
@@ -85,12 +85,12 @@ class MatchedNet:
 
     def errors_by_prompt(self, kind: str) -> Float[Tensor, "prompt layer"]:
         """Squared error of every layer on each prompt, in label variances."""
-        places = self.reads(kind)
+        places = self.outputs_of(kind)
         return (self.layers - self.answers)[..., places].square().mean(2).T / self.task.label_variance
 
     def distances(self, algorithm: Algorithm, kind: str) -> Float[Tensor, "prompt layer"]:
         """Mean squared distance of every layer to an algorithm's predictions, in label variances."""
-        places, wanted = self.reads(kind), algorithms.predictions(self.problems, [algorithm])[0]
+        places, wanted = self.outputs_of(kind), algorithms.predictions(self.problems, [algorithm])[0]
         return (self.layers - wanted)[..., places].square().mean(2).T / self.task.label_variance
 
     def match(self, family: str) -> Match:
@@ -120,7 +120,7 @@ class MatchedNet:
 
     @cached_property
     def weights(self) -> Float[Tensor, "layer prompt output d"]:
-        """Induced weights at the reads that have examples."""
+        """Induced weights at the output positions that have examples."""
         return torch.cat(self.accumulator.weighed, 1)
 
     @cached_property

@@ -12,7 +12,7 @@ from interp.studies.ledger import Claim, Criterion, Replaced
 from interp.studies.power import Exact, Means, Shares
 
 A, C, Z = "Mahankali et al. 2307.03576", "Ahn et al. 2306.00297", "Zhang et al. 2306.09927"
-OURS = "this project's worked example"
+PROJECT = "this project's worked example"
 POWER = "2026-11-30"  # the day on which powers were first computed
 above, below, within = Criterion.above, Criterion.below, Criterion.within
 CLAIMS = {
@@ -23,7 +23,7 @@ CLAIMS = {
               "layer for four distributions of covariates, weights and noise.",
               f"{A} Thm 1, 2; {C} Thm 1", "G* itself", below(0.02), "worst relative error", "identity",
               Exact(0.0033, 0.027)),
-        Claim("other-laws",
+        Claim("other-distributions",
               "Least squares over drawn prompts finds the step size of theory for spherical covariates, for ReLU-net "
               "targets and for cubic targets.",
               f"{A} Thm 3", "eta* itself", below(0.02), "worst relative error of eta", "identity", Exact(0.009, 0.04)),
@@ -101,20 +101,20 @@ CLAIMS = {
                         "power 35% at three seeds: narrower than the interval; half the linear step is .5"),)),
         Claim("saddle-share",
               "From a small random start of all weights, some runs settle far above the optimum.",
-              OURS, "none stated", above(0.0), "share of starts more than 20% above L*", "exploratory",
+              PROJECT, "none stated", above(0.0), "share of starts more than 20% above L*", "exploratory",
               Shares(0.5, 0.0, 24)),
         Claim("saddle-detour",
               "Runs that settle above the optimum predict through the rank-one product b_x a_y', which the optimum "
               "lacks.",
-              OURS, "0 at the optimum", above(0.3), "|b_x||a_y| / |nG|", "exploratory", Means(0.42, 0.1, 0.004, 12)),
+              PROJECT, "0 at the optimum", above(0.3), "|b_x||a_y| / |nG|", "exploratory", Means(0.42, 0.1, 0.004, 12)),
         Claim("saddle-escape",
               "Runs that settle above the optimum rest on a saddle: descent on fixed prompts leaves it downwards.",
-              OURS, "none stated", above(0.5), "share of settled runs", "exploratory", Shares(0.95, 0.5, 12),
+              PROJECT, "none stated", above(0.5), "share of settled runs", "exploratory", Shares(0.95, 0.5, 12),
               (Replaced("value and interval above 0.5, of 6 starts", POWER,
                         "power 0: 3 of 3 settled runs have a lower limit of .29; 24 starts give some 12"),)),
         Claim("saddle-rank",
               "All that runs settled above the optimum predict is of rank one.",
-              OURS, "none stated", above(0.9), "rank-one share of |nG|^2", "exploratory",
+              PROJECT, "none stated", above(0.9), "rank-one share of |nG|^2", "exploratory",
               Means(0.95, 0.33, 0.0044, 12)),
     )
 }  # fmt: skip

@@ -69,7 +69,9 @@ def monte_carlo(study: Study) -> list[Row]:
     note = "worst of " + ", ".join(f"{name} {value:.2%}" for name, value in off.items())
     return [
         study.exact("closed-form", worst, condition="normal equations", budget=text),
-        study.exact("other-laws", max(off.values()), condition="normal equations", budget=text, note=note),
+        study.exact(
+            "other-distributions", max(off.values()), condition="normal equations", budget=text, note=note
+        ),
         study.exact("heavy-tails", heavy, condition="normal equations", budget=text),
     ]
 

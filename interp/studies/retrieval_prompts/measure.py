@@ -3,7 +3,7 @@
 Accuracy is among a prompt's choices, and by generation: the model's own next token over its whole vocabulary. A head's
 copying score says whether what it writes for a name raises that name most (Olsson et al. 2209.11895); the share of
 argmax counts prompts in which the source has the head's largest weight (Wu et al. 2404.15574). Weights and attention
-are correlations; `needed` and `told` are interventions.
+are correlations; `needed` and `interchanged` are interventions.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def candidates(run: Run) -> dict[str, str]:
     return {str(row.metric): f"L{row.layer}H{row.head}" for row in strong.itertuples()}
 
 
-def told(
+def interchanged(
     model: BridgedModel, task: TextRetrieval, heads: list[str], seed: int = 0, prompts: int = 128
 ) -> pd.DataFrame:
     """Path patching from every head to the queries, keys and values of every later one, for each binding rebound.

@@ -25,14 +25,14 @@ from tasks.prompts_batch import PromptBatch
 from tasks.streams import generator
 
 RANDOM = 8  # draws of other heads, as many as were taken away
-LOOKS = {"fact-hop-1": "last -> fact 1", "fact-hop-2": "last -> fact 2", "fact-ahead": "fact 1 -> fact 2"}
-NEEDED = {"fact-needed": LOOKS["fact-hop-1"], "ahead-needed": LOOKS["fact-ahead"]}
+ATTENDED = {"fact-hop-1": "last -> fact 1", "fact-hop-2": "last -> fact 2", "fact-ahead": "fact 1 -> fact 2"}
+NEEDED = {"fact-needed": ATTENDED["fact-hop-1"], "ahead-needed": ATTENDED["fact-ahead"]}
 # what hop 1's fact has read reaches the last token by a value, or what the last token has read asks for the next fact
 WAYS = (("fact 1 -> fact 2", "last -> fact 1", "v"), ("last -> fact 1", "last -> fact 2", "q"))
 Head = tuple[int, int]
 
 
-def looks(task: TextRetrieval, batch: PromptBatch) -> dict[tuple[str, str], tuple[Tensor, int]]:
+def attended(task: TextRetrieval, batch: PromptBatch) -> dict[tuple[str, str], tuple[Tensor, int]]:
     """From where to which hop's fact: rows of attention [batch] and the hop, by the look's name and its token.
 
     From the last token to every fact; from the value and from the full stop of each fact to the next hop's.
@@ -54,7 +54,7 @@ def fact_heads(model: Any, task: TextRetrieval, seed: int = 0, prompts: int = 25
         name = f"blocks.{layer}.attn.hook_pattern"
         with torch.no_grad():
             cache = model.run_with_cache(batch.inputs, names_filter=name, return_cache_object=False)[1]
-        for (look, token), (row, hop) in looks(task, batch).items():
+        for (look, token), (row, hop) in attended(task, batch).items():
             at = cache[name][torch.arange(prompts), :, row].argmax(-1)
             inside = (at >= batch.keys[:, hop, None]) & (at <= batch.src[:, hop, None] + stop)
             for head in range(model.config.n_heads):
@@ -108,7 +108,7 @@ def _cost(
     """Of one group at one token, beside others."""
     pair = task.pair(task.pair_kinds[-1], seed, "needed there", 0, prompts)
     metric, clean = metric_of(task, pair), cast(PromptBatch, pair.clean)
-    row = looks(task, clean)[at][0]
+    row = attended(task, clean)[at][0]
     every = [(layer, head) for layer in range(model.config.n_layers) for head in range(model.config.n_heads)]
     others = [head for head in every if head not in group]
     source = generator(seed, "other heads", 0)

@@ -88,14 +88,14 @@ def _stacked(study: Study, asked: AskedModel, run: Run, model: Any) -> Row:
     """The strongest path between candidate heads: chosen on some prompts, measured on others."""
     task: Any = run.task
     named = measure.candidates(run)
-    paths = measure.told(model, task, sorted(set(named.values())))
+    paths = measure.interchanged(model, task, sorted(set(named.values())))
     if paths.empty:
         return row(
             study, asked, "stacked", nothing(0, "not measured"), f"candidates {named}: none reads another"
         )
     keep(study, paths, asked, "paths")
     best = paths.loc[paths["value"].idxmax()]
-    again = measure.told(model, task, [best["sender"], best["receiver"].partition(".")[0]], seed=1)
+    again = measure.interchanged(model, task, [best["sender"], best["receiver"].partition(".")[0]], seed=1)
     one = again[(again["receiver"] == best["receiver"]) & (again["pair"] == best["pair"])].iloc[0]
     found = Interval(one["value"], one["ci_low"], one["ci_high"], int(one["n"]), "bootstrap")
     roles = {head: ", ".join(r for r, h in named.items() if h == head) for head in named.values()}
@@ -137,7 +137,7 @@ def order_row(study: Study, asked: AskedModel, runs: list[Run]) -> Row:
 
 
 def _onset(run: Run) -> tuple[float, float, float]:
-    """Onset of the accuracy of a run's one read, with its interval; NaN where it has not emerged."""
+    """Onset of the accuracy of a run's one output, with its interval; NaN where it has not emerged."""
     table = run.emergence().table
     rows = table[table["metric"] == "accuracy"].astype({"step": float, "ci_low": float, "ci_high": float})
     one = rows.iloc[0]

@@ -11,7 +11,7 @@ from interp.run import Run
 from interp.studies.context import nothing
 from interp.studies.ledger import Row
 from interp.studies.retrieval_prompts.measure_facts import (
-    LOOKS,
+    ATTENDED,
     NEEDED,
     fact_heads,
     heads_of,
@@ -31,8 +31,8 @@ def fact_rows(study: Study, asked: AskedModel, run: Run, unanswered: str) -> lis
     model, task = cast(BridgedModel, run.model("last")), cast(TextRetrieval, run.task)
     heads = fact_heads(model, task)
     keep(study, heads, asked, "facts")
-    groups = {look: passing(heads, look) for look in LOOKS.values()}
-    rows = [_most(study, asked, claim, heads[heads["look"] == look]) for claim, look in LOOKS.items()]
+    groups = {look: passing(heads, look) for look in ATTENDED.values()}
+    rows = [_most(study, asked, claim, heads[heads["look"] == look]) for claim, look in ATTENDED.items()]
     for claim, look in NEEDED.items():
         why = unanswered or ("no head passes that look's criterion" if groups[look].empty else "")
         cost, group = (nothing(0, "not measured"), []) if why else needed_there(model, task, groups[look])

@@ -13,7 +13,7 @@ from interp.studies.ledger import Claim, Criterion, Replaced
 from interp.studies.power import Estimates, Exact, Means, Shares
 
 P = "Arnaboldi et al. 2506.02651"
-OURS = "none stated (found on this scale)"
+PROJECT = "none stated (found on this scale)"
 POWER = "2026-11-30"  # the day on which powers were first computed
 above, below, within, equals = Criterion.above, Criterion.below, Criterion.within, Criterion.equals
 SOME = 64  # replicas of the shares that escape
@@ -25,7 +25,7 @@ CLAIMS = {
     for claim in (
         Claim("exponents", "The information exponent of every example link is the one that the paper states.",
               f"{P} section 3", "1 to 5", equals(1.0), "share of examples", "identity", Exact(1.0, 0.91)),
-        Claim("one-law",
+        Claim("equal-waits",
               "The reduced chain and SGD on d-dimensional weights wait equally long before they escape.",
               f"{P} section 2", "equal in law", within(0.8, 1.25), "ratio of medians", "identity",
               Estimates(1.0, 1.5, 0.068, "log")),
@@ -55,9 +55,9 @@ CLAIMS = {
         Claim("cancel-untied", "The target z1 - z2, whose tokens cancel, is learned by an untied network.",
               f"{P} App. E.4", "1", above(0.85), "share escaped", "confirmatory", Shares(0.99, 0.5, SOME)),
         Claim("stairs-order", "On the staircase target, the first token's direction is found before the second's.",
-              "authors' code", OURS, above(1.0), "tau_2 / tau_1", "exploratory", Estimates(2.0, 1.0, 0.028)),
+              "authors' code", PROJECT, above(1.0), "tau_2 / tau_1", "exploratory", Estimates(2.0, 1.0, 0.028)),
         Claim("stairs-control", "Without the staircase's easy term, the wait for the second token is much longer.",
-              "authors' code", OURS, above(2.0), "control tau_2 / tau_2", "exploratory", Estimates(3.0, 1.0, 0.04)),
+              "authors' code", PROJECT, above(2.0), "control tau_2 / tau_2", "exploratory", Estimates(3.0, 1.0, 0.04)),
         Claim("turn", "At a = 1, the steepest way out of the origin turns from semantic to positional at omega .64.",
               f"{P} Fig. 5", "0.64", within(0.63, 0.65), "omega", "identity", Exact(0.641, 0.5)),
         Claim("levels",
@@ -67,7 +67,8 @@ CLAIMS = {
               f"{P} Fig. 12", "1", above(0.9), "share", "confirmatory", Shares(0.99, 0.5, 96)),
         Claim("ends-positional", "At d = 100 and omega .75, SGD ends in the positional minimum.",
               f"{P} Fig. 12", "0", below(0.25), "share semantic", "confirmatory", Shares(0.05, 0.5, 96)),
-        Claim("sharper", "At d = 1000, the share that ends semantic falls steeply between omega .6 and .7.",
+        Claim("sharper",
+              "At d = 1000, the share of runs that end in the semantic minimum falls steeply between omega .6 and .7.",
               f"{P} Figs. 5, 12", "steeper than d = 100", above(0.5), "difference of shares", "confirmatory",
               Estimates(0.8, 0.3, 0.06)),
         Claim("misaligned",
@@ -92,7 +93,7 @@ CLAIMS = {
               f"{P} App. F.3", "smooth", below(45.0), "degrees, largest turn in a step of .05 of omega", "identity",
               Exact(13.75, 90.0)),
         Claim("bridge-times", "Emergence steps read from checkpoints are the first-crossing times of the overlaps.",
-              "this project", OURS, below(0.05), "worst relative error of a median", "exploratory",
+              "this project", PROJECT, below(0.05), "worst relative error of a median", "exploratory",
               Estimates(0.0065, 0.1, 0.0021)),
         Claim("bridge-slope-1", "At SIE 1, emergence steps read from checkpoints grow like d, as tau does.",
               f"{P} Thm 1", "1", within(0.95, 1.1), "log-log slope", "confirmatory", Estimates(1.05, 1.25, 0.0036)),
@@ -100,13 +101,13 @@ CLAIMS = {
               f"{P} Thm 1", "1", within(0.93, 1.08), "slope of tau/log(sqrt(d)/2)", "confirmatory",
               Estimates(0.97, 0.8, 0.013)),
         Claim("bridge-gap-1", "At SIE 1, emergence steps and crossing times grow with the same slope.",
-              "this project", OURS, within(-SLOPE, SLOPE), "difference of slopes", "exploratory",
+              "this project", PROJECT, within(-SLOPE, SLOPE), "difference of slopes", "exploratory",
               Estimates(0.0, 0.05, 0.003), COVERS),
         Claim("bridge-gap-2", "At SIE 2, emergence steps and crossing times grow with the same slope.",
-              "this project", OURS, within(-SLOPE, SLOPE), "difference of slopes", "exploratory",
+              "this project", PROJECT, within(-SLOPE, SLOPE), "difference of slopes", "exploratory",
               Estimates(0.0, 0.05, 0.003), COVERS),
         Claim("ordinary-runs", "Runs of the ordinary training loop emerge when the reduced chain escapes.",
-              "this project", OURS, within(0.5, 2.0), "ratio of medians", "exploratory",
+              "this project", PROJECT, within(0.5, 2.0), "ratio of medians", "exploratory",
               Means(1.0, 3.0, 0.33, 6, "log")),
         Claim("attention-length",
               "The wait of one ordinary attention layer grows with the number of tokens as a tied network's does (not "

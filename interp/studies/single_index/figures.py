@@ -19,7 +19,7 @@ from tasks.theory.reduced import EscapeSetting, simulate_attention
 from tasks.theory.single_index import opposite, positional_semantic
 
 Points = Mapping[str, Sequence[Mapping]]
-LAWS = {"slope-1": "SIE 1", "slope-2": "SIE 2", "slope-3": "SIE 3", "gain-1": "SIE 1", "gain-2": "SIE 2"}
+SCALINGS = {"slope-1": "SIE 1", "slope-2": "SIE 2", "slope-3": "SIE 3", "gain-1": "SIE 1", "gain-2": "SIE 2"}
 
 
 def _layout(figure: go.Figure, title: str, x: str, y: str, log: bool = False) -> go.Figure:
@@ -39,8 +39,10 @@ def waits_figure(points: Sequence[Mapping]) -> go.Figure:
     for law in dict.fromkeys(p["law"] for p in points):
         mine = [p for p in points if p["law"] == law]
         d = [p["d"] for p in mine]
-        figure.add_scatter(x=d, y=[p["value"] for p in mine], mode="markers", name=f"{LAWS[law]}, median")
-        figure.add_scatter(x=d, y=[p["predicted"] for p in mine], mode="lines", name=f"{LAWS[law]}, drift")
+        figure.add_scatter(x=d, y=[p["value"] for p in mine], mode="markers", name=f"{SCALINGS[law]}, median")
+        figure.add_scatter(
+            x=d, y=[p["predicted"] for p in mine], mode="lines", name=f"{SCALINGS[law]}, drift"
+        )
     return _layout(figure, "Steps until the overlap is one half", "dimension d", "steps", log=True)
 
 
@@ -50,7 +52,10 @@ def gains_figure(points: Sequence[Mapping]) -> go.Figure:
     for law in dict.fromkeys(p["law"] for p in points):
         mine = [p for p in points if p["law"] == law]
         figure.add_scatter(
-            x=[p["length"] for p in mine], y=[p["value"] for p in mine], mode="markers+lines", name=LAWS[law]
+            x=[p["length"] for p in mine],
+            y=[p["value"] for p in mine],
+            mode="markers+lines",
+            name=SCALINGS[law],
         )
     lengths = sorted({p["length"] for p in points})
     figure.add_scatter(x=lengths, y=lengths, mode="lines", line={"dash": "dot"}, name="gain = L")

@@ -36,7 +36,9 @@ def waits(study: Study) -> list[Row]:
     direct = simulate_net_direct(square.net(), setting, 64, 30_000, study.seeds[0] + 1).times[:, 0]
     reduced = square.escape(64, 0.1, 400, 30_000, study.seeds[0]).times[:, 0]
     ratio = resampled(lambda m: m[0] / m[1], [reduced, direct])
-    rows = [study.row("one-law", ratio, condition="SIE 2, d 64, L 3, rate .1", budget="400 and 64 replicas")]
+    rows = [
+        study.row("equal-waits", ratio, condition="SIE 2, d 64, L 3, rate .1", budget="400 and 64 replicas")
+    ]
     orders: list[tuple[str, int, Problem, tuple[int, ...], Callable[[int], float]]] = [
         ("slope-1", 1, LINEAR, study.budget.linear, lambda d: 0.1),
         ("slope-2", 2, SQUARE, study.budget.square, lambda d: 0.05),

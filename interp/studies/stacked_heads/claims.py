@@ -89,7 +89,8 @@ CLAIMS = {
               "In most runs a look-ahead head of the first layer and later heads on links 1 and 2 form the circuit.",
               f"{P} Fig. 5", "by inspection", above(0.5), "share of runs", "exploratory", MOST),
         Claim("heads-matter",
-              "In most runs, more than half of the heads that hold a role matter: needed, or redundant with another.",
+              "In most runs, more than half of the heads with a role are needed, or redundant with another head of"
+              " that role.",
               f"{P} Section 8", "none stated", above(0.5), "share of runs", "confirmatory", MOST,
               (Replaced("share of all runs' heads above 0.5", POWER,
                         "heads of one run are not independent: the unit is the training seed", True),)),
@@ -97,19 +98,22 @@ CLAIMS = {
               "In most runs the third hop is answered by a head on its own source (a stack of retrieval heads).",
               f"{P} Fig. 5", "by inspection", above(0.5), "share of runs", "exploratory", MOST),
         Claim("merging-circuit",
-              "In most runs the third hop is answered without a head on its source, because links attended ahead.",
+              "In most runs the third hop is answered without a head on its source, by links that attend to their"
+              " successors in an earlier layer.",
               "this project", "not in the paper", above(0.5), "share of runs", "exploratory", MOST),
         Claim("edges-in-stages",
               "In most runs some edges of the final circuit matter by the onset of hop 1 and others only after that of "
               "hop 2.",
               f"{P} Section 8", "none stated", above(0.5), "share of runs", "confirmatory", Shares(0.95, 0.5, SEEDS),
               FEW),
-        Claim("graft-before",
-              "Before the first hop is learned, transplanting the final heads on link 2 does not bring the second hop.",
+        Claim("transplant-before",
+              "Before the first hop is learned, transplanting the final heads on link 2 does not make the net"
+              " answer the second hop.",
               f"{P} Section 8, by head transplant", "none stated", below(0.1), "gain in accuracy of hop 2",
               "exploratory", Means(0.05, 0.3, 0.035, ORDERED)),
-        Claim("graft-between",
-              "After the first hop is learned, transplanting the final heads on link 2 brings the second hop at once.",
+        Claim("transplant-between",
+              "After the first hop is learned, transplanting the final heads on link 2 makes the net answer the"
+              " second hop at once.",
               f"{P} Section 8, by head transplant", "none stated", above(0.1), "gain in accuracy of hop 2",
               "exploratory", Means(0.3, 0.05, 0.076, ORDERED)),
         Claim("clamp-first-plateau",

@@ -36,7 +36,7 @@ def ribbons(curves: pd.DataFrame, title: str, y: str) -> go.Figure:
 
 
 def accuracy_curves(runs: Sequence[Run]) -> pd.DataFrame:
-    """Accuracy of every read at every checkpoint, one curve a read and seed."""
+    """Accuracy of every output at every checkpoint, one curve an output and seed."""
     tables = [run.scores().table for run in runs]
     table = pd.concat([t[(t["metric"] == "accuracy") & (t["control"] == "none")] for t in tables])
     return table.rename(columns={"position": "name"})[["name", "seed", "step", "value"]]

@@ -51,7 +51,7 @@ def survival_words(runs: Sequence[Run], event: str) -> str:
 
 
 def accuracy(run: Run) -> list[float]:
-    """Accuracy of every read at the last checkpoint."""
+    """Accuracy of every output at the last checkpoint."""
     table = run.scores(steps="last").table
     return table[(table["metric"] == "accuracy") & (table["control"] == "none")]["value"].tolist()
 

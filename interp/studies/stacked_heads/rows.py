@@ -22,7 +22,7 @@ from interp.studies.stacked_heads.measure import (
     events,
     survival_words,
 )
-from interp.studies.stacked_heads.rows_circuits import READS_LINK
+from interp.studies.stacked_heads.rows_circuits import LINK_ATTENTION
 from interp.studies.stacked_heads.runs import Study, row
 from probes.stats import Interval, share
 
@@ -57,21 +57,21 @@ def _pairs(tau: Interval) -> Interval:
 
 def first_before(found: pd.DataFrame) -> Interval:
     """Share of runs in which link 1 has a head before link 2 has one (neither: not counted as before)."""
-    if not set(READS_LINK) <= set(found["event"]):
+    if not set(LINK_ATTENTION) <= set(found["event"]):
         return share(0, found["run"].nunique())
-    pair = curriculum.precedence(found, READS_LINK).iloc[0]
+    pair = curriculum.precedence(found, LINK_ATTENTION).iloc[0]
     return share(int(pair["before"]), int(pair["n"]))
 
 
 def _lead(found: pd.DataFrame) -> Interval:
     """Lead of the first head on link 2 before hop 2."""
-    if not {READS_LINK[1], HOPS[1]} <= set(found["event"]):
+    if not {LINK_ATTENTION[1], HOPS[1]} <= set(found["event"]):
         return nothing(0, "no head and no hop")
-    steps = found[found["event"].isin([READS_LINK[1], HOPS[1]])]["step"]
+    steps = found[found["event"].isin([LINK_ATTENTION[1], HOPS[1]])]["step"]
     return (
         nothing(0, "neither came")
         if steps.isna().all()
-        else curriculum.lead_time(found, READS_LINK[1], HOPS[1])
+        else curriculum.lead_time(found, LINK_ATTENTION[1], HOPS[1])
     )
 
 

@@ -19,7 +19,7 @@ from interp.studies.stacked_heads.measure import HOPS, onsets
 from interp.studies.stacked_heads.runs import Study, row
 from probes.stats import share
 
-READS_LINK = ("query -> link_1", "query -> link_2")
+LINK_ATTENTION = ("query -> link_1", "query -> link_2")
 AHEAD = ("link_1 -> link_2", "link_2 -> link_3", "rival link -> next")
 STRONG, VERY_STRONG = 0.8, 0.9
 
@@ -56,7 +56,11 @@ def _tops(run: Run) -> tuple[float, float, float]:
         rows = table[table["metric"].isin(metrics) & table["layer"].between(layers.start, layers.stop)]
         return float(rows["value"].max()) if len(rows) else 0.0
 
-    return best(AHEAD, slice(0, 0)), best(READS_LINK[:1], slice(1, 99)), best(READS_LINK[1:], slice(1, 99))
+    return (
+        best(AHEAD, slice(0, 0)),
+        best(LINK_ATTENTION[:1], slice(1, 99)),
+        best(LINK_ATTENTION[1:], slice(1, 99)),
+    )
 
 
 def _named(study: Study, runs: Sequence[Run]) -> list[Row]:
@@ -104,7 +108,7 @@ def _transplants(study: Study, runs: Sequence[Run]) -> list[Row]:
         early = max(step for step in run.steps if step < max(first, 1))
         late = max(step for step in run.steps if step < second)
         table = transplant_table(run, sorted({early, late}), prompts=256)
-        table = table[(table["control"] == "none") & (table["team"] == READS_LINK[1])]
+        table = table[(table["control"] == "none") & (table["team"] == LINK_ATTENTION[1])]
         gain = table[table["position"] == HOPS[1]].set_index("step")["value"]
         no_head += int(gain.empty)
         before += [] if gain.empty else [float(gain[early])]
@@ -113,5 +117,5 @@ def _transplants(study: Study, runs: Sequence[Run]) -> list[Row]:
     none = nothing(0, "no run learned hop 2")
     return [
         row(study, c, v or none, "ic", note)
-        for c, v in (("graft-before", before), ("graft-between", between))
+        for c, v in (("transplant-before", before), ("transplant-between", between))
     ]

@@ -27,7 +27,7 @@ METHODS = {
 }
 INNER = {
     "chunks",
-    "choose_chunks",
+    "validation_chunks",
     "test_chunks",
     "data_seed",
 }  # how prompts are split, and what the run settles

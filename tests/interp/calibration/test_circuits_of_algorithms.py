@@ -20,7 +20,7 @@ TASK = InContextRegression(d=D, n=N, layout="merged")
 def search(model, **settings):
     """All edges that carry anything: single effects on the distance to the whole model's output, above rounding."""
     settings = {"search": "threshold", "prompts": 64, "draws": 100, "threshold": rounding(model), **settings}
-    return find_circuit(model, TASK, metric="prediction_change", **settings)
+    return find_circuit(model, TASK, metric="squared_output_distance", **settings)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -38,7 +38,7 @@ def test_single_effects_on_the_output_find_it_too(name):
     found = find_circuit(
         net.model,
         net.task,
-        metric="prediction_change",
+        metric="squared_output_distance",
         search="threshold",
         threshold=rounding(net.model),
         draws=100,

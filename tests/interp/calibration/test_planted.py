@@ -23,7 +23,7 @@ def few(cases, every):
 def test_the_set_that_is_returned_holds_the_truth(distribution, truth):
     found = row(distribution, truth, SETTING)
     print(found)
-    assert found["held"] >= 0.95 * SETTING.replicates
+    assert found["covered"] >= 0.95 * SETTING.replicates
     if found["distance"] >= 2 * TAU:
         assert found["alone"] >= 0.95 * SETTING.replicates
 
@@ -35,7 +35,7 @@ def test_a_truth_of_no_family_is_given_no_family_s_name(distribution, truth):
     found = row(distribution, truth, SETTING)
     print(found)
     if found["distance"] >= 2 * TAU:
-        assert found["named"] <= 0.05 * SETTING.replicates
+        assert found["identified"] <= 0.05 * SETTING.replicates
 
 
 @pytest.mark.parametrize("tie", ties.ties(DISTRIBUTIONS[-1].world(0, 2000).top), ids=str)

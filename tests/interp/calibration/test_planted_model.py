@@ -24,7 +24,7 @@ CONFIG = ReadoutConfig(per_position=False, normalised=False, draws=200, pools={"
 
 
 def stream(split, count=400):
-    gen = torch.Generator().manual_seed({"fit": 1, "choose": 2, "test": 3}[split])
+    gen = torch.Generator().manual_seed({"fit": 1, "validation": 2, "test": 3}[split])
     prompts = planted.prompts([1.0] * D, N, count, 1, 0.0, gen)
     problems = Problems.of(prompts.x, prompts.y, CONTEXTS)
     held = planted.activations(problems, [NEWTON[k - 1] for k in PLANTED], DIRECTIONS, 0.01, gen)
@@ -35,7 +35,7 @@ def stream(split, count=400):
 @pytest.fixture(scope="module")
 def probed():
     readout = Readout(READS, ["label"], CONFIG)
-    for split in ("fit", "choose", "test"):
+    for split in ("fit", "validation", "test"):
         prompts, problems, held, twin = stream(split)
         readout.add(split, held, prompts.y[..., None], twin)
     layers = torch.stack([readout.predict(site, x)[..., 0] for site, x in held.items()])

@@ -53,7 +53,7 @@ def test_greedy_growth_finds_it_too(name):
     assert set(found.edges) == net.circuit.edges
 
 
-@pytest.mark.parametrize("metric", ["score", "logit_diff", "prediction_change"])
+@pytest.mark.parametrize("metric", ["score", "logit_diff", "squared_output_distance"])
 def test_other_metrics_find_it_too(metric):
     net = constructed("merge, 2 hops", distractors=6)
     settings = {"prompts": 32, "search": "greedy", "faithfulness": 1.0, "draws": 200}

@@ -157,14 +157,14 @@ def test_all_writers_from_the_clean_run_give_the_clean_output():
 def test_a_pair_that_differs_at_the_end_cannot_matter_before_it():
     model, task, _ = regression()
     pair = task.pair("replace-query", 0, "test", 0, 8)
-    table = patch(model, task, pair, "resid_pre", output=task.output_positions[-1], draws=20)
+    table = patch(model, task, pair, "resid_pre", output=task.output_names[-1], draws=20)
     early = table[table["position"] != "8"]
     assert (early["value"] == 0).all()
     assert (early["norm_change"] == 0).all()
     assert table[table["position"] == "8"]["value"].to_numpy() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "prediction_change"])
+@pytest.mark.parametrize("metric", ["loss", "score", "logit_diff", "squared_output_distance"])
 def test_planted_head_is_found_and_decoys_stay_silent(metric):
     net = constructed_retrieval(2, variant="chain", distractors=8, dtype="float32")
     pair = net.task.pair("swap-hop-1", 0, "test", 0, 32)

@@ -36,7 +36,7 @@ def test_flat_and_transient_curves_have_no_onset() -> None:
     assert onset([0, 1, 2], [0.2, 0.3, 0.2], 0.5).step is None
     assert str(onset([0, 7], [0.0, 0.0], 0.5)) == "not emerged by step 7"
     lost = onset([0, 10, 20, 30, 40], [0.2, 0.9, 0.9, 0.3, 0.2], 0.5)
-    assert (lost.state, lost.step, lost.rose, lost.fell) == ("transient", None, 10, 30)
+    assert (lost.state, lost.step, lost.first_rise, lost.first_loss) == ("transient", None, 10, 30)
     assert str(lost) == "step 10, lost again by step 30"
     dip = onset([0, 10, 20, 30, 40], [0.2, 0.9, 1.0, 0.7, 0.8], 0.5)
     assert (dip.state, dip.step) == ("emerged", 10)
@@ -47,13 +47,19 @@ def test_the_onset_is_the_last_crossing_and_an_earlier_rise_is_reported_as_lost(
     values = [0.0, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9, 0.9]
     found = onset(steps, values, 0.5)
     assert (found.state, found.step, found.before) == ("emerged", 50, 40)
-    assert (found.rose, found.fell, found.lost) == (10, 30, 1)
+    assert (found.first_rise, found.first_loss, found.lost) == (10, 30, 1)
     assert (found.ci_low, found.ci_high) == (40, 50)
     assert str(found) == "step 50 (a rise at step 10 was lost by step 30)"
     noisy = np.array(values) + 0.02 * np.random.default_rng(0).standard_normal((60, 8))
     assert onset(steps, noisy[0].tolist(), 0.5, draws=noisy).step == 50
     twice = onset(list(range(10)), [0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 0.5)
-    assert (twice.state, twice.step, twice.rose, twice.fell, twice.lost) == ("transient", None, 1, 2, 3)
+    assert (twice.state, twice.step, twice.first_rise, twice.first_loss, twice.lost) == (
+        "transient",
+        None,
+        1,
+        2,
+        3,
+    )
 
 
 def test_a_dip_within_noise_is_no_loss_and_one_beyond_it_is() -> None:
@@ -96,11 +102,11 @@ def test_an_affine_map_changes_no_onset(values, slope, shift) -> None:
     draws = np.array(values) + 2 * rng.standard_normal((40, len(values)))
     plain = onset(steps, [float(v) for v in values], draws=draws)
     moved = onset(steps, [slope * v + shift for v in values], draws=slope * draws + shift)
-    assert (plain.state, plain.step, plain.rose, plain.fell) == (
+    assert (plain.state, plain.step, plain.first_rise, plain.first_loss) == (
         moved.state,
         moved.step,
-        moved.rose,
-        moved.fell,
+        moved.first_rise,
+        moved.first_loss,
     )
     assert (plain.ci_low, plain.ci_high) == pytest.approx((moved.ci_low, moved.ci_high), nan_ok=True)
     assert (plain.half, plain.width) == pytest.approx((moved.half, moved.width), nan_ok=True, rel=1e-6)

@@ -52,7 +52,7 @@ def test_a_head_with_a_twin_is_redundant_and_one_that_writes_nothing_is_idle() -
     for head in (seat, twin):
         assert table.loc[head, "role"] == "query -> link_1"
         assert table.loc[head, "verdict"] == "redundant"
-        assert table.loc[head, "without_peers"] > 0.3
+        assert table.loc[head, "with_peers_ablated"] > 0.3
     with torch.no_grad():
         attn.W_O[twin[1]].zero_()
     table = roles(net.model, net.task, prompts=128).set_index(["layer", "head"])

@@ -99,7 +99,7 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
     heads = run.heads().table
     assert set(heads["metric"]) >= {"query -> link_1", "query -> link_2", "value -> key", "query -> name"}
     assert set(heads["control"]) == {"none", "untrained", "uniform"}
-    patched = run.patch("z", by=("layer", "head"), prompts=16, metric="prediction_change").table
+    patched = run.patch("z", by=("layer", "head"), prompts=16, metric="squared_output_distance").table
     assert len(patched) == 4
     assert patched["value"].isna().all()  # they have learned nothing, so there is no behaviour to restore
     assert patched["note"].str.startswith("no behaviour to restore").all()

@@ -24,7 +24,7 @@ D, N = 5, 10
 SPECTRUM = (3.0, 1.0, 0.5, 0.3, 0.2)
 INTERLEAVED = InContextRegression(d=D, n=N, eigenvalues=SPECTRUM)
 MERGED = InContextRegression(d=D, n=N, layout="merged", eigenvalues=SPECTRUM)
-QUICK = {"chunks": 5, "choose_chunks": 1, "test_chunks": 1, "draws": 100}
+QUICK = {"chunks": 5, "validation_chunks": 1, "test_chunks": 1, "draws": 100}
 PLANTED = (2, 5, 8)
 LAST = "blocks.2.hook_resid_post"
 

@@ -17,7 +17,7 @@ TASK = InContextRegression(d=D, n=N, layout="merged", eigenvalues=(3.0, 1.0, 0.5
 
 
 def curves(model) -> pd.DataFrame:
-    analysis = FilterCurves(chunks=5, choose_chunks=1, test_chunks=1, draws=100)
+    analysis = FilterCurves(chunks=5, validation_chunks=1, test_chunks=1, draws=100)
     accumulator = analysis.accumulator(model, TASK, None)
     for chunk in range(analysis.chunks):
         batch = TASK.sample(0, "analysis", chunk, 256).double()

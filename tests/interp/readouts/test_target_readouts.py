@@ -25,7 +25,7 @@ from tasks.retrieval import MultiHopRetrieval
 
 D, N = 3, 8
 TASK = InContextRegression(d=D, n=N)
-SPLIT = {"chunks": 4, "choose_chunks": 1, "test_chunks": 1}
+SPLIT = {"chunks": 4, "validation_chunks": 1, "test_chunks": 1}
 STEP = Algorithm("newton", 5, "norm", {"alpha": 1.0})
 EMBED, HELD, OTHER = "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 

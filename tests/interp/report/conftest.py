@@ -112,7 +112,7 @@ def retrieval() -> Callable[..., RunReport]:
                     for h in (1, 2, 3)
                 ]
                 + [
-                    {"level": "floor", "metric": "loss", "position": f"hop {h}", "value": 0.0}
+                    {"level": "bayes_risk", "metric": "loss", "position": f"hop {h}", "value": 0.0}
                     for h in (1, 2, 3)
                 ]
             ),
@@ -199,7 +199,12 @@ def regression() -> Callable[..., RunReport]:
             scores=pd.DataFrame(scores),
             levels=pd.DataFrame(
                 [
-                    {"level": "floor", "metric": "loss", "position": f"x {i + 1}", "value": float(floor[i])}
+                    {
+                        "level": "bayes_risk",
+                        "metric": "loss",
+                        "position": f"x {i + 1}",
+                        "value": float(floor[i]),
+                    }
                     for i in range(outputs)
                 ]
                 + [

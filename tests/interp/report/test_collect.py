@@ -65,7 +65,7 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, 
     monkeypatch.setattr(circuit_view, "MOST_EDGES", 1)
     report = collect(run)
     assert report.circuit is None
-    assert "told in words" in report.missing["circuit"]
+    assert "summarised in the text" in report.missing["circuit"]
     told = report.answers["Which circuit does it"]
     assert "2 edges through 1 head" in told
     assert "carries 90.0%" in report.answers["How certain this is"]

@@ -11,7 +11,7 @@ import pytest
 
 import interp
 from interp.cli import run as cli
-from interp.runs.names import copies, distinct, distinguished, said, shortest
+from interp.runs.names import copies, description, distinct, distinguished, shortest
 from interp.runs.verify import verify
 from tasks import UserError
 
@@ -73,8 +73,8 @@ def test_equal_settings_in_two_places_are_one_run_and_other_seeds_are_not(place,
     first, second = interp.load(place / "seed0"), interp.load(place / "seed1")
     assert first.identity == again.identity != second.identity
     assert copies([first, second, again]) == [(first, again)]
-    assert "copies of one run" in said((first, again))
-    assert "differ" not in said((first, again))
+    assert "copies of one run" in description((first, again))
+    assert "differ" not in description((first, again))
     longer = interp.Run.train("retrieval", tmp_path / "longer", seed=0, changes=SMALL | {"train.lr": 0.002})
     assert longer.identity != first.identity
 

@@ -36,7 +36,7 @@ class Looking:
 
 def test_planted_looks_are_found_and_no_others():
     heads = facts.fact_heads(Looking(), TASK)
-    found = {look: facts.heads_of(facts.passing(heads, look)) for look in facts.LOOKS.values()}
+    found = {look: facts.heads_of(facts.passing(heads, look)) for look in facts.ATTENDED.values()}
     assert found == {"last -> fact 1": [(0, 1)], "last -> fact 2": [], "fact 1 -> fact 2": [(1, 0)]}
     assert set(facts.passing(heads, "fact 1 -> fact 2")["token"]) == {"value"}
     others = heads[~heads["value"].eq(1.0)]
@@ -94,7 +94,7 @@ def test_nothing_is_passed_on_in_a_net_that_learned_nothing(tmp_path):
     run = load(import_hf(str(folder), tmp_path / "run", hops=2).path)
     model = run.model("last")
     heads = facts.fact_heads(model, run.task, prompts=64)
-    assert all(facts.passing(heads, look).empty for look in facts.LOOKS.values())
+    assert all(facts.passing(heads, look).empty for look in facts.ATTENDED.values())
     groups = {"fact 1 -> fact 2": [(0, 0), (0, 1)], "last -> fact 1": [(1, 0), (1, 1)]}
     told, said = facts.passed_on(model, run.task, groups, prompts=64)
     assert EXPLORATORY["fact-stacked"].criterion.judge(told.value, told.low, told.high) != "reproduced"

@@ -127,7 +127,7 @@ def test_the_unit_of_a_row_is_the_model():
 def test_texts_ask_what_their_facts_answer_and_do_not_say_it(hops):
     task = TextRetrieval(hops=hops, chains=3, lexicon=few_names(8))
     text = text_of(task, 0, 5, 16)
-    said = task.lexicon.said()
+    said = task.lexicon.phrase()
     facts_end = text.tokens.shape[1] - 3 * task.question_length
     for row, answers in zip(text.tokens, text.answers, strict=True):
         words = [said[token] for token in row.tolist()]

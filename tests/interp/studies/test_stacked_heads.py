@@ -20,7 +20,7 @@ from interp.studies.ledger import Ledger
 from interp.studies.stacked_heads import measure, rows
 from interp.studies.stacked_heads import study as study
 from interp.studies.stacked_heads.claims import CLAIMS
-from interp.studies.stacked_heads.rows_circuits import READS_LINK
+from interp.studies.stacked_heads.rows_circuits import LINK_ATTENTION
 from interp.studies.stacked_heads.rows_depth import measured_cells, reachable
 from interp.studies.stacked_heads.runs import BUDGETS, QUICK
 from interp.train.loop import Interrupted, train
@@ -71,7 +71,7 @@ def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> 
         "one-layer-hop-1",
     ):
         assert rows[skill].verdict in ("contradicted", "inconclusive"), skill
-    for unmeasured in ("dropped-hop", "clamp-uniform", "graft-between", "head-leads"):
+    for unmeasured in ("dropped-hop", "clamp-uniform", "transplant-between", "head-leads"):
         assert rows[unmeasured].value is None, unmeasured
         assert rows[unmeasured].verdict == "not measured", unmeasured
     assert rows["depth-necessity"].value == 0
@@ -179,7 +179,7 @@ def test_every_scale_has_a_budget_for_every_arm() -> None:
 
 def test_order_of_first_heads() -> None:
     def events(first: float | None, second: float | None) -> pd.DataFrame:
-        rows = [("a", READS_LINK[0], first), ("a", READS_LINK[1], second)]
+        rows = [("a", LINK_ATTENTION[0], first), ("a", LINK_ATTENTION[1], second)]
         return pd.DataFrame([{"run": r, "event": e, "step": s, "last": 9} for r, e, s in rows])
 
     assert rows.first_before(events(1, 2)).value == 1

@@ -36,7 +36,7 @@ def bare(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith("blocks.") else name
 
 
-class AdoptedWiring(LensSurface):
+class AdoptedHooks(LensSurface):
     """Hook points on the parts of a module. Also a `Watcher` of the kernels of its attention.
 
     `refused` says what analyses cannot have, and why: hook names without their block ("attn.hook_pattern"), and "edges"
