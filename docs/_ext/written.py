@@ -69,7 +69,12 @@ def opening(path: Path) -> tuple[str, str]:
 
 def renamed() -> str:
     """Names of version 0.1 and what they are called now."""
-    lines = ["# Names that changed", "", "Old names of version 0.1 are refused in one line that gives the new one.", ""]
+    lines = [
+        "# Names that changed",
+        "",
+        "Old names of version 0.1 are refused in one line that gives the new one.",
+        "",
+    ]
     for what, names in RENAMED.items():
         lines += [f"## {what.capitalize()}", "", "| 0.1 | 0.2 |", "|---|---|"]
         lines += [f"| `{old}` | `{new}` |" for old, new in names.items()]
