@@ -3,24 +3,34 @@ BIN := .venv/bin
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
+SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: report test check trust bench verdicts notebooks docs clean
+.PHONY: report test check style types trust bench verdicts notebooks docs clean
 
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo
 
-test: .venv/ready check    # style, types, layers, then every test at small counts
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+# style, then every test at small counts; types and layers are checked beside them and told after them
+test: .venv/ready style
+	@told=$$(mktemp); { $(BIN)/pyright; types=$$?; $(BIN)/lint-imports && exit $$types; } > $$told 2>&1 & checks=$$!; \
+	echo "$(BIN)/python -m pytest -q -n 2 $(SHARED)  (pyright and lint-imports beside it)"; \
+	$(BIN)/python -m pytest -q -n 2 $(SHARED); tests=$$?; \
+	wait $$checks; types=$$?; cat $$told; rm -f $$told; \
+	test $$tests -eq 0 -a $$types -eq 0
 
-check: .venv/ready
+check: .venv/ready style types
+
+style: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/ready
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
 trust: .venv/ready         # the tests that have full counts (kills, simulations, hostile inputs), at those; runs/trust/trust.md
 	rm -rf runs/trust
-	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 14400 \
+	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) --timeout 14400 \
 		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md

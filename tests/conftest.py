@@ -1,6 +1,7 @@
 """What all tests share: one thread, no width of a terminal, examples that are the same every time unless full counts
-are asked for, and the table of what the trust tests counted (printed at the end; with full counts also kept in
-runs/trust)."""
+are asked for, checks of annotated calls thinned out in loops (`tests.checked`), the dearest files first, and the table
+of what the trust tests counted (printed at the end; with full counts also kept in runs/trust).
+"""
 
 from __future__ import annotations
 
@@ -12,15 +13,30 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import checked
+
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 KEPT = Path(__file__).parents[1] / "runs" / "trust"
 COLUMNS = ("section", "what", "tried", "result", "remark")
+
+# the dearest files: two workers take them before the rest, so that none is left for the end with a core idle
+FIRST = (
+    "test_notebooks", "test_coverage", "test_collect", "test_stacked_heads", "test_coverage_analyses", "test_import_hf",
+    "test_trained_retrieval", "test_report_evidence", "test_report_browser", "test_sweep", "test_sweep_cluster",
+    "test_faults", "test_single_index_study", "test_markov_preset", "test_run_resume", "test_newton_study",
+)  # fmt: skip
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # a parent that reads lines sets it, and tables in a pipe keep to it
 settings.register_profile("same", derandomize=True)
 settings.register_profile("fresh", print_blob=True)
 settings.load_profile("fresh" if FULL else "same")
+checked.install()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def _spent() -> float:
@@ -39,6 +55,7 @@ def _timed(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    checked.next_test()
     return (yield from _timed(item))
 
 
@@ -67,8 +84,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
         )
         for cpu, test in dearest[:10]:
             terminalreporter.write_line(f"{cpu:7.1f}  {test}")
-        if file := os.environ.get("ALGOSCOPE_CPU"):
-            Path(file).write_text("".join(f"{cpu:.2f}\t{test}\n" for cpu, test in dearest))
+    if file := os.environ.get("ALGOSCOPE_CPU"):
+        Path(file).write_text("".join(f"{cpu:.2f}\t{test}\n" for cpu, test in dearest))
     _trust_summary(terminalreporter)
 
 

@@ -52,7 +52,8 @@ class Case:
 
 
 Answer = Callable[[int], str]
-Planned = list[tuple[Case, Answer, Callable[[], tuple[float, str]] | None]]
+Plan = tuple[Case, Answer, Callable[[], tuple[float, str]] | None]
+Planned = Sequence[Plan]
 
 
 def planned(parts: Sequence[str], prompts: int) -> Planned:
@@ -63,7 +64,7 @@ def planned(parts: Sequence[str], prompts: int) -> Planned:
 
 
 def _verdicts(setting: Setting) -> Planned:
-    found: Planned = []
+    found: list[Plan] = []
     for distribution in DISTRIBUTIONS:
         for half in ("on", "off"):
             for truth in planted.truths(distribution, half):
@@ -85,7 +86,7 @@ def _verdicts(setting: Setting) -> Planned:
 
 def _ties(setting: Setting) -> Planned:
     distribution = str(ties.DISTRIBUTION)
-    found: Planned = []
+    found: list[Plan] = []
     for tie in ties.ties(ties.DISTRIBUTION.world(0, 2000).top):
 
         def tied(k: int, tie=tie) -> str:
@@ -103,7 +104,7 @@ def _ties(setting: Setting) -> Planned:
 
 
 def _stacks(setting: Setting) -> Planned:
-    found: Planned = []
+    found: list[Plan] = []
     for distribution in DISTRIBUTIONS:
         for name, stack in stacks.stacks(distribution.world(0, 2000).top).items():
 

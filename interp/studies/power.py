@@ -185,7 +185,8 @@ class PlantedShares:
         kept = planted_figures().get(self.name)
         if kept is None:
             return None
-        return Shares(*(float(np.mean(kept[side])) for side in ("true", "false")), n).power(criterion, n)
+        true, false = (float(np.mean(kept[side])) for side in ("true", "false"))
+        return Shares(true, false, n).power(criterion, n)
 
 
 def _met(criterion: Criterion, values: np.ndarray, scale: stats.Scale, bounds: Bounds) -> float:

@@ -273,7 +273,7 @@ WORLDS = {
 
 
 def simulations(world: World) -> int:
-    return 1000 if FULL else max(20, int(200 * world.share))
+    return 1000 if FULL else max(20, int(50 * world.share))
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -32,7 +32,7 @@ from probes.observations import Observations
 from probes.readout import _mse_and_r2
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-SMALL = 200
+SMALL = 50
 DRAWS = 300  # as many as `interp probe --algorithms` takes
 Hits = Iterator[bool]
 Rng = np.random.Generator

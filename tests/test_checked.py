@@ -1,0 +1,57 @@
+"""Calls are checked as `tests.checked` says: each function's first calls in a test, then some, with full counts all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
+
+from tests import checked
+
+
+def halves(x: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
+    return x / 2
+
+
+def wrong(function: Any) -> bool:
+    """Whether a call with a vector in place of a matrix is found."""
+    try:
+        function(torch.zeros(3))
+    except TypeCheckError:
+        return True
+    return False
+
+
+def test_first_calls_are_checked_then_one_in_some_and_again_in_the_next_test() -> None:
+    function = checked.thinned(typechecker=beartype)(halves)
+    found = [wrong(function) for _ in range(checked.FIRST + 2 * checked.EVERY)]
+    assert all(found[: checked.FIRST])
+    assert sum(found[checked.FIRST :]) == 2
+    checked.next_test()
+    assert wrong(function)
+    assert torch.equal(function(torch.ones(2, 2)), torch.full((2, 2), 0.5))
+
+
+def test_functions_made_anew_count_together_and_are_checked_too() -> None:
+    def make() -> Any:
+        def inner(x: Float[Tensor, "a b"]) -> None:
+            pass
+
+        return checked.thinned(inner, typechecker=beartype)
+
+    found = [wrong(make()) for _ in range(checked.FIRST + checked.EVERY)]
+    assert all(found[: checked.FIRST])
+    assert sum(found[checked.FIRST :]) == 1
+
+
+def test_our_own_code_runs_under_it(pytestconfig) -> None:
+    from probes.stats import bootstrap
+
+    if not pytestconfig.getoption("jaxtyping_packages"):
+        pytest.skip("no checks were asked for")
+    with pytest.raises(TypeCheckError):
+        bootstrap("no tensor")  # type: ignore[arg-type]
