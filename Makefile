@@ -5,7 +5,10 @@ export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: report test check style types trust bench verdicts notebooks docs clean
+.PHONY: demo report test check style types trust bench verdicts notebooks docs clean
+
+demo: .venv/ready          # one run of a few seconds, analysed: runs/quick/report.html, within a minute
+	$(BIN)/interp demo --quick
 
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo

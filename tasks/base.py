@@ -193,6 +193,16 @@ class Task(Renaming, BaseModel):
         """The tasks with this one's interface on which a model of this task is worth evaluating, by name."""
         return {}
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names that `grouped` takes: what prompts differ in (hops asked, length, template); none by default."""
+        return ()
+
+    def grouped(self, attribute: str) -> dict[str, Task]:
+        """The tasks of those prompts that share a value of an attribute, by "attribute=value"."""
+        known = ", ".join(self.attributes) or "none"
+        raise UserError(f"prompts of task {self.kind!r} have no attribute {attribute!r}: they have {known}")
+
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
         """Clean and corrupt prompts of one of `pair_kinds`."""
         raise UserError(f"task {self.kind!r} has no pairs of kind {kind!r}; it has {list(self.pair_kinds)}")

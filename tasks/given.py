@@ -8,14 +8,12 @@ positions, which may differ from prompt to prompt.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
@@ -24,6 +22,7 @@ from torch.nn import functional as F
 
 from tasks.base import Batch, Interface, Pair, Relation, Task, register
 from tasks.errors import UserError
+from tasks.packing import packed, unpacked
 from tasks.streams import check_batch, generator
 
 CHUNKS = 8  # parts of the prompts, one a chunk of a measurement
@@ -153,6 +152,16 @@ class GivenPrompts(Task):
         found = self.tensors
         return {name.removeprefix("group "): found[name] for name in found if name.startswith("group ")}
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        return tuple(self.groups)
+
+    def grouped(self, attribute: str) -> dict[str, Task]:
+        if attribute not in self.groups:
+            return super().grouped(attribute)
+        values = self.groups[attribute].unique().tolist()
+        return {f"{attribute}={value}": self.only(**{attribute: value}) for value in values}
+
     def only(self, **values: int) -> GivenPrompts:
         """The task of those prompts alone whose attributes have these values. Raises UserError for an unknown one."""
         kept = torch.ones(len(self), dtype=torch.bool)
@@ -165,28 +174,12 @@ class GivenPrompts(Task):
         if int(kept.sum()) < FEWEST:
             raise UserError(f"{int(kept.sum())} prompts have {values}: {FEWEST} are needed")
         data = {name: packed(value[kept]) for name, value in self.tensors.items()}
-        return self.model_copy(update={"data": data}).model_validate({**self.model_dump(), "data": data})
+        sizes = {"vocabulary": self.interface.d_vocab, "outputs": self.interface.d_out}  # of the same model
+        return type(self).model_validate({**self.model_dump(), **sizes, "data": data})
 
 
 def _mean(each: Float[Tensor, "batch pos"], mask: Tensor) -> Float[Tensor, "batch output"]:
     return ((each * mask).sum(1) / mask.sum(1))[:, None]
-
-
-def packed(value: Tensor) -> str:
-    """A tensor as text: type, shape, and its bytes (zlib, base64)."""
-    array = value.detach().cpu().contiguous().numpy()
-    text = base64.b64encode(zlib.compress(array.tobytes())).decode()
-    return f"{array.dtype.name}:{','.join(map(str, array.shape))}:{text}"
-
-
-def unpacked(text: str) -> Tensor:
-    """The tensor of such a text."""
-    dtype, shape, data = text.split(":")
-    if dtype not in ("int64", "float32", "float64", "bool"):
-        raise ValueError(f"{dtype} is no type of a prompt")
-    sizes = [int(size) for size in shape.split(",") if size]
-    found = np.frombuffer(zlib.decompress(base64.b64decode(data)), dtype=dtype)
-    return torch.from_numpy(found.reshape(sizes).copy())
 
 
 def from_tensors(

@@ -104,6 +104,15 @@ class KHop(Task):
         """The prompts of each hop count alone."""
         return {f"hop {k}": self.at(k) for k in range(self.hops + 1)}
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        return ("hops",) if self.asked is None else ()
+
+    def grouped(self, attribute: str) -> dict[str, Task]:
+        if attribute not in self.attributes:
+            return super().grouped(attribute)
+        return {f"hops={k}": self.at(k) for k in range(self.hops + 1)}
+
     def sample(self, seed: int, stream: str, step: int, batch: int) -> KHopBatch:
         """Prompts: a pure function of the arguments; letters do not depend on what is asked. Raises UserError for a
         batch that is empty or too big."""

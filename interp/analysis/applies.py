@@ -39,6 +39,14 @@ def attributable(settings: Any, task: Any) -> bool:
     return matrices(settings, task) and task.interface.inputs in ("token", "continuous")
 
 
+def readable(settings: Any, task: Any) -> bool:
+    """Whether there is a stream after every layer, and each target has an output position with a name of its own."""
+    if not layers(settings, task):
+        return False
+    targets = task.sample(0, "applies", 0, 2).targets
+    return targets.ndim > 1 and targets.shape[1] == len(task.output_names)
+
+
 def regression(settings: Any, task: Any) -> bool:
     """Whether layers can be matched with iterates of least squares."""
     return layers(settings, task) and task.kind == "regression"

@@ -63,9 +63,11 @@ class Entry:
 
     def caption_of(self, analysis: Analysis, task: Any) -> str:
         """The caption with the settings of one measurement in it."""
+        from interp.analysis.own import name_of
+
         score = "accuracy" if task.score_name == "accuracy" else "error"
-        settings = {name: getattr(analysis, name) for name in type(analysis).model_fields}
-        return self.caption.format(**settings, score=score)
+        settings = {name: name_of(getattr(analysis, name)) for name in type(analysis).model_fields}
+        return self.caption.format(**{**settings, "score": score})
 
 
 def _found(home: str) -> Any:

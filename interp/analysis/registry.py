@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MODULES = "ALGOSCOPE_ANALYSES"  # the variable of modules that register analyses
 GROUP = "algoscope.analyses"  # the entry points that do
-A = TypeVar("A", bound="type[Analysis]")
+A = TypeVar("A", bound=type)
 
 _ENTRIES: dict[str, Entry] = {entry.name: entry for entry in SHIPPED}
 

@@ -22,6 +22,13 @@ SHIPPED = (
         section="scores",
     ),
     Entry(
+        "own-score",
+        "interp.emergence.own_score:OwnScore",
+        "A score of the user's own with the untrained model's; 95% CI over prompts.",
+        ("position", "metric", "control", *INTERVAL),
+        command="scores RUN --score module:function",
+    ),
+    Entry(
         "draws",
         "interp.emergence.draws:CurveDraws",
         "Bootstrap replicates of every score and attention curve; draw j of all rows is one replicate of the run.",
@@ -45,6 +52,22 @@ SHIPPED = (
         applies="interp.heads.heads:scorable",
         command="heads RUN",
         section="heads",
+    ),
+    Entry(
+        "head-statistics",
+        "interp.heads.statistics:HeadStatistics",
+        "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
+        ("layer", "head", "metric", "statistic", "control", *INTERVAL),
+        applies="interp.heads.heads:scorable",
+        command="heads RUN --view statistics",
+    ),
+    Entry(
+        "own-relation",
+        "interp.heads.own_relation:OwnRelation",
+        "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
+        ("layer", "head", "metric", "control", *INTERVAL),
+        applies=HERE + "heads",
+        command="heads RUN --relation module:function",
     ),
     Entry(
         "chain",
@@ -123,9 +146,18 @@ SHIPPED = (
         "interp.readouts.readouts:Readouts",
         "Held-out {score} of a linear readout at each site; 'untrained' is the same of an untrained model.",
         ("site", "position", "readout", "metric", "control", "split", "note", *INTERVAL),
-        applies=HERE + "layers",
+        applies=HERE + "readable",
         command="probe RUN",
         section="probes",
+    ),
+    Entry(
+        "own-target",
+        "interp.readouts.own_targets:OwnTargets",
+        "Held-out score of a linear readout of the user's own target, one for all its positions; that a quantity can "
+        "be decoded does not show that the model uses it.",
+        ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
+        applies=HERE + "layers",
+        command="probe RUN --target module:function",
     ),
     Entry(
         "targets",
@@ -154,6 +186,16 @@ SHIPPED = (
         ("site", "metric", "algorithm", "eigenvalue", "member", "misfit", "control", "note", *INTERVAL),
         applies=HERE + "regression",
         section="algorithms",
+    ),
+    Entry(
+        "strategies",
+        "interp.readouts.strategies:Strategies",
+        "Weights of the task's closed-form predictors in the model's outputs (they sum to 1), and the share of the "
+        "outputs that no mixture of them explains; 95% CI over {prompts} prompts.",
+        ("distribution", "position", "metric", "strategy", "control", "note", *INTERVAL),
+        applies="interp.readouts.strategies:has_strategies",
+        command="strategies RUN",
+        section="strategies",
     ),
     Entry(
         "causal-probe",

@@ -143,7 +143,9 @@ def neurons_out(layer: Any, pre: Float[Tensor, "*lead d_mlp"]) -> Float[Tensor, 
 
 
 def unembed(model: HookedModel, resid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_out"]:
-    """Outputs from the stream after the last block, without hooks."""
+    """Outputs from the stream after the last block, without hooks where the arithmetic is ours."""
+    if not is_transformer(model):
+        return model(resid, start_at_layer=model.config.n_layers)
     out = norm(model.ln_final if model.config.layer_norm != "none" else None, resid) @ model.W_U
     return out if model.bias_U is None else out + model.bias_U
 

@@ -66,7 +66,12 @@ def _held_gradients(
         outputs = model.run_with_hooks(
             inputs, fwd_hooks=[(h, hold) for h in hooks], start_at_layer=start_at_layer
         )
-        found = torch.autograd.grad(metric(outputs).sum(), [held[h] for h in hooks], allow_unused=True)
+        total = metric(outputs).sum()
+        if not total.requires_grad:
+            raise UserError(
+                f"metric {metric.name!r} has no gradient for an attribution estimate: use method 'exact'"
+            )
+        found = torch.autograd.grad(total, [held[h] for h in hooks], allow_unused=True)
     slopes = {h: torch.zeros_like(held[h]) if g is None else g for h, g in zip(hooks, found, strict=True)}
     return {h: x.detach() for h, x in held.items()}, slopes
 

@@ -15,11 +15,13 @@ loss. Sources: path patching and ACDC (arXiv 2304.14997); greedy growth as in EA
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from interp.analysis.own import name_of
 from interp.causal import cost
 from interp.causal.attribution import EdgeScores
 from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair, rounding
@@ -30,6 +32,7 @@ from interp.causal.edge_runs import EdgeRuns
 from interp.causal.estimate import Estimate, against_exact, complete_scores
 from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
+from interp.causal.pairs import part
 from interp.causal.pruning import Descent, ablation_effects, by_size
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
@@ -48,7 +51,7 @@ MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose befor
 class _Bench:
     """One model, the prompts that order its edges, and the two ends of the scale on them."""
 
-    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: str, output: str | None):
+    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: Any, output: str | None):
         self.model, self.pair = model, pair
         with torch.no_grad():
             clean_outputs = model(pair.clean.inputs)
@@ -89,8 +92,8 @@ def find_circuit(
     *,
     prompts: int = 64,
     seed: int = 0,
-    pair: Pair | None = None,
-    metric: str = "loss",
+    pair: Pair | tuple[Pair, Pair] | None = None,
+    metric: str | Callable[..., Tensor] = "loss",
     output: str | None = None,
     method: str = "exact",
     search: str = "prune",
@@ -106,8 +109,8 @@ def find_circuit(
     finds redundant heads too; "threshold" keeps the edges whose effect significantly passes `threshold`; "greedy"
     grows from `output` by the largest of these. `method` orders the edges: exact effects, or an attribution estimate,
     which comes first anyway where there are more than 1,000 edges to prune. `prompts` order the edges, as many others
-    decide how many are taken; a pair of one's own is cut in two. Raises UserError for unknown names, settings out of
-    range, and too few prompts for intervals.
+    decide how many are taken; a pair of one's own is cut in two, unless there are two. Raises UserError for unknown
+    names, settings out of range, and too few prompts for intervals.
     """
     _check(search, method, threshold, faithfulness)
     ordering, validation = _parts(task, pair, seed, prompts)
@@ -116,7 +119,8 @@ def find_circuit(
                         f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
     bench = _Bench(model, task, ordering, metric, output)
     settings: dict[str, Any] = {
-        "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness, "metric": metric,
+        "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness,
+        "metric": name_of(metric),
         "target": output or "all", "prompts": len(ordering.clean), "seed": seed, "others": ordering.kind,
         "ig_steps": ig_steps, "edges": len(bench.runs.known),
     }  # fmt: skip
@@ -149,17 +153,16 @@ def _check(search: str, method: str, threshold: float, faithfulness: float) -> N
         raise UserError(f"unknown scoring method {method!r}: use 'exact', 'EAP' or 'EAP-IG'")
 
 
-def _parts(task: Task, pair: Pair | None, seed: int, prompts: int) -> tuple[Pair, Pair]:
+def _parts(task: Task, pair: Pair | tuple[Pair, Pair] | None, seed: int, prompts: int) -> tuple[Pair, Pair]:
     """Prompts that order the edges and prompts that decide how many are taken; the same ones where a pair is short."""
     if pair is None:
         return resampled_pair(task, seed, prompts), resampled_pair(task, seed, prompts, "circuit, validation")
+    if isinstance(pair, tuple):
+        return pair
     half = len(pair.clean) // 2
     if half < FEWEST_PROMPTS:
         return pair, pair
-    return tuple(
-        Pair(pair.kind, pair.clean.select(rows), pair.corrupt.select(rows), pair.changed[rows])
-        for rows in (torch.arange(half), torch.arange(half, len(pair.clean)))
-    )  # type: ignore[return-value]
+    return part(pair, torch.arange(half)), part(pair, torch.arange(half, len(pair.clean)))
 
 
 def _prune(

@@ -11,10 +11,12 @@ al. (arXiv 2403.17806).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from interp.causal.behaviour import resampled_pair
 from interp.causal.circuit import Circuit
@@ -41,7 +43,7 @@ def judge(
     pair: Pair | None = None,
     prompts: int = 128,
     seed: int = 1,
-    metric: str = "loss",
+    metric: str | Callable[..., Tensor] = "loss",
     output: str | None = None,
     random: int = RANDOM,
     draws: int = DRAWS,
@@ -119,8 +121,8 @@ def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
 
 
 def precision_recall(found: Collection[Edge], planted: Collection[Edge]) -> tuple[float, float]:
-    """Share of the found that is planted, and share of the planted that is found (1 where there is nothing to
-    miss).
-    """
+    """Share of the found that is planted, and share of the planted that is found; NaN of nothing."""
     both = len(set(found) & set(planted))
-    return (both / len(set(found)) if found else 1.0), (both / len(set(planted)) if planted else 1.0)
+    return (both / len(set(found)) if found else math.nan), (
+        both / len(set(planted)) if planted else math.nan
+    )

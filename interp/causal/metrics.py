@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.analysis.own import expected, name_of, tensor_of
 from interp.causal.choices import MetricName
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, Intervals, ratio
@@ -71,21 +72,28 @@ def custom(
 def metric_of(
     task: Task,
     pair: Pair,
-    name: str = "loss",
+    name: str | Callable[..., Tensor] = "loss",
     *,
     output: str | None = None,
     clean_outputs: Outputs | None = None,
 ) -> Metric:
-    """A metric that the task defines for a pair, over all its outputs (their mean) or the one named.
+    """A metric that the task defines for a pair, over all its outputs (their mean) or the one named; or one's own.
 
     loss: the task's loss. score: the task's figure (accuracy of a hop, error of a position). logit_diff:
     logit of the clean answer minus that of the corrupt one, over the outputs at which they differ (tasks with
     symbols). squared_output_distance: mean squared distance to the clean run's prediction (needs `clean_outputs`).
-    Raises UserError for an unknown name or output, and where the task cannot serve the metric.
+    One's own is a function of outputs [batch, pos, d_out] and the clean prompts, to [batch]; it is tried on
+    `clean_outputs`. Raises UserError for an unknown name or output, where the task cannot serve the metric, and for
+    one's own that looks at positions without an output, or at several prompts at once.
     """
+    if callable(name):
+        return _own(task, pair, name, output, clean_outputs)
     refuse_value("metric", name)
     if name not in get_args(MetricName):
-        raise UserError(f"unknown metric {name!r}: known are {list(get_args(MetricName))}")
+        known = list(get_args(MetricName))
+        raise UserError(
+            f"unknown metric {name!r}: known are {known}, or a function (outputs, batch) -> [batch]"
+        )
     index = _output_index(task, output)
     target = output or "all"
     positions = _positions(task, index)
@@ -100,6 +108,47 @@ def metric_of(
     if clean_outputs is None:
         raise UserError("metric 'squared_output_distance' needs the clean run's outputs")
     return Metric(name, target, "squared output", positions, _distance(clean_outputs, list(positions)))
+
+
+def _own(
+    task: Task, pair: Pair, of: Callable[..., Tensor], output: str | None, clean_outputs: Outputs | None
+) -> Metric:
+    name = str(name_of(of))
+    if output is not None:
+        raise UserError(
+            f"metric {name} is asked of all outputs: choose {output!r} within it, and leave read out"
+        )
+
+    def measured(outputs: Tensor, rows: Tensor) -> Tensor:
+        wanted = [f"[{len(outputs)}] (a real number a prompt)"]
+        found = tensor_of("metric", of, wanted, outputs, pair.clean.select(rows))
+        if found.shape != (len(outputs),) or not found.is_floating_point():
+            raise expected("metric", of, wanted, found)
+        return found
+
+    metric = Metric(name, "all", "metric", _positions(task, None), measured)
+    if clean_outputs is not None:
+        _try_out(metric, clean_outputs)
+    return metric
+
+
+def _try_out(metric: Metric, outputs: Outputs) -> None:
+    """Raises UserError where a metric of one's own depends on what is not computed, or on the prompts beside it."""
+    values, half = metric(outputs), torch.arange(len(outputs) // 2)
+    elsewhere = [p for p in range(outputs.shape[1]) if p not in metric.positions]
+    other = outputs.clone()
+    noise = torch.randn(other[:, elsewhere].shape, generator=torch.Generator().manual_seed(0))
+    other[:, elsewhere] = noise.to(other) * (1 + outputs.std())
+    if not torch.allclose(metric.of(other, torch.arange(len(outputs))), values, rtol=1e-4, atol=1e-6):
+        raise UserError(
+            f"metric {metric.name} looks at positions other than {list(metric.positions)}, whose outputs alone are "
+            "computed: give the task those positions too"
+        )
+    if len(half) and not torch.allclose(metric(outputs[half], half), values[half], rtol=1e-3, atol=1e-6):
+        raise UserError(
+            f"metric {metric.name}: expected a prompt's number to depend on that prompt alone, got another one with "
+            f"{len(half)} prompts than with {len(outputs)}"
+        )
 
 
 def _output_index(task: Task, output: str | None) -> int | None:

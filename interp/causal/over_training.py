@@ -15,42 +15,47 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Direct
+from interp.analysis.own import Named, OwnPair, name_of
 from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
+from interp.causal.given import given_circuit
 from interp.causal.metrics import metric_of
+from interp.causal.pairs import pair_of, report_pair, search_pairs
 from interp.causal.patching import patch, sites_of
 from interp.hooks.protocol import HookedModel
 from tasks import Task, UserError
 from tasks.base import Pair
 
+REPORTED = 128  # prompts that a circuit is reported on
+
 
 class PatchGrid(Direct):
-    """Effect of patching every site of a grid with a clean/corrupt pair of the task.
+    """Effect of patching every site of a grid with a clean/corrupt pair.
 
-    `pair`: one of the task's pair kinds. `component`, `by`, `direction`, `replacement`, `metric` and `output`
-    as in `interp.causal.patching.patch`. Where the clean and the corrupt run do not differ there is nothing to
-    restore: every site has its row, without a value, and `note` says why.
+    `pair`: one of the task's pair kinds, or one's own (`interp.causal.pairs`). `component`, `by`,
+    `direction`, `replacement`, `metric` and `output` as in `interp.causal.patching.patch`. Where the clean and the
+    corrupt run do not differ there is nothing to restore: every site has its row, without a value, and `note` says why.
     """
 
     name: ClassVar[str] = "patch"
     version: ClassVar[int] = 2
 
-    pair: str
+    pair: OwnPair
     component: str = "resid_pre"
     by: tuple[Literal["layer", "head", "position"], ...] = ("layer", "head", "position")
     direction: Literal["denoise", "noise"] = "denoise"
     replacement: str = "pair"
-    metric: str = "loss"
+    metric: Named = "loss"
     output: str | None = None
 
     former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
-        pair = task.pair(self.pair, self.seed, "patch", 0, self.prompts)
+        pair = pair_of(task, self.pair, self.seed, "patch", self.prompts)
         if not self._apart(model, task, pair):
             return self._missing(model, pair)
         table = patch(
@@ -58,14 +63,15 @@ class PatchGrid(Direct):
             by=self.by, direction=self.direction, replacement=self.replacement, metric=self.metric,
             output=self.output, seed=self.seed,
         )  # fmt: skip
-        return table.assign(pair=self.pair, control="none", note="")
+        return table.assign(pair=name_of(self.pair), control="none", note="")
 
     def _apart(self, model: HookedModel, task: Task, pair: Pair) -> bool:
         """Whether clean and corrupt runs differ in the metric (in the loss, for a distance to the clean run)."""
         name = "loss" if self.metric == "squared_output_distance" else self.metric
         with torch.no_grad():
-            measure = metric_of(task, pair, name, output=self.output)
-            clean, corrupt = (measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt))
+            outputs, other = (model(batch.inputs) for batch in (pair.clean, pair.corrupt))
+            measure = metric_of(task, pair, name, output=self.output, clean_outputs=outputs)
+            clean, corrupt = measure(outputs), measure(other)
         return has_behaviour(clean, corrupt, name == "loss")
 
     def _missing(self, model: HookedModel, pair: Pair) -> pd.DataFrame:
@@ -73,11 +79,12 @@ class PatchGrid(Direct):
         sites = sites_of(model, self.component, pair.clean.inputs.shape[1], self.by)
         nothing = dict.fromkeys(("value", "ci_low", "ci_high", "raw"), float("nan"))
         return pd.DataFrame([{**site.columns(), **nothing} for site in sites]).assign(
-            metric=self.metric, target=self.output or "all", unit="normalised effect", n=len(pair.clean),
-            direction=self.direction, replacement=self.replacement, pair=self.pair, control="none",
+            metric=name_of(self.metric), target=self.output or "all", unit="normalised effect", n=len(pair.clean),
+            direction=self.direction, replacement=self.replacement, pair=name_of(self.pair), control="none",
             note="no behaviour to restore: clean and corrupt runs do not differ significantly in the loss"
             if self.metric in ("loss", "squared_output_distance")
-            else f"no behaviour to restore: clean and corrupt runs do not differ significantly in {self.metric}",
+            else "no behaviour to restore: clean and corrupt runs do not differ significantly in "
+            f"{name_of(self.metric)}",
         )  # fmt: skip
 
 
@@ -89,7 +96,8 @@ class CircuitSearch(Direct):
     "minimality" report on prompts that neither ordered the edges nor decided how many were taken. A row "search"
     reports what the search did. An attribution estimate, where one was made, comes with rows of metric "attribution
     estimate": its value for every edge, the exact effect of a sample and of the largest, their correlation, its
-    completeness error.
+    completeness error. `edges` are measured as they are, without a search. With a `pair` edges outside the circuit
+    carry its corrupt prompts, else other prompts of the task.
     """
 
     name: ClassVar[str] = "circuit"
@@ -99,17 +107,26 @@ class CircuitSearch(Direct):
     search: Literal["threshold", "greedy", "prune"] = "prune"
     faithfulness: float = 0.95
     threshold: float = 0.02
-    metric: str = "loss"
+    metric: Named = "loss"
     output: str | None = None
+    pair: OwnPair = None
+    edges: tuple[tuple[str, str], ...] | None = None
+
+    def found(self, model: HookedModel, task: Task) -> Circuit:
+        """The circuit of a search, or of the edges that were given."""
+        pairs = search_pairs(task, self.pair, self.seed, self.prompts)
+        if self.edges is not None:
+            ordering = pairs[0] if pairs else resampled_pair(task, self.seed, self.prompts)
+            return given_circuit(model, task, self.edges, ordering, metric=self.metric, output=self.output)
+        return find_circuit(
+            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output, pair=pairs,
+            method=self.method, search=self.search, threshold=self.threshold, faithfulness=self.faithfulness,
+        )  # fmt: skip
 
     former: ClassVar[Mapping[str, str]] = {"output": "read"}
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
-        circuit = find_circuit(
-            model, task, prompts=self.prompts, seed=self.seed, metric=self.metric, output=self.output,
-            method=self.method, search=self.search, threshold=self.threshold,
-            faithfulness=self.faithfulness,
-        )  # fmt: skip
+        circuit = self.found(model, task)
         parts = [] if circuit.estimate is None else [circuit.estimate.table.assign(control="none")]
         if "did" in circuit.settings:
             did = {"metric": "search", "control": "none", "note": str(circuit.settings["did"])}
@@ -117,7 +134,10 @@ class CircuitSearch(Direct):
         if not circuit.edges:
             return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
-        judged = judge(model, task, circuit, seed=self.seed + 1, metric=self.metric, output=self.output)
+        pair = report_pair(task, self.pair, self.seed + 1, REPORTED)
+        judged = judge(
+            model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, output=self.output
+        )
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
 

@@ -11,7 +11,7 @@ directions.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -70,7 +70,7 @@ def patch(
     sites: Sequence[Site] | None = None,
     direction: str = "denoise",
     replacement: str = "pair",
-    metric: str | Metric = "loss",
+    metric: str | Metric | Callable[..., Tensor] = "loss",
     output: str | None = None,
     engine: str | None = None,
     seed: int = 0,

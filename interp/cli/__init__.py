@@ -112,6 +112,11 @@ COMMANDS = {
             "When each skill and head emerged; for several runs, in which order.",
             "emergence runs/demo/retrieval",
         ),
+        "strategies": (
+            "strategies:strategies",
+            "Which closed-form predictor the outputs follow at which step.",
+            "strategies runs/demo/markov",
+        ),
         "measure": (
             "measuring:measure",
             "Run any registered analysis, of this package or of a plug-in.",

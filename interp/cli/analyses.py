@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Json, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Question, Steps, WithoutInterventions
 
 
 def scores(
     run: Path,
     /,
     *,
+    score: Question = None,
+    by: Group = None,
     steps: Steps = "all",
     without_interventions: WithoutInterventions = False,
     json: Json = False,
@@ -21,14 +23,19 @@ def scores(
     ----------
     run
         Folder of the run.
+    score
+        A score of your own instead: module:function, of outputs and batch to one number a prompt (or output position).
     """
     from interp.cli import results, show, wide
+    from interp.cli.own import question
     from interp.run import load
 
     with show.progress("scores") as advance:
-        result = load(run, without_interventions=without_interventions).scores(steps, advance)
+        asked = results.by_group(load(run, without_interventions=without_interventions), by)
+        result = asked.scores(steps, advance, score=question(score, "--score"))
     if json:
         return results.print_json(result)
-    for metric in result.table["metric"].unique():
-        show.table(wide.by_output(result.table, metric), f"{metric} by checkpoint")
+    for found in results.each(result):
+        for metric in found.table["metric"].unique():
+            show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
     return 0

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Json, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Steps, WithoutInterventions
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
 Component = Annotated[SiteComponent | Literal["head_out"] | str, Parameter(metavar="COMPONENT")]
+OwnMetric = Annotated[MetricName | str, Parameter(metavar="CHOICE")]
 Choice = Annotated[str | None, Parameter(show_default=False)]
 
 
@@ -24,9 +25,9 @@ def patch(
     pair: Choice = None,
     direction: Direction = "denoise",
     replacement: Substitute = "pair",
-    metric: MetricName = "loss",
+    metric: OwnMetric = "loss",
     output: Choice = None,
-    by: Annotated[list[Axis] | None, Parameter(consume_multiple=True)] = None,
+    by: Annotated[list[Axis | str] | None, Parameter(consume_multiple=True, metavar="AXIS")] = None,
     prompts: int = 64,
     steps: Steps = "last",
     without_interventions: WithoutInterventions = False,
@@ -41,31 +42,46 @@ def patch(
     component
         What is patched; head_out is a synonym of z.
     pair
-        Pair kind of the task; the first by default.
+        Pair kind of the task, the first by default; or module:function, of a clean batch to the corrupt one.
     direction
         denoise: clean values are patched into the corrupt run; noise: one site of the clean run is replaced.
     replacement
         The value patched in: the pair's other prompt; with noise also an ablation.
     metric
-        Metric of the output; squared_output_distance, to the clean run's output, cannot cancel.
+        loss, score, logit_diff or squared_output_distance (to the clean run's output, which cannot cancel); or
+        module:function, of outputs and batch to one number a prompt.
     output
         One output position of the task ("hop 2"); all by default.
     by
-        Axes of the grid; others are patched as a whole.
+        Axes of the grid (layer, head, position); others are patched as a whole. An attribute of the prompts, such as
+        hops, gives each of its groups a grid.
     prompts
         Number of pairs.
     """
     from interp.cli import circuit_tables, results, show
+    from interp.cli.own import named_or_own
     from interp.run import load
+    from tasks.errors import UserError
 
+    metric, pair = named_or_own(metric, "--metric"), named_or_own(pair, "--pair")
+    axes = [axis for axis in by or () if axis in get_args(Axis)]
+    attributes = [name for name in by or () if name not in axes]
+    if len(attributes) > 1:
+        raise UserError(
+            f"--by {' '.join(attributes)}: axes are {', '.join(get_args(Axis))}, besides one attribute"
+        )
+    asked = results.by_group(
+        load(run, without_interventions=without_interventions), attributes[0] if attributes else None
+    )
     with show.progress("patch") as advance:
-        result = load(run, without_interventions=without_interventions).patch(
+        result = asked.patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
-            replacement=replacement, metric=metric, output=output, prompts=prompts, by=by or get_args(Axis),
+            replacement=replacement, metric=metric, output=output, prompts=prompts, by=axes or get_args(Axis),
         )  # fmt: skip
     if json:
         return results.print_json(result)
-    circuit_tables.print_grids(result)
+    for found in results.each(result):
+        circuit_tables.print_grids(found)
     return 0
 
 
@@ -77,8 +93,12 @@ def circuit(
     search: Search = "prune",
     threshold: float = 0.02,
     faithfulness: float = 0.95,
-    metric: MetricName = "loss",
+    metric: OwnMetric = "loss",
     output: Choice = None,
+    pair: Choice = None,
+    truth: Annotated[Path | None, Parameter(show_default=False)] = None,
+    given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
+    by: Group = None,
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
@@ -103,9 +123,17 @@ def circuit(
     faithfulness
         Share of the behaviour that the lower confidence limit of a pruned (or grown) circuit has to reach.
     metric
-        Metric of the output; squared_output_distance, the squared distance to the full model's output, cannot cancel.
+        loss, score, logit_diff or squared_output_distance (to the full model's output, which cannot cancel); or
+        module:function, of outputs and batch to one number a prompt.
     output
         One output position of the task; all by default.
+    pair
+        What edges outside the circuit carry: the corrupt prompts of a pair kind, or of module:function; other prompts
+        of the task by default.
+    truth
+        A known circuit to compare with (precision and recall of edges and nodes): lines "L0H1 -> L1H0.k", or JSON.
+    given
+        A circuit to measure in place of a search: a file of edges, as for --truth.
     prompts
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
@@ -117,6 +145,7 @@ def circuit(
     """
     from interp.causal.over_training import circuit_at
     from interp.cli import circuit_tables, results, show
+    from interp.cli.own import named_or_own
     from interp.heads.heads import has_roles
     from interp.io.files import write_atomically
     from interp.run import load
@@ -124,20 +153,26 @@ def circuit(
 
     if resamples < 0 or edges < 0:
         raise UserError("--resamples and --edges must not be negative")
+    if given is not None and resamples:
+        raise UserError("--resamples searches again, and --from searches nothing: give one of them")
+    if by is not None and (out is not None or resamples):
+        raise UserError("--by finds a circuit for each group: leave --out and --resamples out")
     results.room(out)
     opened = load(run, without_interventions=without_interventions)
+    asked = results.by_group(opened, by)
     with show.progress("circuit") as advance:
         settings = {
             "method": method,
             "search": search,
             "threshold": threshold,
             "faithfulness": faithfulness,
-            "metric": metric,
+            "metric": named_or_own(metric, "--metric"),
             "output": output,
+            "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
         }
-        result = opened.circuit(steps=steps, progress=advance, **settings)
-        roles = has_roles(opened.config.model, opened.task)
+        result = asked.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
+        roles = has_roles(opened.config.model, opened.task) and given is None and by is None
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = (
             circuit_tables.overlap(opened, result.table, steps, resamples, settings) if resamples else {}
@@ -147,7 +182,8 @@ def circuit(
     if json:
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return results.print_json(result, {**heads, **overlap})
-    circuit_tables.print_circuits(result, None if agreed is None else agreed.table, threshold, edges)
+    for found in results.each(result):
+        circuit_tables.print_circuits(found, None if agreed is None else agreed.table, threshold, edges)
     if overlap:
         show.note(
             f"circuits on the prompts of {1 + resamples} seeds share {overlap['overlap']:.2f} of their edges (Jaccard);"

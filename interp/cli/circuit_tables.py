@@ -16,6 +16,10 @@ from interp.cli import show
 from interp.run import Run
 
 SIZES = 12  # lines of a curve
+COMPARED = (
+    "edge precision", "edge recall", "node precision", "node recall", "edge recall, not positional",
+    "edge recall, positional",
+)  # fmt: skip
 TOP_SHOWN = 32  # largest edges of an estimate that were run exactly
 
 
@@ -55,6 +59,8 @@ def _show(
         show.note(line)
     if found["value"].isna().all():
         show.note(f"step {step}: {found['note'].iloc[0]}")
+        if rows["metric"].isin(COMPARED).any():
+            show.note("nothing was found: recall of the known circuit 0, no precision")
         return
     if did := search_line(rows):
         show.note(f"step {step}: {did}")
@@ -68,6 +74,10 @@ def _show(
     for line in (random_line(rows), heads_line(rows)):
         if line:
             show.note(line)
+    against = rows[rows["metric"].isin(COMPARED)]
+    if len(against):
+        against = against[["metric", "value", "n", "note"]].assign(n=against["n"].astype(int))
+        show.table(against, f"compared with the known circuit, step {step} (n: what it is a share of)")
     if agreed is not None:
         show.table(*_agreed(agreed[agreed["step"] == step], step))
     if edges:

@@ -10,16 +10,17 @@ from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, short_relation
 from interp.run import Run
+from interp.run.groups import Groups
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
 
 
-def measured(run: Run, view: str, steps: Any, advance: Progress | None) -> Result:
+def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None) -> Result:
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
     asked = {
-        "relations": run.heads, "chain": run.chain, "patterns": run.patterns, "roles": run.roles,
-        "circuits": run.mechanism, "composition": run.composition,
+        "relations": run.heads, "statistics": run.head_statistics, "chain": run.chain, "patterns": run.patterns,
+        "roles": run.roles, "circuits": run.mechanism, "composition": run.composition,
         "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
@@ -36,7 +37,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
         return [first, ("controls", head_levels(table))]
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]}"
-    return {"chain": _chain, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
+    return {"chain": _chain, "statistics": _statistics, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
             "composition": _composition, "attribution": _attribution}[view](table, last, at)  # fmt: skip
 
 
@@ -50,6 +51,19 @@ def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
         found.append((f"{at}: {title} from the query to each link", _by_head(rows, "column")))
     along = own[own["chain"] == "all"]
     return [*found, (f"{at}: from link to link, all chains", _by_head(along, "metric"))]
+
+
+def _statistics(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
+    """A table a statistic at the last step, and the chance levels with the untrained model's best heads."""
+    own = last[last["control"] == "none"].assign(metric=lambda rows: rows["metric"].map(short_relation))
+    found = [
+        (f"{at}: {name}", _by_head(rows, "metric")) for name, rows in own.groupby("statistic", sort=False)
+    ]
+    levels = table[table["control"] != "none"].pivot_table(
+        index=["control", "statistic"], columns="metric", values="value", aggfunc="max", sort=False
+    )
+    levels = levels.rename(columns=short_relation).round(2).reset_index().rename_axis(columns=None)
+    return [*found, ("uniform attention (chance), and the best head of the untrained model", levels)]
 
 
 def _by_head(rows: pd.DataFrame, column: str) -> pd.DataFrame:

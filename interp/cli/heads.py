@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
 from interp.emergence.choices import Of
 
-View = Literal["relations", "chain", "patterns", "roles", "circuits", "composition", "attribution"]
+View = Literal[
+    "relations", "statistics", "chain", "patterns", "roles", "circuits", "composition", "attribution"
+]
 
 
 def heads(
@@ -19,6 +21,8 @@ def heads(
     *,
     steps: Steps = "all",
     view: View = "relations",
+    relation: Question = None,
+    by: Group = None,
     layers: bool = False,
     without_interventions: WithoutInterventions = False,
     out: Out = None,
@@ -31,28 +35,39 @@ def heads(
     run
         Folder of the run.
     view
-        relations: attention on the positions that the task defines; chain: from link to link of a chain;
+        relations: attention on the positions that the task defines; statistics: also argmax share and normalised
+        inner product, with chance levels; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
         circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads;
         attribution: what each component adds directly to the right answer (direct logit attribution).
+    relation
+        A relation of your own instead of the task's: module:function, of a batch to (dest, source), each [batch, pair].
     layers
         Print every head at the last of the steps instead of the best head at each (relations).
     """
     from interp.cli import head_views, results, show
+    from interp.cli.own import question
     from interp.run import load
     from tasks.errors import UserError
 
     if layers and view != "relations":
         raise UserError("--layers goes with --view relations only")
+    if relation and view != "relations":
+        raise UserError("--relation goes with --view relations only")
+    asked = question(relation, "--relation")
     results.room(out)
-    opened = load(run, without_interventions=without_interventions)
+    opened = results.by_group(load(run, without_interventions=without_interventions), by)
     with show.progress("heads") as advance:
-        result = head_views.measured(opened, view, steps, advance)
+        if asked is None:
+            result = head_views.measured(opened, view, steps, advance)
+        else:
+            result = opened.heads(steps, advance, relation=asked)
     results.keep(result, out)
     if json:
         return results.print_json(result)
-    for title, table in head_views.shown(view, result.table, layers):
-        show.table(table, title)
+    for found in results.each(result):
+        for title, table in head_views.shown(view, found.table, layers):
+            show.table(table, title)
     show.note(result.caption)
     return 0
 

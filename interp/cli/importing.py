@@ -37,26 +37,50 @@ def garg(file: Path, /, *, out: Path, n_heads: int | None = None) -> int:
     help_epilogue="Example: interp import plain weights.pt --map names.toml --config regression --out runs/theirs"
 )
 def plain(
-    file: Path, /, *, mapping: Annotated[Path, Parameter(name="--map")], config: PresetOrFile, out: Path
+    file: Path,
+    /,
+    *,
+    config: PresetOrFile,
+    out: Path,
+    mapping: Annotated[str | None, Parameter(name="--map", show_default=False)] = None,
+    layout: Annotated[str | None, Parameter(show_default=False)] = None,
+    module: Annotated[str | None, Parameter(metavar="MODULE:FUNCTION", show_default=False)] = None,
 ) -> int:
-    """Read a plain state dict into a run, by a TOML file that maps this package's weight names to its keys.
+    """Read a plain state dict into a run: by a mapping to this package's weights, or as the module that it belongs to.
 
     Parameters
     ----------
     file
         A state dict that torch saved.
-    mapping
-        Lines such as "W_U" = "head" or "W_U" = {key = "head.weight", transpose = true}.
     config
-        The run's settings: a TOML file or a preset.
+        The run's settings: a TOML file or a preset; of a module its task alone is taken.
     out
         Folder of the run.
+    mapping
+        hooked-transformer (TransformerLens' classic names), or a TOML file with lines such as "W_U" = "head" or
+        "blocks.{l}.attn.w_q" = {key = "layers.{l}.q.weight", transpose = true}; also reshape, part, cut, zeros, eye,
+        and a line ignore = ["*.mask"].
+    layout
+        Where the parts of a block lie in the module (see interp adopt): a shipped layout or a TOML file.
+    module
+        A function that builds the module whose state dict it is (package.file:function).
     """
     from interp.cli import training_notes
     from interp.config.run import configure
+    from interp.importers.adopt import adopt_folder
     from interp.importers.plain import import_plain
+    from tasks.errors import UserError
 
-    return training_notes.imported(import_plain(file, mapping, configure(config), out))
+    if (mapping is None) == (module is None) or (layout and not module):
+        raise UserError(
+            "give --map NAMES.toml, or the module of the weights: --module mine:build --layout gpt2"
+        )
+    settings = configure(config)
+    if mapping is not None:
+        return training_notes.imported(import_plain(file, mapping, settings, out))
+    assert module is not None
+    found = adopt_folder(module, task=settings.task, out=out, checkpoints=file, layout=layout)
+    return training_notes.imported(found[0])
 
 
 @app.command(

@@ -18,3 +18,10 @@ WithoutInterventions = Annotated[
 Steps = Annotated[str, Parameter(help="'all', 'last', or comma-separated steps.")]
 Out = Annotated[Path | None, Parameter(name=["--out", "-o"], help="Also write the rows as a Parquet table.")]
 Several = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True, show_default=False)]
+Question = Annotated[str | None, Parameter(metavar="MODULE:FUNCTION", show_default=False)]
+Group = Annotated[
+    str | None,
+    Parameter(
+        name="--by", show_default=False, help="Each group of prompts apart: an attribute such as hops."
+    ),
+]

@@ -99,6 +99,14 @@ def print_targets(result: Result, output: str, distribution: str) -> None:
     show.note(target_tables.LEGEND)
 
 
+def print_own(result: Result) -> None:
+    """A target of the user's own, all its positions together: a table a metric and member, one line a checkpoint."""
+    rows = result.table[result.table["position"] == "all"]
+    for (metric, target), here in rows[rows["metric"] != "mse"].groupby(["metric", "target"], sort=False):
+        table = wide.by_site(here.assign(value=here["value"].round(4)))
+        show.table(table, f"{metric} of a linear readout of {target}, all positions, by checkpoint and site")
+
+
 def print_algorithms(result: Result, steps: str, distribution: str, each: bool) -> None:
     """Tables of each checkpoint; for all checkpoints one line each, for the last layer or `each`."""
     if steps == "all":

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Several, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Question, Several, Steps, WithoutInterventions
 
 
 def probe(
@@ -15,6 +15,8 @@ def probe(
     /,
     *,
     steps: Steps = "all",
+    target: Question = None,
+    by: Group = None,
     targets: Several = None,
     algorithms: bool = False,
     families: Several = None,
@@ -38,6 +40,8 @@ def probe(
     ----------
     run
         Folder of the run.
+    target
+        A target of your own: module:function, of a batch to [batch, position, k], numbers or symbols.
     targets
         What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
         algorithms by name.
@@ -71,11 +75,13 @@ def probe(
     """
     from interp.analysis.result import Result
     from interp.cli import matches, probe_tables, results, show
+    from interp.cli.own import question
     from interp.config.run import parse_override
     from interp.run import load
     from tasks.errors import UserError
 
     settings: dict[str, Any] = {
+        "target": question(target, "--target"),
         "targets": targets,
         "families": families,
         "context": context,
@@ -91,25 +97,29 @@ def probe(
         raise UserError("--quick is for filter verdicts: give it with --algorithms")
     opened = load(run, without_interventions=without_interventions)
     probe_tables.refuse_absent(opened, layers, output, settings["shift"], several=bool(targets))
+    asked = results.by_group(opened, by)
     with show.progress("probe") as advance:
-        result = opened.probe(
+        result = asked.probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
         )
     shown = Result(result.name, probe_tables.only(result.table, layers), result.caption)
     if json:
         return results.print_json(shown)
     distribution = f", prompts with {', '.join(shift)}" if shift else ""
-    if algorithms:
-        distribution += ", quick: sizes tuned on the prompts scored" if quick else ""
-        probe_tables.print_algorithms(shown, steps, distribution, each=layers is not None)
-    elif causal:
-        show.table(
-            matches.interventions(shown.table),
-            "interchange interventions on probe directions, 95% CIs over prompts",
-        )
-    elif targets:
-        probe_tables.print_targets(shown, output, distribution)
-    else:
-        probe_tables.print_readouts(shown, output, distribution)
+    distribution += ", quick: sizes tuned on the prompts scored" if algorithms and quick else ""
+    for found in results.each(shown):
+        if algorithms:
+            probe_tables.print_algorithms(found, steps, distribution, each=layers is not None)
+        elif causal:
+            show.table(
+                matches.interventions(found.table),
+                "interchange interventions on probe directions, 95% CIs over prompts",
+            )
+        elif target:
+            probe_tables.print_own(found)
+        elif targets:
+            probe_tables.print_targets(found, output, distribution)
+        else:
+            probe_tables.print_readouts(found, output, distribution)
     show.note(result.caption)
     return 0

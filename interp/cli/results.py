@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pandas as pd
 from interp.analysis.result import Result
 from interp.cli import show
 from interp.io.files import make_room, write_atomically
+from interp.run import Run
+from interp.run.groups import parted
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
@@ -19,6 +21,19 @@ def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
     rows = show.records(result.table)
     show.document({"analysis": result.name, "caption": result.caption, "rows": rows, **(besides or {})})
     return 0
+
+
+def by_group(run: Run, attribute: str | None) -> Any:
+    """A run, or with an attribute of its prompts the same run by groups."""
+    return run if attribute is None else run.by(attribute)
+
+
+def each(result: Result) -> Iterator[Result]:
+    """The result, or that of each group below a line that names it."""
+    for label, found in parted(result):
+        if label:
+            show.note(f"{label}:")
+        yield found
 
 
 def room(out: Path | None) -> None:

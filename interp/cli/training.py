@@ -84,19 +84,22 @@ def resume(run: Path, /) -> int:
     return training_notes.trained(folder, ended)
 
 
-def demo(*, out: Path = Path("runs/demo"), settings: Settings = None) -> int:
+def demo(*, quick: bool = False, out: Path | None = None, settings: Settings = None) -> int:
     """Train the two demo runs and write their report.
 
     Parameters
     ----------
+    quick
+        One run of a few seconds instead (in-context Markov chains), analysed within a minute.
     out
-        Folder of the runs and of report.html.
+        Folder of the runs and of report.html; runs/demo by default, runs/quick with --quick.
     settings
-        Settings to change in both runs, as section.key=value.
+        Settings to change in the runs, as section.key=value.
     """
     from interp.demo import demo as run_demo
 
-    run_demo(out, lambda line: print(line, flush=True), settings or [])
+    folder = out or Path("runs/quick" if quick else "runs/demo")
+    run_demo(folder, lambda line: print(line, flush=True), settings or [], quick=quick)
     return 0
 
 
@@ -153,7 +156,9 @@ def verify(run: Path, /, *, json: Json = False) -> int:
     return 0 if found.ok else 1
 
 
-def export(run: Path, /, *, out: Path, step: str = "last") -> int:
+def export(
+    run: Path, /, *, out: Path, step: str = "last", format: Literal["plain", "transformer-lens"] = "plain"
+) -> int:
     """Write one checkpoint as a plain state dict (safetensors) with its settings.
 
     Parameters
@@ -164,8 +169,12 @@ def export(run: Path, /, *, out: Path, step: str = "last") -> int:
         Folder for model.safetensors and config.json; neither may exist there.
     step
         A checkpoint step, or 'last'.
+    format
+        plain: under this package's names; transformer-lens: under those of the classic HookedTransformer, with
+        lens.json for its settings in place of config.json.
     """
     from interp.cli import show
+    from interp.importers.lens_export import export_lens
     from interp.runs.folder import RunFolder
     from interp.runs.listing import export_checkpoint
     from tasks.errors import UserError
@@ -175,6 +184,7 @@ def export(run: Path, /, *, out: Path, step: str = "last") -> int:
         raise UserError(f"{run}: has no checkpoint yet")
     if step != "last" and not step.isdecimal():
         raise UserError(f"--step {step!r}: give 'last' or one step number")
-    weights, settings = export_checkpoint(folder, folder.steps[-1] if step == "last" else int(step), out)
+    write = export_lens if format == "transformer-lens" else export_checkpoint
+    weights, settings = write(folder, folder.steps[-1] if step == "last" else int(step), out)
     show.note(f"wrote {weights} and {settings}")
     return 0

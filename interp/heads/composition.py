@@ -31,16 +31,21 @@ def composition(model: HookedModel, *, random: int = 32, seed: int = 0) -> pd.Da
     """Q-, K- and V-composition of every head with every head of a later layer.
 
     `value` is the score, `random` the mean over `random` draws of Gaussian weights of the same shapes,
-    `random_high` their largest (a range, not an interval), `excess` value minus mean.
+    `random_high` their largest (a range, not an interval), `excess` value minus mean. Weights alone are needed: heads
+    that share keys and values, gated MLPs and rotary positions (before any rotation) are no hindrance. Raises UserError
+    for a model whose weights per head are not known.
     """
-    ar.require_edges(model)
-    cfg = model.cfg
+    cfg = getattr(model, "cfg", None)
+    if cfg is None or not hasattr(cfg, "d_head"):
+        raise UserError(
+            f"composition needs weights per head, which a {model.config.kind} model does not have"
+        )
     with torch.no_grad():
         ov, qk = _per_head(model.OV), _per_head(model.QK)
         baseline = {kind: _random_scores(kind, cfg.d_model, cfg.d_head, random, seed) for kind in KINDS}
     rows = []
-    pairs = [(a, b) for a in senders(model) for b in senders(model) if a.component == b.component == "z"]
-    for a, b in ((a, b) for a, b in pairs if (a.layer or 0) < (b.layer or 0)):
+    heads = [Site("z", layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]
+    for a, b in ((a, b) for a in heads for b in heads if (a.layer or 0) < (b.layer or 0)):
         for kind in KINDS:
             later = (qk if kind != "V" else ov)[(b.layer, b.head)]
             score, chance = _score(kind, ov[(a.layer, a.head)], later), baseline[kind]

@@ -10,6 +10,7 @@ is needed. Source: retrieval score of Musat (arXiv 2411.12118); attention-patter
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -21,9 +22,10 @@ from interp.analysis.base import Accumulator, Analysis
 from interp.hooks.protocol import HookedModel
 from interp.models.components import allowed
 from probes.stats import bootstrap
-from tasks import Batch, Task, UserError
+from tasks import Batch, Relation, Task, UserError
 
 HEAD_SHARE = 0.5  # of the way from uniform attention to all of it
+Asked = Callable[[Batch], tuple[Relation, ...]]
 SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
 
 
@@ -62,12 +64,12 @@ def unit_of(config: Any) -> str:
     return "attention" if getattr(config, "attention", "softmax") == "softmax" else SIGNED
 
 
-def uniform_scores(model: HookedModel, task: Task) -> pd.DataFrame:
+def uniform_scores(model: HookedModel, task: Task, relations: Asked | None = None) -> pd.DataFrame:
     """The chance level of every relation under a softmax: attention spread evenly over the keys the mask allows."""
     batch = task.sample(0, "labels", 0, 64)
     uniform = allowed_uniform(model, batch)
     rows = []
-    for relation in task.relations(batch):
+    for relation in (relations or task.relations)(batch):
         value = relation_mass(uniform, relation.dest, relation.source, relation.valid).nanmean().item()
         rows.append({"metric": relation.name, "control": "uniform", "value": value, "unit": "attention"})
     return pd.DataFrame(rows)
@@ -83,14 +85,15 @@ def allowed_uniform(model: HookedModel, batch: Batch) -> Float[Tensor, "batch he
 class HeadAccumulator:
     """Accumulates the mass of each head on each relation, prompt by prompt."""
 
-    def __init__(self, hooks: list[str], task: Task, unit: str):
+    def __init__(self, hooks: list[str], task: Task, unit: str, relations: Asked | None = None):
         self.hooks = hooks
+        self.relations = relations or task.relations
         self.task = task
         self.unit = unit
         self.masses: dict[str, list[Float[Tensor, "batch layer head"]]] = {}
 
     def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        relations = self.task.relations(batch)
+        relations = self.relations(batch)
         if not relations:
             raise UserError(
                 f"task {self.task.kind!r} names no relations between positions; heads cannot be scored"
@@ -136,21 +139,12 @@ def relation_mass(
     Pairs that are not `valid` do not count, nor pairs that stand twice, nor rows without a valid pair; NaN for a prompt
     without any.
     """
-    prompts = torch.arange(pattern.shape[0], device=pattern.device)[:, None]
-    picked = pattern[prompts, :, dest, source]
-    valid = torch.ones_like(dest, dtype=torch.bool) if valid is None else valid
-    valid = valid & ~_repeated(dest * pattern.shape[3] + source, valid)
-    seen = torch.zeros(pattern.shape[0], pattern.shape[2], device=pattern.device)
-    rows = seen.scatter_reduce(1, dest, valid.to(seen), "amax").sum(1)
-    return (picked * valid[..., None]).sum(1) / rows[:, None]
-
-
-def _repeated(
-    pairs: Int[Tensor, "batch pair"], valid: Bool[Tensor, "batch pair"]
-) -> Bool[Tensor, "batch pair"]:
-    """Pairs that a valid one before says already."""
-    same = (pairs[:, :, None] == pairs[:, None, :]) & valid[:, None, :]
-    return same.tril(-1).any(-1)
+    size, _, rows, columns = pattern.shape
+    counted = torch.ones_like(dest, dtype=torch.bool) if valid is None else valid
+    marked = torch.zeros(size, rows * columns, dtype=pattern.dtype, device=pattern.device)
+    marked.scatter_reduce_(1, dest * columns + source, counted.to(marked), "amax")
+    some = marked.unflatten(1, (rows, columns)).amax(2).sum(1)
+    return torch.einsum("bhp,bp->bh", pattern.flatten(2), marked) / some[:, None]
 
 
 def has_roles(config: Any, task: Task) -> bool:

@@ -10,6 +10,11 @@ the type's lowest number where a row may not look; rows are destinations. Output
 held.
 
 Weights arrive by reference and at most one revision is in memory; until then the model is untrained.
+
+Kept beside adopted modules (`interp.models.adopted`) for two things that those do not do: models by their name on
+the hub, revision after revision (`interp import hf`), and architectures that TransformerLens has an adapter for and no
+layout here fits. For a saved GPT-2, GPT-NeoX, Llama, Mistral or Qwen model `interp adopt FOLDER` is the better way: it
+is proven at every load, its edges are known, and it takes prompts of one's own.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ EVERYWHERE = (
     "emergence",
     "heads",
     "probes",
+    "strategies",
 )  # sections whose analyses are taken at every checkpoint
 LABELS = {
     "attention": "attention mass",

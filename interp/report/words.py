@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from interp.emergence.strategies import sentences
 from interp.report.circuit_words import (
     agreement_sentence,
     algorithm_sentence,
@@ -14,6 +15,7 @@ from interp.report.circuit_words import (
     heads_sentence,
     hops_answered,
 )
+from interp.report.path_words import paths_sentence
 from interp.report.sketch import first_middle_last
 from interp.run import Run
 
@@ -21,6 +23,7 @@ TASKS = {
     "retrieval": "It is given a shuffled list of pairs and has to follow a chain of {hops} of them from a queried key",
     "regression": "It is given examples (x, y) of a function it has never seen and has to predict the next y",
     "prompts": "It is given facts in words and has to follow a chain of {hops} of them from the name in its question",
+    "markov": "It is given the symbols of a Markov chain that it has never seen and has to predict the next one",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 MOST_OUTPUTS = 6
@@ -42,8 +45,11 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
         algorithm_sentence(tables.get("algorithms")),
         heads_sentence(tables.get("heads"), tables.get("agreement")),
         circuit_sentence(tables.get("circuit")),
+        paths_sentence(tables.get("circuit")),
     ]
+    followed = tables.get("strategies")
     found = {
+        "Which strategy it follows": "" if followed is None else " ".join(sentences(followed)),
         "Which circuit does it": " ".join(part for part in circuit if part),
         "In which order it emerged": order_sentence(
             _have(tables, "emergence"), tables.get("heads") is not None
@@ -104,6 +110,10 @@ def _performance(run: Run, scores: pd.DataFrame) -> str:
         )
     minimum = reference.mean()
     ratio = f", {mean / minimum:.2f} times the minimum achievable {minimum:.3g}" if minimum > 0 else ""
+    if run.task.kind != "regression":
+        guess = scores[(scores["metric"] == metric) & (scores["control"] == "chance")]["value"]
+        chance = f" (chance {guess.mean():.3g})" if len(guess) else ""
+        return f"Its loss, averaged over output positions, is {mean:.3g}{ratio}{chance}."
     return f"Its loss, averaged over positions, is {mean:.3g} of the label variance{ratio} (predicting zero scores 1)."
 
 

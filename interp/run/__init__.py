@@ -16,6 +16,7 @@ from typing import Any
 from interp.config.run import RunConfig, configure
 from interp.run.causes import CausalQuestions
 from interp.run.emergence import EmergenceQuestions
+from interp.run.groups import Groups
 from interp.run.heads import HeadQuestions
 from interp.run.landscape import LandscapeQuestions
 from interp.run.readouts import ReadoutQuestions
@@ -91,3 +92,10 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
     def without_interventions(self) -> Run:
         """The same run without interventions: its weights alone."""
         return self._like(without_interventions=True)
+
+    def by(self, attribute: str) -> Groups:
+        """The same run asked of each group of its prompts apart: `run.by("hops").scores()` has a column `group`.
+
+        `attribute` is one that the task's prompts have (`run.task.attributes`). Raises UserError for another.
+        """
+        return Groups(attribute, self.in_groups(attribute))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.emergence.choices import Of
@@ -12,8 +16,17 @@ from interp.runs.steps import Steps
 class EmergenceQuestions(Measuring):
     """Scores and emergence as methods of a run."""
 
-    def scores(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+    def scores(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        score: Callable[..., Tensor] | None = None,
+    ) -> Result:
         """Loss and score at every output position, with the minimum achievable loss and the chance level.
+
+        With `score`, a function (outputs [batch, pos, out], batch) -> [batch] or [batch, output position], that score
+        instead, and the untrained model's. Raises UserError for a function that gives another shape.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -21,6 +34,8 @@ class EmergenceQuestions(Measuring):
         >>> chance["position"].tolist()
         ['hop 1', 'hop 2', 'hop 3']
         """
+        if score is not None:
+            return self._measured("own-score", steps, progress, score=score)
         return self._measured("scores", steps, progress)
 
     def overlaps(self, steps: Steps = "all", progress: Progress | None = None) -> Result:

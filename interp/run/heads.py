@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
@@ -12,15 +15,24 @@ from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
-from tasks import Batch, UserError
+from tasks import Batch, Relation, UserError
 from tasks.renamed import keywords
 
 
 class HeadQuestions(Measuring):
     """Head analyses as methods of a run."""
 
-    def heads(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
-        """Attention mass of every head on every relation of the task.
+    def heads(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        relation: Callable[[Batch], Relation | tuple[Tensor, ...]] | None = None,
+    ) -> Result:
+        """Attention mass of every head on every relation of the task; with `relation` on one's own instead.
+
+        That is a function of a batch to (dest, source) or (dest, source, valid), rows and columns of attention, each
+        [batch, pair] (`tasks.Relation`). Raises UserError for other shapes and for positions that prompts do not have.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -28,7 +40,16 @@ class HeadQuestions(Measuring):
         >>> bool(last["value"].between(0, 1).all())
         True
         """
+        if relation is not None:
+            return self._measured("own-relation", steps, progress, relation=relation)
         return self._measured("heads", steps, progress)
+
+    def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+        """Attention mass, argmax share and inner product of every head with every relation, with chance levels.
+
+        Definitions in `interp.heads.statistics`. Raises UserError for a task without relations.
+        """
+        return self._measured("head-statistics", steps, progress)
 
     def chain(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Which node of a chain attends to which, of every head, by mass and by argmax (`interp.heads.chain`).

@@ -72,12 +72,16 @@ class Measuring(Checkpoints):
         given = {key: value for key, value in settings.items() if value is not None}
         return self.measure(build(name, **given), steps, progress)
 
-    def _pair(self, pair: str | None) -> str:
-        """A kind of pair of the task, the first unless given. Raises UserError where it has none, or not this one."""
+    def _pair(self, pair: Any) -> Any:
+        """A kind of pair of the task, the first unless given; one's own as it is. Raises UserError where the task has
+        none, or not this one."""
+        if pair is not None and not isinstance(pair, str):
+            return pair
         kinds = self.task.pair_kinds
         if not kinds:
             raise UserError(
-                f"task {self.task.kind!r} has no pairs to patch between: give it `pair_kinds` and `pair` (tasks.Task)"
+                f"task {self.task.kind!r} has no pairs to patch between: give pairs of your own (pair=...), or give it "
+                "`pair_kinds` and `pair` (tasks.Task)"
             )
         if pair is not None and pair not in kinds:
             raise UserError(f"task {self.task.kind!r} has pairs of kind {list(kinds)}, not {pair!r}")

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
+from interp.readouts.strategies import require as require_strategies
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
-from tasks import UserError
+from tasks import Batch, UserError
 from tasks.renamed import keywords
 
 
@@ -24,6 +27,7 @@ class ReadoutQuestions(Measuring):
         steps: Steps = "all",
         progress: Progress | None = None,
         *,
+        target: Callable[[Batch], Tensor] | None = None,
         targets: Sequence[str] = (),
         algorithms: bool = False,
         causal: bool = False,
@@ -37,29 +41,55 @@ class ReadoutQuestions(Measuring):
     ) -> Result:
         """Held-out score of a linear readout of the target at each layer, and of the untrained model.
 
-        With `targets` (regression runs only) the score of readouts of those instead, see `targets`. With `algorithms`
-        (seconds a checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal`
-        whether the model uses the directions, see `probe_interventions`.
+        With `target` one's own in place of the task's: a function of a batch to numbers [batch, position, k], or to
+        whole numbers, symbols to decode; positions are all of the prompt's, or the output positions. With
+        `targets` (regression runs only) the score of readouts of those, see `targets`. With `algorithms` (seconds a
+        checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal` whether the model
+        uses the directions, see `probe_interventions`.
 
         `normalised` also probes the residual stream after a LayerNorm; `per_position` also fits a readout at each
         output position; `shift` scores under distribution shift, such as {"x_scale": 2.0}; `strengths` are the
         candidate ridge strengths, multiples of a layer's mean eigenvalue. `families`, `context` and `quick` apply to
-        `algorithms`, `context` to `causal` too. Raises UserError for these on another task, for two of the three at
-        once, and for a setting that does not apply.
+        `algorithms`, `context` to `causal` too. Raises UserError for these on another task, for two of the four at
+        once, for a setting that does not apply, and for a target of another shape.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
         >>> run.probe(steps="last").table["control"].unique().tolist()
         ['none', 'shuffled', 'untrained']
         """
-        if algorithms + causal + bool(targets) > 1:
-            raise UserError("targets, algorithms and causal exclude each other: give one at a time")
-        name = "algorithms" if algorithms else "causal-probe" if causal else "targets" if targets else "probe"
+        if algorithms + causal + bool(targets) + (target is not None) > 1:
+            raise UserError("target, targets, algorithms and causal exclude each other: give one at a time")
+        asked = {
+            "algorithms": algorithms,
+            "causal-probe": causal,
+            "targets": targets,
+            "own-target": target is not None,
+        }
+        name = next((name for name, wanted in asked.items() if wanted), "probe")
         return self._measured(
-            name, steps, progress, targets=tuple(targets) or None, families=_tuple(families), context=context,
-            shift=None if shift is None else dict(shift), normalised=normalised, per_position=per_position,
-            strengths=_tuple(strengths), quick=quick, checkpoints=self._corrected() if algorithms else None,
+            name, steps, progress, target=target, targets=tuple(targets) or None, families=_tuple(families),
+            context=context, shift=None if shift is None else dict(shift), normalised=normalised,
+            per_position=per_position, strengths=_tuple(strengths), quick=quick,
+            checkpoints=self._corrected() if algorithms else None,
         )  # fmt: skip
+
+    def strategies(
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        prompts: int = 256,
+        draws: int = 500,
+        seed: int = 0,
+    ) -> Result:
+        """Distance of the outputs from each closed-form predictor of the task, and the weights of these in a mixture.
+
+        On every distribution of the task, with intervals over `prompts`; `interp.emergence.strategies.stages` gives
+        onset and loss of each. Raises UserError for a task that knows fewer than two predictors.
+        """
+        require_strategies(self.task)
+        return self._measured("strategies", steps, progress, prompts=prompts, draws=draws, seed=seed)
 
     def _corrected(self) -> int:
         """The number of checkpoints that filter verdicts on this run are corrected for."""

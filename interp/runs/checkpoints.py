@@ -7,6 +7,7 @@ active unless the run is asked for without them. Analyses of the models are in `
 from __future__ import annotations
 
 import html
+import re
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,9 @@ class Checkpoints(Renaming):
         self.folder, self._without_interventions = folder, without_interventions
         self.asking = asking or now()
         self._name: str | None = None
+        self._group: tuple[str, Task] | None = (
+            None  # what prompts have in common that it is asked of, and their task
+        )
 
     def __repr__(self) -> str:
         facts = self._facts()
@@ -100,7 +104,9 @@ class Checkpoints(Renaming):
 
     def tables_at(self, name: str) -> tuple[Path, ...]:
         """Where the table of an analysis may lie: first the place where new rows are kept, then others to read."""
-        own = self.folder.table_path(name)
+        own = self.folder.table_path(
+            name if self._group is None else f"{name}-by-{_file_part(self._group[0])}"
+        )
         if self.asking.tables is None:
             return (own,)
         return (self.asking.tables / self.identity[:16] / own.name, own)
@@ -116,7 +122,7 @@ class Checkpoints(Renaming):
 
     @property
     def task(self) -> Task:
-        return self.config.task
+        return self.config.task if self._group is None else self._group[1]
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -169,7 +175,7 @@ class Checkpoints(Renaming):
     def _blank(self, seed: int) -> Any:
         from interp.models import build_model
 
-        return build_model(self.config.model, self.task.interface, seed)
+        return build_model(self.config.model, self.config.task.interface, seed)
 
     def without_interventions(self) -> Checkpoints:
         """The same run without interventions: its weights alone."""
@@ -178,8 +184,17 @@ class Checkpoints(Renaming):
     def _like(self, *, without_interventions: bool) -> Any:
         """The same run, called and asked the same."""
         other = type(self)(self.folder, without_interventions=without_interventions, asking=self.asking)
-        other._name = self._name
+        other._name, other._group = self._name, self._group
         return other
+
+    def in_groups(self, attribute: str) -> dict[str, Any]:
+        """The same run asked of the prompts of each group apart, by "attribute=value". Raises UserError for an
+        attribute that its prompts do not have."""
+        found = {}
+        for label, task in self.config.task.grouped(attribute).items():
+            found[label] = self._like(without_interventions=self._without_interventions)
+            found[label]._group = (label, task)
+        return found
 
     @property
     def interventions_active(self) -> bool:
@@ -217,3 +232,8 @@ class Checkpoints(Renaming):
     def parameters(self) -> int:
         """Number of trained parameters."""
         return sum(p.numel() for p in self.untrained_model().parameters())
+
+
+def _file_part(label: str) -> str:
+    """A group's label as a part of a file's name."""
+    return re.sub(r"[^\w=.-]", "_", label)

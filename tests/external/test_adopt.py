@@ -10,6 +10,7 @@ from torch import nn
 
 import interp
 import tasks
+from interp.causal.attribution import attribute_edges
 from interp.causal.behaviour import resampled_pair
 from interp.causal.completeness import completeness
 from interp.causal.edge_effects import exact_edges
@@ -110,6 +111,20 @@ def test_gradients_flow_so_that_attributions_add_up_to_the_difference():
     metric = metric_of(run.task, pair, "loss")
     found = completeness(model, pair.clean.inputs, pair.corrupt.inputs, metric, ig_steps=24)
     assert found["error"] < 0.1
+    estimate = attribute_edges(model, pair.clean.inputs, pair.corrupt.inputs, metric, ig_steps=24)
+    assert estimate.error < 0.1
+    assert len(estimate.edges) == len(edges(model))
+
+
+def test_composition_needs_weights_alone_also_of_shared_keys():
+    _, run, model = adopted("Llama")
+    table = run.composition(random=2).table
+    assert len(table) == 4 * 4 * 3
+    row = table[(table["sender"] == "L0H1") & (table["receiver"] == "L1H3.k")].iloc[0]
+    with torch.no_grad():
+        ov, qk = model.OV.AB[0, 1], model.QK.AB[1, 3]
+    wanted = (ov @ qk.T).norm() / ov.norm() / qk.norm()
+    assert row["value"] == pytest.approx(float(wanted), rel=1e-5)
 
 
 def test_starting_and_stopping_at_a_layer_is_the_whole_run():

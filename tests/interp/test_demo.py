@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interp.demo import Reporter
+from interp.demo import Reporter, demo
 
 
 def test_the_time_to_go_is_that_of_the_pace_and_not_of_the_start() -> None:
@@ -20,3 +20,18 @@ def test_the_time_to_go_is_that_of_the_pace_and_not_of_the_start() -> None:
     now[0] = 100
     reporter.report("measuring", 2, 4)
     assert said[3:] == ["     measuring: 2 of 4, 20 s gone, about 40 s to go"]
+
+
+def test_the_quick_demo_trains_one_run_and_says_what_it_found(tmp_path) -> None:
+    said: list[str] = []
+    small = [
+        *("train.steps=4", "train.batch=4", "train.eval_batch=8", "train.schedule.log=0"),
+        *("train.schedule.every=4", "task.length=12", "model.d_model=8"),
+    ]
+    page = demo(tmp_path / "quick", said.append, small, quick=True)
+    assert page.is_file()
+    assert [path.name for path in page.parent.iterdir() if path.is_dir()] == ["markov"]
+    text = "\n".join(said)
+    assert "Which strategy it follows: " in text
+    assert "bigram from step" not in text, "four steps learn nothing"
+    assert said[-1].startswith("\n3/3  wrote")

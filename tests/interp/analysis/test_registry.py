@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import interp
 from interp.analysis.base import Analysis
@@ -24,6 +25,10 @@ METHODS = {
     "causal-probe": "probe_interventions",
     "token-heads": "patterns",
     "regression-heads": "patterns",
+    "own-score": "scores",
+    "own-relation": "heads",
+    "own-target": "probe",
+    "head-statistics": "head_statistics",
 }
 INNER = {
     "chunks",
@@ -32,6 +37,10 @@ INNER = {
     "data_seed",
 }  # how prompts are split, and what the run settles
 PARTLY = {  # methods that ask less than the class can, or otherwise
+    "circuit": "compares with a known circuit as well",
+    "scores": "`scores` asks one's own score as well",
+    "heads": "`heads` asks one's own relation as well",
+    "own-target": "`probe` asks it as one of several",
     "draws": "replicates are a part of emergence",
     "probe": "has what `interp probe` has",
     "filters": "the settings that a picture of filters needs",
@@ -56,6 +65,9 @@ QUICK = {
     "targets": {"targets": ("w",), "draws": 20},
     "patch": {"pair": "swap-hop-1", "by": ("layer",), "prompts": 4},
     "circuit": {"prompts": 8},
+    "own-score": {"score": lambda outputs, batch: outputs[:, -1, 0]},
+    "own-relation": {"relation": lambda batch: (torch.zeros(len(batch), 1).long(),) * 2},
+    "own-target": {"target": lambda batch: batch.inputs},
     "edges": {"prompts": 8},
     "roles": {"prompts": 32},
     "mechanism": {"prompts": 32},

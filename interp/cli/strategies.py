@@ -1,0 +1,64 @@
+"""The command that says which strategy a model follows at which step of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from interp.cli.options import Json, Out, Steps, WithoutInterventions
+
+SHOWN = 12  # checkpoints in the table
+
+
+def strategies(
+    run: Path,
+    /,
+    *,
+    steps: Steps = "all",
+    prompts: int = 256,
+    without_interventions: WithoutInterventions = False,
+    out: Out = None,
+    json: Json = False,
+) -> int:
+    """Which closed-form predictor the model's outputs follow at each checkpoint: weights, and what they leave over.
+
+    The outputs are fitted by a mixture of the task's predictors (weights that sum to 1), on every distribution of the
+    task; a strategy leads where the lower confidence limit of its weight is above one half.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    prompts
+        Prompts of each distribution.
+    """
+    from interp.cli import results, show
+    from interp.emergence.strategies import sentences
+    from interp.run import load
+
+    results.room(out)
+    opened = load(run, without_interventions=without_interventions)
+    with show.progress("strategies") as advance:
+        result = opened.strategies(steps, advance, prompts=prompts)
+    results.keep(result, out)
+    if json:
+        return results.print_json(result, {"conclusion": sentences(result.table)})
+    for sentence in sentences(result.table):
+        show.note(sentence)
+    for distribution, rows in result.table.groupby("distribution", sort=False):
+        show.table(weights(rows), f"weights on {distribution} prompts, by checkpoint")
+    show.note(result.caption)
+    return 0
+
+
+def weights(rows: pd.DataFrame) -> pd.DataFrame:
+    """Weight of each strategy and the share unexplained, a line a checkpoint (evenly spread where there are many)."""
+    shown = rows[rows["metric"].isin(["weight", "unexplained"]) & rows["step"].notna()]
+    named = shown.assign(strategy=shown["strategy"].where(shown["metric"] == "weight", "unexplained"))
+    wide = named.pivot(index="step", columns="strategy", values="value")[
+        list(dict.fromkeys(named["strategy"]))
+    ]
+    every = max(1, -(-len(wide) // SHOWN))
+    kept = wide.iloc[sorted({*range(0, len(wide), every), len(wide) - 1})]
+    return kept.round(3).reset_index().rename_axis(columns=None)

@@ -1,0 +1,93 @@
+"""Onset, hand-over and loss of strategies over training: which predictor leads the model's outputs at which step.
+
+Owns the stages that the table of "strategies" (`interp.readouts.strategies`) gives: a strategy leads a checkpoint where
+the lower confidence limit of its weight is above one half. A stage is the longest stretch of its checkpoints; one that
+ends before the last checkpoint is transient. Steps are known up to the gap between checkpoints, which is the interval
+of an onset and of a loss; checkpoints at which no strategy leads belong to none.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pandas as pd
+
+LEADS = 0.5
+COLUMNS = ["distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "unexplained"]
+
+
+def leaders(table: pd.DataFrame, distribution: str) -> list[tuple[int, str]]:
+    """The leading strategy at every checkpoint of a distribution, "" where there is none, in order."""
+    rows = table[(table["distribution"] == distribution) & (table["metric"] == "weight")]
+    found = []
+    for step, part in rows.groupby("step", sort=True):
+        above = part[part["ci_low"] > LEADS]
+        found.append((int(step), str(above["strategy"].iloc[0]) if len(above) else ""))  # type: ignore[arg-type]
+    return found
+
+
+def stages(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a stage, in order: strategy, first step with the interval of its onset, the step at which it had lost
+    the lead (missing while it leads), "sustained" or "transient", weight and share unexplained at the stage's end.
+    """
+    rows = []
+    for distribution in _distributions(table):
+        led = leaders(table, distribution)
+        steps = [step for step, _ in led]
+        for name, part in groupby(range(len(led)), key=lambda i: led[i][1]):
+            places = list(part)
+            if name:
+                rows.append(_stage(table, distribution, name, steps, places))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _stage(
+    table: pd.DataFrame, distribution: str, name: str, steps: list[int], places: list[int]
+) -> dict[str, object]:
+    first, last = places[0], places[-1]
+    ends = last + 1 == len(steps)
+    at = table[(table["distribution"] == distribution) & (table["step"] == steps[last])]
+    weight = at[(at["metric"] == "weight") & (at["strategy"] == name)]["value"]
+    left = at[at["metric"] == "unexplained"]["value"]
+    return {
+        "distribution": distribution, "strategy": name, "step": steps[first],
+        "ci_low": steps[first - 1] if first else steps[0], "ci_high": steps[first],
+        "lost": float("nan") if ends else float(steps[last + 1]), "state": "sustained" if ends else "transient",
+        "weight": float(weight.iloc[0]), "unexplained": float(left.iloc[0]),
+    }  # fmt: skip
+
+
+def _distributions(table: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(table.loc[table["metric"] == "weight", "distribution"]))
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """What the table says, a sentence a distribution: the stages in order, and what the last one leaves unexplained."""
+    found = stages(table)
+    said = []
+    for distribution in _distributions(table):
+        rows = found[found["distribution"] == distribution]
+        where = "" if distribution == "own" else f"On {distribution}: "
+        if rows.empty:
+            text = "no strategy leads at any checkpoint (lower confidence limit of a weight above one half)"
+        else:
+            text = "outputs follow " + ", then ".join(_part(row) for row in rows.to_dict("records"))
+            last = rows.iloc[-1]
+            if last["state"] == "sustained":
+                text += f"; {last['unexplained']:.1%} of the outputs remain unexplained"
+        notes = sorted({str(n) for n in _notes(table, distribution)} - {"", "nan", "None"})
+        sentence = f"{where}{text}" + (f" ({'; '.join(notes)})" if notes else "") + "."
+        said.append(sentence[0].upper() + sentence[1:])
+    return said
+
+
+def _part(row: dict[str, object]) -> str:
+    low, step = row["ci_low"], row["step"]
+    after = f"after {low}; " if low != step else ""
+    lost = f" until step {row['lost']:.0f}, transient" if row["state"] == "transient" else ""
+    return f"{row['strategy']} from step {step}{lost} ({after}weight {row['weight']:.2f})"
+
+
+def _notes(table: pd.DataFrame, distribution: str) -> list[object]:
+    rows = table[(table["distribution"] == distribution) & (table["metric"] == "separation")]
+    return list(rows.get("note", pd.Series(dtype=object)).dropna().unique())

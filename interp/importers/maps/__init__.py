@@ -1,0 +1,1 @@
+"""Mappings of weights that come with the package, a TOML file each."""

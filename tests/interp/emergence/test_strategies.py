@@ -1,0 +1,88 @@
+"""Stages of strategies: onset, hand-over, transience; silent where none leads; and the table of a real run."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from interp.config.model_transformer import TransformerConfig
+from interp.emergence.strategies import sentences, stages
+from interp.models.build import build_model
+from interp.readouts.strategies import Strategies, candidates, require
+from tasks import InContextRegression, MultiHopRetrieval, UserError
+from tasks.markov import MarkovChains
+
+
+def table(*weights: dict[str, float], distribution: str = "own") -> pd.DataFrame:
+    """One checkpoint every 100 steps; intervals of +-.05."""
+    rows = []
+    for i, at in enumerate(weights):
+        fixed = {"distribution": distribution, "step": 100 * i}
+        rows += [
+            {
+                **fixed,
+                "metric": "weight",
+                "strategy": name,
+                "value": w,
+                "ci_low": w - 0.05,
+                "ci_high": w + 0.05,
+            }
+            for name, w in at.items()
+        ]
+        rows.append({**fixed, "metric": "unexplained", "strategy": "", "value": 0.02})
+    return pd.DataFrame(rows)
+
+
+def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
+    early, middle, late = {"a": 0.9, "b": 0.1}, {"a": 0.5, "b": 0.5}, {"a": 0.05, "b": 0.95}
+    found = stages(table(middle, early, early, middle, late, late))
+    assert found["strategy"].tolist() == ["a", "b"]
+    assert found["state"].tolist() == ["transient", "sustained"]
+    assert found["step"].tolist() == [100, 400]
+    assert found["ci_low"].tolist() == [0, 300]
+    assert found["lost"].tolist()[0] == 300
+    (sentence,) = sentences(table(middle, early, early, middle, late, late))
+    assert "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90)" in sentence
+    assert "then b from step 400 (after 300; weight 0.95)" in sentence
+    assert "2.0% of the outputs remain unexplained" in sentence
+
+
+def test_no_strategy_leads_where_none_has_more_than_half():
+    assert stages(table({"a": 0.52, "b": 0.48})).empty
+    assert sentences(table({"a": 0.52, "b": 0.48}))[0].startswith("No strategy leads")
+
+
+def test_outputs_made_of_two_strategies_get_their_weights():
+    task = MarkovChains(length=32)
+    batch = task.sample(0, "test", 0, 128)
+    known = task.strategies(batch)
+    mixed = (0.7 * known["unigram"].exp() + 0.3 * known["bigram"].exp()).log()
+    rows = pd.DataFrame(Strategies(prompts=128, draws=100)._rows(task, batch, known, mixed, "own"))
+    weight = rows[rows["metric"] == "weight"].set_index("strategy")["value"]
+    assert weight["unigram"] == pytest.approx(0.7, abs=1e-6)
+    assert weight["bigram"] == pytest.approx(0.3, abs=1e-6)
+    assert rows.loc[rows["metric"] == "unexplained", "value"].item() < 1e-9
+    exact = pd.DataFrame(Strategies(prompts=128, draws=100)._rows(task, batch, known, known["bigram"], "own"))
+    apart = exact[(exact["metric"] == "distance") & (exact["strategy"] == "bigram")]["value"]
+    assert apart.abs().max() < 1e-9
+
+
+def test_a_pool_has_two_distributions_and_the_simple_predictors_are_weighed_too():
+    task = InContextRegression(d=2, n=4, noise=0.5, pool=4)
+    known = candidates(task, task.sample(0, "test", 0, 8))
+    assert list(known) == ["zero", "label mean", "one GD step", "ridge", "dMMSE"]
+    model = build_model(TransformerConfig(n_layers=1, n_heads=1, d_model=4), task.interface, 0)
+    with torch.no_grad():
+        for weight in (model.W_U, model.b_U):
+            weight.zero_()
+    rows = Strategies(prompts=64, draws=100).measure(model, task)
+    assert set(rows["distribution"]) == {"pool tasks", "fresh tasks"}
+    weight = rows[(rows["metric"] == "weight") & (rows["distribution"] == "fresh tasks")]
+    assert weight.set_index("strategy")["value"]["zero"] == pytest.approx(1)
+
+
+def test_a_task_without_two_predictors_is_refused():
+
+    with pytest.raises(UserError, match="fewer than two predictors"):
+        require(MultiHopRetrieval())
