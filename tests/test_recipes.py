@@ -102,7 +102,7 @@ def test_a_study_of_four_files_keeps_the_rules_of_rooms_and_gives_a_ledger(tmp_p
     rooms.test_files_are_short()
     ledger = run_study("my-paper", "quick", tmp_path / "out", lambda line: None)
     (row,) = ledger.claims
-    assert row.n == 3
+    assert row.n == 4
     assert row.verdict == "reproduced"
     again = run_study("my-paper", "quick", tmp_path / "out", lambda line: None)
     assert again.to_json() == ledger.to_json(), "finished runs are reused"
