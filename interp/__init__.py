@@ -8,7 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from interp._place import require
 from interp._version import __version__ as __version__
+
+require()
 
 if TYPE_CHECKING:
     import probes

@@ -282,8 +282,12 @@ def build(settings: dict[str, Any]) -> Task:
     try:
         return _REGISTRY[kind](**{k: v for k, v in settings.items() if k != "kind"})
     except ValidationError as error:
-        found = problems(error, _REGISTRY[kind].model_fields)
-        raise Faults([f"task {kind!r}: {problem}" for problem in found]) from None
+        found = problems(error, _REGISTRY[kind].model_fields, "task")
+        whole = "task: "  # what is wrong with several settings together
+        told = [
+            f"task {kind!r}: {line.removeprefix(whole)}" if line.startswith(whole) else line for line in found
+        ]
+        raise Faults(told) from None
 
 
 def task_class(kind: object) -> type[Task] | None:

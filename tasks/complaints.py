@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+# how pydantic writes a branch: a plain type, one with arguments, or a class
+_BRANCH = re.compile(r"int|float|str|bool|none|[a-z-]+\[.*\]|[a-z-]+-.*\(.*|[A-Z][a-z]\w*")
 
-def first_problem(error: ValidationError, known: Iterable[str] = ()) -> str:
+
+def first_problem(error: ValidationError, known: Iterable[str] = (), under: str = "") -> str:
     """The first of the `problems` of a validation."""
-    return problems(error, known)[0]
+    return problems(error, known, under)[0]
 
 
-def problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
+def problems(error: ValidationError, known: Iterable[str] = (), under: str = "") -> list[str]:
     """Every error of a validation, each as `field: what is wrong (got value)` on one line.
 
-    For an unknown field it names the nearest of the `known` ones.
+    For an unknown field it names the nearest of the `known` ones. Fields are those of the section `under`.
     """
-    found = []
+    found: list[tuple[str, str]] = []
     for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "settings"
+        where = ".".join([under, *place(problem)] if under else place(problem)) or "settings"
         if problem["type"] == "extra_forbidden":
-            found.append(f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known)}")
+            front = f"{under}." if under else ""
+            found.append(("", f"unknown setting {where!r}{nearest(str(problem['loc'][-1]), known, front)}"))
         else:
-            found.append(f"{where}: {wrong(problem)}")
-    return found
+            found.append((where, wrong(problem)))
+    return joined(
+        sorted(found, key=lambda pair: pair[0] != "")
+    )  # unknown names first: with them others are missing
+
+
+def joined(found: Sequence[tuple[str, str]]) -> list[str]:
+    """Complaints with the place that each is about; those about one place, the branches of a union, are one."""
+    lines: dict[str, list[str]] = {}
+    for number, (where, what) in enumerate(found):
+        lines.setdefault(where or str(number), []).append(what)
+    return [
+        "; or ".join(dict.fromkeys(whats))
+        if where.isdigit()
+        else f"{where}: {'; or '.join(dict.fromkeys(whats))}"
+        for where, whats in lines.items()
+    ]
+
+
+def place(problem: Mapping[str, Any]) -> list[str]:
+    """Where a problem is, as settings are written. Pydantic also names the branch of a union that it tried, which is
+    no setting: a type (`int`, `literal['random']`) or a class.
+    """
+    parts = [str(part) for part in problem["loc"]]
+    *inner, last = parts or [""]
+    kept = [part for part in inner if not _BRANCH.fullmatch(part)]
+    named = problem["type"] in ("missing", "extra_forbidden") or not _BRANCH.fullmatch(last)
+    return [*kept, *([last] if last and named else [])]
 
 
 def wrong(problem: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.schema import conformed, upgraded
 from interp.io.code import Uncacheable, code_hash
 from interp.io.former import FORMAT
 from interp.io.tables import Stamp, read_table, write_table
@@ -39,15 +40,16 @@ class Job:
     untrained: Accumulator | None = None
     begun: bool = False
     bare: bool = False  # of rows that belong to no checkpoint
+    device: str = "cpu"  # where it is measured
 
-    def lacking(self, wanted: Mapping[int, str], device: str = "cpu") -> set[int]:
+    def lacking(self, wanted: Mapping[int, str]) -> set[int]:
         """The steps to be measured: those whose weights are not what the kept rows come from, or whose rows come from
         another device, and of a paired analysis those before one that changed, or whose next checkpoint is another one
         now."""
         changed = {
             step
             for step, weights_hash in wanted.items()
-            if self.hashes.get(step) != weights_hash or self.devices.get(step, "cpu") != device
+            if self.hashes.get(step) != weights_hash or self.devices.get(step, "cpu") != self.device
         }
         if not self.analysis.paired or self.known is None:
             return changed
@@ -90,17 +92,36 @@ def opened(run: Checkpoints, analysis: Analysis, steps: Sequence[int] = ()) -> J
     Where the run is asked afresh, rows of `steps` hold only if this asking has measured them.
     """
     code = _code(run, analysis)
-    paths = table_paths(run, analysis)
-    job = Job(analysis, code)
+    if changed := run.code_changed:
+        _say_once(f"{run.path}: {changed}")
+    paths, device = table_paths(run, analysis), _device(run, analysis)
+    job = Job(analysis, code, device=device)
     for path in paths if code is not None else ():
         found = read_table(path)
         held = found and (found[1].key, found[1].config, found[1].code)
         if found is not None and held == (analysis.key, run.folder.config_hash, code):
-            job = Job(analysis, code, nameless(found[0]), dict(found[1].checkpoints), dict(found[1].devices))
+            table = conformed(analysis.name, upgraded(nameless(found[0])))
+            job = Job(
+                analysis, code, table, dict(found[1].checkpoints), dict(found[1].devices), device=device
+            )
             break
     if run.asking.fresh:
         job.forget({step for step in steps if (paths[0], step) not in run.asking.measured})
     return job
+
+
+def _device(run: Checkpoints, analysis: Analysis) -> str:
+    """Where an analysis is measured: as asked, or, said once, on the cpu where it runs the model itself or with
+    interventions active.
+    """
+    asked = run.asking.device
+    if asked == "cpu" or not (analysis.runs_model or run.interventions_active):
+        return asked
+    what = "with interventions active" if run.interventions_active else "which runs the model itself"
+    _say_once(
+        f"{analysis.name}, {what}, is measured on cpu, and its rows say so; --device is for shared passes"
+    )
+    return "cpu"
 
 
 def _code(run: Checkpoints, analysis: Analysis) -> str | None:
@@ -132,12 +153,12 @@ def nameless(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="run", errors="ignore")
 
 
-def placed(run: Checkpoints, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
-    """Rows with the run's seed and their step."""
-    table = table.copy()
+def placed(run: Checkpoints, analysis: Analysis, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
+    """Rows with the run's seed and their step, in the columns and types of the dictionary."""
+    table = table.reset_index(drop=True)
     table.insert(0, "seed", run.config.seed)
-    table.insert(1, "step", pd.array([pd.NA if step is None else step] * len(table), dtype="Int64"))
-    return table
+    table.insert(1, "step", float("nan") if step is None else float(step))
+    return conformed(analysis.name, table)
 
 
 def rows(run: Checkpoints, job: Job, steps: Sequence[int]) -> pd.DataFrame:

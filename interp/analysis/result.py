@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp.analysis.schema import whole
 from interp.analysis.table import Table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Result:
         return f"<p>{html.escape(self.caption)}</p>{picture._repr_html_() if picture else ''}{tall}"
 
     def _shown(self) -> pd.DataFrame:
-        return self.table.head(self.rows_shown)
+        return whole(self.table.head(self.rows_shown))
 
     def _rest(self) -> str:
         left = len(self.table) - self.rows_shown

@@ -59,11 +59,10 @@ def _measure_all(
 ) -> None:
     model = None
     flushed = time.monotonic()
-    lacking = [job.lacking(wanted, run.asking.device) for job in jobs]
+    lacking = [job.lacking(wanted) for job in jobs]
     for done, (step, following) in enumerate(in_turn(wanted)):
         open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
         if open_jobs:
-            _refuse_device(run, open_jobs)
             run.refuse_weightless(f"{open_jobs[0].analysis.name} of step {step} is not among its tables")
             model = run.without_interventions().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
@@ -74,9 +73,9 @@ def _measure_all(
                     where = str(run.folder.checkpoint_path(following))
                     after = weights_of(model, run.folder.weights(following), where)
                     accumulator.follow(after, following - step)
-                job.fresh.append(placed(run, accumulator.table(), step))
+                job.fresh.append(placed(run, job.analysis, accumulator.table(), step))
                 job.hashes[step] = wanted[step]
-                job.devices[step] = run.asking.device
+                job.devices[step] = job.device
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     store(run, job)
@@ -88,7 +87,7 @@ def _measure_all(
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Accumulator]:
     """Accumulators of several analyses of one model, fed from shared forward passes with the clamps of `step`."""
     _refuse_interventions(run, jobs, step)
-    there = run.asking.device
+    there = next((job.device for job in jobs if not job.analysis.runs_model), "cpu")
     ahead = model if there == "cpu" else copy.deepcopy(model).to(there)
     accumulators = [job.analysis.accumulator(model, run.task, job.untrained) for job in jobs]
     for accumulator in accumulators:
@@ -126,16 +125,6 @@ def _by_task(
     return found
 
 
-def _refuse_device(run: Checkpoints, jobs: Sequence[Job]) -> None:
-    """Raises UserError where something is to be measured on a device that it is not measured on."""
-    if run.asking.device == "cpu":
-        return
-    for job in jobs:
-        if job.analysis.runs_model or run.interventions_active:
-            what = "with interventions active" if run.interventions_active else "which runs the model itself"
-            raise UserError(f"{job.analysis.name}, {what}, is measured on cpu alone: leave --device out")
-
-
 def _refuse_interventions(run: Checkpoints, jobs: Sequence[Job], step: int) -> None:
     if not run.interventions_active or not any(clamp.active(step) for clamp in run.config.train.clamps):
         return
@@ -163,4 +152,4 @@ def _begin(run: Checkpoints, jobs: Sequence[Job], model: HookedModel) -> None:
         job.begun = True
         constants = job.analysis.constants(model, run.task, job.untrained)
         if constants is not None and (job.known is None or job.bare):
-            job.fresh.append(placed(run, constants, None))
+            job.fresh.append(placed(run, job.analysis, constants, None))

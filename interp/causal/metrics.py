@@ -199,6 +199,11 @@ def _distance(reference: Outputs, positions: list[int]) -> Callable[[Tensor, Ten
 
 def check_pair(pair: Pair) -> None:
     """Raises UserError unless clean and corrupt prompts have one shape and differ somewhere."""
+    if not isinstance(pair, Pair):
+        raise UserError(
+            f"clean and corrupt prompts come as a pair of the task, run.task.pair(kind, seed, stream, step, batch) or "
+            f"tasks.Pair(kind, clean, corrupt, differ) of batches, not as {type(pair).__name__}"
+        )
     clean, corrupt = pair.clean.inputs, pair.corrupt.inputs
     if clean.shape != corrupt.shape:
         raise UserError(

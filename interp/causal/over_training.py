@@ -182,4 +182,4 @@ def circuit_at(table: pd.DataFrame, step: int) -> Circuit:
         raise UserError(f"no circuit was searched at step {step}")
     found = rows[rows["value"].notna()] if "value" in rows else rows.iloc[:0]
     edges = tuple((str(s), str(r)) for s, r in zip(found["sender"], found["receiver"], strict=True))
-    return Circuit(edges, tuple(float(v) for v in found.get("value", ())), {"step": step})
+    return Circuit(edges, tuple(float(v) for v in found.get("value", ())), {"step": int(step)})

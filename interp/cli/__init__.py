@@ -76,7 +76,7 @@ COMMANDS = {
         ),
         "relink": (
             "keeping:relink",
-            "Set where a language model's files lie now.",
+            "Set where the files of an imported or adopted model lie now.",
             "relink runs/pythia --to models/pythia-70m",
         ),
         "adopt": (
@@ -153,7 +153,7 @@ COMMANDS = {
         ),
     },
 }
-MEASURING = {*COMMANDS["Measure"], *COMMANDS["Intervene"], "report", "watch"}
+MEASURING = {*COMMANDS["Measure"], *COMMANDS["Intervene"], "report", "study", "watch"}
 SEVERAL = {"emergence", "report"}  # commands that take any number of runs
 OTHER = Group("Other", sort_key=len(COMMANDS))
 

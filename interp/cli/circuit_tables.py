@@ -25,7 +25,7 @@ TOP_SHOWN = 32  # largest edges of an estimate that were run exactly
 
 def print_grids(result: Result) -> None:
     """A patching grid for every checkpoint."""
-    for step, rows in result.table.groupby("step", sort=True):
+    for step, rows in _by_step(result.table):
         if rows["value"].isna().all():
             show.note(f"step {step}: {rows['note'].iloc[0]}")
             continue
@@ -33,10 +33,15 @@ def print_grids(result: Result) -> None:
     show.note(result.caption)
 
 
+def _by_step(table: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
+    steps = sorted(table["step"].dropna().astype(int).unique().tolist())
+    return [(step, table[table["step"] == step]) for step in steps]
+
+
 def _grid(rows: pd.DataFrame) -> pd.DataFrame:
     """Layers and heads down, positions across, in pieces that fit a line; a list where there is one axis only."""
     rows = rows.assign(value=[f"{value:.2f}" for value in rows["value"]])
-    keys = [key for key in ("layer", "head") if key in rows and rows[key].notna().any()]
+    keys = [key for key in ("layer", "head") if key in rows and (rows[key] >= 0).any()]
     if "position" not in rows or rows["position"].nunique() < 2 or rows["position"].nunique() > 16:
         names = [*keys, *(["position"] if "position" in rows and rows["position"].nunique() > 1 else [])]
         return rows[[*names, "value", "ci_low", "ci_high"]]
@@ -46,7 +51,7 @@ def _grid(rows: pd.DataFrame) -> pd.DataFrame:
 
 def print_circuits(result: Result, agreed: pd.DataFrame | None, threshold: float, edges: int) -> None:
     """For every checkpoint what its search did, how much the circuit carries, its curve, heads and heaviest edges."""
-    for step, rows in result.table.groupby("step", sort=True):
+    for step, rows in _by_step(result.table):
         _show(step, rows, agreed, edges, threshold)
 
 

@@ -36,7 +36,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
         )
         return [first, ("controls", head_levels(table))]
     last = table[table["step"] == table["step"].max()]
-    at = f"step {last['step'].iloc[0]}"
+    at = f"step {last['step'].iloc[0]:.0f}"
     return {"chain": _chain, "statistics": _statistics, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
             "composition": _composition, "attribution": _attribution}[view](table, last, at)  # fmt: skip
 
@@ -108,7 +108,7 @@ def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     from interp.heads.mechanism import identified_circuit
 
     named = identified_circuit(table).drop(columns=["run", "seed"], errors="ignore")
-    sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "heads"]]
+    sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "members"]]
     title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]
 

@@ -83,7 +83,7 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
 
 
 def relink(run: Path, /, *, to: str) -> int:
-    """Set where a language model's files lie now; they must be those of the import.
+    """Set where the files of an imported or adopted model lie now; they must be the same files.
 
     Parameters
     ----------
@@ -94,17 +94,22 @@ def relink(run: Path, /, *, to: str) -> int:
     """
     from interp.cli import show
     from interp.io.hf_reference import REFERENCE, Reference
+    from interp.io.weight_files import WeightFiles
     from interp.runs import links
     from interp.runs.folder import RunFolder
     from tasks.errors import UserError
 
     folder = RunFolder.open(run)
     stored = [folder.stored(step) for step in folder.steps]
-    references = [Reference.unpack(weights, str(run)) for weights in stored if REFERENCE in weights]
-    if not references:
+    stored = [weights for weights in stored if REFERENCE in weights]
+    if not stored:
         raise UserError(
-            f"{run}: holds its own weights; only runs of an imported language model refer to files"
+            f"{run}: holds its own weights; only runs of imported and adopted models refer to files"
         )
-    links.relink(folder.path, references, to)
+    files = [found for weights in stored if (found := WeightFiles.behind(weights)) is not None]
+    if files:
+        links.relink_files(folder.path, files, to)
+    else:
+        links.relink(folder.path, [Reference.unpack(weights, str(run)) for weights in stored], to)
     show.note(f"{run}: refers to {to} now")
     return 0

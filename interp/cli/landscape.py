@@ -113,7 +113,7 @@ def _sweep(
     show.table(by_setting(result.table), f"effective parameters by gamma and step size, checkpoint {last}")
     rows = result.table[result.table["note"] != ""]
     for row in rows.itertuples():
-        show.note(f"step {row.step}, gamma {row.gamma:g}, step size {row.step_size:g}: none, {row.note}")
+        show.note(f"step {row.step:.0f}, gamma {row.gamma:g}, step size {row.step_size:g}: none, {row.note}")
     if picture is not None:
         show.note(f"picture: {picture}" if drawn is not None else "no picture: all chains were refused")
     show.note(result.caption)

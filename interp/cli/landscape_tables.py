@@ -19,5 +19,5 @@ def by_step(table: pd.DataFrame) -> pd.DataFrame:
     wide = wide[list(dict.fromkeys(table["metric"]))]
     strides = table.dropna(subset=["stride"]).set_index("step")["stride"] if "stride" in table else None
     if strides is not None:
-        wide["stride"] = strides.astype("Int64")
+        wide["stride"] = strides
     return wide.reset_index().rename_axis(columns=None)

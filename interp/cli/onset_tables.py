@@ -21,7 +21,7 @@ from tasks.errors import UserError
 
 def edge_onsets(table: pd.DataFrame) -> pd.DataFrame:
     """One line an edge: the step at which it emerged, or that it did not (its ablation alone has no effect)."""
-    late = "not emerged by " + table["last"].astype(str)
+    late = "not emerged by " + table["last"].astype("Int64").astype(str)
     step = table["step"].astype(object).where(table["step"].notna(), late)
     step = step.where(table["state"] != "transient", "transient")
     ends = zip(table["ci_low"], table["ci_high"], strict=True)

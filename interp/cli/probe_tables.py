@@ -67,7 +67,7 @@ def print_readouts(result: Result, output: str, distribution: str) -> None:
     """Readout errors, one line a checkpoint and one column a site."""
     for metric in result.table["metric"].unique():
         outputs = result.table[result.table["metric"] == metric]
-        if "readout" in outputs or output != "all":
+        if outputs["readout"].notna().any() or output != "all":
             outputs = _read(outputs, output)
         for position, rows in outputs.groupby("position", sort=False):
             title = f"{metric} of a linear readout, {position}{distribution}, by checkpoint and site"
@@ -88,7 +88,7 @@ def _read(rows: pd.DataFrame, output: str) -> pd.DataFrame:
 def print_targets(result: Result, output: str, distribution: str) -> None:
     """R2 of every target: a table each for a few checkpoints, one line each for many."""
     rows = _read(result.table[result.table["metric"] == "r2"], output)
-    steps = rows["step"].dropna().unique()
+    steps = rows["step"].dropna().astype(int).unique()
     title = f"R2 of linear readouts, {output}{distribution}"
     if len(steps) == 1:
         show.table(target_tables.by_site(rows), f"step {steps[0]}: {title}, by target and site")
@@ -118,7 +118,7 @@ def print_algorithms(result: Result, steps: str, distribution: str, each: bool) 
             show.table(frame, f"{title}, by checkpoint and layer{distribution}")
         _growth(result.table, distribution)
     else:
-        for step in result.table["step"].dropna().unique():
+        for step in result.table["step"].dropna().astype(int).unique():
             print_checkpoint(result.table[result.table["step"] == step], step, distribution)
         _growth(result.table, distribution)
     _tables(matches.untrained(result.table), "the untrained model")

@@ -98,6 +98,10 @@ def cell(value: Any) -> str:
     """One value as text."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if (
+        isinstance(value, float) and value.is_integer() and abs(value) < 1e9
+    ):  # counts, steps among them, are floats
+        return str(int(value))
     return f"{value + 0.0:.4g}" if isinstance(value, float) else plain(str(value))
 
 
@@ -122,7 +126,9 @@ def document(content: Any) -> None:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a table as JSON values."""
-    return json.loads(frame.to_json(orient="records"))
+    from interp.analysis.schema import whole
+
+    return json.loads(whole(frame).to_json(orient="records"))
 
 
 @contextmanager

@@ -63,14 +63,11 @@ def onsets(table: pd.DataFrame) -> pd.DataFrame:
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["half-rise"], shown["10-90 width"] = table["half"].round(), table["width"].round()
-    again = "lost again by " + table["first_loss"].astype("string")
-    earlier = (
-        "a rise at "
-        + table["first_rise"].astype("string")
-        + " was lost by "
-        + table["first_loss"].astype("string")
+    first_rise, first_loss, last = (
+        table[name].astype("Int64").astype("string") for name in ("first_rise", "first_loss", "last")
     )
-    shown["note"] = again.fillna("by step " + table["last"].astype("string")).where(late, earlier.fillna(""))
+    earlier = "a rise at " + first_rise + " was lost by " + first_loss
+    shown["note"] = ("lost again by " + first_loss).fillna("by step " + last).where(late, earlier.fillna(""))
     return shown
 
 
@@ -94,7 +91,7 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
 
 def outputs_by_site(rows: pd.DataFrame) -> pd.DataFrame:
     """One line an output position, one column a site, for one checkpoint; pooled readouts where positions share one."""
-    if "readout" in rows:
+    if "readout" in rows and rows["readout"].notna().any():
         rows = rows[(rows["readout"] == "all") & (rows["position"] == "all")]
     metric = rows["metric"].iloc[0]
     sites = rows[rows["metric"] == metric].assign(site=rows["site"].map(short_site))

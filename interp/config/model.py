@@ -86,7 +86,7 @@ def parse_model(settings: dict[str, Any]) -> ModelSettings:
     try:
         return found.model_validate(settings)
     except ValidationError as error:
-        raise UserError(f"model.{first_problem(error, found.model_fields)}") from None
+        raise UserError(first_problem(error, found.model_fields, "model")) from None
 
 
 for _shipped in SHIPPED:

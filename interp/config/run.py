@@ -32,7 +32,7 @@ from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
 from interp.presets import preset_names, preset_text
 from tasks.base import Task, build, settings_of, task_class
-from tasks.complaints import nearest, wrong
+from tasks.complaints import joined, nearest, place, wrong
 from tasks.errors import Faults, UnknownTask, UserError
 
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
@@ -228,21 +228,22 @@ def _of_unknown_kind(problem: Any) -> bool:
 
 def _complaints(error: ValidationError, settings: dict[str, Any]) -> list[str]:
     """Every problem in a few words, unknown keys first: with them something else is often missing."""
-    unknown, others = [], []
+    unknown: list[str] = []
+    others: list[tuple[str, str]] = []
     for problem in error.errors(include_url=False):
         own = problem.get("ctx", {}).get("error")
-        where = [str(part) for part in problem["loc"]]
+        where = place(problem)
         if where[:1] in (["init_seed"], ["data_seed"]) and where[0] not in settings:
             continue  # it follows `seed`, which is told of
         if problem["type"] == "extra_forbidden":
             unknown.append(_unknown(where, settings))
         elif isinstance(own, UserError):
-            others += own.faults if isinstance(own, Faults) else [str(own)]
+            others += [("", line) for line in (own.faults if isinstance(own, Faults) else [str(own)])]
         elif problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
-            others.append(_no_kind(where, (problem.get("ctx") or {}).get("tag")))
+            others.append(("", _no_kind(where, (problem.get("ctx") or {}).get("tag"))))
         else:
-            others.append(f"{'.'.join(where) or 'settings'}: {wrong(problem)}")
-    return unknown + others
+            others.append((".".join(where) or "settings", wrong(problem)))
+    return unknown + joined(others)
 
 
 def _unknown(where: list[str], settings: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def events(onsets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             raise UserError(
                 f"{run}: has no onset table to compare; measure it first (interp emergence {run})"
             )
-        heads = table["head"].notna()
+        heads = table["head"].fillna(-1) >= 0
         event = table["subject"].where(~heads, table["metric"].map(role_of))
         first = table.assign(event=event).groupby("event", sort=False).agg({"step": "min", "last": "max"})
         parts.append(first.reset_index().assign(run=run))
@@ -55,7 +55,7 @@ def events(onsets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
     full = found.set_index(["run", "event"]).reindex(every).reset_index()
     full["last"] = full["run"].map(lasts)
-    return full[["run", "event", "step", "last"]].astype({"step": "Float64", "last": "int64"})
+    return full[["run", "event", "step", "last"]].astype({"step": "float64", "last": "float64"})
 
 
 def _steps(table: pd.DataFrame, names: Sequence[str]) -> Float[np.ndarray, "run event"]:

@@ -66,8 +66,8 @@ def date_curves(
             raise UserError(f"{', '.join(map(str, key))}: {error}") from None
         figures = {name: getattr(found, name) for name in FIGURES}
         rows.append({**dict(zip(by, key, strict=True)), **figures, "threshold": sign * found.threshold})
-    whole = dict.fromkeys(("step", "before", "first_rise", "first_loss", "last"), "Int64")
-    return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(whole)
+    numbers = dict.fromkeys((name for name in FIGURES if name != "state"), "float64")
+    return pd.DataFrame(rows, columns=[*by, *FIGURES]).astype(numbers)
 
 
 def _rises(values: list[float], among: int) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from interp.analysis.schema import conformed
 from interp.emergence.onset import onset
 from interp.emergence.rises import rising
 from interp.heads.heads import HEAD_SHARE, SIGNED
@@ -54,8 +55,7 @@ def emergence_table(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     appeared = table["first_rise"].notna() & (table["first_rise"] > scores["step"].min())
     table = table[table["head"].isna() | appeared]
-    whole = dict.fromkeys(("layer", "head", "before", "step", "first_rise", "first_loss", "last"), "Int64")
-    return table.astype(whole).sort_values(
+    return conformed("emergence", table).sort_values(
         ["step", "first_rise", "subject"], kind="stable", ignore_index=True
     )
 

@@ -14,6 +14,7 @@ from typing import get_args
 import pandas as pd
 
 from interp.analysis.base import Progress
+from interp.analysis.schema import conformed
 from interp.analysis.stream import analyse
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.emergence.choices import Of
@@ -59,16 +60,14 @@ def instrument_onsets(
         table = _landscape(run, asked, progress, llc or LearningCoefficient())
     else:
         table = (_readouts if of == "readouts" else _edges)(run, asked, progress)
-    table = table.assign(layer=pd.array([pd.NA] * len(table), dtype="Int64"))
-    table["head"] = table["layer"]
-    table = table[["subject", "metric", "layer", "head", *FIGURES]]
+    table = conformed("emergence", table[["subject", "metric", *FIGURES]])
     return table.sort_values(["step", "first_rise", "subject"], kind="stable", ignore_index=True)
 
 
 def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
     table = analyse(run, [Readouts()], steps, progress)[Readouts.name]
     table = table[(table["control"] == "none") & table["metric"].isin(["accuracy", "mse"])]
-    if "readout" in table:  # one readout for all output positions together where there are many
+    if table["readout"].notna().any():  # one readout for all output positions together where there are many
         table = table[(table["readout"] == "all") & (table["position"] == "all")]
     table = table.assign(subject=table["position"].astype(str) + " at " + table["site"].map(short_site))
     return _either_way(table)

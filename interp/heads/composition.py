@@ -103,7 +103,7 @@ def eigenvalues(model: HookedModel) -> pd.DataFrame:
                     values = found[layer, head]
                     size = float(values.abs().sum())
                     share = float(values.real.sum()) / size if size > 0 else 0.0
-                    place = {"layer": layer, "head": str(head), "metric": f"{name} positive share"}
+                    place = {"layer": layer, "head": head, "metric": f"{name} positive share"}
                     rows.append({**place, "value": share, "largest": float(values.abs().max())})
     return pd.DataFrame(rows)
 

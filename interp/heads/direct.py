@@ -135,7 +135,7 @@ def score_attribution(
     draw = torch.rand(dest.shape, generator=generator(seed, "random columns", 0))
     asked = {"none": source, "random column": (draw * columns).long().minimum(columns - 1)}
     tables = [qk_attribution(net, inputs, head, dest, to).assign(control=c) for c, to in asked.items()]
-    found = pd.concat(tables, ignore_index=True).assign(head=head, relation=relation, n=dest.numel())
+    found = pd.concat(tables, ignore_index=True).assign(receiver=head, relation=relation, n=dest.numel())
     return found.drop(columns="site")
 
 

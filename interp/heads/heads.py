@@ -115,8 +115,8 @@ class HeadAccumulator:
         index = torch.cartesian_prod(torch.arange(layers), torch.arange(heads))
         return pd.DataFrame(
             {
-                "layer": pd.array(index[:, 0].numpy(), dtype="Int64"),
-                "head": pd.array(index[:, 1].numpy(), dtype="Int64"),
+                "layer": index[:, 0].numpy(),
+                "head": index[:, 1].numpy(),
                 "metric": name,
                 "control": "none",
                 "value": means.value.numpy(),

@@ -54,7 +54,7 @@ class Mechanism(Direct):
     """
 
     name: ClassVar[str] = "mechanism"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     prompts: int = 512
     kind: str = "mean per position"
@@ -66,7 +66,7 @@ class Mechanism(Direct):
 def mechanism(
     model: HookedModel, task: Task, *, prompts: int = 512, seed: int = 0, kind: str = "mean per position"
 ) -> pd.DataFrame:
-    """The circuit of every hop of one model; columns position, metric, value, ci_low, ci_high, n, heads, note.
+    """The circuit of every hop of one model; columns position, metric, value, ci_low, ci_high, n, members, note.
 
     Raises UserError for a task that is not one of chains read hop by hop, a model without heads, or signed
     attention.
@@ -97,7 +97,7 @@ def mechanism(
                 "position": position,
                 "metric": side,
                 **both[side].row(),
-                "heads": _names(sides[side]),
+                "members": _names(sides[side]),
                 "note": "",
             }
             for side in both

@@ -110,7 +110,7 @@ def _ranks(t: Tensor) -> Tensor:
 def _index(scores: Float[Tensor, "*lead layer head"]) -> pd.DataFrame:
     layers, heads = scores.shape[-2:]
     product = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
-    return product.to_frame(index=False).astype("Int64")
+    return product.to_frame(index=False)
 
 
 def head_table(metric: str, scores: HeadValues, unit: str) -> pd.DataFrame:

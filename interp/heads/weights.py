@@ -20,10 +20,11 @@ from tasks import Task
 
 class HeadWeights(Direct):
     """Positive shares of OV and QK of every head ("OV positive share", "QK positive share"), and per head and kind of
-    composition the strongest earlier head (`sender`), with the largest score of random weights (`random`).
+    composition the strongest earlier head (`sender`), with the largest score of random weights (`random_high`).
     """
 
     name: ClassVar[str] = "weights"
+    version: ClassVar[int] = 2
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         shares = eigenvalues(model).assign(sender="")
@@ -32,8 +33,11 @@ class HeadWeights(Direct):
             return shares.assign(control="none")
         ends = joined["receiver"].str.extract(r"L(?P<layer>\d+)H(?P<head>\d+)\.")
         best = joined.loc[joined.groupby(["receiver", "metric"], sort=False)["value"].idxmax()]
-        placed = best.assign(layer=ends["layer"].astype(int), head=ends["head"], random=best["random_high"])
-        columns = ["layer", "head", "metric", "sender", "value", "random"]
+        placed = best.assign(
+            layer=ends["layer"].astype(int),
+            head=ends["head"].astype(int),
+        )
+        columns = ["layer", "head", "metric", "sender", "value", "random_high"]
         return pd.concat([shares, placed[columns]], ignore_index=True).assign(control="none")
 
 

@@ -162,11 +162,14 @@ class Site:
         return activation[self.index]
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a table that say where: site, layer, head, position ("all" where there is no one)."""
+        """The columns of a table that say where: site, layer, head (the first of several that share a key; -1 where
+        there is no one), how many share it, position ("all" where there is no one).
+        """
         return {
             "site": str(dataclasses.replace(self, head=None, position=None, shared=1)),
             "layer": -1 if self.layer is None else self.layer,
-            "head": self.head_label or "all",
+            "head": self.heads[0] if self.heads else -1,
+            "shared": self.shared,
             "position": "all" if self.position is None else str(self.position),
         }
 

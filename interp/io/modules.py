@@ -37,7 +37,8 @@ def is_foreign(thing: Any, homes: set[str]) -> bool:
 def file_of(module: str) -> Path | None:
     """The file of a module, which need not be imported; None where it has none that is Python."""
     found = getattr(sys.modules.get(module), "__file__", None)
-    if found is None and module not in sys.modules and "." not in module:
+    above = module.rpartition(".")[0]
+    if found is None and module not in sys.modules and (not above or above in sys.modules):  # imports nothing
         try:
             spec = importlib.util.find_spec(module)
         except (ImportError, ValueError):
@@ -74,9 +75,14 @@ def imports_of(text: bytes, module: str, is_package: bool) -> list[str]:
             base = _absolute(node, module, is_package)
             found += [
                 base,
-                *(f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in sys.modules),
+                *(name for alias in node.names if _is_module(name := f"{base}.{alias.name}")),
             ]
     return found
+
+
+def _is_module(name: str) -> bool:
+    """Whether a name in a package is a module, loaded or not, rather than something that a module holds."""
+    return name in sys.modules or file_of(name) is not None
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:

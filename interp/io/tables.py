@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from interp.io.files import cannot_write, canonical, write_atomically
-from interp.io.former import in_words, settings_in_words
+from interp.io.former import FORMAT, in_words, settings_in_words
 from tasks.errors import UserError
 
 KEY = b"algoscope"
@@ -75,6 +76,15 @@ def _digest(table: pd.DataFrame, stamp: bytes) -> bytes:
     return hashlib.sha256(b"\0".join((stamp, names, rows))).hexdigest().encode()
 
 
+def _format(stamp: bytes) -> int:
+    """The format that a stamp states, whatever else is in it; 0 where it states none."""
+    try:
+        found = json.loads(stamp)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return found if type(found) is int else 0
+
+
 def read_table(path: Path) -> tuple[pd.DataFrame, Stamp] | None:
     """A table, in today's words, and its stamp; None where there is no such file.
 
@@ -91,6 +101,10 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Stamp] | None:
         raise UserError(f"{path}: not a readable table ({said}); {remedy}") from None
     if KEY not in facts or DIGEST not in facts:
         raise UserError(f"{path}: carries no stamp of this project; {remedy}")
+    if (written := _format(facts[KEY])) > FORMAT:
+        raise UserError(
+            f"{path}: of format {written}, newer than this version reads ({FORMAT}); upgrade algoscope"
+        )
     try:
         sound = _digest(table, facts[KEY]) == facts[DIGEST]
         stamp = Stamp.model_validate_json(facts[KEY])

@@ -76,6 +76,30 @@ class WeightFiles(BaseModel):
             text = json.dumps({**known, **fresh}, indent=1, sort_keys=True)
             write_atomically(run / LEDGER, text.encode())
 
+    def moved(self, places: Mapping[str, str]) -> WeightFiles:
+        """The same files where they lie now, by their old paths."""
+        return WeightFiles(
+            weight_files={places.get(path, path): facts for path, facts in self.weight_files.items()}
+        )
+
+    def found_in(self, run: Path, folder: Path) -> dict[str, str]:
+        """The files below another folder: new paths by old ones, and their hashes into RUN/files.json.
+
+        Raises UserError for a file that is not there, or that cannot be shown to be the one that was adopted: by the
+        hash of its bytes, or where none was taken yet by its size and time of change.
+        """
+        known, found = _ledger(run), {}
+        for old, stated in self.weight_files.items():
+            new = _below(folder, Path(old))
+            digest = _sha256(new)
+            same = known[old] == digest if old in known else _facts(new) == stated
+            if not same:
+                raise UserError(f"{new}: is not the file that was adopted as {old}")
+            found[old] = str(new)
+            known[str(new)] = digest
+        write_atomically(run / LEDGER, json.dumps(known, indent=1, sort_keys=True).encode())
+        return found
+
     def read(self) -> Mapping[str, Tensor]:
         """The weights of all files by their own names, each read when it is asked for."""
         return Weights([Path(path) for path in self.weight_files])
@@ -115,6 +139,15 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path}: not a whole safetensors file ({str(error)[:80]})") from None
 
 
+def _below(folder: Path, old: Path) -> Path:
+    """A file under a folder, by as much of the end of its old path as is there."""
+    for start in range(1, len(old.parts)):
+        new = folder.joinpath(*old.parts[start:])
+        if new.is_file():
+            return new.resolve()
+    raise UserError(f"{folder}: has no {old.name}; give the folder that holds the weight files of the run")
+
+
 def _names(path: Path) -> list[str]:
     with _opened(path) as file:
         return list(file.keys())
@@ -136,7 +169,8 @@ def _facts(file: Path) -> tuple[int, int]:
         found = file.stat()
     except OSError as error:
         raise UserError(
-            f"{file}: {error.strerror}; weights are referred to, not copied: put the file back"
+            f"{file}: {error.strerror}; weights are referred to, not copied: put the file back, or "
+            "give its place of today: interp relink RUN --to FOLDER"
         ) from None
     return found.st_size, found.st_mtime_ns
 

@@ -5,7 +5,7 @@ error.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from interp.hooks.cache import AffineCache
 from interp.hooks.lens import HookedRootModule
+from interp.models.given import check_call, check_tokens, hook_pairs
 from tasks.errors import UserError
 
+_HOOKING = ("fwd_hooks", "bwd_hooks", "reset_hooks_end", "clear_contexts")
 Name = str | Callable[[str], bool]
 Hook = tuple[Name, Callable[..., Tensor | None]]
 
@@ -50,6 +52,22 @@ def residual(inputs: Tensor, d_model: int) -> Tensor:
 class StrictHooks(HookedRootModule):
     """TransformerLens' `hooks`, `run_with_hooks` and `run_with_cache`, strict: they never do nothing silently."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The forward pass. Raises UserError for anything but a tensor, saying where such a thing is taken."""
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
+            check_call(args, kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except IndexError:
+            check_tokens(args, kwargs, getattr(self, "interface", None))
+            raise
+
+    def run_with_hooks(self, *model_args: Any, **kwargs: Any) -> Any:
+        """Outputs with hooks; TransformerLens calls `forward` itself, so what goes in is looked at here as well."""
+        if len(model_args) != 1 or not isinstance(model_args[0], Tensor):
+            check_call(model_args, {name: value for name, value in kwargs.items() if name not in _HOOKING})
+        return super().run_with_hooks(*model_args, **kwargs)
+
     def hook_names(self, name: Name) -> list[str]:
         """The hook points that a name or a predicate over names selects.
 
@@ -60,6 +78,8 @@ class StrictHooks(HookedRootModule):
             if not found:
                 raise UserError(f"no hook name satisfies the filter {getattr(name, '__name__', name)!r}")
             return found
+        if not isinstance(name, str):
+            raise UserError(f"hooks go by name, or by a function of names, not by {name!r}")
         if name not in self.hook_dict:
             near = difflib.get_close_matches(name, self.hook_dict, n=1, cutoff=0.0)
             raise UserError(
@@ -90,6 +110,7 @@ class StrictHooks(HookedRootModule):
 
         Raises UserError at once for an unknown name, and at the end if a forward hook never fired.
         """
+        fwd_hooks, bwd_hooks = hook_pairs(fwd_hooks, "fwd_hooks"), hook_pairs(bwd_hooks, "bwd_hooks")
         for name, _ in (*fwd_hooks, *bwd_hooks):
             self.hook_names(name)
         fired: set[str] = set()
@@ -115,7 +136,8 @@ class StrictHooks(HookedRootModule):
         Raises UserError for a name that is unknown or whose hook did not fire.
         """
         wanted = [] if names_filter is None else names_filter
-        wanted = [wanted] if isinstance(wanted, str) or callable(wanted) else list(wanted)
+        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+        wanted = list(wanted) if several else [wanted]
         chosen = {found for name in wanted for found in self.hook_names(name)}
         keep = (lambda name: name in chosen) if wanted or names_filter is not None else None
         store, fwd, bwd = self.get_caching_hooks(

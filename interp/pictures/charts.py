@@ -49,7 +49,7 @@ def heads(table: pd.DataFrame) -> Picture | None:
 def probe(table: pd.DataFrame) -> Picture | None:
     """Sites down, output positions across, at the last checkpoint: the trained and the untrained model."""
     rows = _last(table)
-    if "readout" in rows:
+    if "readout" in rows and rows["readout"].notna().any():
         rows = rows[rows["readout"] == "all"]
     if rows["position"].nunique() > 1:
         rows = rows[rows["position"] != "all"]
@@ -106,8 +106,8 @@ def patch(table: pd.DataFrame) -> Picture | None:
     rows = _last(table).dropna(subset=["value"])
     if rows.empty:
         return None
-    heads = rows["head"].astype(str)
-    labels = [_head(layer, head) for layer, head in zip(rows["layer"], heads, strict=True)]
+    places = (rows["layer"], rows["head"], rows["shared"] if "shared" in rows else [1] * len(rows))
+    labels = [_head(*place) for place in zip(*places, strict=True)]
     rows = rows.assign(row=labels, position=rows["position"].astype(str))
     title = f"effect of patching at step {_step(rows)} (corrupt 0, clean 1)"
     return heats(
@@ -171,8 +171,8 @@ def _step(rows: pd.DataFrame) -> str:
     return f"{int(rows['step'].max()):,}"
 
 
-def _head(layer: object, head: object) -> str:
-    return f"L{layer}" if str(head) == "all" else f"L{layer}H{head}"
+def _head(layer: int, head: int, shared: int = 1) -> str:
+    return f"L{layer}" if head < 0 else f"L{layer}H{head}" + (f"-{head + shared - 1}" if shared > 1 else "")
 
 
 CHARTS: dict[str, Chart] = {

@@ -40,7 +40,7 @@ def table(accumulator: Any) -> pd.DataFrame:
     found = pd.concat([errors, tables.frame(rows)], ignore_index=True)
     known = [c for c in tables.COLUMNS if c in found]
     found["note"] = found["note"].fillna("")
-    return found.astype({"k": "Int64"})[[*known, *(c for c in found if c not in known)]]
+    return found[[*known, *(c for c in found if c not in known)]]
 
 
 def silences(accumulator: Any) -> dict[str, str]:

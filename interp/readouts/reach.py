@@ -53,7 +53,7 @@ def first_readable(table: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in ("run", "seed", "step", "position") if key in table]
     found = table.assign(first=table["depth"].where(table["readable"]))
     found = found.groupby(keys, sort=False).agg({"earliest": "first", "first": "min"}).reset_index()
-    found["first"] = found["first"].astype("Int64")
+    found["first"] = found["first"].astype("float64")
     return found.assign(late=found["first"] - found["earliest"])
 
 

@@ -68,7 +68,7 @@ def _by(last: pd.DataFrame, hops: list[str], note: str, drawn: frozenset[str] | 
 def _named(last: pd.DataFrame, hop: str, note: str) -> list[str]:
     """Heads that answer a hop in the way of `note`."""
     rows = last[(last["position"] == hop) & last["metric"].isin(SIDES.get(note, ()))]
-    return sorted({head for names in rows["heads"] for head in str(names).split()})
+    return sorted({head for names in rows["members"] for head in str(names).split()})
 
 
 def _listed(heads: list[str], drawn: frozenset[str] | None) -> str:

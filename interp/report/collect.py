@@ -22,6 +22,7 @@ from interp.heads.heads import has_roles, scorable, unit_of
 from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
 from interp.report import evidence
+from interp.report.at_hand import at_hand, optional
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
 from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.page import render, write
@@ -62,24 +63,35 @@ def write_report(
     """
     make_room(out)
     distinguished(runs)
-    return write(render([collect(run, progress) for run in runs], ledgers), out)
+    found = []
+    for run in runs:
+        with run.computing():
+            found.append(collect(run, progress))
+    return write(render(found, ledgers), out)
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
     """Everything a page reports about a run, measured at every checkpoint from shared forward passes."""
-    has_heads = scorable(run.config.model, run.task)
-    asked = {section: _asked(run, section) for section in EVERYWHERE}
+    asked = {section: at_hand(run, _asked(run, section)) for section in EVERYWHERE}
+    has_heads = scorable(run.config.model, run.task) and "heads" in asked["heads"]
+    lost: dict[str, str] = {}
     analyses = [build(name) for names in asked.values() for name in names]
     measured = run.tables(analyses, "all", progress)
     scores, heads = measured["scores"], measured.get("heads")
     emergence = dated(measured)
     tables: Tables = {**measured, "emergence": emergence, "heads": _nameable(run, heads)}
     drawn = _joined(measured, asked["scores"])
-    kept = None if heads is None else circuit_table(run, progress)
-    circuit = None if heads is None else drawn_circuit(run, kept, heads, _prompt(run), progress)
+    kept = None if heads is None else optional(run, lambda: circuit_table(run, progress), lost, "circuit")
+    circuit = (
+        None
+        if heads is None
+        else optional(run, lambda: drawn_circuit(run, kept, heads, _prompt(run), progress), lost, "circuit")
+    )
     agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
-    tables["agreement"] = run.agreement(progress=progress).table if agreed else None
+    tables["agreement"] = (
+        optional(run, lambda: run.agreement(progress=progress).table, lost, "roles") if agreed else None
+    )
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
@@ -99,7 +111,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         heads=_everywhere(_joined(measured, asked["heads"]), run.steps) if asked["heads"] else None,
         probes=_pooled(_joined(measured, asked["probes"])) if asked["probes"] else None,
         emergence=emergence if len(emergence) else None,
-        attention=attention(run) if has_heads else (),
+        attention=(optional(run, lambda: attention(run), lost, "attention") or ()) if has_heads else (),
         circuit=circuit,
         faithfulness=_judged(kept),
         **found,
@@ -111,7 +123,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         labels={**LABELS, "loss": _loss_label(run)},
         sources=sources(run),
         made=made(run, [*measured, *_taken(tables, found, circuit is not None)], has_heads),
-        missing={**missing, **_missing(run, has_heads, circuit is not None)},
+        missing={**missing, **_missing(run, has_heads, circuit is not None), **lost},
     )
 
 
@@ -208,14 +220,14 @@ def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:
 
 def _everywhere(table: pd.DataFrame, steps: Sequence[int]) -> pd.DataFrame:
     """Rows that belong to no checkpoint are repeated at the first and the last, so that they draw as levels."""
-    level = table[table["step"].isna() & table["layer"].notna()]
+    level = table[table["step"].isna() & (table["layer"] >= 0)]
     ends = [level.assign(step=step) for step in sorted({steps[0], steps[-1]})]
     return pd.concat([table[table["step"].notna()], *ends], ignore_index=True).astype({"step": int})
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Readouts pooled over output positions, as a page shows them: error for real targets, accuracy for symbols."""
-    if "readout" not in table:
+    if table["readout"].isna().all():  # symbols
         return table
     chosen = table[(table["readout"] == "all") & (table["metric"] == "mse") & (table["position"] == "all")]
     return chosen.drop(columns=["readout", "note"], errors="ignore")
@@ -224,6 +236,7 @@ def _pooled(table: pd.DataFrame) -> pd.DataFrame:
 def attention(run: Run) -> tuple[DrawnAttention, ...]:
     """Attention of every head on one prompt at every checkpoint, one checkpoint in memory at a time."""
     batch = _prompt(run)
+    run.refuse_weightless("attention is read off the model")
     model, patterns = None, []
     for step in run.steps:
         model = run.without_interventions().model(step, into=model)
@@ -256,6 +269,8 @@ def _missing(run: Run, has_heads: bool, has_circuit: bool) -> dict[str, str]:
     if not has_heads:
         said["heads"] = said["attention"] = (
             "this model has no attention heads, or the task names no relations to score"
+            if not run.folder.weightless
+            else "this is a copy without its weights, and no complete table of heads lies with it"
         )
     if run.task.score_name != "accuracy":
         said["emergence"] = (

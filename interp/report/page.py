@@ -141,6 +141,8 @@ def _last(table: pd.DataFrame | None) -> dict[str, Any] | None:
 def _cell(value: Any) -> str:
     if not given(value):
         return "–"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e9:
+        return str(int(value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

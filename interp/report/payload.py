@@ -153,7 +153,8 @@ def _weights(table: pd.DataFrame) -> JsonRow:
                 "head": _head(row),
                 "metric": str(row["metric"]),
                 "sender": str(row["sender"]),
-                **{key: number(row[key]) for key in ("value", "random")},
+                "value": number(row["value"]),
+                "random": number(row["random_high"]),
             }
             for row in joined
             if int(row["step"]) == last

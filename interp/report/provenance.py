@@ -58,6 +58,8 @@ def _adopted(run: Run) -> list[Fact]:
 def _training(run: Run) -> list[Fact]:
     """How the weights were trained, where that is known."""
     config, train = run.config, run.config.train
+    if config.model.elsewhere and run.folder.weightless:
+        return [Fact("training", "took place elsewhere", "weights are not in this copy")]
     if config.model.kind == "adopted":
         return _adopted(run)
     if config.model.kind == "language-model":
@@ -93,17 +95,22 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
         (each.section or each.name, _command(run, each), f"analysis/{each.name}.parquet")
         for each in map(entry, measured)
     ]
-    if not run.folder.recorded:
+    if _trained_here(run):
         rows.insert(0, ("learning", f"interp train {path}/config.json --out {path}", "metrics.jsonl"))
     if has_attention:
         rows.append(("attention", f"interp report {path}", "report.html"))
     return (*rows, *evidence.grids_made(run))
 
 
+def _trained_here(run: Run) -> bool:
+    """Whether training makes the metrics: not of a recording, and not of a copy without weights, which it refuses."""
+    return not run.folder.recorded and not run.folder.weightless
+
+
 def _command(run: Run, each: Entry) -> str:
     """What makes a table again: of the checkpoints it holds, where these are not all."""
     words = each.words(shlex.quote(str(run.path)))
-    held = _held(run, each)
+    held = [step for step in _held(run, each) if step in run.steps]  # some may be thinned since
     return words if not held or held == list(run.steps) else f"{words} --steps {','.join(map(str, held))}"
 
 
@@ -120,7 +127,7 @@ def sources(run: Run) -> dict[str, str]:
     path = shlex.quote(str(run.path))
     found = (
         {}
-        if run.folder.recorded
+        if not _trained_here(run)
         else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
     )
     for each in entries():

@@ -8,6 +8,7 @@ this package, one module for each package that implements them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,8 @@ def load(
     `tables` caches what is measured in another folder, `fresh` recomputes what is cached, `threads` and `device` are
     what models run on; by default the command line's options.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"interp.load takes the folder of a run, not {type(path).__name__} {path!r}")
     before = now()
     given = {"tables": Path(tables) if tables else None, "fresh": fresh, "threads": threads, "device": device}
     told = {name: value for name, value in given.items() if value is not None}

@@ -150,6 +150,7 @@ class CausalQuestions(Measuring):
 
         Settings are those of `circuit`. Raises UserError for a model or task whose heads can have no role.
         """
+        from interp.analysis.schema import conformed
         from interp.heads.agreement import agreement
 
         search_for = build(
@@ -165,4 +166,4 @@ class CausalQuestions(Measuring):
         caption = (
             "1 where circuit and attention agree on a head; `chance` is the share if they were unrelated."
         )
-        return Result("agreement", pd.concat(rows, ignore_index=True), caption)
+        return Result("agreement", conformed("agreement", pd.concat(rows, ignore_index=True)), caption)

@@ -91,6 +91,11 @@ class Checkpoints(Renaming):
         """
         return self.folder.identity
 
+    @cached_property
+    def code_changed(self) -> str:
+        """What to say where task or model are not those of the training any more; "" where they are."""
+        return self.folder.head.changed()
+
     def weights_hash(self, step: int) -> str:
         """The hash of a checkpoint's weights; of a copy without them as the metrics state it."""
         return self.folder.stated_weights[step] if self.folder.weightless else self.folder.weights_hash(step)

@@ -14,6 +14,8 @@ def thin(folder: RunFolder, keep: Iterable[int], every: int = 0) -> int:
 
     Raises UserError for a run that is not finished, or lacks a checkpoint already.
     """
+    if every < 0:
+        raise UserError(f"every {every}: multiples of a number from 1 on are kept (0: none)")
     if not folder.finished:
         raise UserError(f"{folder.path}: is not finished; train it to its end before checkpoints are removed")
     gone = folder.thinned

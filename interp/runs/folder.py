@@ -20,7 +20,7 @@ from torch import Tensor
 
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
-from interp.io.files import (  # fmt: skip
+from interp.io.files import (
     cannot_write,
     canonical,
     check_facts,
@@ -29,12 +29,12 @@ from interp.io.files import (  # fmt: skip
     sha256,
     unpack,
     write_atomically,
-)
+)  # fmt: skip
 from interp.io.hf_reference import REFERENCE, Reference
 from interp.io.lock import locked
 from interp.io.weight_files import WeightFiles
 from interp.runs import header, thinning
-from interp.runs.links import linked
+from interp.runs.links import linked, linked_files
 from interp.runs.metrics import as_table, read_metrics
 from interp.runs.same import is_bookkeeping, refuse_other
 from tasks.errors import UserError
@@ -156,8 +156,10 @@ class RunFolder:
 
     @property
     def weightless(self) -> bool:
-        """Whether this is a copy without weights: the metrics tell of checkpoints, and none is here."""
-        return not self.steps and not self.resume_path.exists() and bool(self.stated_weights)
+        """Whether this is a copy without weights: the metrics tell of checkpoints, or tables do, and none is here."""
+        if self.steps or self.resume_path.exists():
+            return False
+        return bool(self.stated_weights) or any(self.analysis_path.glob("*.parquet"))
 
     @property
     def lost_resume(self) -> bool:
@@ -210,8 +212,9 @@ class RunFolder:
         if REFERENCE in weights:
             files = WeightFiles.behind(weights)
             if files is not None:
-                files.check(self.path, again)
-                return weights
+                here = linked_files(self.path, files)
+                here.check(self.path, again)
+                return weights if here == files else here.pack()
             reference = linked(self.path, Reference.unpack(weights, str(self.checkpoint_path(step))))
             reference.check()
             return reference.pack()

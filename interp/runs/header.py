@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from interp._version import __version__
 from interp.config.run import RunConfig, parse_config
+from interp.io.code import Uncacheable, code_hash
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
 from interp.io.modules import is_foreign
 from interp.models.build import builder_of
@@ -24,7 +25,7 @@ from tasks.errors import UnknownTask, UserError
 NAME = "config.json"
 SCHEMA = 1
 _KEYS = {"schema", "version", "device", "hash", "settings", "checksum"}
-_OPTIONAL = {"modules"}
+_OPTIONAL = {"modules", "code"}
 
 
 class Recording(BaseModel):
@@ -52,10 +53,25 @@ class Header:
     device: str
     version: str
     modules: tuple[str, ...] = ()
+    code: str = ""  # hash of the code of `modules` that the run was trained with; "" where it has none
 
     @classmethod
     def of(cls, content: RunConfig | Recording, device: str) -> Header:
-        return cls(content, device, __version__, _users_modules(content))
+        modules = _users_modules(content)
+        return cls(content, device, __version__, modules, _users_code(content) if modules else "")
+
+    @property
+    def code_of_today(self) -> str:
+        """The same hash of the code as it is now; "" where it has none."""
+        return _users_code(self.content) if self.modules else ""
+
+    def changed(self) -> str:
+        """What to say where the code of task or model is not that of the training, in one line; "" where it is."""
+        now = self.code_of_today if self.code else ""
+        if not now or now == self.code:
+            return ""
+        names = ", ".join(self.modules)
+        return f"was trained with other code of {names} than today's (or other versions of what that uses)"
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -76,6 +92,8 @@ class Header:
         }
         if self.modules:
             body["modules"] = list(self.modules)
+        if self.code:
+            body["code"] = self.code
         return _text({**body, "checksum": sha256(canonical(body))})
 
 
@@ -97,7 +115,7 @@ def read(path: Path) -> Header:
         body = _parsed(path, data)
         modules = _modules(path, body.get("modules", []))
         content = _content(path, body["settings"], modules)
-        head = Header(content, str(body["device"]), str(body["version"]), modules)
+        head = Header(content, str(body["device"]), str(body["version"]), modules, str(body.get("code", "")))
         if head.hash != body["hash"]:
             raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
     return head
@@ -148,6 +166,17 @@ def _users_modules(content: RunConfig | Recording) -> tuple[str, ...]:
     builder = builder_of(content.model.kind)
     things = (type(content.task), type(content.model), builder)
     return tuple(sorted({t.__module__ for t in things if not isinstance(t, str) and is_foreign(t, set())}))
+
+
+def _users_code(content: RunConfig | Recording) -> str:
+    """The hash of the user's code that a run is trained with; "" where it cannot be had."""
+    if isinstance(content, Recording):
+        return ""
+    roots = (type(content.task), *content.task.uses(), type(content.model), builder_of(content.model.kind))
+    try:
+        return code_hash(root for root in roots if root is not None)
+    except Uncacheable:
+        return ""
 
 
 def _modules(path: Path, names: Any) -> tuple[str, ...]:

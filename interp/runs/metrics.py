@@ -108,7 +108,9 @@ def as_table(records: list[dict[str, Any]], outputs: tuple[str, ...], score: str
             if values and (kind == "loss" or name != "loss"):
                 rows += [(step, "eval", name, read, v) for read, v in zip(outputs, values, strict=True)]
     table = pd.DataFrame(rows, columns=["step", "split", "metric", "position", "value"])
-    return table.astype({"value": "float64"})
+    return table.astype(
+        {"step": "float64", "value": "float64"}
+    )  # as in every table (interp.analysis.columns)
 
 
 def reached(run: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ _TOLD = 3
 
 
 def refuse_other(path: Path, there: Header, asked: Header) -> None:
-    """Raises UserError, naming settings that differ, where the run in a folder is not the one that is asked for."""
+    """Raises UserError, naming settings that differ, where the run in a folder is not the one that is asked for; of
+    the same run it is said if the code of its task or model has changed.
+    """
     if there.hash == asked.hash:
+        if changed := there.changed():
+            warnings.warn(f"{path}: {changed}", stacklevel=3)
         return
     odd = differences(there.settings, asked.settings)
     said = "; ".join(odd[:_TOLD]) + (f"; and {len(odd) - _TOLD} more" if len(odd) > _TOLD else "")

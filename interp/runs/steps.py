@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import index
 from typing import Any, Literal
 
 from interp.runs.folder import RunFolder
 from tasks import UserError
 
-Steps = Literal["all", "last"] | int | str | Sequence[int]
+Steps = Literal["all", "last"] | int | float | str | Iterable[int | float]
 
 
 def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
@@ -18,6 +18,11 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     Raises UserError for a step without a checkpoint, naming the nearest.
     """
     there = readable(folder)
+    if not there and folder.weightless:
+        raise UserError(
+            f"{folder.path}: is a copy without its weights and without metrics.jsonl, which holds the steps of its "
+            "tables: bring metrics.jsonl from the original, or all of it"
+        )
     if not there:
         gone = f"they are gone, see interp verify {folder.path}"
         raise UserError(
@@ -52,6 +57,13 @@ def _refuse_gaps(folder: RunFolder) -> None:
         )
 
 
+def _number(part: Any) -> int:
+    """A step as text, as a whole number, or as tables have it, a float without a fraction."""
+    if isinstance(part, float) and part.is_integer():
+        return int(part)
+    return int(part) if isinstance(part, str) else index(part)  # type: ignore[arg-type]
+
+
 def step_numbers(steps: object) -> tuple[int, ...]:
     """Step numbers as text, as one number or as several, increasing and each once. Raises UserError for anything else.
 
@@ -63,7 +75,7 @@ def step_numbers(steps: object) -> tuple[int, ...]:
     else:
         parts = steps if isinstance(steps, Iterable) else [steps]
     try:
-        found = {int(part) if isinstance(part, str) else index(part) for part in parts}
+        found = {_number(part) for part in parts}
     except (TypeError, ValueError):
         raise UserError(f"steps {steps!r}: give 'all', 'last', a step number, or several") from None
     if not found:

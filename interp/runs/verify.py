@@ -57,7 +57,8 @@ def verify(path: str | Path) -> Verification:
         raise
     except UserError as problem:
         return Verification(path, None, checks.count, str(problem))
-    return Verification(path, state, checks.count, None)
+    copy = f"{path}: is a copy without its weights; its {checks.count} files are what they claim"
+    return Verification(path, state, checks.count, copy if RunFolder.open(path).weightless else None)
 
 
 class _Checks:

@@ -20,6 +20,7 @@ from interp.io.files import cannot_write, canonical, write_atomically
 from interp.runs.folder import RunFolder
 from interp.runs.header import NAME
 from interp.runs.metrics import reached
+from interp.sweep import guard
 from interp.sweep.cell import analysis, is_done, run_cell
 from interp.sweep.cluster import check_folder, client_of, ctrl_c
 from interp.sweep.plan import Cell, SweepPlan, cells
@@ -51,6 +52,8 @@ def run_sweep(
     left = [cell for cell in todo if not is_done(out / cell.name, cell.config.hash, plan.analyses)]
     failures: dict[str, str] = {}
     if left:
+        if scheduler is None:
+            guard.require()
         with client_of(workers, scheduler) as client:
             _write_plan(plan, out)
             check_folder(client, out.resolve())

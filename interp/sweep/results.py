@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from interp.analysis.kept import nameless
+from interp.analysis.schema import conformed, upgraded
 from interp.io.files import canonical, sha256, write_atomically
 from interp.io.tables import Stamp, read_table, write_table
 from interp.run import Run, load
@@ -39,6 +40,13 @@ KEYS = (
     "control",
     "split",
     "readout",
+    "chain",
+    "row",
+    "column",
+    "eigenvalue",
+    "draw",
+    "gamma",
+    "step_size",
 )
 
 
@@ -76,7 +84,8 @@ class Sweep:
 
         One row for each combination of the varied settings, step and what else names a measurement; `n` counts seeds.
         A head's number means nothing across seeds, so heads are taken by their rank in their own run: `rank` 1 is the
-        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads.
+        strongest head of a relation, whichever it is. Raises UserError for tables of pairs of heads, and for those in
+        which a run has several rows of one name.
         """
         table = self.table(name)
         if odd := [column for column in PAIRS if column in table]:
@@ -87,6 +96,11 @@ class Sweep:
         if "head" in table:
             table = _ranked(table, [*self.plan.varied, "run"])
         keys = [key for key in (*self.plan.varied[:-1], "step", *KEYS) if key in table.columns]
+        if (twice := table["value"].notna() & table.duplicated([*keys, "run"])).any():
+            named = {key: table[key][twice].iloc[0] for key in ("metric", "control") if key in table}
+            raise UserError(
+                f"{name}: a run has several rows of {named}, with no name of their own over seeds"
+            )
         rows = []
         for values, part in table.groupby(keys, sort=False, dropna=False):
             found = over_seeds(part["value"].tolist(), *possible(part))
@@ -100,10 +114,10 @@ class Sweep:
 
 def _ranked(table: pd.DataFrame, run: list[str]) -> pd.DataFrame:
     """Rows of heads by their rank, largest value first, among the heads of their run; other rows stay as they are."""
-    of = table["head"].notna()
+    of = table["head"] >= 0
     same = [key for key in (*run, "step", *KEYS) if key in table and key not in ("layer", "rank")]
     rank = table[of].groupby(same, sort=False, dropna=False)["value"].rank(ascending=False, method="first")
-    return table.assign(rank=rank.astype("Int64")).drop(columns=["layer", "head"])
+    return table.assign(rank=rank).drop(columns=["layer", "head"])
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -148,7 +162,8 @@ def _gather_one(plan: SweepPlan, out: Path, done: Sequence[Cell], name: str) -> 
     for cell in done:
         found = read_table(load(out / cell.name).folder.table_path(name))
         if found is not None:
-            rows = nameless(found[0]).assign(**{key: plain(value) for key, value in cell.varied.items()})
+            rows = conformed(found[1].analysis, upgraded(nameless(found[0])))
+            rows = rows.assign(**{key: plain(value) for key, value in cell.varied.items()})
             rows.insert(0, "run", cell.name)  # out of what varies, not where the folder lies
             parts.append(rows)
             stamps[cell.name] = sha256(found[1].model_dump_json())

@@ -45,7 +45,7 @@ def emerged(path: Path, net: int) -> bool:
     preset = ("retrieval", "regression")[net % 2]
     run_of_untrained_nets(configure(preset, changes=TINY, seed=net), path, net)
     table = load(path).emergence().table
-    return bool((table["head"].notna() & (table["state"] != "not emerged")).any())
+    return bool(((table["head"] >= 0) & (table["state"] != "not emerged")).any())
 
 
 def algorithm(path: Path, net: int) -> bool:

@@ -163,7 +163,7 @@ def candidates(run: Run) -> dict[str, str]:
     """
     table = run.heads(steps="last").table
     hop = table["metric"].str.contains("-> link_") & ~table["metric"].str.startswith("rival")
-    own = table[(table["control"] == "none") & table["layer"].notna() & hop]
+    own = table[(table["control"] == "none") & (table["layer"] >= 0) & hop]
     best = own.loc[own.groupby("metric", sort=False)["value"].idxmax()]
     strong = best[best["value"] >= STRONG]
     return {str(row.metric): f"L{row.layer}H{row.head}" for row in strong.itertuples()}

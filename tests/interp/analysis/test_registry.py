@@ -11,6 +11,7 @@ import torch
 
 import interp
 from interp.analysis.base import Analysis
+from interp.analysis.columns import TYPES, column
 from interp.analysis.entry import IDENTITY
 from interp.analysis.registry import build, entries, entry, register
 from interp.analysis.shipped import SHIPPED
@@ -118,10 +119,16 @@ def test_a_table_has_the_columns_that_its_entry_names(name: str, runs) -> None:
     if name == "token-heads":
         assert fitting == []
         pytest.skip("measured on a language model in tests/interp/heads/test_patterns.py")
-    found = fitting[0].measure(build(name, **QUICK.get(name, {})), "last")
-    own = [column for column in found.table.columns if column not in IDENTITY]
-    assert {re.sub(r"^draw \d+$", "draw *", str(column)) for column in own} <= set(known.columns)
-    assert "{" not in found.caption
+    for run in fitting:
+        settings = dict(QUICK.get(name, {}))
+        if name == "patch":
+            settings["pair"] = run.task.pair_kinds[0]
+        found = run.measure(build(name, **settings), "last")
+        named = [re.sub(r"^draw \d+$", "draw *", str(each)) for each in found.table.columns]
+        assert tuple(dict.fromkeys(named)) == (*IDENTITY, *known.columns)
+        for each in found.table.columns:
+            assert str(found.table[each].dtype) == TYPES[column(str(each)).kind], each
+        assert "{" not in found.caption
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "draws"])

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import types
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +56,9 @@ SETTINGS = {
     "train": {"steps": 2, "batch": 4, "lr": 1e-3, "eval_batch": 8},
 }
 Own = types.SimpleNamespace
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*was trained with other code"
+)  # code is changed here throughout
 
 
 @pytest.fixture
@@ -244,3 +248,40 @@ def test_no_module_is_imported_because_a_run_folder_names_it(kind, own, tmp_path
     assert "ALGOSCOPE_TASKS=evil" in str(refused.value)
     assert not (own.code / "ran").exists()
     assert "evil" not in sys.modules
+
+
+def test_a_run_of_other_code_says_so_once(own):
+    assert not said(own)
+    edit(own, "stamp_helper.py", "return 1.0", "return 2.0")
+    importlib.reload(own.helper)
+    importlib.reload(own.task)
+    kept._SAID.clear()
+    with pytest.warns(UserWarning, match="was trained with other code of stamp_task than today's"):
+        interp.load(own.folder).scores()
+    assert not said(own)  # once is enough
+    with pytest.warns(UserWarning, match="was trained with other code of stamp_task"):
+        interp.Run.train(SETTINGS, own.folder)
+
+
+def said(own) -> list[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        interp.load(own.folder).scores()
+    return [str(each.message) for each in told]
+
+
+@pytest.mark.parametrize("line", ["from .parts import g", "from . import parts", "import lazy_pkg.parts"])
+def test_a_helper_that_is_imported_only_when_a_function_runs_is_seen(line, tmp_path, monkeypatch):
+    (tmp_path / "lazy_pkg").mkdir()
+    (tmp_path / "lazy_pkg" / "__init__.py").write_text(f"class Mine:\n    def loss(self):\n        {line}\n")
+    parts = tmp_path / "lazy_pkg" / "parts.py"
+    parts.write_text("def g():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("lazy_pkg").Mine
+    try:
+        before = code_hash([mine])
+        parts.write_text("def g():\n    return 2\n")
+        assert code_hash([mine]) != before
+        assert "lazy_pkg.parts" not in sys.modules
+    finally:
+        sys.modules.pop("lazy_pkg")

@@ -59,7 +59,7 @@ def with_a_late_copy(seed: int):
 def test_a_head_of_the_last_layer_on_link_rows_is_never_named() -> None:
     net, ahead, late = with_a_late_copy(3)
     table = mechanism(net.model, net.task, prompts=96)
-    named = set(" ".join(table["heads"].dropna()).split())
+    named = set(" ".join(table["members"].dropna()).split())
     assert ahead in named
     assert late not in named
     assert identified_circuit(table)["circuit"].iloc[0] == "look-ahead"

@@ -232,14 +232,14 @@ def test_only_heads_that_pass_the_threshold_are_listed() -> None:
     scores, heads = _scores(), _heads({0: 0.9, 1: 0.54})
     draws = pd.concat([_draws(scores), _draws(heads)])
     table = emergence_table(scores, heads, draws)
-    assert table[table["head"].notna()]["subject"].tolist() == ["L0H0"]
-    assert table[table["head"].notna()]["threshold"].tolist() == [pytest.approx(0.55)]
+    assert table[table["head"] >= 0]["subject"].tolist() == ["L0H0"]
+    assert table[table["head"] >= 0]["threshold"].tolist() == [pytest.approx(0.55)]
 
 
 def test_signed_scores_are_dated_by_half_of_their_own_rise() -> None:
     scores, heads = _scores(), _heads({0: 8.0, 1: 0.2}, "signed attention")
     table = emergence_table(scores, heads, pd.concat([_draws(scores), _draws(heads)]))
-    found = table[table["head"].notna()]
+    found = table[table["head"] >= 0]
     assert found["subject"].tolist() == ["L0H0"]
     assert found["threshold"].iloc[0] == pytest.approx(4.0)
 

@@ -35,7 +35,7 @@ def test_a_head_on_the_last_source_that_writes_something_else_does_not_make_the_
     """In the four-hop net a head does attend from the query to link 3, but for the sake of hop 4."""
     net = constructed_retrieval(4, "merge")
     table = mechanism(net.model, net.task, prompts=96).set_index(["position", "metric"])
-    assert table.loc[("hop 3", "direct"), "heads"] != ""
+    assert table.loc[("hop 3", "direct"), "members"] != ""
     assert table.loc[("hop 3", "direct"), "value"] == pytest.approx(0, abs=1e-6)
     assert table.loc[("hop 3", "circuit"), "note"] == "look-ahead"
 

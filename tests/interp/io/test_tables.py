@@ -75,3 +75,11 @@ def test_empty_table_and_foreign_file(tmp_path) -> None:
     _table().to_parquet(tmp_path / "foreign")
     with pytest.raises(UserError, match="no stamp"):
         read_table(tmp_path / "foreign")
+
+
+def test_a_table_of_a_newer_version_is_told_in_one_line(tmp_path) -> None:
+    write_table(tmp_path / "t", _table(), STAMP.model_copy(update={"format": 99}))
+    with pytest.raises(
+        UserError, match=r"t: of format 99, newer than this version reads \(3\); upgrade algoscope"
+    ):
+        read_table(tmp_path / "t")

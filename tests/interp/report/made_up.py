@@ -139,7 +139,9 @@ def weights(steps: tuple[int, ...]) -> pd.DataFrame:
         place = {"step": s, "layer": layer, "head": head, "control": "none", "sender": ""}
         rows += [{**place, "metric": f"{name} positive share", "value": 0.1 * head} for name in ("OV", "QK")]
         if layer:
-            rows.append({**place, "metric": "K-composition", "value": 0.4, "sender": "L0H1", "random": 0.13})
+            rows.append(
+                {**place, "metric": "K-composition", "value": 0.4, "sender": "L0H1", "random_high": 0.13}
+            )
     return pd.DataFrame(rows)
 
 

@@ -23,14 +23,28 @@ def rows_of(path: Path) -> pd.DataFrame:
     return found[0]
 
 
-@pytest.mark.parametrize("place", ["r", "a run; rm x"])
-def test_every_command_of_a_page_makes_what_stands_beside_it(place, tmp_path, capsys):
+LAST = {"train.schedule": {"log": 0, "every": 4}}
+REGRESSION = {
+    **{name: value for name, value in SMALL.items() if not name.startswith("task.")},
+    "task.d": 2,
+    "task.n": 3,
+    "model.d_mlp": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "place"), [("retrieval", "r"), ("retrieval", "a run; rm x"), ("regression", "r")]
+)
+def test_every_command_of_a_page_makes_what_stands_beside_it(preset, place, tmp_path, capsys):
     folder = tmp_path / place
-    run = interp.Run.train("retrieval", folder, changes=SMALL | {"train.schedule": {"log": 0, "every": 4}})
+    changes = SMALL if preset == "retrieval" else REGRESSION
+    run = interp.Run.train(preset, folder, changes=changes | LAST)
     page = collect(run)
     shown = [tuple(text.split(" · ")) for text in page.sources.values()]
     assert all(len(pair) == 2 for pair in shown)
     commands = {(command, table) for _, command, table in page.made} | set(shown)
+    if preset == "regression":
+        assert {"algorithms", "filters", "probe"} <= {Path(table).stem for _, table in commands}
     for command, table in sorted(commands):
         words = shlex.split(command)
         assert words[0] == "interp"

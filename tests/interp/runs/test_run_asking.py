@@ -228,8 +228,13 @@ def test_rows_of_another_device_are_measured_again(folder):
     assert found[1].devices == {4: "cpu:0"}
     interp.load(folder).scores()
     assert path.read_bytes() == data
-    with pytest.raises(UserError, match="measured on cpu alone"):
+    with pytest.warns(
+        UserWarning, match="circuit, which runs the model itself, is measured on cpu, and its rows say"
+    ):
         there.circuit()
+    kept = tables.read_table(folder / "analysis" / "circuit.parquet")
+    assert kept is not None
+    assert kept[1].devices == {}
 
 
 def test_mps_is_refused_in_one_line(folder):

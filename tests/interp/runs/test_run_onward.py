@@ -97,6 +97,8 @@ def test_a_run_without_a_parent_is_hashed_without_a_word_of_it(folder):
 def test_thinned_checkpoints_are_no_damage_and_their_rows_stay(folder):
     run = interp.load(folder)
     before = run.scores().table
+    with pytest.raises(UserError, match="multiples of a number from 1 on"):
+        thin(run.folder, keep=(), every=-2)
     assert thin(run.folder, keep=()) == 1
     assert run.steps == (0, 4)
     assert verify(folder).ok

@@ -44,3 +44,17 @@ def test_pairs_of_heads_have_no_mean_over_seeds(tmp_path):
     )
     with pytest.raises(UserError, match="pairs of heads"):
         sweep(tmp_path, table, "circuit").over_seeds("circuit")
+
+
+def test_rows_of_one_name_are_not_taken_for_seeds(tmp_path):
+    cell = {"step": 0.0, "layer": 0, "head": 0, "metric": "attention", "chain": "queried", "row": "query"}
+    rows = [
+        {"run": f"seed={s}", "seed": s, **cell, "column": column, "control": "none", "value": value + s}
+        for s in (0, 1) for column, value in (("link_1", 0.0), ("link_2", 10.0))
+    ]  # fmt: skip
+    found = sweep(tmp_path, pd.DataFrame(rows), "chain").over_seeds("chain")
+    assert found.set_index("column")["value"].to_dict() == {"link_1": 0.5, "link_2": 10.5}
+    assert (found["n"] == 2).all()
+    odd = pd.DataFrame(rows).drop(columns=["column", "head"])
+    with pytest.raises(UserError, match="a run has several rows of"):
+        sweep(tmp_path, odd, "chain").over_seeds("chain")
