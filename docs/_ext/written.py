@@ -34,7 +34,10 @@ def analyses() -> str:
     for entry in entries():
         caption = re.sub(r"\{(\w+)\}", r"*\1*", entry.caption)
         lines.append(f"| `{entry.name}` | `{entry.words()}` | {caption} |")
-    lines += ["", "Words in italics stand for settings of the measurement. Columns: [tables and columns](../columns.md)."]
+    lines += [
+        "",
+        "Words in italics stand for settings of the measurement. Columns: [tables and columns](../columns.md).",
+    ]
     return "\n".join(lines) + "\n"
 
 
