@@ -43,9 +43,26 @@ def execute(path: Path, code: str) -> str:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(notebook, timeout=900, resources={"metadata": {"path": folder}}).execute()
-    nbformat.write(notebook, copy)
+    nbformat.write(without_blanks(notebook), copy)
     note.write_text(key)
     return f"{path.stem}: {time.monotonic() - begun:.0f} s"
+
+
+def without_blanks(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without outputs that show nothing, as a progress bar leaves behind."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [found for found in cell.outputs if not blank(found)]
+    return notebook
+
+
+def blank(output: nbformat.NotebookNode) -> bool:
+    data = output.get("data", {})
+    return (
+        output.output_type == "display_data"
+        and set(data) == {"text/plain"}
+        and not data["text/plain"].strip()
+    )
 
 
 def main() -> None:
