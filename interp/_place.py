@@ -13,14 +13,14 @@ from pathlib import Path
 
 WINDOWS = os.name == "nt"
 HOME = Path(__file__).resolve().parent.parent
-BESIDE = {"tasks": ("base.py", "errors.py"), "probes": ("stats.py", "tables.py")}  # what is in ours
+NEIGHBOURS = {"tasks": ("base.py", "errors.py"), "probes": ("stats.py", "tables.py")}  # what is in ours
 
 
 def why_not() -> str:
     """Why the package cannot run here, in one line; empty where it can."""
     if WINDOWS:
         return "Windows is not supported (folders are locked and files replaced as on Unix); use WSL, Linux or macOS"
-    return next((line for name in BESIDE if (line := _shadowed(name))), "")
+    return next((line for name in NEIGHBOURS if (line := _shadowed(name))), "")
 
 
 def _shadowed(name: str) -> str:
@@ -39,7 +39,7 @@ def _shadowed(name: str) -> str:
     if Path(found).resolve() != own.resolve():
         how = "rename it, or take its folder off the path"
         return f"{found} stands in the place of Algoscope's own package {name!r} ({own}): {how}"
-    if lacking := [file for file in BESIDE[name] if not (HOME / name / file).exists()]:
+    if lacking := [file for file in NEIGHBOURS[name] if not (HOME / name / file).exists()]:
         how = "uninstall that and install Algoscope again, in an environment of its own"
         return f"{own} is another distribution's {name!r} (it has no {lacking[0]}): {how}"
     return ""

@@ -19,7 +19,7 @@ TYPES: dict[Kind, str] = {
     "number": "float64",  # NaN where missing
     "replicate": "float32",
 }
-EMPTY = ("note",)  # text that is empty, not missing, where there is nothing to say
+EMPTY = ("note", "partner")  # text that is empty, not missing, where there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ COLUMNS = (
     Column("distribution", "text", "Distribution of prompts that outputs are compared on."),
     Column("strategy", "text", "Closed-form predictor whose weight it is."),
     Column("statistic", "text", "What of the attention is taken: mass, argmax share, or inner product."),
+    Column("test_statistic", "number", "Statistic of a test of the circuit whose p value is `value`."),
     Column("algorithm", "text", "Family of algorithms that a row compares with, or what was concluded."),
     Column("k", "count", "Step of that algorithm.", "steps"),
     Column("member", "text", "Member of the family, with its sizes."),
@@ -96,6 +97,13 @@ COLUMNS = (
         "replicate",
         "Bootstrap replicate of the curve's value; one draw is one replicate of the run.",
     ),
+    Column("decoded", "number", "Squared correlation of a part's reading with the iterate.", "share"),
+    Column(
+        "use",
+        "text",
+        "Whether the direction is used: used, not used, not read by any later module, not decoded.",
+    ),
+    Column("partner", "text", "Head with which the head cancels or is redundant; empty where there is none."),
     Column("r2", "number", "How well the probe reads its iterate, on prompts it has not seen.", "share"),
     Column("norm_before", "number", "Mean norm of the activation at the site.", "activation"),
     Column("norm_after", "number", "Mean norm of what was put in.", "activation"),
@@ -164,6 +172,7 @@ RESULTS: dict[str, tuple[str, ...]] = {  # tables that are made of others and no
             "score",
             "effect",
             "verdict",
+            "partner",
             "found",
             "metric",
             "control",

@@ -33,7 +33,7 @@ from interp.causal.estimate import Estimate, against_exact, complete_scores
 from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
 from interp.causal.pairs import part
-from interp.causal.pruning import Descent, ablation_effects, by_size
+from interp.causal.pruning import Descent, ablation_effects, between, by_size
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
@@ -59,11 +59,8 @@ class _Bench:
         self.distance = metric_of(
             task, pair, "squared_output_distance", output=output, clean_outputs=clean_outputs
         )
-        gate = (
-            metric_of(task, pair, "loss", output=output)
-            if metric == "squared_output_distance"
-            else self.metric
-        )
+        far = metric == "squared_output_distance"  # which is 0 where there is nothing to do
+        gate = metric_of(task, pair, "loss", output=output) if far else self.metric
         self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
         with torch.no_grad():
             whole, nothing = self.runs.outputs(self.runs.known), self.runs.outputs(())
@@ -129,10 +126,14 @@ def find_circuit(
     run = _prune if search == "prune" else _by_single_effects
     nested, chosen, estimate, did = run(bench, search, method, threshold, faithfulness, ig_steps, seed, draws)
     with torch.no_grad():
-        measure = metric_of(
-            task, validation, metric, output=output, clean_outputs=model(validation.clean.inputs)
-        )
-    curve = curve_of(Judge(model, validation, measure, draws), nested, faithfulness, chosen)
+        wanted = model(validation.clean.inputs)
+        measure = metric_of(task, validation, metric, output=output, clean_outputs=wanted)
+    elsewhere = Judge(model, validation, measure, draws)
+    curve = curve_of(elsewhere, nested, faithfulness, chosen)
+    descent = Descent(bench.runs, bench.metric, *bench.references)
+    if chosen is None and (finer := between(descent, *curve.circuits[curve.chosen : curve.chosen + 2])):
+        nested = [*nested[: curve.chosen + 1], *finer, *nested[curve.chosen + 1 :]]
+        curve = curve_of(elsewhere, nested, faithfulness)
     kept = curve.circuits[curve.chosen]
     if chosen is None:
         did += (

@@ -5,8 +5,9 @@ A probe w that reads a value off a layer's stream x is only a correlation. Here 
 w.x), the smallest move in the activations' own metric that makes the probe read the source's value: u = S w /
 (w' S w), S the covariance of x over prompts. The change of the final prediction is then compared with the
 change that the algorithm behind the probe predicts. Controls: random directions whose moves have the same
-length on every prompt, and a rival algorithm's probe. `interp.readouts.probe_interventions` fits the probes and does
-this at every layer of a regression net.
+length on every prompt, and a rival algorithm's probe. The part of w that later modules read and the part that nobody
+reads are moved alone, too, and a verdict says whether the direction is used (`interp.causal.direction_use`).
+`interp.readouts.probe_interventions` fits the probes and does this at every layer of a regression net.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.direction_use import Use, decoded, parts_of, use_of
 from interp.causal.engine import FastEngine
 from interp.causal.interventions import intervene
 from interp.causal.metrics import check_eval, check_pair, custom
+from interp.causal.readers import Seen, seen_after
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check
+from probes.interval import Interval
 from probes.stats import DRAWS, bootstrap
 from tasks.base import Pair
 from tasks.errors import UserError
@@ -85,8 +89,11 @@ def interchange(
     predicted one, through the origin: 1 if the network uses the direction as the algorithm does, 0 if not at
     all. Metric "missed change": squared distance of the two changes over the squared predicted change: 0 if
     they are equal, 1 if nothing moves. `correlation` is Pearson's r. Each probe comes with `random` rows of
-    control "random", one a `draw`: random directions moved equally far. Intervals over prompts. Raises
-    UserError for a site without a position, or algorithms that predict no change.
+    control "random", one a `draw`: random directions moved equally far. Where some directions are read by no later
+    module, controls "seen part" and "unseen part" are the two parts of the probe moved alone. `decoded` is the squared
+    correlation of what a row moves with the algorithm's predictions, `use` the verdict on the probe ("" for models
+    whose weights are not laid out as ours). Intervals over prompts. Raises UserError for a site without a position,
+    or algorithms that predict no change.
     """
     check_pair(pair)
     check_eval(model)
@@ -97,6 +104,7 @@ def interchange(
         )
     clean, corrupt = (_stream(model, batch.inputs, site) for batch in (pair.clean, pair.corrupt))
     changed = _changes(model, pair, site, output)
+    seen, both = _seen(model, pair, site, output), torch.cat([clean, corrupt])
     rows = []
     for index, probe in enumerate(probes):
         expected = probe.corrupt - probe.clean
@@ -104,13 +112,37 @@ def interchange(
             raise UserError(
                 f"probe {probe.name!r}: its algorithm predicts no change from clean to corrupt prompts"
             )
-        along = whitened(probe.weights, torch.cat([clean, corrupt]))
-        move = ((corrupt - clean) @ probe.weights)[:, None] * along
-        moves = [(-1, move), *((i, _random_move(move, seed, index, i)) for i in range(random))]
-        for draw, shift in moves:
-            what = {"algorithm": probe.name, "control": "none" if draw < 0 else "random", "draw": draw}
-            rows += [{**what, **row} for row in _compare(changed(clean + shift), expected, draws)]
+        values = torch.cat([probe.clean, probe.corrupt])
+        move = ((corrupt - clean) @ probe.weights)[:, None] * whitened(probe.weights, both)
+        moves = [("none", -1, decoded(both @ probe.weights, values), move)]
+        if seen is not None and not seen.everything:
+            parts = parts_of(probe.weights, seen, clean, corrupt, values)
+            moves += [(f"{part.part} part", -1, part.decoded, part.move) for part in parts]
+        moves += [("random", i, float("nan"), _random_move(move, seed, index, i)) for i in range(random)]
+        found = []
+        for control, draw, share, shift in moves:
+            what = {"algorithm": probe.name, "control": control, "draw": draw, "decoded": share}
+            found += [{**what, **row} for row in _compare(changed(clean + shift), expected, draws)]
+        verdict = "" if seen is None else _use(found)
+        rows += [{**row, "use": verdict if row["control"] != "random" else ""} for row in found]
     return pd.DataFrame(rows).assign(**site.columns())
+
+
+def _seen(model: HookedModel, pair: Pair, site: Site, output: int) -> Seen | None:
+    """What is read of the stream behind a site; None where that is not known."""
+    first = {"resid_pre": 0, "resid_post": 1}.get(site.component)
+    if first is None or site.layer is None or site.position is None:
+        return None
+    n_pos = pair.clean.inputs.shape[1]
+    return seen_after(model, site.layer + first - 1, site.position, n_pos, [output])
+
+
+def _use(rows: Sequence[dict[str, Any]]) -> Use:
+    """The verdict from the rows of a probe: of the part that is read, or of the whole where everything is read."""
+    own = [row for row in rows if row["control"] == "none"]
+    inside = [row for row in rows if row["control"] == "seen part"] or own
+    slope, missed = (Interval(r["value"], r["ci_low"], r["ci_high"], r["n"], "bootstrap") for r in inside)
+    return use_of(own[0]["decoded"], inside[0]["decoded"], slope, missed)
 
 
 def _changes(model: HookedModel, pair: Pair, site: Site, output: int) -> Callable[[Tensor], Tensor]:

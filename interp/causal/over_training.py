@@ -23,6 +23,7 @@ from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
 from interp.causal.given import given_circuit
+from interp.causal.hypothesis_tests import check_circuit
 from interp.causal.metrics import metric_of
 from interp.causal.pairs import pair_of, report_pair, search_pairs
 from interp.causal.patching import patch, sites_of
@@ -97,11 +98,13 @@ class CircuitSearch(Direct):
     reports what the search did. An attribution estimate, where one was made, comes with rows of metric "attribution
     estimate": its value for every edge, the exact effect of a sample and of the largest, their correlation, its
     completeness error. `edges` are measured as they are, without a search. With a `pair` edges outside the circuit
-    carry its corrupt prompts, else other prompts of the task.
+    carry its corrupt prompts, else other prompts of the task. With `tests`, rows "equivalence test", "independence
+    test" and, for every edge, "minimality test" hold corrected p values (`interp.causal.hypothesis_tests`), on prompts
+    of their own.
     """
 
     name: ClassVar[str] = "circuit"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     method: Literal["exact", "EAP", "EAP-IG"] = "exact"
     search: Literal["threshold", "greedy", "prune"] = "prune"
@@ -109,6 +112,7 @@ class CircuitSearch(Direct):
     threshold: float = 0.02
     metric: Named = "loss"
     output: str | None = None
+    tests: bool = True
     pair: OwnPair = None
     edges: tuple[tuple[str, str], ...] | None = None
 
@@ -138,6 +142,10 @@ class CircuitSearch(Direct):
         judged = judge(
             model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, output=self.output
         )
+        if self.tests:
+            other = None if self.pair is None else report_pair(task, self.pair, self.seed + 2, REPORTED)
+            settings = {"seed": self.seed + 2, "metric": self.metric, "output": self.output, "pair": other}
+            parts.append(check_circuit(model, task, circuit.edges, **settings).assign(control="none"))
         return pd.concat([edges, judged, *parts], ignore_index=True)
 
 

@@ -26,6 +26,7 @@ from interp.causal.metrics import Metric
 STEP = 0.01  # of the behaviour: what one pass may take away while all of it is there
 COARSER = 0.25  # of what has been lost already, where that is more
 FEWEST_AT_ONCE = 0.02  # of the remaining edges go in any pass
+FINER = 16  # most circuits between two passes
 LEAST = 0.5  # of the behaviour: where the way down ends
 Rises = Mapping[Edge, float]
 
@@ -120,3 +121,19 @@ def by_size(values: Mapping[Edge, float], shrink: float = 0.8) -> list[frozenset
             found.append(kept)
         size = int(shrink * size)
     return found
+
+
+def between(
+    descent: Descent, here: frozenset[Edge], below: frozenset[Edge] | None = None
+) -> list[frozenset[Edge]]:
+    """Circuits between one of a descent and the next smaller one, the weakest edges gone first, since a pass takes
+    many edges away at once; none where there is no smaller one.
+    """
+    if below is None:
+        return []
+    rises = descent.rises(here)
+    dropped = sorted(here - below, key=lambda e: (abs(rises[e]), e))
+    count = len(dropped)
+    steps = sorted({round(i * count / (FINER + 1)) for i in range(1, FINER + 1)} - {0, count})
+    found = [frozenset(connected(here - set(dropped[:step]))) for step in steps]
+    return [c for i, c in enumerate(found) if below < c < (found[i - 1] if i else here)]

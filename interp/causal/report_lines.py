@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from interp.causal.curve import is_head
+from interp.causal.hypothesis_tests import LEVEL, QUANTILE
 
 MOST = 2 / 3  # of all heads: a circuit with as many hardly tells the heads apart
 
@@ -49,6 +50,20 @@ def random_line(table: pd.DataFrame) -> str:
         return ""
     said = f"{len(drawn)} matched random circuits carry {drawn.median():.2f} (max {drawn.max():.2f})"
     return said if p.empty else f"{said}; empirical p = {p.iloc[0]:.2g}"
+
+
+def test_lines(table: pd.DataFrame) -> list[str]:
+    """What the tests of the circuit report, corrected p values included; none where they were not made."""
+    whole = table[table["metric"].isin(("equivalence test", "independence test"))]
+    lines = [f"{row.metric}: p = {row.value:.2g}, {row.note}" for row in whole.itertuples()]
+    edges = table[table["metric"] == "minimality test"]
+    if len(edges):
+        needed = int((edges["value"] <= LEVEL).sum())
+        lines.append(
+            f"minimality test: {needed} of {len(edges)} edges are needed more than {QUANTILE:.0%} of the edges that "
+            "random paths bring in"
+        )
+    return lines
 
 
 def size_line(table: pd.DataFrame, levels: tuple[float, ...] = (0.8, 0.9, 0.95)) -> str:

@@ -102,6 +102,7 @@ def circuit(
     prompts: int = 64,
     steps: Steps = "last",
     resamples: int = 0,
+    tests: bool = True,
     edges: int = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     without_interventions: WithoutInterventions = False,
@@ -138,6 +139,9 @@ def circuit(
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
         Search again at the last step on the prompts of so many other seeds, and report how much the circuits overlap.
+    tests
+        Test equivalence with the full model, independence of what is left outside, and whether each edge is needed
+        (Shi et al. 2024), p values corrected for their number.
     edges
         Number of edges to print of each circuit, by effect size; --json and --out have all.
     out
@@ -170,6 +174,7 @@ def circuit(
             "output": output,
             "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
+            "tests": tests,
         }
         result = asked.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
         roles = has_roles(opened.config.model, opened.task) and given is None and by is None

@@ -10,7 +10,14 @@ from interp.analysis.result import Result
 from interp.causal.graph import edges as edges_of
 from interp.causal.over_training import circuit_at
 from interp.causal.random_circuits import chance_overlap
-from interp.causal.report_lines import curve_rows, heads_line, random_line, search_line, size_line
+from interp.causal.report_lines import (
+    curve_rows,
+    heads_line,
+    random_line,
+    search_line,
+    size_line,
+    test_lines,
+)
 from interp.causal.stability import jaccard
 from interp.cli import show
 from interp.run import Run
@@ -76,7 +83,7 @@ def _show(
     curve = curve_rows(rows)
     if len(curve):
         show.table(_curve(curve), f"faithfulness against size, step {step} ({size_line(rows)})")
-    for line in (random_line(rows), heads_line(rows)):
+    for line in (random_line(rows), *test_lines(rows), heads_line(rows)):
         if line:
             show.note(line)
     against = rows[rows["metric"].isin(COMPARED)]
@@ -86,7 +93,7 @@ def _show(
     if agreed is not None:
         show.table(*_agreed(agreed[agreed["step"] == step], step))
     if edges:
-        show.table(*_heaviest(found, step, edges))
+        show.table(*_heaviest(_with_tests(found, rows), step, edges))
 
 
 def _curve(rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,12 +110,21 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     return shown.iloc[sorted(kept)]
 
 
+def _with_tests(found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The circuit's edges with their p values of minimality, where they were tested."""
+    tested = rows[rows["metric"] == "minimality test"].set_index(["sender", "receiver"])["value"]
+    if tested.empty:
+        return found
+    return found.assign(p=[tested[edge] for edge in zip(found["sender"], found["receiver"], strict=True)])
+
+
 def _heaviest(rows: pd.DataFrame, step: object, most: int) -> tuple[pd.DataFrame, str]:
     """The edges of largest effect either way, and how many there are."""
     ordered = rows.loc[rows["value"].abs().sort_values(ascending=False, kind="stable").index]
     of = f"the {most} largest of {len(rows)} edges" if len(rows) > most else f"all {len(rows)} edges"
     more = f" (--edges {len(rows)} prints all)" if len(rows) > most else ""
-    return ordered[["sender", "receiver", "value"]].head(most), f"{of} of the circuit at step {step}{more}"
+    shown = [column for column in ("sender", "receiver", "value", "p") if column in ordered]
+    return ordered[shown].head(most), f"{of} of the circuit at step {step}{more}"
 
 
 def overlap(
@@ -118,6 +134,7 @@ def overlap(
     circuits; nothing if all are empty.
     """
     last = run.resolve(steps)[-1]
+    settings = {**settings, "tests": False}
     others = [run.circuit(steps=last, seed=seed, **settings).table for seed in range(1, resamples + 1)]
     found = [circuit_at(one, last) for one in (table, *others)]
     if not any(one.edges for one in found):
@@ -155,7 +172,9 @@ def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
         f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
         f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
     )
-    return told[["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict"]], title
+    return told[
+        ["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict", "partner"]
+    ], title
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:

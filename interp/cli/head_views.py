@@ -93,6 +93,7 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
         "ci_high",
         "with_peers_ablated",
         "verdict",
+        "partner",
     ]
     every = last[columns].rename(columns=names).assign(role=last["role"].map(short_relation))
     found: Tables = [(f"{at}: roles by score, ablation effect", every)]

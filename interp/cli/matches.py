@@ -89,13 +89,19 @@ def interventions(table: pd.DataFrame) -> pd.DataFrame:
 
 def _moved(rows: pd.DataFrame) -> dict[str, object]:
     """The figures of one probe."""
-    own, drawn = rows[rows["control"] != "random"], rows[rows["control"] == "random"]
+    own, drawn = rows[rows["control"].isin(("none", "untrained"))], rows[rows["control"] == "random"]
     slope = own[own["metric"] == "causal slope"].iloc[0]
     shown: dict[str, object] = {"k": slope["k"], "probe R2": f"{slope['r2']:.2f}", "slope": _interval(slope)}
     if not pd.isna(slope["value"]):
         shown["missed"] = _interval(own[own["metric"] == "missed change"].iloc[0])
+    part = rows[(rows["control"] == "seen part") & (rows["metric"] == "causal slope")]
+    if len(part):
+        shown["seen part alone"] = _interval(part.iloc[0])
     found = drawn[drawn["metric"] == "causal slope"]["value"]
-    return shown if found.empty else {**shown, "random": f"{found.min():.2f} to {found.max():.2f}"}
+    if not found.empty:
+        shown["random"] = f"{found.min():.2f} to {found.max():.2f}"
+    use = slope.get("use")
+    return {**shown, "use": use} if isinstance(use, str) and use else shown
 
 
 def slopes(rows: pd.DataFrame) -> pd.DataFrame:

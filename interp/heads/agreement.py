@@ -23,9 +23,9 @@ FOUND = {
 def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
     """One row a head: whether a circuit and `roles` (of `interp.heads.roles.roles`, one row a head) agree.
 
-    `value` is 1 where they agree, `edge` the head's largest outgoing edge in the circuit (share of the
-    behaviour), `role`, `score`, `effect` (of its ablation) and `verdict` those of the roles, `found` the case
-    in words, `chance` the share of heads that would agree if both were independent.
+    `value` is 1 where they agree, `edge` the head's largest outgoing edge in the circuit (share of the behaviour),
+    `role`, `score`, `effect` (of its ablation), `verdict` and `partner` those of the roles, `found` the case in words,
+    `chance` the share of heads that would agree if both were independent.
     """
     rows = []
     for row in roles.itertuples():
@@ -35,7 +35,7 @@ def agreement(circuit: Circuit, roles: pd.DataFrame) -> pd.DataFrame:
         rows.append({
             "layer": row.layer, "head": row.head, "value": float(inside == held), "edge": max(edge_scores, default=0.0),
             "role": row.role, "score": row.score, "effect": row.value,
-            "verdict": row.verdict, "found": FOUND[inside, held],
+            "verdict": row.verdict, "partner": row.partner, "found": FOUND[inside, held],
         })  # fmt: skip
     table = pd.DataFrame(rows)
     inside, held = len(circuit.heads) / len(table), float((table["role"] != "").mean())

@@ -25,16 +25,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.analysis.base import Direct
+from interp.heads.ablation import HeadName, ablated, all_heads, counts
 from interp.heads.heads import has_roles
-from interp.heads.roles import (
-    HeadName,
-    ablated,
-    all_heads,
-    counts,
-    refuse_unscorable,
-    roles_met,
-    run_heads,
-)
+from interp.heads.roles import refuse_unscorable, roles_met, run_heads
 from interp.hooks.protocol import HookedModel
 from probes.stats import Interval, ratio
 from tasks import Task, UserError

@@ -1,40 +1,35 @@
 """Roles of heads, by what they attend to and by their ablation effects.
 
 A head *has* a role when it scores at least half-way from uniform attention to all of it on the role's relation. Its
-*ablation effect* is (loss without it - loss) / (loss without any head - loss), on the mean loss over output positions;
-0: nothing changes, 1: as bad as no attention at all, no bound above. A head with a role is "needed" when its own
-ablation has an effect; "redundant" when it has none by itself but has one once every other head of its role is ablated;
-"idle" when neither. Heads without a role are "other" when their ablation has an effect, else "none". An effect is
-significant when it is at least `LEAST` and its simultaneous 95% interval over prompts, for all heads together, lies
-above 0. Mean ablation (per position, over prompts) keeps a head's mean output and removes its dependence on the prompt.
-Ablating also changes later heads' attention; nothing here separates direct from indirect effects. A head has no role
-for rows that cannot affect an output (`interp.causal.reach`): in the last layer those that are not output positions.
+*ablation effect* (`interp.heads.ablation`) is on the mean loss over output positions. A head with a role is "needed"
+when its own ablation has an effect; "redundant" when it has none by itself but has one once every other head of its
+role is ablated; "idle" when neither. Heads without a role are "other" when their ablation has an effect, else "none".
+Whatever its role, a head "cancels" when another one undoes what it does, and is "redundant" when another one stands in
+for it (`interp.heads.cancel`); `partner` is that head. An effect is significant when it is at least `LEAST` and its
+simultaneous 95% interval over prompts, for all heads together, lies above 0. A head has no role for rows that cannot
+affect an output (`interp.causal.reach`): in the last layer those that are not output positions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pandas as pd
 import torch
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
-from interp.analysis.base import CHUNK, Accumulator, Analysis, Direct
-from interp.causal.interventions import ablation_values, intervene
+from interp.analysis.base import CHUNK, Direct
 from interp.causal.reach import reaching
+from interp.heads.ablation import GroupEffects, HeadName, all_heads, counts, group_losses
+from interp.heads.cancel import Partners, partners
 from interp.heads.heads import HEAD_SHARE, HeadAccumulator, HeadScores, scorable, uniform_scores, unit_of
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
-from probes.stats import Interval, bootstrap, ratio
+from probes.stats import Interval, bootstrap
 from tasks import Batch, Task, UserError
 
-LEAST = 0.05
-HeadName = tuple[int, int]
 _STEP = re.compile(r"link_(\d+) -> link_(\d+)")
 _RIVALS = {"rival link -> next": "link_k -> link_k+1", "rival link -> previous": "link_k -> link_k-1"}
 
@@ -51,72 +46,11 @@ def role_of(relation: str) -> str:
     return _RIVALS.get(relation, relation)
 
 
-def ablated(
-    model: HookedModel, inputs: Tensor, heads: Iterable[HeadName], kind: str, cache: Any,
-    positions: Sequence[int | None] = (None,),
-) -> Float[Tensor, "batch pos d_out"]:  # fmt: skip
-    """Outputs with the outputs of some heads ablated all at once, at all `positions` (None) or at some;
-    `cache` holds hook_z of the intact run.
-    """
-    values = []
-    for layer, head in heads:
-        whole = Site("z", layer, head)
-        ablation = ablation_values(kind, whole, cache[whole.hook(model.config.n_layers)])
-        sites = [Site("z", layer, head, position) for position in positions]
-        values += [(site, site.read(ablation)) for site in sites]
-    with torch.no_grad():
-        return intervene(model, inputs, values)[0] if values else model(inputs)
-
-
-class Ablations(Analysis):
-    """Effect of ablating each head alone on every output position, at every checkpoint (metric "ablation effect")."""
-
-    name: ClassVar[str] = "ablation"
-    runs_model: ClassVar[bool] = True
-    chunks: int = 2
-    kind: str = "mean per position"
-
-    def hooks(self, model: HookedModel) -> list[str]:
-        HeadScores().hooks(model)
-        return [f"blocks.{layer}.attn.hook_z" for layer in range(model.config.n_layers)]
-
-    def accumulator(self, model: HookedModel, task: Task, untrained: Accumulator | None) -> Accumulator:
-        return AblationAccumulator(model, task, self.kind)
-
-
-class AblationAccumulator:
-    """Losses of the intact model, without each head, and without any."""
-
-    def __init__(self, model: HookedModel, task: Task, kind: str):
-        self.model, self.task, self.kind = model, task, kind
-        self.heads = all_heads(model)
-        self.losses: list[Float[Tensor, "batch variant output"]] = []
-
-    def add(self, chunk: int, batch: Batch, outputs: Float[Tensor, "batch pos d_out"], cache: Any) -> None:
-        groups = [[], *([head] for head in self.heads), self.heads]
-        self.losses.append(group_losses(self.model, self.task, batch, groups, self.kind, cache))
-
-    def table(self) -> pd.DataFrame:
-        losses = torch.cat(self.losses).double()
-        intact, none = losses[:, :1], losses[:, -1:]
-        found = bootstrap(
-            torch.cat([losses[:, 1:-1] - intact, none - intact], 1), lambda mean: mean[:, :-1] / mean[:, -1:]
-        )
-        rows = [
-            {"layer": layer, "head": head, "position": read, **found[i, r].row()}
-            for i, (layer, head) in enumerate(self.heads)
-            for r, read in enumerate(self.task.output_names)
-        ]
-        return pd.DataFrame(rows).assign(
-            metric="ablation effect", control="none", unit="share of all heads' effect"
-        )
-
-
 class Roles(Direct):
     """`roles` at every checkpoint."""
 
     name: ClassVar[str] = "roles"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     prompts: int = Field(default=512, ge=2)
     kind: str = "mean per position"
@@ -124,19 +58,6 @@ class Roles(Direct):
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         table = roles(model, task, prompts=self.prompts, seed=self.seed, kind=self.kind)
         return table.assign(metric="ablation effect", control="none")
-
-
-def all_heads(model: HookedModel) -> list[HeadName]:
-    """Every (layer, head)."""
-    return [(layer, head) for layer in range(model.config.n_layers) for head in range(model.config.n_heads)]
-
-
-def group_losses(
-    model: HookedModel, task: Task, batch: Batch, groups: Sequence[Iterable[HeadName]], kind: str, cache: Any
-) -> Float[Tensor, "batch group output"]:
-    """Loss at every output position with each group of heads ablated."""
-    outputs = [ablated(model, batch.inputs, group, kind, cache) for group in groups]
-    return torch.stack([task.loss(out, batch) for out in outputs], dim=1)
 
 
 @dataclass(frozen=True)
@@ -160,11 +81,11 @@ def roles(
 ) -> pd.DataFrame:
     """The role of every head and whether the model needs it: one row a head.
 
-    Columns: layer, head, role ("" where none), `score` of its best relation and the `threshold` for it,
-    `effect` of its own ablation (value, ci_low, ci_high), `with_peers_ablated`: what its ablation adds once its
-    peers are ablated, and `verdict`. `kind`: "zero", "mean" or "mean per position". Raises UserError for a
-    model without heads, with signed attention (whose scores are no shares), or a task that names no
-    relations.
+    Columns: layer, head, role ("" where none), `score` of its best relation and the `threshold` for it, `effect` of its
+    own ablation (value, ci_low, ci_high), `with_peers_ablated`: what its ablation adds once its peers are ablated,
+    `verdict`, and the `partner` that it cancels or is redundant with ("" where by its role). `kind`: "zero", "mean" or
+    "mean per position". Raises UserError for a model without heads, with signed attention (whose scores are no shares),
+    or a task that names no relations.
     """
     refuse_unscorable(model, task)
     batch, cache = run_heads(model, task, prompts, seed)
@@ -173,11 +94,11 @@ def roles(
     heads = list(scored)
     groups: list[list[HeadName]] = [[], heads, *([head] for head in heads)]
     groups += [group for team in peers.values() for group in (team, *(_without(team, head) for head in team))]
-    losses = group_losses(model, task, batch, groups, kind, cache).mean(-1).double()
-    level = 1 - 0.05 / len(heads)
-    loss_of = {frozenset(group): losses[:, i] for i, group in enumerate(groups)}
-    effects = _Effects(loss_of, frozenset(heads), level)
-    return pd.DataFrame([_row(head, best, peers, effects) for head, best in scored.items()])
+    losses = lambda some: group_losses(model, task, batch, some, kind, cache).mean(-1).double()  # noqa: E731
+    empty = GroupEffects({}, frozenset(heads), 1 - 0.05 / len(heads))
+    effects = empty.with_losses(groups, losses(groups))
+    paired = partners(effects, heads, losses)
+    return pd.DataFrame([_row(head, best, peers, effects, paired) for head, best in scored.items()])
 
 
 def refuse_unscorable(model: HookedModel, task: Task) -> None:
@@ -262,28 +183,12 @@ def _score_all(
     return found
 
 
-@dataclass(frozen=True)
-class _Effects:
-    """Effects of ablating groups, from the losses of each."""
-
-    losses: Mapping[frozenset, Float[Tensor, " prompt"]]
-    everything: frozenset
-    level: float
-
-    def of(self, group: Iterable[HeadName], beyond: Iterable[HeadName] = ()) -> Interval:
-        """Ablation effect of `group` in addition to `beyond`, as a share of ablating everything."""
-        intact = self.losses[frozenset()]
-        gap = self.losses[frozenset(group)] - self.losses[frozenset(beyond)]
-        return ratio(gap, self.losses[self.everything] - intact, level=self.level).one()
-
-
-def counts(effect: Interval) -> bool:
-    """Whether an ablation effect is significant: at least `LEAST`, and its lower confidence limit above 0."""
-    return effect.value >= LEAST and effect.low > 0
-
-
 def _row(
-    head: HeadName, best: _Scored, peers: Mapping[str, list[HeadName]], effects: _Effects
+    head: HeadName,
+    best: _Scored,
+    peers: Mapping[str, list[HeadName]],
+    effects: GroupEffects,
+    paired: Partners,
 ) -> dict[str, Any]:
     own = effects.of([head])
     team = peers.get(best.role, []) if best.holds else []
@@ -292,9 +197,11 @@ def _row(
         verdict = "other" if counts(own) else "none"
     else:
         verdict = "needed" if counts(own) else "redundant" if counts(last) else "idle"
+    by_pair, partner = paired.get(head, ("", None))
     return {
         "layer": head[0], "head": head[1], "role": best.role if best.holds else "",
         "score": best.score.value, "threshold": best.threshold,
         "value": own.value, "ci_low": own.low, "ci_high": own.high, "n": own.n,
-        "with_peers_ablated": last.value, "verdict": verdict,
+        "with_peers_ablated": last.value, "verdict": by_pair or verdict,
+        "partner": "" if partner is None else "L{}H{}".format(*partner),
     }  # fmt: skip

@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.heads.roles import HeadName, all_heads, refuse_unscorable, roles_met, run_heads
+from interp.heads.ablation import HeadName, all_heads
+from interp.heads.roles import refuse_unscorable, roles_met, run_heads
 from interp.hooks.protocol import HookedModel
 from interp.runs.checkpoints import Checkpoints
 from probes.stats import bootstrap

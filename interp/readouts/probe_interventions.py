@@ -8,6 +8,7 @@ iterate predicts. A probe that reads nothing is not moved. For a study:
     table = probe_interventions(run.model(), run.task, rivals=("newton", "gd"))
     own = table.query("metric == 'causal slope' and control == 'none'")     # one row a layer and algorithm
 
+`use` is the verdict (`interp.causal.direction_use`): "used", "not read" by any later module, "not used", "not decoded".
 `value` is 1 where the net uses the direction as the algorithm would, 0 where it is a correlation only; rows of
 control "random" say what directions of the same length do. `k` is the iterate's step, `r2` how well the probe
 reads it on the clean prompts of the pairs, which it has not seen.
@@ -45,6 +46,7 @@ class ProbeInterventions(Direct):
     """`probe_interventions` at every checkpoint, with the untrained model's rows as control "untrained"."""
 
     name: ClassVar[str] = "causal-probe"
+    version: ClassVar[int] = 2
     with_untrained: ClassVar[bool] = True
 
     prompts: int = Field(default=256, ge=8)
@@ -195,5 +197,6 @@ def _unread(site: Site, family: str, least: float) -> pd.DataFrame:
         "draw": -1,
         "metric": "causal slope",
         "value": float("nan"),
+        "use": "not decoded",
     }
     return pd.DataFrame([{**row, "note": note, **site.columns()}])

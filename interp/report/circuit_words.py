@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from interp.causal.report_lines import heads_in, heads_line, size_line
+from interp.causal.report_lines import heads_in, heads_line, size_line, test_lines
 from interp.heads.roles import role_of
 from interp.report.sketch import ablation_effects, strongest
 
@@ -145,7 +145,8 @@ def circuit_sentence(table: pd.DataFrame | None) -> str:
     through = "1 head" if len(heads) == 1 else f"{len(heads)} heads"
     sizes, little = size_line(table), heads_line(table)
     said = f"Circuit at the faithfulness asked for: {len(kept)} edges through {through}"
-    return f"{said}{f' ({sizes})' if sizes else ''}.{f' {little[:1].upper()}{little[1:]}.' if little else ''}"
+    rest = [f" {line[:1].upper()}{line[1:]}." for line in (little, *test_lines(table)) if line]
+    return f"{said}{f' ({sizes})' if sizes else ''}.{''.join(rest)}"
 
 
 def agreement_sentence(table: pd.DataFrame | None) -> str:

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Progress
-from interp.analysis.registry import build, entries
+from interp.analysis.registry import build, entries, entry
 from interp.causal.reach import without_dead_rows
 from interp.emergence.skills import dated
 from interp.heads.heads import has_roles, scorable, unit_of
 from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
+from interp.readouts.probe_interventions import ProbeInterventions
 from interp.report import evidence
 from interp.report.at_hand import at_hand, optional
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
@@ -95,6 +96,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
+    tables["causal-probe"] = _moved(run, progress)
     return RunReport(
         title=run.name,
         identity=run.identity,
@@ -141,7 +143,9 @@ def _joined(measured: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.Da
 def _taken(tables: Tables, found: Tables, drawn: bool) -> list[str]:
     """What was measured at some checkpoints only, by the analyses' names; patching apart (`evidence.grids_made`)."""
     there = [
-        name for name in ("circuit", "mechanism", "weights") if {**tables, **found}.get(name) is not None
+        name
+        for name in ("circuit", "mechanism", "weights", "causal-probe")
+        if {**tables, **found}.get(name) is not None
     ]
     matched = ["algorithms", "filters"] if found["algorithms"] is not None else []
     return [*there, *(["edges"] if drawn else []), *matched]
@@ -174,6 +178,16 @@ def _mechanism(run: Run, progress: Progress | None) -> pd.DataFrame | None:
         return None
 
 
+def _moved(run: Run, progress: Progress | None) -> pd.DataFrame | None:
+    """Interchange interventions on probe directions at the last checkpoint; None where a run has no such probes."""
+    if not entry("causal-probe").applies_to(run.config.model, run.task) or run.interventions_active:
+        return None
+    try:
+        return run.tables([ProbeInterventions()], "last", progress)["causal-probe"]
+    except UserError:
+        return None
+
+
 def _sketch(run: Run, tables: Tables) -> Sketch | None:
     batch = _prompt(run)
     scores, emergence = tables["scores"], tables["emergence"]
@@ -194,7 +208,11 @@ def _judged(circuit: pd.DataFrame | None) -> pd.DataFrame | None:
     return (
         None
         if circuit is None
-        else circuit[circuit["metric"].isin(["faithfulness", "completeness", "minimality"])]
+        else circuit[
+            circuit["metric"].isin(
+                ["faithfulness", "completeness", "minimality", "equivalence test", "independence test"]
+            )
+        ]
     )
 
 

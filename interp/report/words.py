@@ -15,6 +15,7 @@ from interp.report.circuit_words import (
     heads_sentence,
     hops_answered,
 )
+from interp.report.illusion_words import directions_sentence, pairs_sentence
 from interp.report.path_words import paths_sentence
 from interp.report.sketch import first_middle_last
 from interp.run import Run
@@ -43,7 +44,9 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     circuit = [
         hops_answered(tables.get("mechanism"), tables.get("circuit")),
         algorithm_sentence(tables.get("algorithms")),
+        directions_sentence(tables.get("causal-probe")),
         heads_sentence(tables.get("heads"), tables.get("agreement")),
+        pairs_sentence(tables.get("agreement")),
         circuit_sentence(tables.get("circuit")),
         paths_sentence(tables.get("circuit")),
     ]

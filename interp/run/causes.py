@@ -81,6 +81,7 @@ class CausalQuestions(Measuring):
         truth: Collection[Edge] | KnownCircuit | str | Path | None = None,
         prompts: int = 64,
         seed: int = 0,
+        tests: bool = True,
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
@@ -94,7 +95,9 @@ class CausalQuestions(Measuring):
         carry other prompts of the task, or with a `pair` (as in `patch`) the corrupt ones: then only what the pair
         changes can be seen. With `edges` (pairs of sender and receiver, or a file of them) nothing is searched: that
         circuit is measured. With `truth` rows of precision and recall compare with a known circuit
-        (`interp.causal.given`). Raises UserError for a model whose edges are not known, and for edges that it lacks.
+        (`interp.causal.given`). `tests` adds corrected p values of equivalence, independence and each edge's minimality
+        (`interp.causal.hypothesis_tests`). Raises UserError for a model whose edges are not known, and for edges that
+        it lacks.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -106,7 +109,7 @@ class CausalQuestions(Measuring):
             check_known(self.untrained_model(), known)
         found = self._measured(
             "circuit", steps, progress, method=method, search=search, faithfulness=faithfulness,
-            threshold=threshold, metric=metric, output=output, prompts=prompts, seed=seed,
+            threshold=threshold, metric=metric, output=output, prompts=prompts, seed=seed, tests=tests,
             pair=None if pair is None else self._pair(pair),
             edges=None if edges is None else tuple(sorted(known_circuit(edges).edges)),
         )  # fmt: skip
@@ -143,6 +146,7 @@ class CausalQuestions(Measuring):
         pair: PairAsked | None = None,
         prompts: int = 64,
         seed: int = 0,
+        tests: bool = True,
         steps: Steps = "last",
         progress: Progress | None = None,
     ) -> Result:
@@ -156,6 +160,7 @@ class CausalQuestions(Measuring):
         search_for = build(
             "circuit", method=method, search=search, faithfulness=faithfulness, threshold=threshold,
             metric=metric, output=output, pair=None if pair is None else self._pair(pair), prompts=prompts, seed=seed,
+            tests=tests,
         )  # fmt: skip
         tables = self.tables([search_for, build("roles")], steps, progress)
         found, roles = tables["circuit"], tables["roles"]

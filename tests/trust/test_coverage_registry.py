@@ -22,7 +22,8 @@ WORLDS = {
     "interp/readouts/algorithm_rows.py": "matching: similarity to a step; matching: best step",
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
-    "interp/heads/roles.py": "bootstrap, ratio of sums",
+    "interp/heads/ablation.py": "bootstrap, ratio of sums",
+    "interp/heads/roles.py": NONE,
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",
     "interp/studies/newton/measure.py": "matching: order of convergence; matching: best step",
@@ -50,6 +51,7 @@ WORLDS = {
     "probes/readout.py": "readout: squared error, R2",
     "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
     "order statistics, median of 8 seeds",
+    "probes/strategy_weights.py": "strategies: weight in a mixture; strategies: share unexplained",
     "probes/stats.py": "bootstrap, mean of 64 prompts; skewness-corrected t, mean of 64 prompts",
 }
 

@@ -179,6 +179,7 @@ class MatchedNet:
         found = table[(table["metric"] == "causal slope") & table["layer"].isin(blocks)].dropna(
             subset="value"
         )
+        found = found[found["control"].isin(("none", "random"))]
         conditions = found["algorithm"].where(found["control"] == "none", "random")
         means = found.groupby([conditions, "layer"])["value"].mean()
         return {

@@ -109,7 +109,7 @@ def edges_figure(dated: Mapping[str, pd.DataFrame], hops: Mapping[str, Mapping[s
 def landscape_figure(run: Run, table: pd.DataFrame, ablations: pd.DataFrame) -> go.Figure:
     """One run on one axis: hops, best heads, what ablating each head costs, sharpness, learning coefficient.
 
-    `table`: rows of the landscape; `ablations`: of `interp.heads.roles.Ablations`, mean over hops drawn.
+    `table`: rows of the landscape; `ablations`: of `interp.heads.ablation.Ablations`, mean over hops drawn.
     """
     figure = make_subplots(rows=5, cols=1, shared_xaxes=True, vertical_spacing=0.03)
     mine = table[table["run"] == run.name].sort_values("step")

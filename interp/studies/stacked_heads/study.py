@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from interp.heads.roles import Ablations
+from interp.heads.ablation import Ablations
 from interp.run import Run
 from interp.studies.context import Report
 from interp.studies.figure_page import Part, write_page

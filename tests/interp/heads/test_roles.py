@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from interp.config.model_transformer import TransformerConfig
+from interp.heads.ablation import Ablations, all_heads
 from interp.heads.chain import ChainMatrix, matrix
-from interp.heads.roles import Ablations, all_heads, role_of, roles
+from interp.heads.roles import role_of, roles
 from interp.models import build_model
 from interp.models.constructed import ConstructedModel, constructed_retrieval
 from tasks import UserError

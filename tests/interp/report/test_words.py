@@ -13,6 +13,7 @@ from interp.heads.roles import roles
 from interp.models import build_model
 from interp.models.constructed import constructed_retrieval
 from interp.report.circuit_words import agreement_sentence, heads_sentence, hops_answered
+from interp.report.illusion_words import directions_sentence, pairs_sentence
 from interp.report.sketch import sketch
 from interp.report.words import order_sentence
 from tasks.retrieval import MultiHopRetrieval
@@ -128,3 +129,23 @@ def test_words_and_picture_show_the_same_reads_of_many(count: int) -> None:
     assert drawn is not None
     said = order_sentence(came, heads=False)
     assert [name for name in names if f"{name} at " in said] == [line.text for line in drawn.lines]
+
+
+def test_pairs_of_heads_and_unread_directions_reach_the_page() -> None:
+    both = held((0, 0, "a", 0.9, "cancels"), (0, 1, "a", 0.9, "cancels"), (1, 0, "b", 0.5, "needed"))
+    said = pairs_sentence(both.assign(partner=["L0H1", "L0H0", ""]))
+    assert said.startswith("L0H0 and L0H1 undo each other")
+    assert pairs_sentence(both.assign(partner="")) == pairs_sentence(None) == ""
+    moved = pd.DataFrame(
+        {
+            "algorithm": "gd",
+            "layer": [0, 1, 2],
+            "use": ["used", "not read", "used"],
+            "step": 8,
+            "control": "none",
+        }
+    ).assign(metric="causal slope")
+    assert "gd: used after blocks 0, 2, decoded, but from directions that no later" in directions_sentence(
+        moved
+    )
+    assert directions_sentence(None) == ""
