@@ -9,24 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interp.heads.ablation import Ablations
     from interp.heads.chain import ChainMatrix
     from interp.heads.composition import eigenvalues, qk_attribution
     from interp.heads.direct import OutputAttribution, output_attribution, score_attribution
     from interp.heads.heads import HeadScores, relation_mass, uniform_scores
     from interp.heads.mechanism import Mechanism, identified_circuit
     from interp.heads.patterns import RegressionHeads, TokenHeads
-    from interp.heads.roles import Ablations, Roles
+    from interp.heads.roles import Roles
     from interp.heads.transplant import transplant_table
     from interp.heads.weights import Compositions, HeadWeights
 
 _HOMES = {
+    "ablation": ("Ablations",),
     "chain": ("ChainMatrix",),
     "composition": ("eigenvalues", "qk_attribution"),
     "direct": ("OutputAttribution", "output_attribution", "score_attribution"),
     "heads": ("HeadScores", "relation_mass", "uniform_scores"),
     "mechanism": ("Mechanism", "identified_circuit"),
     "patterns": ("RegressionHeads", "TokenHeads"),
-    "roles": ("Ablations", "Roles"),
+    "roles": ("Roles",),
     "transplant": ("transplant_table",),
     "weights": ("Compositions", "HeadWeights"),
 }
