@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
 import time
@@ -21,6 +22,8 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "generated" / "notebooks"
+# plotly's figures ask for MathJax on the web, which none of them uses
+FROM_THE_WEB = re.compile(r"<script[^>]*src=[\"']https?://[^>]*></script>")
 CODE = ("*.py", "*.toml", "*.js", "*.css", "*.j2")
 
 
@@ -49,10 +52,14 @@ def execute(path: Path, code: str) -> str:
 
 
 def without_blanks(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without outputs that show nothing, as a progress bar leaves behind."""
+    """The notebook without outputs that show nothing (a progress bar leaves them) and without scripts from the web."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [found for found in cell.outputs if not blank(found)]
+            for found in cell.outputs:
+                page = found.get("data", {}).get("text/html")
+                if page:
+                    found.data["text/html"] = FROM_THE_WEB.sub("", page)
     return notebook
 
 
