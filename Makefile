@@ -5,7 +5,7 @@ export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo report test check style types trust bench verdicts notebooks clean
+.PHONY: demo report test check style types trust bench verdicts notebooks docs clean
 
 demo: .venv/ready          # one run of a few seconds, analysed: runs/quick/report.html, within a minute
 	$(BIN)/interp demo --quick
@@ -45,6 +45,12 @@ verdicts: .venv/ready      # what is said of planted truths: adds replicates to 
 	$(BIN)/python -m interp.calibration.tables
 	$(BIN)/python -m interp.calibration.circuits
 
+docs: .venv/docs           # the reference site, from what is on disk: docs/_build/html/index.html
+	$(BIN)/python docs/_ext/execute.py
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/_ext/links.py
+	@echo "open docs/_build/html/index.html"
+
 notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML, under notebooks/html
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir notebooks/html notebooks/*.ipynb
 
@@ -56,5 +62,10 @@ notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML,
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+.venv/docs: .venv/ready
+	@echo "installing the pinned packages of the site into .venv ..."
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv runs notebooks/html .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs notebooks/html docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING work as they stand there: a task, a model kind, an analysis and a study's folder."""
+"""The recipes under docs/ work as they stand there: a task, a model kind, an analysis and a study's folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from interp.analysis import registry
 from interp.studies import STUDIES, run_study
 from tests.interp.studies import test_rooms as rooms
 
-TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+RECIPES = sorted((Path(__file__).parent.parent / "docs" / "recipes").glob("own-*.md"))
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in RECIPES)
 FILES = dict(re.findall(r"```(?:python|toml)\n# ([\w./]+)\n(.*?)```", TEXT, flags=re.S))
 TYPED = """
 import json, sys
@@ -101,7 +102,7 @@ def test_a_study_of_four_files_keeps_the_rules_of_rooms_and_gives_a_ledger(tmp_p
     rooms.test_files_are_short()
     ledger = run_study("my-paper", "quick", tmp_path / "out", lambda line: None)
     (row,) = ledger.claims
-    assert row.n == 3
+    assert row.n == 4
     assert row.verdict == "reproduced"
     again = run_study("my-paper", "quick", tmp_path / "out", lambda line: None)
     assert again.to_json() == ledger.to_json(), "finished runs are reused"

@@ -135,8 +135,13 @@ def _messages() -> Iterator[tuple[str, str]]:
 
 
 def _documents() -> Iterator[tuple[str, str]]:
-    for name in ("README.md", "CONTRIBUTING.md"):
-        yield name, _prose((ROOT / name).read_text(encoding="utf-8"))
+    pages = [
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if not {"_build", "generated"} & set(path.parts)
+    ]
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages):
+        yield path.name, _prose(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         text = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]

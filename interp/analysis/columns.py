@@ -60,7 +60,7 @@ COLUMNS = (
     Column("ci_low", "number", "Lower limit of the 95% interval.", "that of `value`"),
     Column("ci_high", "number", "Upper limit of the 95% interval.", "that of `value`"),
     Column("n", "count", "What the interval is over: prompts, draws, chains or seeds."),
-    Column("note", "text", "What has to be said of the row; empty where nothing has."),
+    Column("note", "text", "A remark on the row; empty where there is none."),
     Column("chain", "text", "The chain whose links attend: queried, rival, or all."),
     Column("row", "text", "Link that attends."),
     Column("column", "text", "Link that is attended to."),

@@ -1,8 +1,9 @@
-"""The tables of what is said of planted truths, from the kept counts: a page of every case, and the README's matrix.
+"""The tables of what is said of planted truths, from the kept counts: a page of every case, and the matrix.
 
-`python -m interp.calibration.tables` writes `interp/calibration/measured/README.md` and the README's part between its
-markers; `--check` changes nothing and exits with 1 where one of them is not what the counts say. Shares are over
-replicates of all cases of a group, with Clopper-Pearson limits (replicates of one case share nothing but the truth).
+`python -m interp.calibration.tables` writes `interp/calibration/measured/README.md` and, between its markers, the
+matrix on the page of the filter verdict (docs/estimators/filter-verdict.md); `--check` changes nothing and exits with
+1 where one of them is not what the counts say. Shares are over replicates of all cases of a group, with
+Clopper-Pearson limits (replicates of one case share nothing but the truth).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from probes.stats import share
 from tasks.errors import UserError
 
 FAR = 2 * FilterConfig().tau
-README = Path(__file__).parents[2] / "README.md"
+MATRIX = Path(__file__).parents[2] / "docs" / "estimators" / "filter-verdict.md"
 PAGE = COUNTS.parent / "README.md"
 BEGIN, END = "<!-- verdicts: begin (python -m interp.calibration.tables) -->", "<!-- verdicts: end -->"
 KINDS = ("identified", "indistinguishable", "mixture", "unlisted filter", "not a filter", "none")
@@ -178,17 +179,17 @@ def _line(cells: Iterable[object]) -> str:
 
 
 def rewritten(readme: str, table: str) -> str:
-    """The README with the matrix between its markers. Raises UserError when they are not there, once each."""
+    """The page with the matrix between its markers. Raises UserError when they are not there, once each."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise UserError(f"the README must hold the lines {BEGIN} and {END} once each")
+        raise UserError(f"{MATRIX.name} must hold the lines {BEGIN} and {END} once each")
     before, rest = readme.split(BEGIN)
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 
 
 def texts() -> dict[Path, str]:
-    """What the page and the README should hold."""
+    """What the two pages should hold."""
     cases = list(read().values())
-    return {PAGE: page(cases), README: rewritten(README.read_text(encoding="utf-8"), summary(cases))}
+    return {PAGE: page(cases), MATRIX: rewritten(MATRIX.read_text(encoding="utf-8"), summary(cases))}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,71 @@
+"""Emergence: curves over checkpoints, their onsets with intervals, and the order of events over seeds.
+
+What is listed in `__all__` is public, each name loaded when it is first used; the modules of this package are private.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.emergence.curriculum import (
+        censored_median,
+        drops,
+        events,
+        lead_time,
+        order,
+        precedence,
+        survival,
+    )
+    from interp.emergence.curves import crossing, fit_logistic, unimodal
+    from interp.emergence.dating import date_curves, date_edges
+    from interp.emergence.draws import CurveDraws
+    from interp.emergence.emergence import emergence_table
+    from interp.emergence.onset import Onset
+    from interp.emergence.overlaps import Overlaps
+    from interp.emergence.rises import rise_p_value
+    from interp.emergence.scores import Scores
+
+_HOMES = {
+    "curriculum": ("censored_median", "drops", "events", "lead_time", "order", "precedence", "survival"),
+    "curves": ("crossing", "fit_logistic", "unimodal"),
+    "dating": ("date_curves", "date_edges"),
+    "draws": ("CurveDraws",),
+    "emergence": ("emergence_table",),
+    "onset": ("Onset",),
+    "overlaps": ("Overlaps",),
+    "rises": ("rise_p_value",),
+    "scores": ("Scores",),
+}
+_HOME_OF = {name: f"interp.emergence.{home}" for home, names in _HOMES.items() for name in names}
+__all__ = [
+    "CurveDraws",
+    "Onset",
+    "Overlaps",
+    "Scores",
+    "censored_median",
+    "crossing",
+    "date_curves",
+    "date_edges",
+    "drops",
+    "emergence_table",
+    "events",
+    "fit_logistic",
+    "lead_time",
+    "order",
+    "precedence",
+    "rise_p_value",
+    "survival",
+    "unimodal",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'interp.emergence' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

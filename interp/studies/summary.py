@@ -25,7 +25,7 @@ from interp.studies import STUDIES
 from interp.studies.fingerprint import changes
 from interp.studies.ledger import Claim, Ledger, Measured
 from interp.studies.rejudge import rejudged
-from interp.studies.summary_text import every_claim_text, rewritten, summary_text
+from interp.studies.summary_text import brief_text, every_claim_text, rewritten, summary_text
 from tasks.errors import UserError
 
 MEASURED = Path(__file__).parent / "measured"
@@ -92,8 +92,13 @@ def current(study: str, folder: Path = MEASURED) -> Measured | None:
 
 
 def summary(folder: Path = MEASURED) -> str:
-    """The README's table: one line a study. Raises UserError as `current`."""
+    """The table of the page: one line a study. Raises UserError as `current`."""
     return summary_text({study: (claims_of(study), current(study, folder)) for study in STUDIES})
+
+
+def brief(folder: Path = MEASURED) -> str:
+    """The README's table: one short line a study. Raises UserError as `current`."""
+    return brief_text({study: (claims_of(study), current(study, folder)) for study in STUDIES})
 
 
 def every_claim(folder: Path = MEASURED) -> str:
@@ -131,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def texts() -> dict[Path, str]:
     """What the README and the page of all claims have to say, by their paths."""
-    return {README: rewritten(_read(README), summary()), PAGE: every_claim()}
+    return {README: rewritten(_read(README), brief()), PAGE: every_claim()}
 
 
 def _read(path: Path) -> str:

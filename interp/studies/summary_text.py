@@ -1,4 +1,4 @@
-"""The words of the ledgers' summary: the README's table and the page of every claim, in Markdown.
+"""The words of the ledgers' summary: the README's short table and the page of every claim, in Markdown.
 
 Confirmatory rows are counted by verdict; identities and exploratory rows are counted apart, as are confirmatory rows
 whose source states no value or direction.
@@ -19,8 +19,8 @@ UNKNOWN = "not measured yet"
 BOLD = ("contradicted",)
 HEAD = """# Every claim, and what was measured
 
-Written by `python -m interp.studies.summary`. Scale, seeds, version and day of each study stand in the table of the
-project's README; condition, budget and command of each row in the JSON file of the study beside this page. "Power": the
+Written by `python -m interp.studies.summary`. Condition, budget and command of each row are in the JSON file of the
+study, in the same folder as this page. "Power": the
 chance that the criterion is met when the claim is true / when it is false, at the n of the row (at that of the quick
 scale where nothing was measured). An identity is a closed form or a theorem, which code can only confirm; an
 exploratory claim was found by looking, or its criterion was set after the measurement."""
@@ -39,6 +39,24 @@ def summary_text(found: Found) -> str:
         "|" + "---|" * 11,
     ]
     return "\n".join([*lines, *(_study_line(study, *one) for study, one in found.items())])
+
+
+def brief_text(found: Found) -> str:
+    """The README's table: confirmatory rows of each study by verdict, and what was measured when."""
+    names = ("reproduced", "contradicted", "inconclusive", "not measured, not testable")
+    lines = [f"| study | {' | '.join(names)} | measured |", "|" + "---|" * 6]
+    return "\n".join([*lines, *(_brief_line(study, one[1]) for study, one in found.items())])
+
+
+def _brief_line(study: str, found: Measured | None) -> str:
+    if found is None:
+        return _line([f"`{study}`", *[""] * 4, UNKNOWN])
+    count = Counter(row.verdict for row in by_kind(found.ledger.claims)["confirmatory"])
+    shown = [count[verdict] for verdict in VERDICTS[:3]]
+    stale = ", **stale**" if found.stale else ""
+    seeds = len(found.ledger.seeds)
+    when = f"{found.ledger.scale}, {seeds} seed{'s' * (seeds != 1)}, {found.date}{stale}"
+    return _line([f"`{study}`", *shown, sum(count[verdict] for verdict in VERDICTS[3:]), when])
 
 
 def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
@@ -61,8 +79,11 @@ def _of(rows: Iterable[Row]) -> str:
 
 
 def every_claim_text(found: Found) -> str:
-    """A table a study, and the criteria that were replaced."""
-    return "\n\n".join([HEAD, *(_claims(study, *one) for study, one in found.items())]) + "\n"
+    """One line a study, then a table a study, and the criteria that were replaced."""
+    return (
+        "\n\n".join([HEAD, summary_text(found), *(_claims(study, *one) for study, one in found.items())])
+        + "\n"
+    )
 
 
 def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:
