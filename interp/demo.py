@@ -48,7 +48,7 @@ def demo(out: Path, log: Log, overrides: Sequence[str] = (), *, quick: bool = Fa
         log(f"\n{report.title}: {report.verdict}")
         for question, answer in report.answers.items():
             log(f"\n{question}: {answer}")
-    log(f"\n3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
+    log(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
     return page
 
 

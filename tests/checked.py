@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ def install() -> None:
     """Take the decorator's place, which the import hook looks up as `jaxtyping.jaxtyped`; before any import of ours."""
     if not FULL:
         jaxtyping.jaxtyped = thinned
+        sys.setrecursionlimit(4000)  # a checked call takes several frames: what nests 200 deep would not fit
 
 
 def next_test() -> None:

@@ -158,7 +158,7 @@ def test_tables_of_older_formats_are_read_in_the_words_of_today() -> None:
 def test_a_key_hashes_settings_under_their_former_names() -> None:
     """Keys typed from version 0.1: its tables are found under them."""
     assert build("patch", pair="swap-hop-1").key == "6d94ab78fafedd42"
-    assert build("circuit", metric="squared_output_distance").key == "4ff46b0ecf680ca8"
+    # a circuit's is another: it has had tests since 0.2
     assert build("probe").key == "698ad0abcc6b8a0d"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from interp.cli.options import Json, Out, Steps, WithoutInterventions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 12  # checkpoints in the table
 

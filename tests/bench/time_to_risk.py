@@ -44,7 +44,7 @@ class TimeToRisk:
 def time_to_risk(run: RunFolder, within: float = WITHIN) -> TimeToRisk:
     """Read the benchmark off a run. Raises UserError for a task without a floor or a run trained in several goes."""
     task, settings = run.config.task, run.config.train
-    level = task.risk()
+    level = task.bayes_risk()
     risk = float(level.value.mean())
     losses = {
         r["step"]: sum(r["eval"]["loss"]) / len(task.output_names) for r in run.records() if "eval" in r

@@ -78,7 +78,8 @@ def test_edges_into_shared_keys_and_values_are_one_for_the_heads_that_share_them
     assert {"L0H0-1.k", "L0H2-3.v", "L1H3.q"} <= receivers
     assert not {"L0H0.k", "L0H1.v"} & receivers
     table = run.patch("k", by=("layer", "head"), prompts=4).table
-    assert table["head"].tolist() == ["0-1", "2-3"] * 2
+    assert table["head"].tolist() == [0, 2] * 2  # the first of those that share one
+    assert table["shared"].tolist() == [2, 2] * 2
     assert model.QK.AB.shape == model.OV.AB.shape == (2, 4, 24, 24)
 
 

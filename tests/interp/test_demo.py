@@ -34,4 +34,4 @@ def test_the_quick_demo_trains_one_run_and_says_what_it_found(tmp_path) -> None:
     text = "\n".join(said)
     assert "Which strategy it follows: " in text
     assert "bigram from step" not in text, "four steps learn nothing"
-    assert said[-1].startswith("\n3/3  wrote")
+    assert said[-1].startswith("3/3  wrote")

@@ -100,7 +100,7 @@ def test_a_file_and_overrides_read_as_toml(tmp_path):
         ("train.schedule.evry=1", "did you mean 'train.schedule.every'?"),
         ("lr=1", "unknown setting 'lr': did you mean 'train.lr'?"),
         ("train.seed=1", "unknown setting 'train.seed': did you mean 'seed'?"),
-        ("task.chainz=1", "did you mean 'chains'?"),
+        ("task.chainz=1", "did you mean 'task.chains'?"),
         ("task.kind=nothing", "unknown task kind 'nothing'"),
         ("model.kind=transformr", "unknown model kind 'transformr': did you mean 'transformer'?"),
         ("model={}", "model has no kind: known are "),
@@ -134,7 +134,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path):
         configure(file)
     said = str(caught.value)
     assert said.startswith(f"{file}: 5 faults: unknown setting 'preset': ")
-    for fault in ("unknown setting 'hopz'", "chains: ", "model.n_layers: is missing", "train.steps: "):
+    for fault in ("unknown setting 'task.hopz'", "chains: ", "model.n_layers: is missing", "train.steps: "):
         assert fault in said
     assert len(said.splitlines()) == 1
 

@@ -125,7 +125,7 @@ def _data(config) -> str:
 
 def _streams() -> set[str]:
     """Every name of a stream that is written in the source: of `sample`, `generator`, and `pair`."""
-    place = {"sample": 1, "generator": 1, "pair": 2}
+    place = {"sample": 1, "generator": 1, "pair": 2, "pair_of": 3}
     found = set()
     for path in sorted(
         file for room in ("interp", "probes", "tasks") for file in (ROOT / room).rglob("*.py")

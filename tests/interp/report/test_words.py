@@ -23,9 +23,9 @@ def rows(hop: str, named: str, direct: float, ahead: float) -> list[dict]:
     """One hop's rows as `mechanism` writes them, at one checkpoint."""
     shared = {"step": 8, "position": hop, "note": ""}
     return [
-        {**shared, "metric": "direct", "value": direct, "heads": "L0H1"},
-        {**shared, "metric": "ahead", "value": ahead, "heads": "L1H2 L1H3"},
-        {**shared, "metric": "circuit", "value": 1.0, "heads": None, "note": named},
+        {**shared, "metric": "direct", "value": direct, "members": "L0H1"},
+        {**shared, "metric": "ahead", "value": ahead, "members": "L1H2 L1H3"},
+        {**shared, "metric": "circuit", "value": 1.0, "members": None, "note": named},
     ]
 
 

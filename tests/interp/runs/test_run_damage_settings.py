@@ -50,7 +50,7 @@ def test_a_newer_schema(run):
             lambda s: s["model"].update(n_leyers=1),
             "unknown setting 'model.n_leyers': did you mean 'model.n_layers'",
         ),
-        (lambda s: s["task"].update(hopps=1), "did you mean 'hops'"),
+        (lambda s: s["task"].update(hopps=1), "did you mean 'task.hops'"),
         (lambda s: s["model"].update(d_model=-4), "greater than or equal to 1"),
         (lambda s: s["model"].update(n_layers=10**6), "lower n_layers"),
         (lambda s: s["train"].update(batch=-1), "greater than or equal to 1"),

@@ -98,9 +98,9 @@ def test_a_fit_ends_at_the_optimum_and_says_so(study: StudyContext) -> None:
 def test_rows_judge_what_was_measured(study: StudyContext) -> None:
     claim = "gd-cosine"
     words = {"condition": "a", "budget": "b"}
-    assert study.row(claim, [0.9995, 0.9996, 0.9995], **words).verdict == "reproduced"
+    assert study.row(claim, [0.9995, 0.9996, 0.9995, 0.9996], **words).verdict == "reproduced"
     assert study.row(claim, [0.9995], **words).verdict == "inconclusive"
-    assert study.row(claim, [0.5, 0.6, 0.5], **words).verdict == "contradicted"
+    assert study.row(claim, [0.5, 0.6, 0.5, 0.55], **words).verdict == "contradicted"
     assert study.row(claim, [0.9995, 0.9996], **words).command == "interp study one-step-gd --scale quick"
 
 

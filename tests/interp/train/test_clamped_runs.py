@@ -88,16 +88,16 @@ def test_training_holds_the_clamp_and_runs_are_measured_with_it_or_without(tmp_p
     assert abs(held - logged) < 0.5 * abs(free - logged)
     assert {p.name for p in run.folder.analysis_path.glob("scores*")} == {
         "scores.parquet",
-        "scores-released.parquet",
+        "scores-without-interventions.parquet",
     }
     assert verify(tmp_path / "held").ok
 
 
 def test_analyses_that_run_weights_alone_refuse_a_clamp_in_force(tmp_path):
     run = Run.train(clamped({**LOOK, "stop": 15}), tmp_path / "held")
-    with pytest.raises(UserError, match="released"):
+    with pytest.raises(UserError, match="without interventions"):
         run.circuit(steps=10)
-    with pytest.raises(UserError, match="released"):
+    with pytest.raises(UserError, match="without interventions"):
         run.model(10)
     assert run.circuit(steps=30, prompts=8).table is not None  # let go of at step 15: nothing is held there
     assert find_circuit(run.without_interventions().model(10), run.task, prompts=32) is not None
@@ -113,7 +113,7 @@ def test_a_donor_is_pinned_and_another_one_in_its_place_is_refused(tmp_path):
     assert run.config == config
     batch = run.task.sample(0, "test", 0, 4)
     model, hook = run.without_interventions().model(), "blocks.0.attn.hook_z"
-    with run.held(model, batch, 30):
+    with run.with_interventions(model, batch, 30):
         own = model.run_with_cache(batch.inputs, names_filter=hook)[1][hook]
     given = load(tmp_path / "free").model().run_with_cache(batch.inputs, names_filter=hook)[1][hook]
     assert torch.equal(own[:, :, 1], given[:, :, 1])
