@@ -13,11 +13,11 @@ demo: .venv/ready          # one run of a few seconds, analysed: runs/quick/repo
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo
 
-# style, then every test at small counts; types and layers are checked beside them and told after them
+# style, then every test at small counts (notebooks but the first are executed by `make docs`); types and layers are checked beside them and told after them
 test: .venv/ready style
 	@told=$$(mktemp); { $(BIN)/pyright; types=$$?; $(BIN)/lint-imports && exit $$types; } > $$told 2>&1 & checks=$$!; \
-	echo "$(BIN)/python -m pytest -q -n 2 $(SHARED)  (pyright and lint-imports beside it)"; \
-	$(BIN)/python -m pytest -q -n 2 $(SHARED); tests=$$?; \
+	echo "$(BIN)/python -m pytest -q -n 2 $(SHARED) -m 'not notebook'  (pyright and lint-imports beside it)"; \
+	$(BIN)/python -m pytest -q -n 2 $(SHARED) -m 'not notebook'; tests=$$?; \
 	wait $$checks; types=$$?; cat $$told; rm -f $$told; \
 	test $$tests -eq 0 -a $$types -eq 0
 

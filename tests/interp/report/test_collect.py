@@ -127,6 +127,6 @@ def test_the_demo_says_what_it_does(tmp_path) -> None:
     page = demo(tmp_path / "demo", said.append, [*sizes, *small])
     assert page == tmp_path / "demo" / "report.html"
     assert [line[:3] for line in said if line[0].isdigit()] == ["1/3", "2/3", "3/3"]
-    assert sum("trained" in line for line in said) == len(PRESETS)
+    assert sum(": trained (" in line for line in said) == len(PRESETS)
     again: list[str] = []
     assert demo(tmp_path / "demo", again.append, [*sizes, *small]) == page
