@@ -95,9 +95,9 @@ def test_training_holds_the_clamp_and_runs_are_measured_with_it_or_without(tmp_p
 
 def test_analyses_that_run_weights_alone_refuse_a_clamp_in_force(tmp_path):
     run = Run.train(clamped({**LOOK, "stop": 15}), tmp_path / "held")
-    with pytest.raises(UserError, match="without.interventions"):
+    with pytest.raises(UserError, match=r"without.interventions"):
         run.circuit(steps=10)
-    with pytest.raises(UserError, match="without.interventions"):
+    with pytest.raises(UserError, match=r"without.interventions"):
         run.model(10)
     assert run.circuit(steps=30, prompts=8).table is not None  # let go of at step 15: nothing is held there
     assert find_circuit(run.without_interventions().model(10), run.task, prompts=32) is not None
