@@ -56,6 +56,7 @@ notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML,
 
 .venv/ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { echo "make: the pinned packages need Python 3.11.5 or later; say make PYTHON=/path/to/one"; exit 2; }
 	$(PYTHON) -m venv .venv
 	@echo "installing the pinned packages into .venv (one to three minutes) ..."
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 MOST = 3
+LEAST = 0.05  # normalised effect of a path that is worth a name
 SLOTS = {"q": "queries", "k": "keys", "v": "values"}
 
 
@@ -22,6 +23,12 @@ def paths_sentence(table: pd.DataFrame | None) -> str:
     if between.empty:
         return "No edge of the circuit leads from one head into another."
     largest = between.sort_values("value", key=abs, ascending=False).head(MOST)
+    if largest["value"].abs().max() < LEAST:
+        best = largest.iloc[0]
+        return (
+            f"None of {len(between)} paths between heads has a normalised effect of {LEAST:g} by itself (largest: "
+            f"{best['sender']} into the {_slot(str(best['receiver']))}, {best['value']:.2f})."
+        )
     named = [
         f"{row.sender} into the {_slot(str(row.receiver))} ({row.value:.2f})" for row in largest.itertuples()
     ]

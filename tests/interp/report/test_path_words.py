@@ -33,3 +33,11 @@ def test_a_circuit_without_a_path_between_heads_says_so_and_no_circuit_says_noth
     )
     assert paths_sentence(None) == ""
     assert paths_sentence(edges(("L0H0", "L1H0.k", 1.0)).iloc[:0]) == ""
+
+
+def test_paths_that_matter_only_together_are_not_named_one_by_one() -> None:
+    said = paths_sentence(edges(("L0H0", "L1H0.k", 0.02), ("L0H1", "L1H0.q", -0.03)))
+    assert said == (
+        "None of 2 paths between heads has a normalised effect of 0.05 by itself (largest: L0H1 into the queries of "
+        "L1H0, -0.03)."
+    )
