@@ -1,4 +1,4 @@
-"""StrategyMix of strategies: a model's predictions as a mixture of candidate predictors, weights on the simplex.
+"""Weights of strategies: a model's predictions as a mixture of candidate predictors, weights on the simplex.
 
 Owns the least-squares fit of f by sum_j a_j g_j with a >= 0 and sum(a) = 1 (exact, by trying every set of candidates
 that takes part), its bootstrap over whole prompts, what the mixture leaves unexplained, and whether these prompts tell
@@ -31,19 +31,25 @@ JITTER = 1e-12
 class StrategyMix:
     """Weight of each candidate with its interval over prompts, in [0, 1], and how far to trust them.
 
-    `unexplained`: E (f - mixture)^2 / E f^2, at least 0, 0 for an exact mixture. `separation`: smallest eigenvalue of
+    `unexplained`: E (f - mixture)^2 / E f^2, at least 0, 0 for an exact mixture. `residual`: the same error over the
+    mean square of the candidates, which is small too where f itself is small, as near a constant candidate, and large
+    where f is none of them. `separation`: smallest eigenvalue of
     the Gram matrix of the candidates' differences from the first, over the mean square of the candidates (0: some
     candidate is a mixture of others on these prompts). `alike`: pairs that these prompts cannot tell apart.
     """
 
     weights: dict[str, Interval]
     unexplained: Interval
+    residual: Interval
     separation: float
     alike: tuple[tuple[str, str], ...]
 
     @property
     def leading(self) -> str | None:
-        """The candidate whose weight is above one half by its lower confidence limit; None where there is none."""
+        """The candidate whose weight is above one half by its lower confidence limit; None where there is none, and
+        where the residual is not below one half: the outputs are then none of the candidates."""
+        if not self.residual.high < 0.5:
+            return None
         return next((name for name, weight in self.weights.items() if weight.low > 0.5), None)
 
 
@@ -72,9 +78,14 @@ def strategy_weights(
         Interval(float(found.value[j]), float(limits[0][j]), float(limits[1][j].clamp(max=1.0)), found.n, found.method)
         for j in range(k)
     ]  # fmt: skip
-    left = Interval(float(found.value[k]), float(limits[0][k]), float(limits[1][k]), found.n, found.method)
+    left, residual = (
+        Interval(float(found.value[j]), float(limits[0][j]), float(limits[1][j]), found.n, found.method)
+        for j in (k, k + 1)
+    )
     gram = moments.mean(0)[: k * k].reshape(k, k)
-    return StrategyMix(dict(zip(names, parts, strict=True)), left, separation(gram), _alike(gram, names))
+    return StrategyMix(
+        dict(zip(names, parts, strict=True)), left, residual, separation(gram), _alike(gram, names)
+    )
 
 
 def _moments(
@@ -88,12 +99,14 @@ def _moments(
 
 
 def _fitted(means: Float[Tensor, "draw moment"], k: int) -> Float[Tensor, "draw found"]:
-    """StrategyMix of the k candidates and the share unexplained, of each draw."""
+    """Weights of the k candidates, the share unexplained and the residual, of each draw."""
     gram, cross, power = means[:, : k * k].reshape(-1, k, k), means[:, k * k : k * k + k], means[:, -1]
     weights = simplex(gram, cross)
     explained = 2 * (weights * cross).sum(1) - torch.einsum("di,dij,dj->d", weights, gram, weights)
-    left = ((power - explained) / power.clamp_min(1e-300)).clamp_min(0.0)
-    return torch.cat([weights, left[:, None]], 1)
+    error = (power - explained).clamp_min(0.0)
+    size = gram.diagonal(dim1=1, dim2=2).mean(1)
+    shares = [error / scale.clamp_min(1e-300) for scale in (power, size)]
+    return torch.cat([weights, torch.stack(shares, 1)], 1)
 
 
 def simplex(gram: Float[Tensor, "draw k k"], cross: Float[Tensor, "draw k"]) -> Float[Tensor, "draw k"]:

@@ -1,9 +1,11 @@
 """Onset, hand-over and loss of strategies over training: which predictor leads the model's outputs at which step.
 
-Owns the stages that the table of "strategies" (`interp.readouts.strategies`) gives: a strategy leads a checkpoint where
-the lower confidence limit of its weight is above one half. A stage is the longest stretch of its checkpoints; one that
-ends before the last checkpoint is transient. Steps are known up to the gap between checkpoints, which is the interval
-of an onset and of a loss; checkpoints at which no strategy leads belong to none.
+Owns the stages that the table of "strategies" (`interp.readouts.strategies`) gives. A strategy leads a checkpoint where
+the lower confidence limit of its weight is above one half and what the mixture leaves is significantly below half of
+the candidates' mean square: outputs that are none of the candidates have no leader. A stage is the longest stretch of
+its checkpoints; one that ends before the last checkpoint is transient. Steps are known up to the gap between
+checkpoints, which is the interval of an onset and of a loss; checkpoints at which no strategy leads belong to none.
+Limits are those of each checkpoint alone, without a correction for their number.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ def leaders(table: pd.DataFrame, distribution: str) -> list[tuple[int, str]]:
     """The leading strategy at every checkpoint of a distribution, "" where there is none, in order."""
     rows = table[(table["distribution"] == distribution) & (table["metric"] == "weight")]
     found = []
+    left = table[(table["distribution"] == distribution) & (table["metric"] == "residual")]
+    most = left.set_index("step")["ci_high"]
     for step, part in rows.groupby("step", sort=True):
-        above = part[part["ci_low"] > LEADS]
+        above = part[(part["ci_low"] > LEADS) & (most.get(step, float("nan")) < LEADS)]
         found.append((int(step), str(above["strategy"].iloc[0]) if len(above) else ""))  # type: ignore[arg-type]
     return found
 

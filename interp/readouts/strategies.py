@@ -109,6 +109,13 @@ def _weight_rows(found: StrategyMix, fixed: dict[str, Any]) -> list[dict[str, An
             "unit": "share of E f²",
             **found.unexplained.row(),
         },
+        {
+            **fixed,
+            "metric": "residual",
+            "strategy": "",
+            "unit": "share of the candidates' E g²",
+            **found.residual.row(),
+        },
         {**fixed, "metric": "separation", "strategy": "", "note": note, **apart},
     ]
 

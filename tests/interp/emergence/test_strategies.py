@@ -14,7 +14,7 @@ from tasks import InContextRegression, MultiHopRetrieval, UserError
 from tasks.markov import MarkovChains
 
 
-def table(*weights: dict[str, float], distribution: str = "own") -> pd.DataFrame:
+def table(*weights: dict[str, float], distribution: str = "own", left: float = 0.02) -> pd.DataFrame:
     """One checkpoint every 100 steps; intervals of +-.05."""
     rows = []
     for i, at in enumerate(weights):
@@ -31,6 +31,7 @@ def table(*weights: dict[str, float], distribution: str = "own") -> pd.DataFrame
             for name, w in at.items()
         ]
         rows.append({**fixed, "metric": "unexplained", "strategy": "", "value": 0.02})
+        rows.append({**fixed, "metric": "residual", "strategy": "", "value": left, "ci_high": left})
     return pd.DataFrame(rows)
 
 
@@ -51,6 +52,17 @@ def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
 def test_no_strategy_leads_where_none_has_more_than_half():
     assert stages(table({"a": 0.52, "b": 0.48})).empty
     assert sentences(table({"a": 0.52, "b": 0.48}))[0].startswith("No strategy leads")
+
+
+def test_outputs_that_are_none_of_the_strategies_have_no_leader_whatever_the_weights():
+    assert stages(table({"a": 0.9, "b": 0.1}, left=0.8)).empty
+    assert sentences(table({"a": 0.9, "b": 0.1}, left=0.8))[0].startswith("No strategy leads")
+    task = MarkovChains(length=32)
+    batch = task.sample(0, "test", 0, 128)
+    known = task.strategies(batch)
+    stubborn = known["bigram"].flip(-1).roll(7, 1) * 3  # sure of itself, and none of them
+    rows = pd.DataFrame(Strategies(prompts=128, draws=100)._rows(task, batch, known, stubborn, "own"))
+    assert stages(rows.assign(step=0)).empty
 
 
 def test_outputs_made_of_two_strategies_get_their_weights():
