@@ -41,6 +41,7 @@ class Strategies(Direct):
     """Distances to, and weights of, the task's strategies. `prompts` of each distribution; `draws` of the bootstrap."""
 
     name: ClassVar[str] = "strategies"
+    version: ClassVar[int] = 2  # the residual joined
 
     prompts: int = Field(default=256, ge=2)
     draws: int = Field(default=500, ge=100)
