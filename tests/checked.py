@@ -3,11 +3,13 @@
 Owns: how often a call is checked. In each test the first `FIRST` calls of a function are, then one in `EVERY`; with
 full counts (ALGOSCOPE_FULL=1) all are. A check takes 10 to 70 microseconds, more than many a function that it guards:
 simulations that call one ten thousand times spent nine tenths of their time on shapes that had been checked before.
+A function is made ready for its checks when it is first called: of those that are imported most never are.
 What it does not see: a wrong shape that only a rare call of a long loop has.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import sys
@@ -36,15 +38,16 @@ def next_test() -> None:
 
 
 def thinned(function: Any = None, *, typechecker: Callable) -> Any:
-    """As `jaxtyping.jaxtyped`, with calls checked as the module says; classes are checked as there."""
+    """As `jaxtyping.jaxtyped`, with calls checked as the module says; of a dataclass those of its `__init__`."""
     if function is None:
         return functools.partial(thinned, typechecker=typechecker)
+    if dataclasses.is_dataclass(function):
+        if not hasattr(function.__init__, "__wrapped__"):  # written out, or inherited: it is checked already
+            function.__init__ = thinned(function.__init__, typechecker=typechecker)
+        return function
     if not isinstance(function, types.FunctionType):
         return _every_call(function, typechecker=typechecker)
-    nested = (
-        "<locals>" in function.__qualname__
-    )  # made anew with every call around it: decorated only if it is checked
-    checked = None if nested else _every_call(function, typechecker=typechecker)
+    checked = None
     code = function.__code__
 
     @functools.wraps(function)

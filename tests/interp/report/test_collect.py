@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -10,7 +13,7 @@ from interp.demo import PRESETS, demo
 from interp.report import circuit_view
 from interp.report.collect import collect, write_report
 from interp.report.page import render
-from interp.run import Run
+from interp.run import Run, load
 from tasks.errors import UserError
 
 SMALL = {
@@ -24,8 +27,14 @@ def _run(preset: str, path, **changes) -> Run:
     return Run.train(preset, path, changes={**SMALL, **changes})
 
 
-def test_a_retrieval_run(tmp_path) -> None:
-    report = collect(_run("retrieval", tmp_path / "r", **TINY))
+@pytest.fixture
+def retrieval(nets) -> Path:
+    """A run with every table of its page."""
+    return nets.reported("tiny-retrieval", "retrieval", {**SMALL, **TINY})
+
+
+def test_a_retrieval_run(retrieval) -> None:
+    report = collect(load(retrieval))
     assert report.steps == (0, 4, 8)
     assert report.heads is not None
     assert {"untrained", "none"} <= set(report.heads["control"])
@@ -46,15 +55,16 @@ def test_a_retrieval_run(tmp_path) -> None:
     assert report.patching is not None
     assert set(report.patching["pair"]) == {"swap-hop-1", "swap-hop-2", "swap-hop-3"}
     assert {"patching", "weights", "heads", "scores"} <= {section for section, _, _ in report.made}
-    absent = [
-        table for _, _, table in report.made if "*" not in table and not (tmp_path / "r" / table).exists()
-    ]
+    absent = [table for _, _, table in report.made if "*" not in table and not (retrieval / table).exists()]
     assert absent == ["report.html"]  # the page itself, which is not written here
     assert {"seeds", "hashes", "versions"} <= {fact.group for fact in report.facts}
 
 
-def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, monkeypatch) -> None:
-    run = _run("retrieval", tmp_path / "r", **TINY)
+def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(
+    retrieval, tmp_path, monkeypatch
+) -> None:
+    shutil.copytree(retrieval, tmp_path / "r", ignore=shutil.ignore_patterns("circuit*", "edges*"))
+    run = load(tmp_path / "r")
     edges = [("embed", "L0H1.v"), ("L0H1", "output")]
     kept = [{"metric": "edge", "control": "none", "sender": s, "receiver": r, "value": 0.5} for s, r in edges]
     judged = [
@@ -99,9 +109,9 @@ def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:
     assert write_report([run], tmp_path / "page.html").stat().st_size > 1e6
 
 
-def test_a_hostile_name_stays_text(tmp_path) -> None:
-    run = _run("retrieval", tmp_path / "<img src=x onerror=alert(1)>", **TINY)
-    page = write_report([run], tmp_path / "page.html").read_text(encoding="utf-8")
+def test_a_hostile_name_stays_text(retrieval, tmp_path) -> None:
+    run = shutil.copytree(retrieval, tmp_path / "<img src=x onerror=alert(1)>")
+    page = write_report([load(run)], tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
 
