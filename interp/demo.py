@@ -18,6 +18,7 @@ from interp.report.collect import collect
 from interp.report.ledgers import published_ledgers
 from interp.report.page import render, write
 from interp.run import load
+from interp.runs.folder import RunFolder
 from interp.runs.metrics import reached
 
 PRESETS = ("retrieval", "regression")
@@ -87,7 +88,12 @@ class Reporter:
 
 def _train_all(paths: Sequence[Path], log: Log, overrides: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(paths), mp_context=context) as pool:
+    done = [path for path in paths if (path / "config.json").exists() and RunFolder.open(path).finished]
+    for path in done:  # needs no process: it returns at once, or refuses a run of other settings
+        _train(path.name, path, tuple(overrides))
+        log(f"     {path.name}: trained ({reached(path):,} steps)")
+    paths = [path for path in paths if path not in done]
+    with ProcessPoolExecutor(max(1, len(paths)), mp_context=context) as pool:
         futures = {pool.submit(_train, path.name, path, tuple(overrides)): path for path in paths}
         reporters = {path: Reporter(log) for path in paths}
         totals = {path: configure(path.name, overrides=overrides).train.steps for path in paths}

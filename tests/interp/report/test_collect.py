@@ -132,6 +132,7 @@ def test_the_demo_says_what_it_does(tmp_path) -> None:
         "train.batch=16",
         "train.eval_batch=16",
         "train.warmup=0",
+        "train.schedule.log=0",
         "train.schedule.every=4",
     ]
     page = demo(tmp_path / "demo", said.append, [*sizes, *small])

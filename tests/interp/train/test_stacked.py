@@ -50,8 +50,8 @@ def alone(config: RunConfig) -> dict[str, torch.Tensor]:
     [
         ("adam", "float32", 50, 1e-5),
         ("sgd", "float32", 50, 1e-5),
-        ("adam", "float64", 500, 1e-9),
-        ("sgd", "float64", 500, 1e-9),
+        ("adam", "float64", 150, 1e-9),
+        ("sgd", "float64", 150, 1e-9),
         ("sign", "float64", 60, 1e-9),
     ],
 )
