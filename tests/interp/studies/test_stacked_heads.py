@@ -29,8 +29,8 @@ from interp.train.loop import Interrupted, train
 pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 
 SHAPE = (
-    ("task.chains", 2), ("task.vocab", 12), ("model.d_model", 16), ("model.n_heads", 2), ("train.batch", 8), ("train.eval_batch", 8),
-    ("train.schedule.log", 0), ("train.schedule.every", 2),
+    ("task.chains", 2), ("task.vocab", 12), ("model.d_model", 16), ("model.n_heads", 2), ("train.batch", 8),
+    ("train.eval_batch", 8), ("train.schedule.log", 0), ("train.schedule.every", 2),
 )  # fmt: skip
 TOY = replace(
     QUICK,
