@@ -30,7 +30,7 @@ def _measured(loss, d: int, step: float, gamma: float = 1.0, draws: int = 3000):
 
 
 def test_a_bowl_has_half_its_dimension() -> None:
-    found = _measured(lambda w: (w**2).sum() / 2, d=10, step=1e-3)
+    found = _measured(lambda w: (w**2).sum() / 2, d=10, step=1e-3, draws=1500)
     assert found.value == pytest.approx(5, rel=0.08)
 
 

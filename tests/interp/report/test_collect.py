@@ -12,6 +12,7 @@ from interp.causal.over_training import CircuitSearch
 from interp.demo import PRESETS, demo
 from interp.report import circuit_view
 from interp.report.collect import collect, write_report
+from interp.report.model import RunReport
 from interp.report.page import render
 from interp.run import Run, load
 from tasks.errors import UserError
@@ -124,7 +125,16 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(t
     assert not (tmp_path / "r" / "analysis").exists()
 
 
-def test_the_demo_says_what_it_does(tmp_path) -> None:
+def test_the_demo_says_what_it_does(retrieval, tmp_path, monkeypatch) -> None:
+    """Both runs train in processes of their own; what is shown of each is the report of another small run."""
+    report, shown = collect(load(retrieval)), []
+
+    def collected(run: Run, progress) -> RunReport:
+        shown.append((run.name, run.steps))
+        progress("checkpoints", 3, 3)
+        return report
+
+    monkeypatch.setattr("interp.demo.collect", collected)
     said: list[str] = []
     sizes = ["model.n_layers=1", "model.n_heads=2", "model.d_model=16"]
     small = [
@@ -141,3 +151,6 @@ def test_the_demo_says_what_it_does(tmp_path) -> None:
     assert sum(": trained (" in line for line in said) == len(PRESETS)
     again: list[str] = []
     assert demo(tmp_path / "demo", again.append, [*sizes, *small]) == page
+    assert sum(": trained (" in line for line in again) == len(PRESETS)
+    assert shown == [("retrieval", (0, 4, 8)), ("regression", (0, 4, 8))] * 2
+    assert any(line.startswith(f"\n{report.title}: {report.verdict}") for line in said)
