@@ -18,16 +18,19 @@ import traceback
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 HASH_SEED = "1"  # another than that of the tests themselves, which is drawn
 COMMAND = "import sys; from interp.cli import main; sys.exit(main())"
 
 
 class Forked:
-    """The process that forks; `close` ends it."""
+    """The process that forks; `close` ends it. `spent`: CPU seconds of all such processes and their children so far."""
+
+    spent: ClassVar[float] = 0.0
 
     def __init__(self) -> None:
+        self._used = 0.0
         root = Path(__file__).parents[1]
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from tests.forked import serve; serve()"],
@@ -53,9 +56,11 @@ class Forked:
             assert self._process.stdout is not None
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-            ended = int(self._process.stdout.readline())
+            ended, used = self._process.stdout.readline().split()
+            Forked.spent += float(used) - self._used
+            self._used = float(used)
             told = [(Path(place) / name).read_text(encoding="utf-8") for name in ("out", "err")]
-        return subprocess.CompletedProcess([code, *words], ended, *told)
+        return subprocess.CompletedProcess([code, *words], int(ended), *told)
 
     def command(self, *words: str, **place: Any) -> subprocess.CompletedProcess[str]:
         """`interp WORDS`."""
@@ -66,7 +71,9 @@ class Forked:
 
 
 def serve() -> None:
-    """One JSON object a line on standard input: what to run; on standard output the exit code of each."""
+    """One JSON object a line on standard input: what to run; on standard output the exit code of each, and the CPU
+    seconds of this process and its children so far.
+    """
     import interp.cli
     import interp.report.collect
     import interp.train  # noqa: F401
@@ -75,7 +82,8 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             os._exit(_run(**json.loads(line)))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(ended, sum(os.times()[:4]), flush=True)
 
 
 def _run(code: str, words: list[str], cwd: str, place: str, env: dict[str, str], path: list[str]) -> int:
