@@ -37,7 +37,6 @@ def strategies(
         Prompts of each distribution.
     """
     from interp.cli import results, show
-    from interp.emergence.strategies import sentences
     from interp.run import load
 
     results.room(out)
@@ -46,9 +45,8 @@ def strategies(
         result = opened.strategies(steps, advance, prompts=prompts)
     results.keep(result, out)
     if json:
-        return results.print_json(result, {"conclusion": sentences(result.table)})
-    for sentence in sentences(result.table):
-        show.note(sentence)
+        return results.print_json(result)
+    results.concluded(result)
     for distribution, rows in result.table.groupby("distribution", sort=False):
         show.table(weights(rows), f"weights on {distribution} prompts, by checkpoint")
     show.note(result.caption)
