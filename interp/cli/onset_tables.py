@@ -12,7 +12,7 @@ import pandas as pd
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli import results, show
-from interp.cli.wide import short_relation
+from interp.cli.wide import relation_label
 from interp.emergence import curriculum
 from interp.emergence.choices import Of
 from interp.run import Run
@@ -58,7 +58,7 @@ def seeds(runs: Sequence[Run], of: Of, steps: str, advance: Progress | None) -> 
     _refuse_other_schedules(runs)
     found = curriculum.events({run.name: run.emergence(steps, advance, of=of).table for run in runs})
     hops = [name for name in dict.fromkeys(found["event"]) if re.fullmatch(r"hop \d+", str(name))]
-    medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(short_relation))
+    medians = curriculum.over_seeds(found).assign(event=lambda t: t["event"].map(relation_label))
     tables = {"events": found, "onset of each event, median over runs": medians}
     if len(hops) > 1:
         hops = sorted(hops, key=lambda name: int(str(name).split()[1]))
