@@ -26,8 +26,8 @@ def strategies(
     """Which closed-form predictor the model's outputs follow at each checkpoint: weights, and what they leave over.
 
     The outputs are fitted by a mixture of the task's predictors (weights that sum to 1), on every distribution of the
-    task; a strategy leads where the lower confidence limit of its weight is above one half
-    and the mixture leaves less than half of the predictors' mean square.
+    task; a strategy leads where the lower confidence limit of its weight, simultaneous over the checkpoints, is above
+    one half and the mixture leaves less than half of the predictors' mean square.
 
     Parameters
     ----------
