@@ -15,7 +15,7 @@ from typing import Any
 from interp.cli.terminal import columns
 
 HELP = (
-    "Also: --all prints tables in full, of which a terminal shows a screen (a pipe has everything); --fresh measures "
+    "Also: --all prints tables in full (a terminal shows part of long ones, a pipe has everything); --fresh measures "
     "again what is cached; --tables DIR caches tables there (for a folder that cannot be written); --threads N and "
     "--device NAME set what the models run on."
 )
