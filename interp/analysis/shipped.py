@@ -37,6 +37,13 @@ SHIPPED = (
         section="emergence",
     ),
     Entry(
+        "own-draws",
+        "interp.emergence.own_draws:OwnDraws",
+        "Bootstrap replicates of a score and a relation of the user's own; draw j of all rows is one of the run.",
+        ("metric", "position", "layer", "head", "draw *"),
+        command="emergence RUN --score module:function",
+    ),
+    Entry(
         "overlaps",
         "interp.emergence.overlaps:Overlaps",
         "Absolute overlap of the weights with the teacher's direction; exact, without sampling error.",
@@ -116,6 +123,15 @@ SHIPPED = (
         ("position", "metric", "members", "note", "control", *INTERVAL),
         applies="interp.heads.mechanism:has_hops",
         command="heads RUN --view circuits",
+    ),
+    Entry(
+        "hop-growth",
+        "interp.heads.growth:HopGrowth",
+        "How far along a chain heads attend, what that rests on (path patching: share of attention lost), and whether "
+        "reach grows one by one or by doubling; 95% CI over prompts.",
+        ("layer", "head", "position", "metric", "members", "note", *INTERVAL),
+        applies="interp.heads.growth:applies",
+        command="heads RUN --view growth",
     ),
     Entry(
         "composition",

@@ -111,6 +111,15 @@ class HeadQuestions(Measuring):
         """
         return self._measured("mechanism", steps, progress, prompts=prompts, kind=kind, seed=seed)
 
+    def hop_growth(
+        self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int = 96, seed: int = 0
+    ) -> Result:
+        """How far along a chain each head attends, what that rests on, and the verdict: one by one, doubling, neither.
+
+        Definitions in `interp.heads.growth`. Raises UserError for a task without hops.
+        """
+        return self._measured("hop-growth", steps, progress, prompts=prompts, seed=seed)
+
     def composition(
         self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0
     ) -> Result:
