@@ -53,7 +53,7 @@ def plain(
     file
         A state dict that torch saved.
     config
-        The run's settings: a TOML file or a preset; of a module its task alone is taken.
+        The run's settings: a TOML file or a preset; of a module its task alone, which may be a task's kind.
     out
         Folder of the run.
     mapping
@@ -66,6 +66,7 @@ def plain(
         A function that builds the module whose state dict it is (package.file:function).
     """
     from interp.cli import training_notes
+    from interp.cli.adopting import task_settings
     from interp.config.run import configure
     from interp.importers.adopt import adopt_folder
     from interp.importers.plain import import_plain
@@ -75,11 +76,11 @@ def plain(
         raise UserError(
             "give --map NAMES.toml, or the module of the weights: --module mine:build --layout gpt2"
         )
-    settings = configure(config)
     if mapping is not None:
-        return training_notes.imported(import_plain(file, mapping, settings, out))
+        return training_notes.imported(import_plain(file, mapping, configure(config), out))
     assert module is not None
-    found = adopt_folder(module, task=settings.task, out=out, checkpoints=file, layout=layout)
+    task = task_settings(str(config), ())
+    found = adopt_folder(module, task=task, out=out, checkpoints=file, layout=layout)
     return training_notes.imported(found[0])
 
 

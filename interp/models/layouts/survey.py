@@ -126,7 +126,13 @@ def survey(module: nn.Module, parts: Parts, layout: Layout, inputs: Tensor) -> S
             hook.remove()
     _check_stream(watcher, layout, module, inputs)
     sizes = watcher.sizes
-    sizes.d_out = outputs_of(out, type(module).__name__).shape[-1]
+    found = outputs_of(out, type(module).__name__)
+    if found.ndim != 3 or len(found) != len(inputs):
+        raise UserError(
+            f"{type(module).__name__}: its outputs are {list(found.shape)} for prompts {list(inputs.shape)}; "
+            "[batch, pos, out] are wanted (batch first)"
+        )
+    sizes.d_out = found.shape[-1]
     if not watcher.alike:
         sizes.n_heads = 0
     return _headed(sizes, parts, layout, watcher)
