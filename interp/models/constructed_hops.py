@@ -29,7 +29,7 @@ def constructed_doubling(
     # slot "s i" of a link k hops from the start holds symbol k + i: s 0 its value, s -1 its key
     slots = [
         "key",
-        *(f"s {i}" for i in range(2**layers - 1)),
+        *(f"s {i}" for i in range(2**layers)),
         *(f"answer {hop}" for hop in range(1, hops + 1)),
     ]
     blank = torch.zeros(vocab + 1, 1)
