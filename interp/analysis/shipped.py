@@ -125,6 +125,15 @@ SHIPPED = (
         command="heads RUN --view circuits",
     ),
     Entry(
+        "damage",
+        "interp.heads.damage:HeadDamage",
+        "Damage of ablating each head, predicted from the circuit alone and measured, and the rank correlation of the "
+        "two; 95% CI over prompts.",
+        ("layer", "head", "metric", "note", *INTERVAL),
+        applies=HERE + "edges",
+        command="heads RUN --view damage",
+    ),
+    Entry(
         "hop-growth",
         "interp.heads.growth:HopGrowth",
         "How far along a chain heads attend, what that rests on (path patching: share of attention lost), and whether "

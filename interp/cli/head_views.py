@@ -20,7 +20,7 @@ def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None)
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
     asked = {
         "relations": run.heads, "statistics": run.head_statistics, "chain": run.chain, "patterns": run.patterns,
-        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "composition": run.composition,
+        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "damage": run.damage, "composition": run.composition,
         "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
@@ -38,7 +38,7 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]:.0f}"
     return {"chain": _chain, "statistics": _statistics, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
-            "growth": _growth, "composition": _composition,
+            "growth": _growth, "damage": _damage, "composition": _composition,
             "attribution": _attribution}[view](table, last, at)  # fmt: skip
 
 
@@ -126,6 +126,17 @@ def _growth(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     shown = shown.rename(columns={"position": "hop", "members": "from", "ci_low": "low", "ci_high": "high"})
     shown.insert(0, "head", heads)
     return [("how reach grows, by checkpoint", said), (f"{at}: reach of heads, and effects on it", shown)]
+
+
+def _damage(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
+    """What each head's ablation costs by the circuit and in the model, and how far the two agree."""
+    agreed = table[table["metric"] == "rank correlation"][["step", "value", "ci_low", "ci_high", "n", "note"]]
+    rows = last[last["metric"] != "rank correlation"].copy()
+    rows["head"] = "L" + rows["layer"].astype(str) + "H" + rows["head"].astype(str)
+    wide = rows.pivot_table(index="head", columns="metric", values="value").reset_index()
+    wide = wide[["head", "predicted", "measured"]].sort_values("measured", ascending=False)
+    title = f"{at}: damage, share of the behaviour"
+    return [("rank correlation of predicted and measured damage", agreed), (title, wide)]
 
 
 def _attribution(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:

@@ -18,6 +18,7 @@ View = Literal[
     "roles",
     "circuits",
     "growth",
+    "damage",
     "composition",
     "attribution",
 ]
@@ -47,6 +48,7 @@ def heads(
         inner product, with chance levels; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
         circuits: which circuit answers each hop; growth: whether reach grows one by one or by doubling;
+        damage: of each head's ablation, predicted from the circuit and measured;
         composition: Q-, K- and V-composition of heads;
         attribution: what each component adds directly to the right answer (direct logit attribution).
     relation

@@ -66,6 +66,11 @@ class AdoptedConfig(ModelSettings):
         return self.layout.parallel
 
     @property
+    def edges_known(self) -> bool:
+        """Whether edges can be asked for; the check on load refuses them where they do not hold."""
+        return self.n_heads > 0 and bool(self.layout.out)
+
+    @property
     def gated(self) -> bool:
         """Whether the MLP has a gate."""
         return bool(self.layout.mlp_gate)

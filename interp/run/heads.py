@@ -120,6 +120,23 @@ class HeadQuestions(Measuring):
         """
         return self._measured("hop-growth", steps, progress, prompts=prompts, seed=seed)
 
+    def damage(
+        self,
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        *,
+        faithfulness: float = 0.95,
+        prompts: int = 64,
+        seed: int = 0,
+    ) -> Result:
+        """Damage of ablating each head, predicted from the circuit alone and measured, and how far the two agree.
+
+        Definitions in `interp.heads.damage`. Raises UserError for a model whose edges are not known.
+        """
+        return self._measured(
+            "damage", steps, progress, faithfulness=faithfulness, prompts=prompts, seed=seed
+        )
+
     def composition(
         self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0
     ) -> Result:

@@ -77,6 +77,7 @@ QUICK = {
     "roles": {"prompts": 32},
     "mechanism": {"prompts": 32},
     "hop-growth": {"prompts": 32},
+    "damage": {"prompts": 32},
     "curvature": {"prompts": 8, "probes": 2},
     "llc": {"prompts": 8, "minibatch": 8, "draws": 20, "burn_in": 0, "chains": 2},
     "noise": {"draws": 100, "prompts": 2},
