@@ -20,7 +20,8 @@ def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None)
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
     asked = {
         "relations": run.heads, "statistics": run.head_statistics, "chain": run.chain, "patterns": run.patterns,
-        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "damage": run.damage, "composition": run.composition,
+        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "damage": run.damage,
+        "composition": run.composition,
         "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
