@@ -9,7 +9,14 @@ import interp
 from interp.causal.behaviour import resampled_pair
 from interp.causal.edge_runs import EdgeRuns
 from tasks import UserError
-from tests.external.adopting import TASK, odd, theirs
+from tests.external.adopting import HERE, TASK, odd, theirs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE / "installed"))
+        yield
 
 
 def run_of(make, layout):
