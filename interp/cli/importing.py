@@ -93,7 +93,10 @@ def hf(
     *,
     out: Path,
     revision: tuple[str, ...] = (),
-    form: Literal["equations", "lives-with", "kingdoms", "functions", "relatives"] = "equations",
+    form: Annotated[
+        Literal["equations", "lives-with", "kingdoms", "functions", "relatives"] | None,
+        Parameter(show_default=False),
+    ] = None,
     hops: int = 2,
     chains: int = 4,
     shots: int = 0,
@@ -111,7 +114,7 @@ def hf(
     revision
         A revision to use as a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
     form
-        The wording of the prompts.
+        The wording of the prompts: the first whose names are single tokens in the model's tokenizer, unless given.
     hops
         Hops (look-ups) that a question requires.
     chains
@@ -123,7 +126,7 @@ def hf(
     dtype
         Floating-point type in which the weights are loaded.
     """
-    from interp.cli import training_notes
+    from interp.cli import show, training_notes
     from interp.importers.hf import import_hf
 
     run = import_hf(
@@ -137,4 +140,6 @@ def hf(
         shots=shots,
         order=order,
     )
+    if form is None:
+        show.note(f"prompts are worded as {run.config.task['form']!r} (--form chooses)")
     return training_notes.imported(run)
