@@ -141,5 +141,5 @@ def hf(
         order=order,
     )
     if form is None:
-        show.note(f"prompts are worded as {run.config.task['form']!r} (--form chooses)")
+        show.note(f"prompts are worded as {run.config.task.model_dump()['form']!r} (--form chooses)")
     return training_notes.imported(run)
