@@ -1,4 +1,4 @@
-"""One by one, doubling, or neither: hand-constructed nets of both kinds, nets of no kind, and the k-hop models made elsewhere."""
+"""One by one, doubling, or neither: hand-constructed nets of both kinds and of none, and models made elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks import UserError
 from tasks.markov import MarkovChains
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-SEEDS = range(25 if FULL else 1)
+SEEDS = range(100 if FULL else 1)
 MODELS = Path(os.environ.get("ALGOSCOPE_DATA", "")) / "hop_induction"
 
 
@@ -28,27 +28,22 @@ def made(kind, seed):
     """A hand-constructed net of a kind, of sizes by the seed, with distractor heads."""
     more = {"distractors": 4 * (seed % 4), "seed": seed, "chains": 2 + seed % 2}
     if kind == "doubling":
-        return constructed_doubling(3, vocab=30, **more)
-    return constructed_retrieval(3 + seed % 3, "chain", vocab=30, **more)
+        return constructed_doubling(3, vocab=8 * more["chains"], **more)
+    return constructed_retrieval(3 + seed % 3, "chain", vocab=18, **more)
 
 
 @pytest.mark.parametrize("kind", ["doubling", "one by one"])
 def test_hand_constructed_nets_of_both_kinds_are_told_apart(kind, record_property):
-    said = [
-        last(hop_growth(net.model, net.task, prompts=48, seed=s))["members"]
-        for s in SEEDS
-        for net in [made(kind, s)]
-    ]
+    nets = (made(kind, seed) for seed in SEEDS)
+    said = [last(hop_growth(net.model, net.task, prompts=48))["members"] for net in nets]
     right = sum(answer == kind for answer in said)
-    record_property(
-        "trust",
-        {"section": "growth", "what": kind, "tried": len(said), "result": f"{right} right", "remark": ""},
-    )
+    row = {"section": "growth", "what": kind, "tried": len(said), "result": f"{right} right", "remark": ""}
+    record_property("trust", row)
     assert right >= 0.95 * len(said)
 
 
 def test_what_a_head_reaches_and_what_that_rests_on():
-    net = constructed_doubling(3, vocab=24, distractors=6, seed=3)
+    net = constructed_doubling(3, vocab=16, distractors=6, seed=3)
     table = hop_growth(net.model, net.task, prompts=48)
     reach = table[table["metric"] == "reach"]
     planted = {tuple(map(int, head[1:].split("H"))) for head in net.circuit.heads}
