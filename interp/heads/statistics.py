@@ -1,12 +1,12 @@
 """Three statistics of every head on every relation of the task, each with its chance level.
 
 Of the rows of a relation: "attention mass", the mass on a row's sources (as `interp.heads.heads`); "argmax share", the
-share of rows whose largest weight lies on a source; "inner product", sum(A R) / (|A| |R|) of the attention A in all
-rows that the relation names and its matrix R (1 on a row's sources, 0 elsewhere), in [0, 1] for softmax attention and 1
-only where A is a multiple of R: rows without a source lower it (Sanford, Hsu & Telgarsky, arXiv 2402.09268). Chance
-("uniform") is attention spread evenly over the keys that the mask allows; for the argmax, a key drawn among them. They
-differ where attention is spread: mass adds up over a row's sources, the inner product is lowered by uneven rows, the
-argmax sees the largest alone. None says that a head is needed.
+share of rows whose largest weight lies on a source; "inner product", sum(A R) / (|A| |R|) of the whole attention matrix
+A and that of the relation R (1 on a row's sources, 0 elsewhere), in [0, 1] for softmax attention and 1 only where A is
+a multiple of R: rows without a source lower it (Sanford, Hsu & Telgarsky, arXiv 2402.09268). Chance ("uniform") is
+attention spread evenly over the keys that the mask allows; for the argmax, a key drawn among them. They differ where
+attention is spread: mass adds up over a row's sources, the inner product is lowered by uneven rows, the argmax sees the
+largest alone. None says that a head is needed.
 """
 
 from __future__ import annotations
@@ -103,12 +103,6 @@ def relation_matrix(relation: Relation, rows: int, columns: int) -> Bool[Tensor,
     return found.bool().unflatten(1, (rows, columns))
 
 
-def _named(relation: Relation, pattern: Tensor) -> Float[Tensor, "batch 1 row 1"]:
-    """1 on the rows that the relation names, whether they have a source or not."""
-    found = pattern.new_zeros(len(pattern), pattern.shape[2])
-    return found.scatter(1, relation.dest, 1.0)[:, None, :, None]
-
-
 def statistics(
     pattern: Float[Tensor, "batch head row column"], relation: Relation
 ) -> Float[Tensor, "batch statistic head"]:
@@ -126,5 +120,5 @@ def statistics(
     top = (inside >= largest - 1e-6 * largest.abs()).to(pattern)
     hits = (top * matrix).sum(3) / top.sum(3)
     argmax = (hits * counts).sum(2) / rows
-    norms = (pattern * _named(relation, pattern)).pow(2).sum((2, 3)).sqrt() * matrix.pow(2).sum((2, 3)).sqrt()
+    norms = pattern.pow(2).sum((2, 3)).sqrt() * matrix.pow(2).sum((2, 3)).sqrt()
     return torch.stack([product / rows, argmax, product / norms], 1)
