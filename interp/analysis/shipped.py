@@ -18,23 +18,20 @@ HELD_OUT = (
 
 SHIPPED = (
     Entry(
-        "scores",
-        "interp.emergence.scores:Scores",
+        "scores", "interp.emergence.scores:Scores",
         "Loss and score at each output position; rows without a step hold Bayes risk and chance level.",
         ("position", "metric", "control", *INTERVAL),
         command="scores RUN",
         section="scores", conclude=SCORES + "scores",
     ),
     Entry(
-        "own-score",
-        "interp.emergence.own_score:OwnScore",
+        "own-score", "interp.emergence.own_score:OwnScore",
         "A score of the user's own with the untrained model's; 95% CI over prompts.",
         ("position", "metric", "control", *INTERVAL),
         command="scores RUN --score module:function", conclude=SCORES + "own_score",
     ),
     Entry(
-        "draws",
-        "interp.emergence.draws:CurveDraws",
+        "draws", "interp.emergence.draws:CurveDraws",
         "Bootstrap replicates of every score and attention curve; draw j of all rows is one replicate of the run.",
         ("metric", "position", "layer", "head", "draw *"),
         command="emergence RUN",
@@ -47,16 +44,14 @@ SHIPPED = (
         command="emergence RUN --score module:function", conclude=SCORES + "draws",
     ),
     Entry(
-        "overlaps",
-        "interp.emergence.overlaps:Overlaps",
+        "overlaps", "interp.emergence.overlaps:Overlaps",
         "Absolute overlap of the weights with the teacher's direction; exact, without sampling error.",
         ("position", "metric", "control", "value", "unit"),
         applies="interp.emergence.overlaps:measurable",
         section="scores", conclude=SCORES + "overlaps",
     ),
     Entry(
-        "heads",
-        "interp.heads.heads:HeadScores",
+        "heads", "interp.heads.heads:HeadScores",
         "Attention mass of each head on the positions that the task defines; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
@@ -64,24 +59,21 @@ SHIPPED = (
         section="heads", conclude=ATTENTION + "heads",
     ),
     Entry(
-        "head-statistics",
-        "interp.heads.statistics:HeadStatistics",
+        "head-statistics", "interp.heads.statistics:HeadStatistics",
         "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
         ("layer", "head", "metric", "statistic", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN --view statistics", conclude=ATTENTION + "statistics",
     ),
     Entry(
-        "own-relation",
-        "interp.heads.own_relation:OwnRelation",
+        "own-relation", "interp.heads.own_relation:OwnRelation",
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "heads",
         command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation",
     ),
     Entry(
-        "chain",
-        "interp.heads.chain:ChainMatrix",
+        "chain", "interp.heads.chain:ChainMatrix",
         "Rows attend to columns, along the queried chain; look-ahead j: from a link to the j-th after it.",
         ("layer", "head", "metric", "chain", "row", "column", "control", *INTERVAL),
         applies=HERE + "chains",
@@ -129,8 +121,7 @@ SHIPPED = (
     ),
     Entry(
         "damage", "interp.heads.damage:HeadDamage",
-        "Damage of ablating each head, predicted from the circuit and measured, and their rank correlation; 95% CI over "
-        "prompts.",
+        "Damage of ablating a head, predicted from the circuit and measured, with their rank correlation; 95% CI.",
         ("layer", "head", "metric", "note", *INTERVAL),
         applies=HERE + "edges", command="heads RUN --view damage", conclude=HOPS + "damage",
     ),

@@ -140,7 +140,6 @@ def emergence(
     if json:
         return results.print_json(result)
     for found in results.each(result):
-        results.concluded(found)
         table = onset_tables.edge_onsets(found.table) if of == "edges" else wide.onsets(found.table)
         show.table(table, "onsets, in order")
     show.note(result.caption)
