@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,7 +42,7 @@ class GivenPrompts(Task):
 
     `data` holds the tensors as text: inputs, targets, mask (which positions count), and what else was given. `names`
     are those of the values of an attribute that was given in words. `outputs` and `vocabulary` are the sizes of the
-    model's tables (0: as many as the prompts use). `pad` fills up short prompts.
+    model's tables (0: as many as the prompts use). `pad` fills up short prompts, on `side`.
     """
 
     score_name: ClassVar[str] = "accuracy"
@@ -52,6 +52,7 @@ class GivenPrompts(Task):
     vocabulary: int = Field(default=0, ge=0)
     outputs: int = Field(default=0, ge=0)
     pad: int | None = None
+    side: Literal["left", "right", "both"] = "both"
 
     @model_validator(mode="after")
     def _whole(self) -> GivenPrompts:

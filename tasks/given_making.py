@@ -71,7 +71,8 @@ def from_tensors(
         raise UserError(
             f"these prompts take over {MOST_BYTES >> 20} MB: give fewer, or write a task that makes them"
         )
-    return GivenPrompts(data=data, names=names, vocabulary=vocabulary, outputs=outputs, pad=pad)
+    known = side if isinstance(inputs, list | tuple) else "both"  # tensors may be filled up on either
+    return GivenPrompts(data=data, names=names, vocabulary=vocabulary, outputs=outputs, pad=pad, side=known)
 
 
 def _prompts(name: str, given: Any, tokenizer: Any, pad: int | None, side: Side) -> tuple[Tensor, int | None]:

@@ -137,6 +137,7 @@ def _config(
         d_head=sizes.d_head, d_mlp=_d_mlp(parts), n_ctx=_context(module, parts, interface.n_ctx),
         d_vocab=_rows(parts.embed) or (interface.d_vocab if tokens else 0),
         d_out=_d_out(parts, layout, sizes.d_model), mask=sizes.mask, z_at=sizes.z_at, pad=pad,
+        pad_side=getattr(task, "side", "both"),
         dtype=dtype,  # type: ignore[arg-type]
     )  # fmt: skip
 

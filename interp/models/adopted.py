@@ -27,6 +27,7 @@ from interp.models.layouts.proof import Proof
 from interp.models.layouts.state import load_state, matched, state_of
 from interp.models.layouts.survey import outputs_of
 from interp.models.layouts.weights import AdoptedBlock, Norm, matrix
+from interp.models.padding import real_tokens
 from interp.models.surface import LensConfig
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -228,7 +229,9 @@ class AdoptedModel(AdoptedHooks):
         takes = inspect.signature(self.module.forward).parameters
         options: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
         if self.config.pad is not None and tokens.ndim == 2:
-            real = tokens != self.config.pad
+            real = real_tokens(tokens, self.config.pad, self.config.pad_side)
+            if not {"attention_mask", "src_key_padding_mask"} & set(takes):
+                self._refuse_padding(real)
             if "attention_mask" in takes:
                 options["attention_mask"] = real.long()
             if "position_ids" in takes:
@@ -236,6 +239,15 @@ class AdoptedModel(AdoptedHooks):
             if "src_key_padding_mask" in takes:
                 options["src_key_padding_mask"] = ~real
         return options
+
+    def _refuse_padding(self, real: Tensor) -> None:
+        """Raises UserError for padding that a module without a mask of it would attend to."""
+        behind = real.flip(1).cumsum(1).flip(1) > 0  # some real token is here or later
+        if bool((~real & (behind if self.config.mask == "causal" else True)).any()):
+            where = "on the right only" if self.config.mask == "causal" else "not at all"
+            raise UserError(
+                f"{self.config.name} takes no mask of padding (attention_mask), so prompts can be filled up {where}"
+            )
 
     def train(self, mode: bool = True) -> AdoptedModel:
         """Only to eval mode. Raises UserError otherwise."""

@@ -220,6 +220,22 @@ def test_padding_moves_no_logit(name, side):
     assert (model(inputs)[:, real] - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
+def test_padding_that_a_module_would_attend_to_is_refused():
+    inputs = torch.randint(1, 13, (16, 8), generator=torch.Generator().manual_seed(2))
+    inputs[:8, :3] = 0
+    task = tasks.from_tensors(inputs, inputs, vocabulary=13, outputs=13, pad=0)
+    with pytest.raises(UserError, match="filled up on the right only"):
+        interp.adopt(theirs.drawn(theirs.NanoGPT()), task=task, quiet=True).scores()
+    words = [[0, *row[3:].tolist()] for row in inputs[:8]] + [row.tolist() for row in inputs[8:]]
+    right = tasks.from_tensors(
+        words, [1] * 16, vocabulary=13, outputs=13, pad=0
+    )  # begins with the same token
+    model = interp.adopt(theirs.drawn(theirs.llama()), task=right, quiet=True).model()
+    short = torch.tensor([words[0]])
+    padded = model(torch.nn.functional.pad(short, (0, 2)))[:, 5]
+    assert (padded - theirs.drawn(theirs.llama())(short).logits[:, 5]).abs().max() < 1e-3
+
+
 def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt():
     source = torch.Generator().manual_seed(3)
     inputs = torch.randint(13, (128, 8), generator=source)
