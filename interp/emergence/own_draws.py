@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from jaxtyping import Float
-from pydantic import model_validator
 from torch import Tensor
 
 from interp.analysis.base import Accumulator
@@ -21,7 +20,7 @@ from interp.emergence.emergence import NO_HEAD
 from interp.emergence.own_score import OwnScoreAccumulator
 from interp.heads.heads import HeadAccumulator, HeadScores, unit_of
 from interp.heads.own_relation import relation_from
-from tasks import Batch, Task
+from tasks import Batch, Task, UserError
 
 
 class OwnDraws(CurveDraws):
@@ -32,16 +31,12 @@ class OwnDraws(CurveDraws):
     score: Own = None
     relation: Own = None
 
-    @model_validator(mode="after")
-    def _something(self) -> OwnDraws:
-        if self.score is None and self.relation is None:
-            raise ValueError("give a score or a relation")
-        return self
-
     def hooks(self, model: Any) -> list[str]:
         return [] if self.relation is None else HeadScores().hooks(model)
 
     def accumulator(self, model: Any, task: Task, untrained: Accumulator | None) -> Accumulator:
+        if self.score is None and self.relation is None:
+            raise UserError("replicates of one's own need a score or a relation")
         heads = None
         if self.relation is not None:
             heads = HeadAccumulator(
