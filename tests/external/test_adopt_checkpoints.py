@@ -141,7 +141,7 @@ def test_import_plain_takes_a_module_and_a_layout_at_the_terminal(folder, tmp_pa
         (["--layout", "mingpt"], "or the module of the weights"),
         (["--module", "modules:Nothing"], "has no function 'Nothing'"),
         (["--module", "modules:NanoGPT", "--layout", "minigpt"], "did you mean 'mingpt'"),
-        (["--module", "modules:gpt2"], "without weight"),
+        (["--module", "modules:gpt2"], "and the module has"),
     ):
         assert cli([*words, *wrong, "--out", str(tmp_path / "no")]) == 2
         assert told in " ".join(capsys.readouterr().err.split())
