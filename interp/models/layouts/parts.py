@@ -53,7 +53,7 @@ def find_parts(module: nn.Module, layout: Layout) -> Parts:
     if len(set(map(id, blocks))) < len(blocks):
         raise UserError(
             f"layout {layout.name!r}: blocks at {shell.blocks!r} are one module, run several times: its turns "
-            "cannot be told apart"
+            "cannot be distinguished"
         )
     for name in ("embed", "positions"):
         path = getattr(layout, name)

@@ -146,7 +146,9 @@ def _check_stream(watcher: _Survey, layout: Layout, module: nn.Module, inputs: T
             f"layout {layout.name!r}: the blocks at {layout.blocks!r} did not run: check the layout"
         )
     if watcher.turns > 1:
-        raise UserError(f"{name}: its first block runs {watcher.turns} times: its turns cannot be told apart")
+        raise UserError(
+            f"{name}: its first block runs {watcher.turns} times: its turns cannot be distinguished"
+        )
     if len(watcher.stream) != 3 or watcher.stream[:2] != tuple(inputs.shape[:2]):
         raise UserError(
             f"{name}: the stream of its blocks is {list(watcher.stream)} for prompts {list(inputs.shape)}: batch "

@@ -65,7 +65,7 @@ def test_the_verdict_is_neither_where_no_kind_is_shown():
             block.attn.w_q.normal_()
     found = hop_growth(net.model, net.task, prompts=32)
     assert (last(found)["members"], len(found)) == ("neither", 1)  # nothing reached, nothing said
-    assert "cannot be told apart" in last(found)["note"]
+    assert "cannot be distinguished" in last(found)["note"]
     with pytest.raises(UserError, match="no hops to follow"):
         hop_growth(net.model, MarkovChains(), prompts=32)
 
