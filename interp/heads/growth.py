@@ -9,10 +9,10 @@ effect is significant (at least `LEAST`, lower limit above 0, at a level for all
 
 Verdict, from heads of find^3 and beyond: "doubling", if some head of find^m rests on one at most m - 2 hops away and
 its effect is significantly larger than that of find^(m-1); "one by one", if all that rest on anything rest on
-find^(m-1), significantly more than on all nearer ones; else "neither", and `note` says why. Where reach is never
-beyond 2 the two cannot be distinguished. Attention is where a head takes from, not what it makes of it: a head of find^m
-whose sources carry more hops serves a longer chain. Sources: find^k and its doubling, Sanford et al., arXiv 2402.09268;
-path patching, Goldowsky-Dill et al., arXiv 2304.05969; the verdict is this project's.
+find^(m-1), significantly more than on all nearer ones; else "neither", and `note` says why. Where reach is never beyond
+2 the two cannot be distinguished. Attention is where a head takes from, not what it makes of it: a head of find^m whose
+sources carry more hops serves a longer chain. Sources: find^k and its doubling, Sanford et al., arXiv 2402.09268; path
+patching, Goldowsky-Dill et al., arXiv 2304.05969; the verdict is this project's.
 """
 
 from __future__ import annotations
