@@ -109,7 +109,7 @@ def rankings(name):
     return {
         "exact": area({e: v if v > 1e-9 else 0.0 for e, v in exact.items()}, true), "EAP": area(sized[0], true),
         "EAP-IG": area(sized[8], true), "random": sum(drawn) / len(drawn), "edges": len(exact), "true": len(true),
-        "EAP-IG error": attributed[8].error, "EAP-IG nonzero": sum(v > 1e-9 for v in sized[8].values()),
+        "EAP-IG error": attributed[8].error,
     }  # fmt: skip
 
 
@@ -118,5 +118,5 @@ def test_exact_effects_rank_the_edges_that_move_an_output_before_all_others(name
     found = rankings(name)
     assert found["exact"] == 1
     assert found["random"] < 0.7
-    if name == "hist":  # counts are read by steep steps, between which every gradient is 0
-        assert found["EAP-IG nonzero"] == 0
+    if name == "hist":  # its loss falls within a thousandth of the way, which no midpoint meets
+        assert found["EAP-IG error"] > 0.9
