@@ -8,6 +8,7 @@ there and outputs are zero elsewhere. Starting at a layer runs what comes before
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,7 @@ from interp.models.layouts.proof import Proof
 from interp.models.layouts.state import load_state, matched, state_of
 from interp.models.layouts.survey import outputs_of
 from interp.models.layouts.weights import AdoptedBlock, Norm, matrix
+from interp.models.layouts.wires import unwire
 from interp.models.padding import real_tokens
 from interp.models.surface import LensConfig
 from tasks.base import Interface
@@ -53,6 +55,15 @@ class AdoptedModel(AdoptedHooks):
         self._lens = _lens_config(config, interface)
         self.connect()
         self.eval()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdoptedModel:
+        """A copy with hook points of its own: those of the copied module would lead back to this model."""
+        module = copy.deepcopy(self.module, memo)
+        unwire(module)
+        found = type(self)(self.config, self.interface, 0, module)
+        found.proofs, found.refused = list(self.proofs), dict(self.refused)
+        memo[id(self)] = found
+        return found
 
     @property
     def edges_known(self) -> bool:

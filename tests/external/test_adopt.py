@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import pytest
@@ -147,6 +148,19 @@ def test_the_module_that_was_given_stays_as_it_was():
     assert torch.equal(module(inputs)[0], before)
     assert all(torch.equal(w, weights[name]) for name, w in module.named_parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_a_copy_has_hook_points_of_its_own():
+    _, run, model = adopted("Llama")
+    inputs = run.task.sample(0, "eval", 0, 3).inputs
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        assert torch.equal(twin(inputs), model(inputs))
+        twin.W_U.mul_(2)
+        changed = twin.run_with_hooks(inputs, fwd_hooks=[("blocks.1.attn.hook_z", lambda z, hook: z * 0)])
+        assert not torch.equal(changed, twin(inputs))
+        assert not torch.equal(twin(inputs), model(inputs))
+    assert twin.proofs == model.proofs
 
 
 def test_the_untrained_model_beside_it_has_other_weights_and_the_same_sizes():

@@ -115,6 +115,15 @@ def wire_norm(module: nn.Module, place: str, fire: Fire, listens: Callable[[str]
     module.register_forward_hook(hook)
 
 
+def unwire(module: nn.Module) -> None:
+    """Take the wires off a module and its parts; hooks of others stay."""
+    for part in module.modules():
+        for hooks in (part._forward_hooks, part._forward_pre_hooks):
+            for key, hook in list(hooks.items()):
+                if getattr(hook, "__module__", "").startswith(__package__ or ""):
+                    del hooks[key]
+
+
 def centred(norm: nn.Module) -> bool:
     """Whether a norm takes the mean away (LayerNorm does, RMSNorm does not), tried on numbers."""
     weight = next(norm.parameters(), None)
