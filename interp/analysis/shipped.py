@@ -9,7 +9,9 @@ HERE = "interp.analysis.applies:"
 SCORES, LANDSCAPE = "interp.emergence.conclusions:", "interp.landscape.conclusions:"
 ATTENTION, NEEDED = "interp.heads.attention_conclusions:", "interp.heads.ablation_conclusions:"
 READOUTS, VERDICT = "interp.readouts.conclusions:", "interp.readouts.verdict_conclusions:"
-CAUSAL, HOPS = "interp.causal.conclusions:", "interp.heads.hop_conclusions:"
+CAUSAL, OVER_RUNS = "interp.causal.conclusions:", "interp.sweep.conclusions:"
+HOPS = "interp.heads.hop_conclusions:"
+SERIES, PLOTS = "interp.pictures.plots:series", "interp.pictures.special_plots:"
 ABLATED = "effect: share of all heads' effect lost with the head alone ablated; 95% CI over prompts."
 PATTERNS = "A score is a correlation with a pattern, not proof that the head is needed."
 HELD_OUT = (
@@ -35,7 +37,7 @@ SHIPPED = (
         "Bootstrap replicates of every score and attention curve; draw j of all rows is one replicate of the run.",
         ("metric", "position", "layer", "head", "draw *"),
         command="emergence RUN",
-        section="emergence", conclude=SCORES + "draws",
+        section="emergence", conclude=SCORES + "draws", plot=PLOTS + "replicates",
     ),
     Entry(
         "own-draws", "interp.emergence.own_draws:OwnDraws",
@@ -56,21 +58,21 @@ SHIPPED = (
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN",
-        section="heads", conclude=ATTENTION + "heads",
+        section="heads", conclude=ATTENTION + "heads", plot=PLOTS + "heads",
     ),
     Entry(
         "head-statistics", "interp.heads.statistics:HeadStatistics",
         "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
         ("layer", "head", "metric", "statistic", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
-        command="heads RUN --view statistics", conclude=ATTENTION + "statistics",
+        command="heads RUN --view statistics", conclude=ATTENTION + "statistics", plot=PLOTS + "statistics",
     ),
     Entry(
         "own-relation", "interp.heads.own_relation:OwnRelation",
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "heads",
-        command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation",
+        command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation", plot=PLOTS + "heads",
     ),
     Entry(
         "chain", "interp.heads.chain:ChainMatrix",
@@ -80,24 +82,21 @@ SHIPPED = (
         command="heads RUN --view chain", conclude=ATTENTION + "chain",
     ),
     Entry(
-        "regression-heads",
-        "interp.heads.patterns:RegressionHeads",
+        "regression-heads", "interp.heads.patterns:RegressionHeads",
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "regression_heads",
-        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns", plot=PLOTS + "heads",
     ),
     Entry(
-        "token-heads",
-        "interp.heads.patterns:TokenHeads",
+        "token-heads", "interp.heads.patterns:TokenHeads",
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "token_heads",
-        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns", plot=PLOTS + "heads",
     ),
     Entry(
-        "roles",
-        "interp.heads.roles:Roles",
+        "roles", "interp.heads.roles:Roles",
         ABLATED,
         ("layer", "head", "role", "score", "threshold", "value", "ci_low", "ci_high", "n", "with_peers_ablated",
          "verdict", "partner", "metric", "control"),
@@ -105,15 +104,13 @@ SHIPPED = (
         command="heads RUN --view roles", conclude=NEEDED + "roles",
     ),
     Entry(
-        "ablation",
-        "interp.heads.ablation:Ablations",
+        "ablation", "interp.heads.ablation:Ablations",
         ABLATED,
         ("layer", "head", "position", "metric", "control", *INTERVAL),
         applies=HERE + "heads", conclude=NEEDED + "ablation",
     ),
     Entry(
-        "mechanism",
-        "interp.heads.mechanism:Mechanism",
+        "mechanism", "interp.heads.mechanism:Mechanism",
         "stacked: a head attends to the hop's own link; look-ahead: an earlier link already carries it.",
         ("position", "metric", "members", "note", "control", *INTERVAL),
         applies="interp.heads.mechanism:has_hops",
@@ -133,32 +130,28 @@ SHIPPED = (
         applies="interp.heads.growth:applies", command="heads RUN --view growth", conclude=HOPS + "growth",
     ),
     Entry(
-        "composition",
-        "interp.heads.weights:Compositions",
+        "composition", "interp.heads.weights:Compositions",
         "excess: over random weights of the same shapes; a large score shows a possible connection, not its use.",
         ("sender", "receiver", "metric", "value", "unit", "random", "random_high", "excess", "control"),
         applies=HERE + "matrices",
         command="heads RUN --view composition", conclude=ATTENTION + "composition",
     ),
     Entry(
-        "weights",
-        "interp.heads.weights:HeadWeights",
+        "weights", "interp.heads.weights:HeadWeights",
         "Positive eigenvalue shares of OV and QK, and the earlier head that each head composes with most.",
         ("layer", "head", "metric", "value", "largest", "sender", "random_high", "control"),
         applies=HERE + "matrices",
         section="weights", conclude=ATTENTION + "weights",
     ),
     Entry(
-        "output-attribution",
-        "interp.heads.direct:OutputAttribution",
+        "output-attribution", "interp.heads.direct:OutputAttribution",
         "Direct contributions to the right answer; effects through later components are not counted.",
         ("component", "position", "metric", "control", *INTERVAL),
         applies=HERE + "attributable",
         command="heads RUN --view attribution", conclude=ATTENTION + "attribution",
     ),
     Entry(
-        "probe",
-        "interp.readouts.readouts:Readouts",
+        "probe", "interp.readouts.readouts:Readouts",
         "Held-out {score} of a linear readout at each site; 'untrained' is the same of an untrained model.",
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "readable",
@@ -166,8 +159,7 @@ SHIPPED = (
         section="probes", conclude=READOUTS + "probe",
     ),
     Entry(
-        "own-target",
-        "interp.readouts.own_targets:OwnTargets",
+        "own-target", "interp.readouts.own_targets:OwnTargets",
         "Held-out score of a linear readout of the user's own target, one for all its positions; that a quantity can "
         "be decoded does not show that the model uses it.",
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
@@ -175,16 +167,14 @@ SHIPPED = (
         command="probe RUN --target module:function", conclude=READOUTS + "probe",
     ),
     Entry(
-        "targets",
-        "interp.readouts.target_readouts:TargetReadouts",
+        "targets", "interp.readouts.target_readouts:TargetReadouts",
         HELD_OUT,
         ("site", "position", "readout", "target", "member", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "regression",
         command="probe RUN --targets label w xy spectrum", conclude=READOUTS + "targets",
     ),
     Entry(
-        "algorithms",
-        "interp.readouts.algorithms:AlgorithmMatch",
+        "algorithms", "interp.readouts.algorithms:AlgorithmMatch",
         "A match is the nearest of the steps compared; only the filter verdict identifies an algorithm.",
         (
             *("site", "position", "metric", "algorithm", "k", "member", "verdict", "families", "control", "split"),
@@ -192,7 +182,7 @@ SHIPPED = (
         ),
         applies=HERE + "regression",
         command="probe RUN --algorithms",
-        section="algorithms", conclude=VERDICT + "algorithms",
+        section="algorithms", conclude=VERDICT + "algorithms", plot=PLOTS + "best_steps",
     ),
     Entry(
         "filters",
@@ -201,7 +191,7 @@ SHIPPED = (
         ("site", "position", "metric", "algorithm", "k", "eigenvalue", "member", "misfit", "control", "note",
          *INTERVAL),
         applies=HERE + "regression",
-        section="algorithms", conclude=VERDICT + "filters",
+        section="algorithms", conclude=VERDICT + "filters", plot=PLOTS + "filters",
     ),
     Entry(
         "strategies",
@@ -221,7 +211,7 @@ SHIPPED = (
         ("site", "layer", "head", "shared", "position", "metric", "algorithm", "k", "control", "draw", "correlation",
          "r2", "decoded", "use", "note", *INTERVAL),
         applies=HERE + "regression",
-        command="probe RUN --causal", conclude=READOUTS + "causal",
+        command="probe RUN --causal", conclude=READOUTS + "causal", plot=PLOTS + "slopes",
     ),
     Entry(
         "preconditioners",
@@ -238,7 +228,7 @@ SHIPPED = (
          *INTERVAL, "raw", "raw_unit", "direction", "replacement", "pair", "control", "note"),
         applies=HERE + "pairs",
         command="patch RUN",
-        section="patching", conclude=CAUSAL + "patch",
+        section="patching", conclude=CAUSAL + "patch", plot=PLOTS + "grid",
     ),
     Entry(
         "circuit",
@@ -248,7 +238,7 @@ SHIPPED = (
          "correlation", "completeness_error", "ig_steps", "test_statistic", *INTERVAL),
         applies=HERE + "edges",
         command="circuit RUN",
-        section="faithfulness", conclude=CAUSAL + "circuit",
+        section="faithfulness", conclude=CAUSAL + "circuit", plot=PLOTS + "circuit",
     ),
     Entry(
         "edges",
@@ -285,12 +275,19 @@ SHIPPED = (
         command="curvature RUN --noise 500", conclude=LANDSCAPE + "noise",
     ),
 )  # fmt: skip
+PLOTTED = {  # how such results are plotted where they are no series of values
+    **dict.fromkeys(("emergence", "emergence of readouts", "emergence of landscape"), PLOTS + "onsets"),
+    "emergence of edges": PLOTS + "onsets",
+    "agreement": PLOTS + "agreement",
+    "llc sweep": PLOTS + "llc_sweep",
+}
 DERIVED = {  # what concludes from results that are made of several analyses, by the result's name
     "emergence": SCORES + "onsets",
-    "emergence of readouts": SCORES + "instruments",
-    "emergence of landscape": SCORES + "instruments",
-    "emergence of edges": SCORES + "instruments",
+    **dict.fromkeys(
+        [f"emergence of {what}" for what in ("readouts", "landscape", "edges")], SCORES + "instruments"
+    ),
     "agreement": NEEDED + "agreement",
     "qk-attribution": ATTENTION + "query_key",
     "llc sweep": LANDSCAPE + "sweep",
+    **{f"{name} over runs": OVER_RUNS + name for name in ("scores", "emergence", "roles", "circuits")},
 }

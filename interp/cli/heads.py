@@ -79,6 +79,8 @@ def heads(
     for found in results.each(result):
         for title, table in head_views.shown(view, found.table, layers):
             show.table(table, title)
+        if words := head_views.legend(found.table):
+            show.note(words)
     show.note(result.caption)
     return 0
 
@@ -110,7 +112,7 @@ def emergence(
     relation
         A relation of your own: module:function, of a batch to (dest, source), each [batch, pair]. One run only.
     """
-    from interp.cli import onset_tables, results, show, wide
+    from interp.cli import head_views, onset_tables, results, show, wide
     from interp.cli.own import question
     from interp.run import load
     from interp.runs.names import distinct
@@ -142,5 +144,7 @@ def emergence(
     for found in results.each(result):
         table = onset_tables.edge_onsets(found.table) if of == "edges" else wide.onsets(found.table)
         show.table(table, "onsets, in order")
+    if words := head_views.legend(result.table):
+        show.note(words)
     show.note(result.caption)
     return 0
