@@ -43,7 +43,7 @@ SHIPPED = (
         "own-draws", "interp.emergence.own_draws:OwnDraws",
         "Bootstrap replicates of a score and a relation of the user's own; draw j of all rows is one of the run.",
         ("metric", "position", "layer", "head", "draw *"),
-        command="emergence RUN --score module:function", conclude=SCORES + "draws",
+        command="emergence RUN --score module:function", conclude=SCORES + "draws", plot=PLOTS + "replicates",
     ),
     Entry(
         "overlaps", "interp.emergence.overlaps:Overlaps",
