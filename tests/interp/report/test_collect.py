@@ -41,7 +41,7 @@ def test_a_retrieval_run(retrieval) -> None:
     assert {"untrained", "none"} <= set(report.heads["control"])
     assert report.attention[0].pattern.shape == (3, 1, 2, 13, 13)
     assert any(link.relation == "query -> link_3" for link in report.attention[0].links)
-    assert "accuracy on 1,024 held-out prompts" in report.verdict
+    assert "accuracy is at chance on 1,024 held-out prompts" in report.verdict
     assert set(report.answers) == {
         "Which circuit does it",
         "In which order it emerged",
