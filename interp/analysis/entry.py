@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.analysis.base import Analysis
+    from interp.analysis.conclusion import Conclude
 
 IDENTITY = ("run", "seed", "step")  # columns that every table has in front
 RUN = "RUN"  # where the folder stands in a command
@@ -28,7 +29,9 @@ class Entry:
     those of some tasks or settings only are counted in. `applies`: whether it can be taken of a run, from the model's
     settings and the task, or "module:function" of these; of every run unless given. `command`: what shows it at the
     terminal, RUN for the folder; `interp measure RUN NAME` unless given. `section`: where the report's page shows it;
-    the rows of section "scores" are drawn as curves over training, whoever wrote the analysis.
+    the rows of section "scores" are drawn as curves over training, whoever wrote the analysis. `conclude`: what its
+    table says in one or two sentences (`interp.analysis.conclusion`), a function of the table, or "module:function".
+    `plot`: how matplotlib draws it, a function of the table and of axes, or "module:function".
     """
 
     name: str
@@ -38,10 +41,12 @@ class Entry:
     applies: Applies | str = ""
     command: str = ""
     section: str = ""
+    conclude: Conclude | str = ""
+    plot: Callable[[Any, Any], Any] | str = ""
 
     def load(self) -> type[Analysis]:
         """The class of the analysis."""
-        return _found(self.home) if isinstance(self.home, str) else self.home
+        return found(self.home) if isinstance(self.home, str) else self.home
 
     @property
     def file(self) -> str:
@@ -53,7 +58,7 @@ class Entry:
         """Whether the analysis can be taken of a run with such a model (its settings) and task."""
         if self.applies == "":
             return True
-        condition = _found(self.applies) if isinstance(self.applies, str) else self.applies
+        condition = found(self.applies) if isinstance(self.applies, str) else self.applies
         return condition(settings, task)
 
     def words(self, run: Path | str = RUN) -> str:
@@ -70,6 +75,7 @@ class Entry:
         return self.caption.format(**{**settings, "score": score})
 
 
-def _found(home: str) -> Any:
+def found(home: str) -> Any:
+    """What "module:name" stands for."""
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)

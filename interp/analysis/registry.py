@@ -8,15 +8,18 @@ imports no shipped analysis: a class is imported when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from interp.analysis.entry import Applies, Entry
-from interp.analysis.shipped import SHIPPED
+from interp.analysis.entry import Applies, Entry, found
+from interp.analysis.shipped import DERIVED, SHIPPED
 from tasks.errors import UserError
 from tasks.plugins import load_plugins
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from interp.analysis.base import Analysis
+    from interp.analysis.conclusion import Conclude, Sentence
 
 MODULES = "ALGOSCOPE_ANALYSES"  # the variable of modules that register analyses
 GROUP = "algoscope.analyses"  # the entry points that do
@@ -32,6 +35,8 @@ def register(
     applies: Applies | str = "",
     command: str = "",
     section: str = "",
+    conclude: Conclude | str = "",
+    plot: Callable[[Any, Any], Any] | str = "",
 ) -> Callable[[A], A]:
     """Class decorator: make an analysis known under its `name`; arguments are those of `Entry`.
 
@@ -45,7 +50,7 @@ def register(
         known = _ENTRIES.get(name)
         if known is not None and _where(known.home) != _where(cls):
             raise UserError(f"analysis {name!r} is taken by {_where(known.home)}")
-        _ENTRIES[name] = Entry(name, cls, caption, columns, applies, command, section)
+        _ENTRIES[name] = Entry(name, cls, caption, columns, applies, command, section, conclude, plot)
         return cls
 
     return add
@@ -84,3 +89,13 @@ def build(name: str, /, **settings: object) -> Analysis:
     from interp.analysis.base import validated
 
     return validated(entry(name).load(), **settings)
+
+
+def conclusion_of(name: str, table: pd.DataFrame | None) -> tuple[Sentence, ...]:
+    """What a table of this name says: of an analysis, or of a result made of several. Empty where nothing concludes
+    from it, and for a table without measured checkpoints.
+    """
+    named = _ENTRIES[name].conclude if name in _ENTRIES else DERIVED.get(name, "")
+    if not named or table is None or "step" not in table or not table["step"].notna().any():
+        return ()
+    return tuple((found(named) if isinstance(named, str) else named)(table))

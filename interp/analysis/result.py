@@ -1,4 +1,4 @@
-"""The result of an analysis: a table, one sentence on how to read it, and a picture in a notebook."""
+"""The result of an analysis: what it concludes, the table, a sentence on how to read it, a picture in a notebook."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp.analysis.conclusion import Sentence
+from interp.analysis.registry import conclusion_of
 from interp.analysis.schema import whole
 from interp.analysis.table import Table
 
@@ -20,9 +22,10 @@ GROUP = "group"  # the column that says whose rows they are, of a result by grou
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A long table with a caption. `table` is the DataFrame; in a notebook the picture is shown above it.
+    """A long table with a caption. `table` is the DataFrame; in a notebook conclusion and picture are shown above it.
 
-    `name` is the analysis that made it and determines the picture.
+    `name` is the analysis that made it and determines conclusion and picture. `named`: the rows that the
+    conclusion may name, where these are not all.
 
     >>> result = Result("heads", pd.DataFrame({"layer": [0], "value": [0.5]}), "Attention mass.")
     >>> print(result)
@@ -35,9 +38,15 @@ class Result:
     table: pd.DataFrame
     caption: str
     rows_shown: int = 40
+    named: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", Table(self.table))
+
+    @property
+    def conclusion(self) -> tuple[Sentence, ...]:
+        """What the table says in one or two sentences; empty for a table without measured checkpoints."""
+        return conclusion_of(self.name, self.table if self.named is None else self.named)
 
     def plot(self) -> Picture | None:
         """The picture; None for a result that is only a table, or whose table holds nothing to draw."""
@@ -47,14 +56,17 @@ class Result:
 
     def __repr__(self) -> str:
         shown = self._shown().to_string(index=False, float_format=lambda v: f"{v:.4g}")
-        return f"{self.caption}\n{shown}" + self._rest()
+        return "\n".join([*map(str, self.conclusion), self.caption, shown]) + self._rest()
 
     def _repr_html_(self) -> str:
         picture = self.plot()
         shown = self._shown().astype(object).where(self._shown().notna(), "–")
         table = shown.to_html(index=False, escape=True, float_format="{:.4g}".format)
         tall = f'<div style="max-height:24em;overflow:auto">{table}{html.escape(self._rest())}</div>'
-        return f"<p>{html.escape(self.caption)}</p>{picture._repr_html_() if picture else ''}{tall}"
+        said = " ".join(map(str, self.conclusion))
+        first = f"<p><b>{html.escape(said)}</b></p>" if said else ""
+        drawn = picture._repr_html_() if picture else ""
+        return f"{first}<p>{html.escape(self.caption)}</p>{drawn}{tall}"
 
     def _shown(self) -> pd.DataFrame:
         return whole(self.table.head(self.rows_shown))

@@ -6,6 +6,10 @@ from interp.analysis.entry import Entry
 
 INTERVAL = ("value", "unit", "ci_low", "ci_high", "n")
 HERE = "interp.analysis.applies:"
+SCORES, LANDSCAPE = "interp.emergence.conclusions:", "interp.landscape.conclusions:"
+ATTENTION, NEEDED = "interp.heads.attention_conclusions:", "interp.heads.ablation_conclusions:"
+READOUTS, VERDICT = "interp.readouts.conclusions:", "interp.readouts.verdict_conclusions:"
+CAUSAL = "interp.causal.conclusions:"
 ABLATED = "effect: share of all heads' effect lost with the head alone ablated; 95% CI over prompts."
 PATTERNS = "A score is a correlation with a pattern, not proof that the head is needed."
 HELD_OUT = (
@@ -19,14 +23,14 @@ SHIPPED = (
         "Loss and score at each output position; rows without a step hold Bayes risk and chance level.",
         ("position", "metric", "control", *INTERVAL),
         command="scores RUN",
-        section="scores",
+        section="scores", conclude=SCORES + "scores",
     ),
     Entry(
         "own-score",
         "interp.emergence.own_score:OwnScore",
         "A score of the user's own with the untrained model's; 95% CI over prompts.",
         ("position", "metric", "control", *INTERVAL),
-        command="scores RUN --score module:function",
+        command="scores RUN --score module:function", conclude=SCORES + "own_score",
     ),
     Entry(
         "draws",
@@ -34,7 +38,7 @@ SHIPPED = (
         "Bootstrap replicates of every score and attention curve; draw j of all rows is one replicate of the run.",
         ("metric", "position", "layer", "head", "draw *"),
         command="emergence RUN",
-        section="emergence",
+        section="emergence", conclude=SCORES + "draws",
     ),
     Entry(
         "overlaps",
@@ -42,7 +46,7 @@ SHIPPED = (
         "Absolute overlap of the weights with the teacher's direction; exact, without sampling error.",
         ("position", "metric", "control", "value", "unit"),
         applies="interp.emergence.overlaps:measurable",
-        section="scores",
+        section="scores", conclude=SCORES + "overlaps",
     ),
     Entry(
         "heads",
@@ -51,7 +55,7 @@ SHIPPED = (
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN",
-        section="heads",
+        section="heads", conclude=ATTENTION + "heads",
     ),
     Entry(
         "head-statistics",
@@ -59,7 +63,7 @@ SHIPPED = (
         "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
         ("layer", "head", "metric", "statistic", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
-        command="heads RUN --view statistics",
+        command="heads RUN --view statistics", conclude=ATTENTION + "statistics",
     ),
     Entry(
         "own-relation",
@@ -67,7 +71,7 @@ SHIPPED = (
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "heads",
-        command="heads RUN --relation module:function",
+        command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation",
     ),
     Entry(
         "chain",
@@ -75,7 +79,7 @@ SHIPPED = (
         "Rows attend to columns, along the queried chain; look-ahead j: from a link to the j-th after it.",
         ("layer", "head", "metric", "chain", "row", "column", "control", *INTERVAL),
         applies=HERE + "chains",
-        command="heads RUN --view chain",
+        command="heads RUN --view chain", conclude=ATTENTION + "chain",
     ),
     Entry(
         "regression-heads",
@@ -83,7 +87,7 @@ SHIPPED = (
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "regression_heads",
-        command="heads RUN --view patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
     ),
     Entry(
         "token-heads",
@@ -91,7 +95,7 @@ SHIPPED = (
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "token_heads",
-        command="heads RUN --view patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
     ),
     Entry(
         "roles",
@@ -100,14 +104,14 @@ SHIPPED = (
         ("layer", "head", "role", "score", "threshold", "value", "ci_low", "ci_high", "n", "with_peers_ablated",
          "verdict", "partner", "metric", "control"),
         applies="interp.heads.heads:has_roles",
-        command="heads RUN --view roles",
+        command="heads RUN --view roles", conclude=NEEDED + "roles",
     ),
     Entry(
         "ablation",
         "interp.heads.ablation:Ablations",
         ABLATED,
         ("layer", "head", "position", "metric", "control", *INTERVAL),
-        applies=HERE + "heads",
+        applies=HERE + "heads", conclude=NEEDED + "ablation",
     ),
     Entry(
         "mechanism",
@@ -115,7 +119,7 @@ SHIPPED = (
         "stacked: a head attends to the hop's own link; look-ahead: an earlier link already carries it.",
         ("position", "metric", "members", "note", "control", *INTERVAL),
         applies="interp.heads.mechanism:has_hops",
-        command="heads RUN --view circuits",
+        command="heads RUN --view circuits", conclude=NEEDED + "mechanism",
     ),
     Entry(
         "composition",
@@ -123,7 +127,7 @@ SHIPPED = (
         "excess: over random weights of the same shapes; a large score shows a possible connection, not its use.",
         ("sender", "receiver", "metric", "value", "unit", "random", "random_high", "excess", "control"),
         applies=HERE + "matrices",
-        command="heads RUN --view composition",
+        command="heads RUN --view composition", conclude=ATTENTION + "composition",
     ),
     Entry(
         "weights",
@@ -131,7 +135,7 @@ SHIPPED = (
         "Positive eigenvalue shares of OV and QK, and the earlier head that each head composes with most.",
         ("layer", "head", "metric", "value", "largest", "sender", "random_high", "control"),
         applies=HERE + "matrices",
-        section="weights",
+        section="weights", conclude=ATTENTION + "weights",
     ),
     Entry(
         "output-attribution",
@@ -139,7 +143,7 @@ SHIPPED = (
         "Direct contributions to the right answer; effects through later components are not counted.",
         ("component", "position", "metric", "control", *INTERVAL),
         applies=HERE + "attributable",
-        command="heads RUN --view attribution",
+        command="heads RUN --view attribution", conclude=ATTENTION + "attribution",
     ),
     Entry(
         "probe",
@@ -148,7 +152,7 @@ SHIPPED = (
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "readable",
         command="probe RUN",
-        section="probes",
+        section="probes", conclude=READOUTS + "probe",
     ),
     Entry(
         "own-target",
@@ -157,7 +161,7 @@ SHIPPED = (
         "be decoded does not show that the model uses it.",
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "layers",
-        command="probe RUN --target module:function",
+        command="probe RUN --target module:function", conclude=READOUTS + "probe",
     ),
     Entry(
         "targets",
@@ -165,7 +169,7 @@ SHIPPED = (
         HELD_OUT,
         ("site", "position", "readout", "target", "member", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "regression",
-        command="probe RUN --targets label w xy spectrum",
+        command="probe RUN --targets label w xy spectrum", conclude=READOUTS + "targets",
     ),
     Entry(
         "algorithms",
@@ -177,7 +181,7 @@ SHIPPED = (
         ),
         applies=HERE + "regression",
         command="probe RUN --algorithms",
-        section="algorithms",
+        section="algorithms", conclude=VERDICT + "algorithms",
     ),
     Entry(
         "filters",
@@ -186,7 +190,7 @@ SHIPPED = (
         ("site", "position", "metric", "algorithm", "k", "eigenvalue", "member", "misfit", "control", "note",
          *INTERVAL),
         applies=HERE + "regression",
-        section="algorithms",
+        section="algorithms", conclude=VERDICT + "filters",
     ),
     Entry(
         "strategies",
@@ -196,7 +200,7 @@ SHIPPED = (
         ("distribution", "position", "metric", "strategy", "control", "note", *INTERVAL),
         applies="interp.readouts.strategies:has_strategies",
         command="strategies RUN",
-        section="strategies",
+        section="strategies", conclude=SCORES + "strategies",
     ),
     Entry(
         "causal-probe",
@@ -206,14 +210,14 @@ SHIPPED = (
         ("site", "layer", "head", "shared", "position", "metric", "algorithm", "k", "control", "draw", "correlation",
          "r2", "decoded", "use", "note", *INTERVAL),
         applies=HERE + "regression",
-        command="probe RUN --causal",
+        command="probe RUN --causal", conclude=READOUTS + "causal",
     ),
     Entry(
         "preconditioners",
         "interp.readouts.preconditioners:Preconditioners",
         "Preconditioner that each layer of a linear transformer applies to the gradient, computed from its weights.",
         ("layer", "metric", "control", "value", "unit"),
-        applies=HERE + "linear_regression",
+        applies=HERE + "linear_regression", conclude=READOUTS + "preconditioners",
     ),
     Entry(
         "patch",
@@ -223,7 +227,7 @@ SHIPPED = (
          *INTERVAL, "raw", "raw_unit", "direction", "replacement", "pair", "control", "note"),
         applies=HERE + "pairs",
         command="patch RUN",
-        section="patching",
+        section="patching", conclude=CAUSAL + "patch",
     ),
     Entry(
         "circuit",
@@ -233,7 +237,7 @@ SHIPPED = (
          "correlation", "completeness_error", "ig_steps", "test_statistic", *INTERVAL),
         applies=HERE + "edges",
         command="circuit RUN",
-        section="faithfulness",
+        section="faithfulness", conclude=CAUSAL + "circuit",
     ),
     Entry(
         "edges",
@@ -242,7 +246,7 @@ SHIPPED = (
         ("sender", "receiver", "metric", "control", "note", *INTERVAL),
         applies=HERE + "edges",
         command="emergence RUN --of edges",
-        section="circuit",
+        section="circuit", conclude=CAUSAL + "edges",
     ),
     Entry(
         "curvature",
@@ -250,7 +254,7 @@ SHIPPED = (
         "On one fixed batch; smoothness is the optimiser's own step only where `stride` is 1.",
         ("metric", "value", "stride"),
         applies=HERE + "weights_at_hand",
-        command="curvature RUN",
+        command="curvature RUN", conclude=LANDSCAPE + "landscape",
     ),
     Entry(
         "llc",
@@ -259,7 +263,7 @@ SHIPPED = (
         "intervals over chains are Monte Carlo error alone. Bad chains are rejected, with the reason in `note`.",
         ("metric", "control", "note", "gamma", "step_size", *INTERVAL),
         applies=HERE + "weights_at_hand",
-        command="curvature RUN --llc",
+        command="curvature RUN --llc", conclude=LANDSCAPE + "llc",
     ),
     Entry(
         "noise",
@@ -267,6 +271,15 @@ SHIPPED = (
         "Tail of the gradient's noise over {draws} batches of {prompts} prompts.",
         ("metric", "control", "value", "ci_low", "ci_high", "n"),
         applies=HERE + "weights_at_hand",
-        command="curvature RUN --noise 500",
+        command="curvature RUN --noise 500", conclude=LANDSCAPE + "noise",
     ),
 )  # fmt: skip
+DERIVED = {  # what concludes from results that are made of several analyses, by the result's name
+    "emergence": SCORES + "onsets",
+    "emergence of readouts": SCORES + "instruments",
+    "emergence of landscape": SCORES + "instruments",
+    "emergence of edges": SCORES + "instruments",
+    "agreement": NEEDED + "agreement",
+    "qk-attribution": ATTENTION + "query_key",
+    "llc sweep": LANDSCAPE + "sweep",
+}

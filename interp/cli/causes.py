@@ -187,7 +187,7 @@ def circuit(
     if json:
         heads = {} if agreed is None else {"heads": show.records(agreed.table)}
         return results.print_json(result, {**heads, **overlap})
-    for found in results.each(result):
+    for found in results.each(result, *([] if agreed is None else [agreed])):
         circuit_tables.print_circuits(found, None if agreed is None else agreed.table, threshold, edges)
     if overlap:
         show.note(

@@ -118,6 +118,7 @@ def emergence(
     results.keep(result, out)
     if json:
         return results.print_json(result)
+    results.concluded(result)
     table = onset_tables.edge_onsets(result.table) if of == "edges" else wide.onsets(result.table)
     show.table(table, "onsets, in order")
     show.note(result.caption)

@@ -77,6 +77,7 @@ def curvature(
         )  # fmt: skip
     if json:
         return results.print_json(result)
+    results.concluded(result)
     show.table(landscape_tables.by_step(result.table), "the loss landscape, by checkpoint")
     for step, reason in landscape_tables.refused(result.table):
         show.note(f"step {step}: no learning coefficient, {reason}")
@@ -110,6 +111,7 @@ def _sweep(
     if json:
         return results.print_json(result)
     last = int(result.table["step"].max())
+    results.concluded(result)
     show.table(by_setting(result.table), f"effective parameters by gamma and step size, checkpoint {last}")
     rows = result.table[result.table["note"] != ""]
     for row in rows.itertuples():

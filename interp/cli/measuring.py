@@ -58,6 +58,7 @@ def measure(
     found = result.table.drop(columns=["run", "seed"]).dropna(axis="columns", how="all")
     last = found.sort_values("step", kind="stable", na_position="first").tail(rows)
     more = f", the last {rows} of {len(found)} rows" if len(found) > rows else ""
+    results.concluded(result)
     show.table(last, f"{name}{more}")
     show.note(result.caption)
     return 0

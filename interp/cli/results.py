@@ -1,4 +1,4 @@
-"""Output of a result: as JSON, as a Parquet table; and the list of available analyses."""
+"""Output of a result: its conclusion first, as JSON, as a Parquet table; and the list of available analyses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from interp.io.files import make_room, write_atomically
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
-    """The rows of a result as one JSON document, with further entries."""
+    """Conclusion and rows of a result as one JSON document, with further entries."""
     rows = show.records(result.table)
-    show.document({"analysis": result.name, "caption": result.caption, "rows": rows, **(besides or {})})
+    conclusion = [sentence.text for _, found in parted(result) for sentence in found.conclusion]
+    shown = {"analysis": result.name, "conclusion": conclusion, "caption": result.caption, "rows": rows}
+    show.document({**shown, **(besides or {})})
     return 0
 
 
@@ -32,12 +34,24 @@ def by_group(run: Any, attribute: str | None) -> Any:
     return run if attribute is None else run.by(attribute)
 
 
-def each(result: Result) -> Iterator[Result]:
-    """The result, or that of each group below a line that names it."""
+def each(result: Result, *further: Result) -> Iterator[Result]:
+    """The result below what it concludes, or that of each group below a line that names it; every command that prints
+    a result prints it through here. `further` results conclude along with it.
+    """
     for label, found in parted(result):
         if label:
             show.note(f"{label}:")
+        concluded(found, *further)
         yield found
+
+
+def concluded(*results: Result) -> None:
+    """What results conclude, a sentence a paragraph, and an empty line."""
+    sentences = [sentence for result in results for sentence in result.conclusion]
+    for sentence in sentences:
+        show.note(sentence.text)
+    if sentences:
+        show.note("")
 
 
 def room(out: Path | None) -> None:

@@ -26,8 +26,8 @@ def strategies(
     """Which closed-form predictor the model's outputs follow at each checkpoint: weights, and what they leave over.
 
     The outputs are fitted by a mixture of the task's predictors (weights that sum to 1), on every distribution of the
-    task; a strategy leads where the lower confidence limit of its weight is above one half
-    and the mixture leaves less than half of the predictors' mean square.
+    task; a strategy leads where the lower confidence limit of its weight, simultaneous over the checkpoints, is above
+    one half and the mixture leaves less than half of the predictors' mean square.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ def strategies(
         Prompts of each distribution.
     """
     from interp.cli import results, show
-    from interp.emergence.strategies import sentences
     from interp.run import load
 
     results.room(out)
@@ -46,9 +45,8 @@ def strategies(
         result = opened.strategies(steps, advance, prompts=prompts)
     results.keep(result, out)
     if json:
-        return results.print_json(result, {"conclusion": sentences(result.table)})
-    for sentence in sentences(result.table):
-        show.note(sentence)
+        return results.print_json(result)
+    results.concluded(result)
     for distribution, rows in result.table.groupby("distribution", sort=False):
         show.table(weights(rows), f"weights on {distribution} prompts, by checkpoint")
     show.note(result.caption)

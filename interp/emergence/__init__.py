@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from interp.emergence.emergence import emergence_table
     from interp.emergence.onset import Onset
     from interp.emergence.overlaps import Overlaps
+    from interp.emergence.phase_diagram import phase_table
     from interp.emergence.rises import rise_p_value
     from interp.emergence.scores import Scores
+    from interp.emergence.strategies import stages
+    from interp.emergence.trajectories import joint_components
 
 _HOMES = {
     "curriculum": ("censored_median", "drops", "events", "lead_time", "order", "precedence", "survival"),
@@ -35,8 +38,11 @@ _HOMES = {
     "emergence": ("emergence_table",),
     "onset": ("Onset",),
     "overlaps": ("Overlaps",),
+    "phase_diagram": ("phase_table",),
     "rises": ("rise_p_value",),
     "scores": ("Scores",),
+    "strategies": ("stages",),
+    "trajectories": ("joint_components",),
 }
 _HOME_OF = {name: f"interp.emergence.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
@@ -52,10 +58,13 @@ __all__ = [
     "emergence_table",
     "events",
     "fit_logistic",
+    "joint_components",
     "lead_time",
     "order",
+    "phase_table",
     "precedence",
     "rise_p_value",
+    "stages",
     "survival",
     "unimodal",
 ]

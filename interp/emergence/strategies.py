@@ -2,10 +2,11 @@
 
 Owns the stages that the table of "strategies" (`interp.readouts.strategies`) gives. A strategy leads a checkpoint where
 the lower confidence limit of its weight is above one half and what the mixture leaves is significantly below half of
-the candidates' mean square: outputs that are none of the candidates have no leader. A stage is the longest stretch of
-its checkpoints; one that ends before the last checkpoint is transient. Steps are known up to the gap between
-checkpoints, which is the interval of an onset and of a loss; checkpoints at which no strategy leads belong to none.
-Limits are those of each checkpoint alone, without a correction for their number.
+the candidates' mean square: outputs that are none of the candidates have no leader. Both limits are simultaneous over
+the checkpoints and distributions of the table (Bonferroni: a limit is moved out by the ratio of Student's quantiles).
+A stage is the longest stretch of its checkpoints; one that ends before the last checkpoint is transient. Steps are
+known up to the gap between checkpoints, which is the interval of an onset and of a loss; checkpoints at which no
+strategy leads belong to none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 from itertools import groupby
 
 import pandas as pd
+from scipy.special import stdtrit
+
+from probes.interval import LEVEL
 
 LEADS = 0.5
 COLUMNS = ["distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "unexplained"]
@@ -21,13 +25,22 @@ COLUMNS = ["distribution", "strategy", "step", "ci_low", "ci_high", "lost", "sta
 def leaders(table: pd.DataFrame, distribution: str) -> list[tuple[int, str]]:
     """The leading strategy at every checkpoint of a distribution, "" where there is none, in order."""
     rows = table[(table["distribution"] == distribution) & (table["metric"] == "weight")]
-    found = []
+    tests = table.loc[table["metric"] == "weight", ["step", "distribution"]].drop_duplicates().dropna()
     left = table[(table["distribution"] == distribution) & (table["metric"] == "residual")]
-    most = left.set_index("step")["ci_high"]
+    most = pd.Series(simultaneous(left, "ci_high", len(tests)).to_numpy(), left["step"])
+    least = simultaneous(rows, "ci_low", len(tests))
+    found = []
     for step, part in rows.groupby("step", sort=True):
-        above = part[(part["ci_low"] > LEADS) & (most.get(step, float("nan")) < LEADS)]
+        above = part[(least[part.index] > LEADS) & (most.get(step, float("nan")) < LEADS)]
         found.append((int(step), str(above["strategy"].iloc[0]) if len(above) else ""))  # type: ignore[arg-type]
     return found
+
+
+def simultaneous(rows: pd.DataFrame, limit: str, tests: int) -> pd.Series:
+    """Limits (column "ci_low" or "ci_high") that hold for `tests` intervals together at the level of each alone."""
+    tail, degrees = (1 - LEVEL) / 2, rows["n"] - 1
+    wider = stdtrit(degrees, 1 - tail / max(tests, 1)) / stdtrit(degrees, 1 - tail)
+    return rows["value"] + (rows[limit] - rows["value"]) * wider
 
 
 def stages(table: pd.DataFrame) -> pd.DataFrame:

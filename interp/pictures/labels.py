@@ -7,6 +7,15 @@ ABBREVIATIONS = {
 }  # fmt: skip
 
 
+def relation_label(name: str) -> str:
+    """A relation as tables, sentences and pages show it.
+
+    >>> relation_label("query -> link_1")
+    'query -> link 1'
+    """
+    return name.replace("_", " ")
+
+
 def short_relation(name: str) -> str:
     """`query -> link_1` as `q→l1`: many relations must fit into a line."""
     for long, short in ABBREVIATIONS.items():

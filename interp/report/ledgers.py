@@ -23,7 +23,8 @@ SIGNS: dict[Verdict, str] = {
 
 RELATED = {
     "retrieval": ("stacked-heads",),
-    "regression": ("newton", "one-step-gd", "linear-attention"),
+    "markov": ("markov-chains",),
+    "regression": ("newton", "one-step-gd", "linear-attention", "task-diversity"),
     "single-index": ("single-index",),
     "prompts": ("retrieval-prompts",),
 }

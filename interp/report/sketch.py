@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from interp.analysis.conclusion import first_middle_last
+from interp.heads.attention_conclusions import NEAR
 from interp.heads.roles import role_of
 from tasks import Relation
 
-ATTENDS, NEAR = 0.3, 0.1
-MOST_SKILLS = 3
+ATTENDS = 0.3
 WIDTH, LEFT, RIGHT, TOP, ROW = 1124, 480, 800, 30, 25
 
 
@@ -104,11 +105,6 @@ def ablation_effects(agreement: pd.DataFrame) -> dict[tuple[object, object, str]
     """By layer, head and its role at the last checkpoint: the verdict of its ablation, and the ablation effect."""
     last = agreement[(agreement["step"] == agreement["step"].max()) & (agreement["role"] != "")]
     return {(r.layer, r.head, str(r.role)): (str(r.verdict), float(r.effect)) for r in last.itertuples()}  # type: ignore[arg-type]
-
-
-def first_middle_last(count: int) -> list[int]:
-    """Indices of the first, the middle and the last of many, the same wherever a page shows three of them."""
-    return sorted({round(i * (count - 1) / (MOST_SKILLS - 1)) for i in range(MOST_SKILLS)})
 
 
 def _looks(

@@ -67,4 +67,4 @@ class EmergenceQuestions(Measuring):
         from interp.emergence.instruments import CAPTIONS, instrument_onsets
 
         table = instrument_onsets(self, of, self.resolve(steps), progress)
-        return Result(of, table, CAPTIONS[of])
+        return Result(f"emergence of {of}", table, CAPTIONS[of])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
+from interp.causal.reach import without_dead_rows
 from interp.heads.direct import score_attribution
 from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
@@ -42,7 +44,10 @@ class HeadQuestions(Measuring):
         """
         if relation is not None:
             return self._measured("own-relation", steps, progress, relation=relation)
-        return self._measured("heads", steps, progress)
+        found = self._measured("heads", steps, progress)
+        batch = self.task.sample(self.config.data_seed, "report", 0, 1)
+        nameable = without_dead_rows(found.table, self.config.model, self.task, self.task.relations(batch))
+        return replace(found, named=nameable)
 
     def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Attention mass, argmax share and inner product of every head with every relation, with chance levels.

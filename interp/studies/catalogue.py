@@ -9,4 +9,6 @@ STUDIES: dict[str, str] = {
     "single-index": "interp.studies.single_index.study",
     "stacked-heads": "interp.studies.stacked_heads.study",
     "retrieval-prompts": "interp.studies.retrieval_prompts.study",
+    "markov-chains": "interp.studies.markov_chains.study",
+    "task-diversity": "interp.studies.task_diversity.study",
 }

@@ -16,6 +16,7 @@ UNITS: dict[Bounds, tuple[str, ...]] = {
     (0.0, 1.0): (
         "accuracy of hop 1", "accuracy of hop 2", "accuracy of hop 3", "share of argmax", "share of layers",
         "share of names copied", "share of |w|^2 outside", "rank-one share of |nG|^2",
+        "attention on the previous token", "attention on successors",
     ),
     (-1.0, 1.0): (
         "SimE", "SimE to OLS, widest net", "SimW to OLS", "best SimW of the first layer", "cosine",
@@ -32,11 +33,15 @@ UNITS: dict[Bounds, tuple[str, ...]] = {
         "loss / closed form", "loss / minimum", "loss after / before", "loss ratio", "loss ratio SGD / sign",
         "onset of hop 2 / onset of hop 1", "ratio of best steps", "ratio of median u'Hu", "ratio of medians",
         "ratio of q99/median", "ratio of slopes", "ratio of slopes, full / half depth", "relative error of G",
+        "KL to the bigram, nats", "distance to dMMSE / to ridge", "distance to ridge / to dMMSE",
+        "distance to ridge, end / least before", "doublings of the pool", "loss / loss of dMMSE, fresh tasks",
+        "loss / loss of ridge, fresh tasks", "loss / loss of ridge, pool tasks", "onset of the bigram / usual",
         "share of |nG|", "smallest Dist of A", "worst relative error", "|b_x||a_y| / |nG|", "|tr G|/d over 1/(n+d+1)",
     ),
     NONE: (
         "causal slope, mean of layers", "doublings a layer", "eta / closed form", "exponent of L",
-        "largest share not linear", "log-log slope", "order of convergence", "share of the loss gap",
+        "largest share not linear", "log distance ratio a doubling", "log2 of the pool at the threshold",
+        "log-log slope", "order of convergence", "share of the loss gap",
         "share of the loss gap, less random heads'", "share of the mean gain", "share of the steepest log gain",
         "slope", "slope Newton - GD", "slope of log loss ratio on log L", "step / closed form", "steps a layer",
     ),

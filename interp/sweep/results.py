@@ -34,6 +34,8 @@ KEYS = (
     "position",
     "site",
     "metric",
+    "distribution",
+    "strategy",
     "algorithm",
     "k",
     "target",

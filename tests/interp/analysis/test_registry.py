@@ -129,6 +129,12 @@ def test_a_table_has_the_columns_that_its_entry_names(name: str, runs) -> None:
         for each in found.table.columns:
             assert str(found.table[each].dtype) == TYPES[column(str(each)).kind], each
         assert "{" not in found.caption
+        assert found.conclusion or found.table.empty, (
+            "an analysis says what its table says, of an untrained net as well"
+        )
+        assert all(re.fullmatch(r"[A-Z0-9].*\.", str(each), re.S) for each in found.conclusion), (
+            found.conclusion
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "draws"])

@@ -102,7 +102,7 @@ def test_a_result_shows_table_and_picture_and_is_text_in_a_terminal(ask, run) ->
     result = getattr(run, ask)()
     assert _words(_drawn(result))[0]
     assert "<" not in repr(result).replace("<NA>", "")
-    assert repr(result).startswith(result.caption)
+    assert repr(result).startswith("\n".join([*map(str, result.conclusion), result.caption]))
 
 
 def test_a_patch_without_a_behaviour_has_no_picture_and_says_why(run) -> None:

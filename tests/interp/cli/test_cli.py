@@ -41,7 +41,8 @@ def test_tables_fit_and_json_is_one_document(folder, command, capsys) -> None:
 def test_patch_and_circuit(folder, capsys, tmp_path) -> None:
     assert cli(["patch", folder, "--pair", "swap-hop-2", "--prompts", "8", "--steps", "0,8"]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("no behaviour to restore") == 2, "8 steps have taught it nothing"
+    assert shown.startswith("Step 8: no behaviour to restore")
+    assert shown.count("no behaviour to restore") == 3, "8 steps have taught it nothing"
     assert "normalised effect" not in shown
     assert max(len(line) for line in shown.splitlines()) <= 100
     assert cli(["circuit", folder, "--prompts", "8", "--steps", "all", "-o", str(tmp_path / "c.json")]) == 0

@@ -29,6 +29,7 @@ PRESETS: dict[str, tuple[str, str]] = {
     "retrieval": ("ca8f20bc8a27824a", "f6eec4846e995f78"),
     "single-index": ("9cbcf3150e45a54d", "5c4e14c962a87e74"),
     "stacked-heads-paper": ("e48f953be3f4b46f", "f06cb2ee338c4c0f"),
+    "task-diversity": ("0780cf092da31f9e", "b14b9033d51316b7"),
 }
 GOLDEN: dict[str, tuple[str, str]] = {
     "retrieval": ("98c51e81f56935c3", "f6eec4846e995f78"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,7 +19,7 @@ def table(*weights: dict[str, float], distribution: str = "own", left: float = 0
     """One checkpoint every 100 steps; intervals of +-.05."""
     rows = []
     for i, at in enumerate(weights):
-        fixed = {"distribution": distribution, "step": 100 * i}
+        fixed = {"distribution": distribution, "step": 100 * i, "n": 256}
         rows += [
             {
                 **fixed,
@@ -52,6 +53,22 @@ def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
 def test_no_strategy_leads_where_none_has_more_than_half():
     assert stages(table({"a": 0.52, "b": 0.48})).empty
     assert sentences(table({"a": 0.52, "b": 0.48}))[0].startswith("No strategy leads")
+
+
+def test_limits_are_shared_among_the_checkpoints():
+    """A weight of .57 +- .05 leads where it is the only one, and not as one of forty."""
+    near = {"a": 0.57, "b": 0.43}
+    assert stages(table(near))["strategy"].tolist() == ["a"]
+    assert stages(table(*[near] * 40)).empty
+
+
+def test_without_a_leader_one_is_seen_in_few_runs():
+    """Weights of one half with noise of a standard error of .025, 20 checkpoints a run."""
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(20):
+        halves = [{"a": 0.5 + e, "b": 0.5 - e} for e in rng.normal(0, 0.05 / 1.96, 20)]
+        found += not stages(table(*halves)).empty
+    assert found <= 3, "5% of 20, and twice the standard deviation of that count"
 
 
 def test_outputs_that_are_none_of_the_strategies_have_no_leader_whatever_the_weights():

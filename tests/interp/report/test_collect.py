@@ -37,9 +37,9 @@ def test_a_retrieval_run(tmp_path) -> None:
         "In which order it emerged",
         "How certain this is",
     }
-    assert "No head attends with half of its mass" in report.answers["Which circuit does it"], (
-        "nothing was learned"
-    )
+    assert (
+        "no head attends to these positions significantly more" in report.answers["Which circuit does it"]
+    ), "nothing was learned"
     assert "this one run (seed 0)" in report.answers["How certain this is"]
     assert report.sketch is not None
     assert [line.text for line in report.sketch.lines if line.arc is None] == ["hop 1", "hop 2", "hop 3"]
@@ -68,7 +68,7 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(tmp_path, 
     assert "summarised in the text" in report.missing["circuit"]
     told = report.answers["Which circuit does it"]
     assert "2 edges through 1 head" in told
-    assert "carries 90.0%" in report.answers["How certain this is"]
+    assert "faithfulness 0.90 [0.90, 0.90] on held-out prompts" in told
     assert "Circuit and attention agree on 1 of 2 heads" in report.answers["How certain this is"]
     assert report.faithfulness is not None
     page = render([report], ())
@@ -86,7 +86,7 @@ def test_a_regression_run_with_linear_attention(tmp_path) -> None:
     assert report.algorithms is not None
     assert report.filters is not None
     assert report.filters["value"].isna().all(), "no site of an untrained net has a filter"
-    assert "No rival algorithm is identified" in report.answers["Which circuit does it"]
+    assert "no algorithm is identified" in report.answers["Which circuit does it"]
 
 
 def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:

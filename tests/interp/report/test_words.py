@@ -5,18 +5,26 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from interp.analysis.conclusion import said as text
+from interp.analysis.registry import conclusion_of
 from interp.causal.circuit import Circuit
 from interp.config.model_transformer import TransformerConfig
+from interp.heads import ablation_conclusions
 from interp.heads.agreement import agreement
 from interp.heads.mechanism import mechanism
 from interp.heads.roles import roles
 from interp.models import build_model
 from interp.models.constructed import constructed_retrieval
-from interp.report.circuit_words import agreement_sentence, heads_sentence, hops_answered
-from interp.report.illusion_words import directions_sentence, pairs_sentence
-from interp.report.sketch import sketch
-from interp.report.words import order_sentence
+from interp.report.sketch import sketch, strongest
 from tasks.retrieval import MultiHopRetrieval
+
+
+def hops_answered(table: pd.DataFrame) -> str:
+    return text(conclusion_of("mechanism", table))
+
+
+def agreement_sentence(table: pd.DataFrame) -> str:
+    return text(conclusion_of("agreement", table))
 
 
 def rows(hop: str, named: str, direct: float, ahead: float) -> list[dict]:
@@ -47,7 +55,7 @@ def test_a_hop_answered_both_ways_tells_the_cost_of_either_team(direct: float, a
         in said
     )
     assert said.endswith(
-        "Ablating them, each team by itself, costs their hop 25% to 80% of what the loss of all heads would."
+        "Ablating them, each group by itself, costs their hop 25% to 80% of what the loss of all heads would."
     )
 
 
@@ -91,7 +99,6 @@ def test_agreement_counts_heads_and_names_those_that_say_otherwise() -> None:
     said = agreement_sentence(pd.concat([whole, less]))
     assert f"agree on {total - 1} of {total} heads" in said
     assert f"not on {planted[1][0]} (a role, but not in the circuit)" in said
-    assert agreement_sentence(None) == ""
 
 
 def looks(*rows: tuple[int, int, str, float]) -> pd.DataFrame:
@@ -105,14 +112,15 @@ def held(*rows: tuple[int, int, str, float, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "head", "role", "effect", "verdict"]).assign(step=8)
 
 
-def test_of_nearly_equal_heads_the_one_is_named_that_is_needed_in_this_role() -> None:
+def test_nearly_equal_heads_are_named_together_and_the_picture_draws_one_of_them() -> None:
     asked, onward = "query -> link_1", "link_1 -> link_2"
     scores = looks((0, 0, asked, 0.97), (0, 1, asked, 0.95), (1, 0, asked, 0.5), (1, 0, onward, 0.9))
     found = held((0, 0, asked, 0.01, "idle"), (0, 1, asked, 0.4, "needed"), (1, 0, asked, 0.9, "needed"))
-    said = heads_sentence(scores, found)
-    assert f"L0H1 for {asked} (0.95, needed)" in said
-    assert f"L1H0 for {onward} (0.90)" in said, "what it is worth in another role says nothing here"
-    assert f"L0H0 for {asked} (0.97)" in heads_sentence(scores, None)
+    said = text(conclusion_of("heads", scores))
+    assert "query -> link 1 by L0H0 (0.97), L0H1 (0.95); link 1 -> link 2 by L1H0 (0.90)" in said
+    assert "L1H0 (0.50)" not in said, "far below the best head"
+    drawn = strongest(scores, found).set_index("metric")["head"]
+    assert drawn[asked] == 1, "of nearly equal heads the one whose ablation costs most"
 
 
 @pytest.mark.parametrize("count", [7, 10, 11])
@@ -127,15 +135,15 @@ def test_words_and_picture_show_the_same_reads_of_many(count: int) -> None:
     )
     drawn = sketch(["a", "b"], (), None, scores, came, count)
     assert drawn is not None
-    said = order_sentence(came, heads=False)
+    said = text(conclusion_of("emergence", came))
     assert [name for name in names if f"{name} at " in said] == [line.text for line in drawn.lines]
 
 
 def test_pairs_of_heads_and_unread_directions_reach_the_page() -> None:
     both = held((0, 0, "a", 0.9, "cancels"), (0, 1, "a", 0.9, "cancels"), (1, 0, "b", 0.5, "needed"))
-    said = pairs_sentence(both.assign(partner=["L0H1", "L0H0", ""]))
+    said = text(ablation_conclusions.pairs(both.assign(partner=["L0H1", "L0H0", ""])))
     assert said.startswith("L0H0 and L0H1 undo each other")
-    assert pairs_sentence(both.assign(partner="")) == pairs_sentence(None) == ""
+    assert ablation_conclusions.pairs(both.assign(partner="")) == []
     moved = pd.DataFrame(
         {
             "algorithm": "gd",
@@ -145,7 +153,5 @@ def test_pairs_of_heads_and_unread_directions_reach_the_page() -> None:
             "control": "none",
         }
     ).assign(metric="causal slope")
-    assert "gd: used after blocks 0, 2, decoded, but from directions that no later" in directions_sentence(
-        moved
-    )
-    assert directions_sentence(None) == ""
+    said = text(conclusion_of("causal-probe", moved))
+    assert "gd: used after blocks 0, 2, decoded, but from directions that no later" in said

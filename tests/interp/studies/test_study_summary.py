@@ -132,7 +132,8 @@ def test_another_statistic_needs_a_new_run_and_says_what_was_found_before() -> N
 @pytest.mark.parametrize("study", STUDIES)
 def test_kept_ledgers_are_judged_by_todays_claims(study) -> None:
     """`python -m interp.studies.summary --rejudge` has been run since a claim or criterion changed last."""
-    assert summary.measured(study).ledger == summary.current(study).ledger
+    kept = summary.measured(study)
+    assert kept is None or kept.ledger == summary.current(study).ledger
 
 
 def test_a_claim_that_the_code_does_not_know_is_refused(ledger, tmp_path) -> None:

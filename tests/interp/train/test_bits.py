@@ -4,7 +4,9 @@ Every optimiser and every kind of model that is trained here is there. Figures a
 weights and of its step, and a projection of the weights, to five digits: rounding differs between processors by less, a
 change of the data, the start, the order of updates or a rule by more. When they differ and the change is meant, raise
 `interp._version.BITS` and keep the new figures: `python -m tests.interp.train.test_bits`. Figures of older versions
-stay beside them, for runs that were begun then are resumed as they were.
+stay beside them, for runs that were begun then are resumed as they were; but for Muon of the first one, whose bfloat16
+rounds otherwise on every processor (`test_muon` holds it to torch's). Muon brings rounding in gradients to the size of
+steps, so that its own run is in double precision.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ RULES = {
     for name in ("adam", "adamw", "sgd", "sign")
 }
 RUNS: dict[str, tuple[str, dict]] = {
-    "transformer, muon": ("regression", {**SMALL, **MLP}),
+    "transformer, muon": ("regression", {**SMALL, **MLP, "model.dtype": "float64"}),
     **{f"linear, {name}": ("linear-attention", {**SMALL, **rule}) for name, rule in RULES.items()},
     "index-network, spherical": ("single-index", {"train.batch": 1}),
     "tied-attention, spherical": ("single-index", {
@@ -45,6 +47,7 @@ RUNS: dict[str, tuple[str, dict]] = {
     "markov, adam": ("markov", {**MLP, "model.n_layers": 1, "train.batch": 8}),
 }  # fmt: skip
 NOT_TRAINED = {"language-model", "adopted"}  # imported
+WITHOUT = {("transformer, muon", 1)}
 
 
 def settings(name: str) -> RunConfig:
@@ -57,10 +60,12 @@ def figures(name: str, bits: int = BITS) -> list[float]:
     config = settings(name)
     model = build_model(config.model, config.task.interface, config.init_seed)
     start = torch.cat([p.detach().flatten().double() for p in model.parameters()])
-    fuse(model, padded=bits > 1)
+    if bits > 1:  # figures of the first version were kept without the kernels of training
+        fuse(model)
     optimisers = Optimisers(model, config.train, bits)
     for step in range(STEPS):
         batch = config.task.sample(config.data_seed, "train", step, config.train.batch)
+        batch = batch.double() if config.model.dtype == "float64" else batch
         config.task.loss(model(batch.inputs), batch).mean().backward()
         optimisers.update(step)
     end = torch.cat([p.detach().flatten().double() for p in model.parameters()])
@@ -77,11 +82,13 @@ def test_every_optimiser_and_kind_is_trained():
     } - NOT_TRAINED
 
 
-@pytest.mark.parametrize("bits", range(1, BITS + 1))
-@pytest.mark.parametrize("name", RUNS)
+KNOWN = [(name, bits) for bits in range(1, BITS + 1) for name in RUNS if (name, bits) not in WITHOUT]
+
+
+@pytest.mark.parametrize(("name", "bits"), KNOWN)
 def test_the_figures_are_those_of_their_version(name, bits):
     kept = json.loads(KEPT.read_text())
-    assert set(kept) == {str(known) for known in range(1, BITS + 1)}, (
+    assert {(found, int(known)) for known in kept for found in kept[known]} == {*KNOWN}, (
         "the version was raised: keep new figures"
     )
     assert figures(name, bits) == pytest.approx(kept[str(bits)][name], rel=1e-5), (
@@ -102,5 +109,7 @@ def test_a_small_change_is_seen(change, monkeypatch):
 
 
 if __name__ == "__main__":
-    found = {str(bits): {name: figures(name, bits) for name in RUNS} for bits in range(1, BITS + 1)}
-    KEPT.write_text(json.dumps(found, indent=1) + "\n")
+    made: dict[str, dict[str, list[float]]] = {}
+    for name, bits in KNOWN:
+        made.setdefault(str(bits), {})[name] = figures(name, bits)
+    KEPT.write_text(json.dumps(made, indent=1) + "\n")

@@ -61,10 +61,11 @@ def test_a_stack_is_its_matrices_one_by_one():
 
 
 def test_steps_are_torch_s_up_to_its_bfloat16():
+    """Eight bits, five iterations whose factors reach 3.4: a few percent."""
     ours, theirs = stepped(StackedMuon, SHAPES), stepped(torch.optim.Muon, SHAPES)
     start = stepped(StackedMuon, SHAPES, steps=0)
     for one, other, first in zip(ours, theirs, start, strict=True):
-        assert (one - other).norm() < 0.02 * (other - first).norm()
+        assert (one - other).norm() < 0.05 * (other - first).norm()
 
 
 def test_a_parameter_without_a_gradient_stays():
@@ -85,6 +86,14 @@ def losses(bits: int, steps: int = 30) -> list[float]:
         optimisers.update(step)
         found.append(loss.item())
     return found
+
+
+def test_runs_of_the_first_version_keep_torch_s():
+    settings = {"task.d": 2, "task.n": 4, "model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8}
+    config = configure("regression", changes=settings)
+    model = build_model(config.model, config.task.interface, 0)
+    kinds = [[type(part) for part in Optimisers(model, config.train, bits)._parts] for bits in (1, 2)]
+    assert kinds == [[torch.optim.Muon, torch.optim.AdamW], [StackedMuon, torch.optim.AdamW]]
 
 
 def test_losses_are_those_of_the_rule_before():
