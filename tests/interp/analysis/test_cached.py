@@ -58,7 +58,13 @@ def test_it_is_what_the_long_way_gives(run, steps):
 
 
 def test_at_a_terminal_neither_torch_nor_scipy_is_loaded(run):
-    asked = [["scores", run], ["heads", run], ["heads", run, "--layers", "--json"], ["runs", run.parent], ["runs", run]]
+    asked = [
+        ["scores", run],
+        ["heads", run],
+        ["heads", run, "--layers", "--json"],
+        ["runs", run.parent],
+        ["runs", run],
+    ]
     code = f"""
 import contextlib, io, json, sys
 from interp.cli import run
@@ -138,9 +144,14 @@ def _written(folder: Path, body: dict) -> Path:
 
 
 TENSORS = {
-    "b": torch.arange(6.0).view(2, 3), "a": torch.tensor([True]), "c": torch.zeros(0, 2), "d": torch.tensor(1.5).double(),
-    "e": torch.arange(3), "f": torch.arange(3, dtype=torch.uint8), "g": torch.ones(2, dtype=torch.float16),
-}  # fmt: skip
+    "b": torch.arange(6.0).view(2, 3),
+    "a": torch.tensor([True]),
+    "c": torch.zeros(0, 2),
+    "d": torch.tensor(1.5).double(),
+    "e": torch.arange(3),
+    "f": torch.arange(3, dtype=torch.uint8),
+    "g": torch.ones(2, dtype=torch.float16),
+}
 
 
 def test_a_whole_file_is_whole_either_way(tmp_path):
