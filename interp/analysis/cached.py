@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from interp.analysis import nameable
 from interp.analysis.registry import entry
 from interp.analysis.result import Result
 from interp.analysis.schema import conformed, upgraded
@@ -24,7 +25,15 @@ from interp.runs.steps import resolve
 from interp.runs.stored import StoredRun, stated
 from tasks.errors import UserError
 
-KEYS = {}
+KEYS = {
+    "scores": "45a2c9b8f4c6d53e",
+    "heads": "fe472afc441af03f",
+    "head-statistics": "312675b787b1c38e",
+    "chain": "999ab711fcb69776",
+    "roles": "abc34fca375e5562",
+    "mechanism": "bff849994e41fd5f",
+    "composition": "2fa7c564498465de",
+}
 ELSEWHERE = ("language-model", "adopted")  # kinds whose weights lie in files that are checked as well
 OUTSIDE = ("ALGOSCOPE_TASKS", "ALGOSCOPE_MODELS", "ALGOSCOPE_ANALYSES")
 
@@ -46,7 +55,13 @@ def cached(path: Path, name: str, steps: str = "all") -> Result | None:
         return None
     if found is None or not _holds(run, name, found[1], asked):
         return None
-    return Result(name, _rows(run, name, found[0], asked), entry(name).caption)
+    table = _rows(run, name, found[0], asked)
+    if name != "heads":
+        return Result(name, table, entry(name).caption)
+    known = nameable.read(run.analysis_path, run.config_hash)
+    return known and Result(
+        name, table, entry(name).caption, named=nameable.reachable(pd.DataFrame(table), known)
+    )
 
 
 def _holds(run: StoredRun, name: str, stamp: Stamp, steps: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ import torch
 
 import interp
 from interp.analysis.cached import KEYS, cached, usual_keys
+from interp.analysis.nameable import NAME, reachable, read
 from interp.analysis.registry import entry
 from interp.cli import run as cli
 from interp.config.run import configure
@@ -27,9 +28,17 @@ GOLDEN = Path(__file__).parents[2] / "golden/v0.2/retrieval"
 HEAVY = {"torch", "transformer_lens", "scipy", "plotly", "transformers", "interp.run", "_pytest"}
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """A run whose heads were looked at once, the long way."""
+    folder = Path(shutil.copytree(GOLDEN, tmp_path_factory.mktemp("kept") / "retrieval"))
+    interp.load(folder).heads()
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path) -> Path:
-    return Path(shutil.copytree(GOLDEN, tmp_path / "retrieval"))
+def run(kept, tmp_path) -> Path:
+    return Path(shutil.copytree(kept, tmp_path / "retrieval"))
 
 
 def test_the_keys_are_those_of_the_classes():
@@ -51,9 +60,9 @@ def test_no_analysis_at_hand_needs_what_only_the_long_way_knows():
 def test_it_is_what_the_long_way_gives(run, steps):
     for name in ("scores", "heads"):
         short = cached(run, name, steps)
-        long = interp.load(run).measure(name, steps)
+        long = getattr(interp.load(run), name)(steps)
         assert short is not None
-        assert (short.name, short.caption) == (long.name, long.caption)
+        assert (short.name, short.caption, short.conclusion) == (long.name, long.caption, long.conclusion)
         pd.testing.assert_frame_equal(pd.DataFrame(short.table), pd.DataFrame(long.table))
 
 
@@ -77,7 +86,7 @@ print(json.dumps([said, sorted(sys.modules)]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     said, modules = json.loads(done.stdout.splitlines()[-1])
-    assert not HEAVY & set(modules)
+    assert sorted(HEAVY & set(modules)) == []
     assert "retrieval" in said[3]
     assert "finished" in said[4]
     assert all(said)
@@ -90,6 +99,20 @@ def test_both_ways_print_the_same(run, capsys):
             assert cli([command, str(run), *option]) == 0
             said.append(capsys.readouterr().out)
         assert said[0] == said[1]
+
+
+def test_heads_are_named_by_what_reaches_an_output_or_not_at_hand(run):
+    file = run / "analysis" / NAME
+    known = read(file.parent, RunFolder.open(run).config_hash)
+    assert known is not None
+    assert not all(all(layers) for layers in known.values()), "the last layer's rows that are not read"
+    table = pd.DataFrame({"metric": [*known], "layer": 1, "control": "none"})
+    assert set(reachable(table, known)["metric"]) == {name for name, layers in known.items() if layers[1]}
+    assert read(file.parent, "another run") is None
+    _flip(file, 40)
+    assert cached(run, "heads") is None
+    assert interp.load(run).heads().conclusion
+    assert cached(run, "heads") is not None, "it was found out anew"
 
 
 def _flip(path: Path, place: int) -> None:
