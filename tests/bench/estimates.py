@@ -140,6 +140,6 @@ def language_rows(quick: bool) -> list[Row]:
         compare(
             "patching, heads of a language model", lambda: SuffixEngine(model, inputs, metric).values(sites, cache),
             lambda: HooksEngine(model, inputs, metric).values(sites, cache), baseline_name="a whole pass a head",
-            repeats=2 if quick else 9, note=f"{model.config.n_layers} layers, {len(sites)} heads, {len(inputs)} prompts",
+            repeats=2 if quick else 9, note=f"{len(sites)} heads, {len(inputs)} prompts",
         )
     ]  # fmt: skip
