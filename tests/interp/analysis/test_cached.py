@@ -129,7 +129,10 @@ def _flip(path: Path, place: int) -> None:
 def test_nothing_is_vouched_for_where_a_byte_is_wrong(run, file):
     assert cached(run, "scores") is not None
     path = run / file
-    _flip(path, 100 if file.startswith("resume") else path.stat().st_size // 2)
+    early = file.startswith(
+        ("resume", "analysis")
+    )  # the state's facts; values, not what Parquet adds about them
+    _flip(path, 100 if early else path.stat().st_size // 2)
     assert cached(run, "scores") is None
 
 
