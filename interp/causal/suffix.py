@@ -92,7 +92,9 @@ class SuffixEngine(HooksEngine):
     def _passes_whole(self, sites: list[Site]) -> bool:
         """Whether the model cannot be entered at a layer on these prompts."""
         if self._whole is None:
-            self._whole = padded(self.model, self.inputs) or not self._same(max(map(self._layer, sites)))
+            self._whole = padded(self.model.config, self.inputs) or not self._same(
+                max(map(self._layer, sites))
+            )
         return self._whole
 
     def _same(self, layer: int) -> bool:
@@ -115,9 +117,9 @@ class SuffixEngine(HooksEngine):
         )
 
 
-def padded(model: HookedModel, inputs: Tensor) -> bool:
+def padded(config: Any, inputs: Tensor) -> bool:
     """Whether prompts hold padding, which a stream does not show any more."""
-    pad = getattr(model.config, "pad", None)
+    pad = getattr(config, "pad", None)
     return pad is not None and inputs.ndim == 2 and bool((inputs == pad).any())
 
 

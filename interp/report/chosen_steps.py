@@ -28,11 +28,19 @@ def where_changing(tables: Sequence[pd.DataFrame], steps: Sequence[int], most: i
     while len(chosen) < most:
         stretches = [(i, j) for i, j in itertools.pairwise(chosen) if j - i > 1]
         first, last = max(stretches, key=lambda ends: (passed[ends[1]] - passed[ends[0]], ends[1] - ends[0]))
-        half = (passed[first] + passed[last]) / 2
-        inside = range(first + 1, last)
-        middle = min(inside, key=lambda k: (abs(passed[k] - half), abs(2 * k - first - last)))
+        middle = _halving(passed, first, last)
         chosen = sorted([*chosen, middle])
     return tuple(steps[place] for place in chosen)
+
+
+def _halving(passed: np.ndarray, first: int, last: int) -> int:
+    """The place between two that comes nearest to halving the change; the middle where there is none."""
+    if passed[last] <= passed[first]:
+        return (first + last) // 2
+    half = (passed[first] + passed[last]) / 2
+    over = first + int(np.argmax(passed[first : last + 1] >= half))
+    inside = [place for place in (over, over - 1) if first < place < last]
+    return min(inside, key=lambda place: abs(passed[place] - half))
 
 
 def _passed(tables: Sequence[pd.DataFrame], steps: Sequence[int]) -> np.ndarray:
