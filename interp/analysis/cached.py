@@ -28,7 +28,7 @@ from tasks.errors import UserError
 KEYS = {
     "scores": "45a2c9b8f4c6d53e",
     "heads": "fe472afc441af03f",
-    "head-statistics": "312675b787b1c38e",
+    "head-statistics": "4ef87003f2200846",
     "chain": "999ab711fcb69776",
     "roles": "abc34fca375e5562",
     "mechanism": "bff849994e41fd5f",
