@@ -96,7 +96,11 @@ def conclusion_of(name: str, table: pd.DataFrame | None) -> tuple[Sentence, ...]
     from it, and for a table without measured checkpoints.
     """
     named = _ENTRIES[name].conclude if name in _ENTRIES else DERIVED.get(name, "")
-    if not named or table is None or "step" not in table or not table["step"].notna().any():
+    if not named or table is None or "step" not in table:
+        return ()
+    if (
+        name in _ENTRIES and not table["step"].notna().any()
+    ):  # of onsets none may have come, which is a conclusion
         return ()
     return tuple((found(named) if isinstance(named, str) else named)(table))
 
