@@ -31,6 +31,7 @@ def test_a_finished_run_is_looked_at_once_and_left(tmp_path, capsys) -> None:
     assert "r: step 8 of 8, finished" in said
     lines = [line.split() for line in said.splitlines()]
     assert [line[0] for line in lines if line and line[0].isdecimal()] == ["0", "4", "8"]
+    assert "emerge" in said.split("step ")[1], "what has emerged stands above the tables"
     assert max(map(len, said.splitlines())) <= 100
 
 
