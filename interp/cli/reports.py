@@ -33,7 +33,7 @@ def report(
         Ledgers of studies to append; by default those in runs/studies, and where there are none the published ones on
         the tasks of these runs.
     serve
-        Serve the page to this machine alone, and write it anew at every checkpoint until the runs are finished.
+        Serve the page to this machine alone, and rewrite it at every checkpoint until the runs are finished.
     port
         Port of 127.0.0.1 to serve on; a free one by default.
     """

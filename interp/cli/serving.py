@@ -1,7 +1,7 @@
 """Serve a report to this machine while its runs train: `interp report RUN --serve`.
 
 Owns: a server on 127.0.0.1 alone that answers with the page's file, whole, and asks the browser to load it again
-while a run trains; and the loop that writes the page anew when a run has a new checkpoint. A request whose Host is
+while a run trains; and the loop that rewrites the page when a run has a new checkpoint. A request whose Host is
 another name is refused, so that no page from elsewhere can read this one through the reader's browser.
 """
 
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
 def follow(
     runs: Sequence[Run], page: Path, write: Callable[[], None], port: int = 0, every: float = EVERY
 ) -> None:
-    """Serve the page, and write it anew when a run has a new checkpoint, until all have ended and the reader has gone
+    """Serve the page, and rewrite it when a run has a new checkpoint, until all have ended and the reader has gone
     (Ctrl-C). Raises UserError for a port that is taken.
     """
     server = PageServer(page, port)
