@@ -47,9 +47,9 @@ def test_a_retrieval_run(retrieval) -> None:
         "In which order it emerged",
         "How certain this is",
     }
-    assert (
-        "no head attends to these positions significantly more" in report.answers["Which circuit does it"]
-    ), "nothing was learned"
+    told = report.answers["Which circuit does it"]
+    assert "are answered not at all" in told
+    assert "no head attends with half of its mass or more" in told, "nothing was learned"
     assert "this one run (seed 0)" in report.answers["How certain this is"]
     assert report.sketch is not None
     assert [line.text for line in report.sketch.lines if line.arc is None] == ["hop 1", "hop 2", "hop 3"]
