@@ -27,12 +27,15 @@ def scores(
         A score of your own instead: module:function, of outputs and batch to one number a prompt (or output position).
     """
     from interp.cli import results, show, wide
-    from interp.cli.own import question
-    from interp.run import load
 
-    with show.progress("scores") as advance:
-        asked = results.by_group(load(run, without_interventions=without_interventions), by)
-        result = asked.scores(steps, advance, score=question(score, "--score"))
+    result = None if score or by or without_interventions else results.at_hand(run, "scores", steps)
+    if result is None:
+        from interp.cli.own import question
+        from interp.run import load
+
+        with show.progress("scores") as advance:
+            asked = results.by_group(load(run, without_interventions=without_interventions), by)
+            result = asked.scores(steps, advance, score=question(score, "--score"))
     if json:
         return results.print_json(result)
     for found in results.each(result):
