@@ -19,6 +19,9 @@ def scores(
 ) -> int:
     """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
 
+    Where the task has several predictors in closed form (in-context Markov chains, a pool of tasks): also the distance
+    to each, on every distribution, and the loss of each.
+
     Parameters
     ----------
     run
@@ -28,14 +31,21 @@ def scores(
     """
     from interp.cli import results, show, wide
     from interp.cli.own import question
+    from interp.cli.strategies import show_distances
+    from interp.readouts.strategies import knows_several
     from interp.run import load
 
     with show.progress("scores") as advance:
-        asked = results.by_group(load(run, without_interventions=without_interventions), by)
+        opened = load(run, without_interventions=without_interventions)
+        asked = results.by_group(opened, by)
         result = asked.scores(steps, advance, score=question(score, "--score"))
+        compared = not (json or by or score) and knows_several(opened.task)
+        followed = opened.strategies(steps, advance).table if compared else None
     if json:
         return results.print_json(result)
     for found in results.each(result):
         for metric in found.table["metric"].unique():
             show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
+    if followed is not None:
+        show_distances(followed)
     return 0

@@ -45,8 +45,11 @@ def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
     assert found["ci_low"].tolist() == [0, 300]
     assert found["lost"].tolist()[0] == 300
     (sentence,) = sentences(table(middle, early, early, middle, late, late))
-    assert "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90)" in sentence
-    assert "then b from step 400 (after 300; weight 0.95)" in sentence
+    assert (
+        "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90 against 0.10 of b)"
+        in sentence
+    )
+    assert "then b from step 400 (after 300; weight 0.95 against 0.05 of a)" in sentence
     assert "2.0% of the outputs remain unexplained" in sentence
 
 
