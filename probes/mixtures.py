@@ -26,6 +26,7 @@ from probes.observations import Observations
 How = Literal["mean", "choice"]
 COMPONENTS = ("gd", "newton", "ridge", "gd++", "cg", "ols", "svd", "ogd")
 TRIED = 4  # pairs of families that are tuned, each way
+QUICK_TRIED = 2  # with a single fold
 ROUNDS = 4
 SEARCHED = 2  # rounds that try every number of steps; later ones tune sizes alone
 QUICK_ROUNDS = (2, 0)  # with a single fold
@@ -66,30 +67,56 @@ def search(
     """The best pairs of different families, ascending by misfit. `folds` as in `probes.filters.split`."""
     start = _dictionary(seen, tuple(f for f in families if f in COMPONENTS))
     pairs = _mean_pairs(seen, start) if how == "mean" else _choice_pairs(seen, start)
-    best = sorted(pairs, key=lambda pair: pairs[pair][0])[:TRIED]
+    tried = TRIED if len(folds) > 1 else QUICK_TRIED
+    best = sorted(pairs, key=lambda pair: pairs[pair][0])[:tried]
     found = []
     for pair in best:
         _, i, j = pairs[pair]
-        found.append(_tuned(seen, folds, how, pair, (start[pair[0]][i], start[pair[1]][j])))
+        found.append(_tuned(seen, folds, how, pair, (start[pair[0]].members[i], start[pair[1]].members[j])))
     return sorted((m for m in found if m is not None), key=lambda m: float(m.left.sum()))
 
 
-def _dictionary(seen: Observations, families: tuple[str, ...]) -> dict[str, list[Member]]:
-    found: dict[str, list[Member]] = {}
-    for family in families:
-        if family not in GRID:
-            found[family] = candidates(seen, family, ("norm",)) if family != "svd" else _ranks(seen)
-            continue
-        found[family] = []
-        for step in ("fixed", "norm") if GRID[family][0][1] else ("fixed",):
-            u = seen.eigenvalues / seen.problems.scale(step)[:, 0]
-            typical = float(u[:, -1].mean())
-            for k, sizes in GRID[family]:
-                own = {name: v * typical ** _power(family, name) for name, v in sizes.items()}
-                f = FAMILIES[family].filter(u, k, **own)
-                if bool(((f - 1).abs() <= 1 + 1e-9).all()):
-                    found[family].append(Member(Algorithm(family, k, step, own), f * seen.base))
-    return {family: members for family, members in found.items() if members}
+@dataclasses.dataclass(frozen=True)
+class Entries:
+    """Members of one family in the dictionary, their predictions in the queries' inner product, and the squares of
+    those for each prompt: of prompts and queries alone.
+    """
+
+    members: list[Member]
+    flat: Float[Tensor, "member prompt_d"]
+    pushed: Float[Tensor, "member prompt_d"]
+    squared: Float[Tensor, "prompt member"]
+
+    @classmethod
+    def of(cls, seen: Observations, members: list[Member]) -> Entries:
+        own = torch.stack([m.coefficients for m in members], 1)
+        pushed = seen.gram @ own.mT
+        squared = (pushed * own.mT).sum(1)
+        return cls(members, own.transpose(0, 1).flatten(1), pushed.permute(2, 0, 1).flatten(1), squared)
+
+
+def _dictionary(seen: Observations, families: tuple[str, ...]) -> dict[str, Entries]:
+    """The coarse dictionary, kept with the prompts and queries for every output at them."""
+    key = f"mixtures of {', '.join(families)}"
+    if key not in seen.frames:
+        found = {family: _entries(seen, family) for family in families}
+        seen.frames[key] = {family: Entries.of(seen, own) for family, own in found.items() if own}
+    return seen.frames[key]
+
+
+def _entries(seen: Observations, family: str) -> list[Member]:
+    if family not in GRID:
+        return candidates(seen, family, ("norm",)) if family != "svd" else _ranks(seen)
+    found: list[Member] = []
+    for step in ("fixed", "norm") if GRID[family][0][1] else ("fixed",):
+        u = seen.eigenvalues / seen.problems.scale(step)[:, 0]
+        typical = float(u[:, -1].mean())
+        for k, sizes in GRID[family]:
+            own = {name: v * typical ** _power(family, name) for name, v in sizes.items()}
+            f = FAMILIES[family].filter(u, k, **own)
+            if bool(((f - 1).abs() <= 1 + 1e-9).all()):
+                found.append(Member(Algorithm(family, k, step, own), f * seen.base))
+    return found
 
 
 def _power(family: str, name: str) -> int:
@@ -104,16 +131,14 @@ def _ranks(seen: Observations) -> list[Member]:
 Pairs = dict[tuple[str, str], tuple[float, int, int]]
 
 
-def _mean_pairs(seen: Observations, members: dict[str, list[Member]]) -> Pairs:
+def _mean_pairs(seen: Observations, entries: dict[str, Entries]) -> Pairs:
     """For each pair of families the members whose best positive combination leaves least, and how much."""
-    stacked = {f: torch.stack([m.coefficients for m in own], 1) for f, own in members.items()}
-    pushed = {f: (seen.gram @ a.mT).permute(2, 0, 1).flatten(1) for f, a in stacked.items()}
-    flat = {f: a.transpose(0, 1).flatten(1) for f, a in stacked.items()}
-    cross = {f: a @ seen.cross.flatten() for f, a in flat.items()}
+    cross = {f: own.flat @ seen.cross.flatten() for f, own in entries.items()}
+    square = {f: own.squared.sum(0) for f, own in entries.items()}
     total, found = float(seen.size.sum()), {}
-    for a, b in itertools.combinations(members, 2):
-        aa, bb = (flat[a] * pushed[a]).sum(1)[:, None], (flat[b] * pushed[b]).sum(1)[None]
-        ab, oa, ob = flat[a] @ pushed[b].mT, cross[a][:, None], cross[b][None]
+    for a, b in itertools.combinations(entries, 2):
+        aa, bb = square[a][:, None], square[b][None]
+        ab, oa, ob = entries[a].flat @ entries[b].pushed.T, cross[a][:, None], cross[b][None]
         det = aa * bb - ab**2
         first, second = (oa * bb - ob * ab) / det, (ob * aa - oa * ab) / det
         sound = (det > 1e-9 * aa * bb) & (first > 0) & (second > 0)
@@ -122,11 +147,11 @@ def _mean_pairs(seen: Observations, members: dict[str, list[Member]]) -> Pairs:
     return {pair: cell for pair, cell in found.items() if math.isfinite(cell[0])}
 
 
-def _choice_pairs(seen: Observations, members: dict[str, list[Member]]) -> Pairs:
+def _choice_pairs(seen: Observations, entries: dict[str, Entries]) -> Pairs:
     """For each pair of families the members of which the better one for each prompt leaves least, and how much."""
-    left = {f: _left_by_member(seen, own) for f, own in members.items()}
+    left = {f: _left_by_member(seen, own) for f, own in entries.items()}
     found = {}
-    for a, b in itertools.combinations(members, 2):
+    for a, b in itertools.combinations(entries, 2):
         sums = torch.stack([torch.minimum(column[:, None], left[b]).sum(0) for column in left[a].mT])
         found[a, b] = _least(sums)
     return found
@@ -137,10 +162,11 @@ def _least(left: Tensor) -> tuple[float, int, int]:
     return float(left.flatten()[at]), at // left.shape[1], at % left.shape[1]
 
 
-def _left_by_member(seen: Observations, members: list[Member]) -> Float[Tensor, "prompt member"]:
-    times, squared = seen.terms(torch.stack([member.coefficients for member in members]))
-    gains = times.sum(0).clamp_min(0) / squared.sum(0).clamp_min(1e-300)
-    return seen.size[:, None] - 2 * gains * times + gains**2 * squared
+def _left_by_member(seen: Observations, entries: Entries) -> Float[Tensor, "prompt member"]:
+    predicted = entries.flat.unflatten(1, seen.cross.shape)
+    times = torch.einsum("mpd,pd->pm", predicted, seen.cross)
+    gains = times.sum(0).clamp_min(0) / entries.squared.sum(0).clamp_min(1e-300)
+    return seen.size[:, None] - 2 * gains * times + gains**2 * entries.squared
 
 
 def _tuned(

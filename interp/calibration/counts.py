@@ -6,6 +6,7 @@ case, so that a count that is broken off goes on where it was and the cases have
 code they were made with: after a change of the estimator start a new file.
 
     python -m interp.calibration.counts [verdicts|ties|stacks ...] [--replicates 100] [--minutes 30] [--out FILE]
+    [--far]
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from interp.calibration import planted, stacks, ties
 from interp.calibration.planted import DISTRIBUTIONS, Setting
 from interp.io.files import write_atomically
 from probes import doubling
+from probes.filters import FilterConfig
 
 COUNTS = Path(__file__).parent / "measured" / "counts.jsonl"
 PARTS = ("verdicts", "ties", "stacks")
@@ -148,6 +150,12 @@ def count(cases: Planned, replicates: int, path: Path, until: float) -> None:
             write(kept.values(), path)
 
 
+def distant(cases: Planned, path: Path) -> Planned:
+    """Those at least 2 tau from every other family, as far as the file says so: what the verdict's goals are about."""
+    kept, least = read(path), 2 * FilterConfig().tau
+    return [one for one in cases if one[0].key in kept and (kept[one[0].key].distance or 0.0) >= least]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Count what is said of planted truths; a count can be added to."
@@ -157,10 +165,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--out", type=Path, default=COUNTS)
+    parser.add_argument(
+        "--far", action="store_true", help="only truths 2 tau or more from every other family"
+    )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * asked.minutes
-    count(planned(asked.parts, asked.prompts), asked.replicates, asked.out, until)
+    cases = planned(asked.parts, asked.prompts)
+    count(distant(cases, asked.out) if asked.far else cases, asked.replicates, asked.out, until)
 
 
 if __name__ == "__main__":
