@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 
-from interp.analysis.own import name_of, short_name
 from interp.cli import target_tables
 from interp.config.run import configure
 from interp.models import build_model
@@ -16,18 +15,13 @@ from interp.readouts.algorithms import AlgorithmMatch
 from interp.readouts.iterates import FAMILIES, Posed
 from interp.readouts.readouts import Readouts
 from interp.readouts.shift import shifted
-from interp.readouts.strategy_targets import strategy_target
 from interp.readouts.target_readouts import TARGETS, TargetReadouts
-from interp.run import Run
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.targets import regression_targets
 from tasks import UserError
-from tasks.markov import MarkovChains
 from tasks.regression import InContextRegression
-from tasks.regression_pool import pool_rows
 from tasks.retrieval import MultiHopRetrieval
-from tasks.theory.pool import pool_predictions
 
 D, N = 3, 8
 TASK = InContextRegression(d=D, n=N)
@@ -265,39 +259,3 @@ def test_what_will_not_do_is_said_in_one_line():
             call()
         assert "\n" not in str(caught.value)
     assert set(TARGETS) > {"label", "w", "xy", "spectrum", "iterates", "newton"}
-
-
-def test_the_predictor_of_a_pool_is_found_where_it_was_planted():
-    task = InContextRegression(d=D, n=N, noise=0.5, pool=4)
-
-    def planted(x, y):
-        padded = torch.cat([y, y[:, :1] * 0], 1)
-        rows = pool_rows(4, D, 0)
-        return pool_predictions(x, padded, rows, 0.5)[..., None]
-
-    analysis = TargetReadouts(targets=("dMMSE",), **SPLIT)
-    table = measure(analysis, Pseudo(planted), task).table()
-    assert r2(table, HELD)["dMMSE"] > 0.95
-    assert r2(table, OTHER)["dMMSE"] < 0.1
-    with pytest.raises(UserError, match="a pool of tasks with noisy labels"):
-        analysis.accumulator(Pseudo(planted), TASK, None)
-
-
-def test_a_predictor_of_another_task_is_a_target_by_its_name(tmp_path):
-    task = MarkovChains(length=12)
-    batch = task.sample(0, "test", 0, 8)
-    target = strategy_target(task, ("bigram",))
-    torch.testing.assert_close(target(batch), task.strategies(batch)["bigram"].exp())
-    assert (name_of(target), short_name(target)) == (
-        "interp.readouts.strategy_targets:StrategyTarget.bigram", "bigram",
-    )  # fmt: skip
-    for names, words in ((("w",), "no target 'w'"), (("unigram", "bigram"), "one at a time")):
-        with pytest.raises(UserError, match=words):
-            strategy_target(task, names)
-    with pytest.raises(UserError, match="targets of regression runs"):
-        strategy_target(MultiHopRetrieval(), ("w",))
-    small = {"model.d_model": 8, "task.length": 12, "train.batch": 4, "train.eval_batch": 4}
-    run = Run.train("markov", tmp_path / "run", steps=1, changes=small)
-    table = run.probe("last", targets=("unigram",)).table
-    assert {"unigram 0", "unigram 1", "unigram 2"} <= set(table["target"])
-    assert set(table["control"]) >= {"none", "untrained"}
