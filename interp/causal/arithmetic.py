@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
 from interp.models.components import EPS, LayerNorm, allowed
+from interp.models.fused import softmax
 from tasks.errors import UserError
-
-VECTOR = 16  # columns from which torch's softmax runs on vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +46,6 @@ class Mask:
         if self.kind == "relu":
             scores.relu_()
         return scores.mul_(self.weight[rows])
-
-
-def softmax(scores: Float[Tensor, "*lead row pos"]) -> Float[Tensor, "*lead row pos"]:
-    """Softmax over the last axis; short rows are padded by weights of 0, for torch is six times slower under 16."""
-    columns = scores.shape[-1]
-    if columns >= VECTOR:
-        return torch.softmax(scores, -1)
-    padded = F.pad(scores, (0, VECTOR - columns), value=-torch.inf)
-    return torch.softmax(padded, -1)[..., :columns]
 
 
 def norm(layer_norm: Any, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from interp.config.model_base import ModelSettings
 from interp.config.model_transformer import TransformerConfig
 from interp.hooks.lens import HookPoint
-from interp.models.fused import LANES, When, fused, padded_attention
+from interp.models.fused import When, fused, padded_attention, short, softmax
 from interp.models.readin import parameter
 from tasks.errors import UserError
 
@@ -76,16 +76,16 @@ def allowed(pos: int, config: ModelSettings, device: torch.device) -> Bool[Tenso
 
 
 def attention_pattern(
-    scores: Float[Tensor, "batch head pos pos"], config: TransformerConfig
+    scores: Float[Tensor, "batch head pos pos"], config: TransformerConfig, padded: bool = True
 ) -> Float[Tensor, "batch head pos pos"]:
     """Scores to weights: the one place that applies mask, nonlinearity and the 1/n scale.
 
-    Softmax rows sum to 1. Linear and relu rows need not; "n" divides by the number of keys the last row may
-    see (n examples when the query is hidden), "position" each row by its own number of keys.
+    Softmax rows sum to 1 (`padded`: see `softmax`). Linear and relu rows need not; "n" divides by the number of keys
+    the last row may see (n examples when the query is hidden), "position" each row by its own number of keys.
     """
     mask = allowed(scores.shape[-1], config, scores.device)
     if config.attention == "softmax":
-        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+        return softmax(scores.masked_fill(~mask, -torch.inf), padded)
     if config.attention == "relu":
         scores = scores.relu()
     keys = mask.sum(-1, keepdim=True)
@@ -120,6 +120,7 @@ class Attention(nn.Module):
         self.W_rel = parameter(self.heads, distances, self.width) if distances else None
         self.use_attn_result = False
         self.fused: When = "never"
+        self.padded = True
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -199,7 +200,8 @@ class Attention(nn.Module):
             scores = scores + self.relative(q.transpose(1, 2), q.shape[1])
         if self.config.scale == "sqrt_d_head":
             scores = scores / self.width**0.5
-        pattern = self.hook_pattern(attention_pattern(self.hook_attn_scores(scores), self.config))
+        weights = attention_pattern(self.hook_attn_scores(scores), self.config, self.padded)
+        pattern = self.hook_pattern(weights)
         return (pattern @ v.transpose(1, 2)).transpose(1, 2)
 
     def relative(
@@ -227,7 +229,7 @@ class Attention(nn.Module):
 
     def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch pos head d_head"]:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        if self.fused == "always" and q.shape[2] < LANES:
+        if self.padded and short(q):
             return padded_attention(q, k, v, allowed(q.shape[2], self.config, q.device)).transpose(1, 2)
         causal = self.config.mask == "causal" and not self.config.mask_query
         mask = allowed(q.shape[2], self.config, q.device) if self.config.mask_query else None

@@ -1,11 +1,12 @@
-"""Torch's fused kernels for the parts of a model that have them: who uses them when; attention padded to their width.
+"""Torch's fused kernels for the parts of a model that have them: who uses them when; softmax padded to its vectors.
 
-A part takes its kernel only where nobody hooks what the kernel hides. There are no second derivatives through them.
+A part takes a fused kernel only where nobody hooks what the kernel hides. There are no second derivatives through them.
+On a CPU, torch's softmax and attention leave their vector path below `LANES` keys; padding by keys that nobody sees
+changes outputs by rounding alone. Parts with `padded` false do without: runs that were begun before it was so.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Literal
 
 import torch
@@ -15,18 +16,18 @@ from torch.nn import functional as F
 
 from interp.hooks.lens import HookPoint
 
-LANES = 16  # keys below which torch's attention kernel leaves its fast path on a CPU
+LANES = 16  # keys below which torch leaves its vector path on a CPU
 When = Literal["never", "in training", "always"]
 
 
-def fuse(model: nn.Module, when: When = "in training") -> None:
-    """Let the parts of a model that have fused kernels use them in training, or always: then keys are padded too,
-    which changes outputs by rounding.
-    """
+def fuse(model: nn.Module, when: When = "in training", *, padded: bool = True) -> None:
+    """Let the parts of a model that have fused kernels use them in training, or always; `padded`: short rows are."""
     module: Any
     for module in model.modules():
         if hasattr(module, "fused"):
             module.fused = when
+        if hasattr(module, "padded"):
+            module.padded = padded
 
 
 def fused(module: nn.Module, *hidden: HookPoint) -> bool:
@@ -36,21 +37,32 @@ def fused(module: nn.Module, *hidden: HookPoint) -> bool:
     return wanted and not any(point.fwd_hooks or point.bwd_hooks for point in hidden)
 
 
+def softmax(scores: Float[Tensor, "*lead row key"], padded: bool = True) -> Float[Tensor, "*lead row key"]:
+    """Softmax over the last axis, as torch's to rounding; a row of minus infinity is NaN, as there.
+
+    Short rows are padded by minus infinity, which gets the weight 0: on a CPU that is several times faster.
+    """
+    keys = scores.shape[-1]
+    if not padded or keys >= LANES or scores.device.type != "cpu":
+        return scores.softmax(-1)
+    return F.pad(scores, (0, LANES - keys), value=-torch.inf).softmax(-1)[..., :keys].contiguous()
+
+
+def short(q: Float[Tensor, "batch head pos d_head"]) -> bool:
+    """Whether attention over so few positions is faster with padded keys."""
+    return q.shape[2] < LANES and q.device.type == "cpu"
+
+
 def padded_attention(
     q: Float[Tensor, "batch head pos d_head"],
     k: Float[Tensor, "batch head pos d_head"],
     v: Float[Tensor, "batch head pos d_head"],
     seen: Bool[Tensor, "pos pos"],
 ) -> Float[Tensor, "batch head pos d_head"]:
-    """Softmax attention with keys padded to `LANES`; `seen`: which key (column) each row may see."""
-    short = max(0, LANES - k.shape[2])
-    k, v = (F.pad(x, (0, 0, 0, short)) for x in (k, v))
-    mask = _added(tuple(map(tuple, seen.tolist())), short, q.dtype).to(q.device)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    """Softmax attention with keys padded to `LANES`; `seen`: which key (column) each row may see.
 
-
-@functools.lru_cache(maxsize=16)
-def _added(seen: tuple[tuple[bool, ...], ...], short: int, dtype: torch.dtype) -> Float[Tensor, "pos lane"]:
-    """What is added to the scores: 0 where a key is seen, minus infinity elsewhere."""
-    allowed = F.pad(torch.tensor(seen), (0, short))
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, float("-inf"))
+    A row that may see nothing gets zeros, as from torch's kernel.
+    """
+    missing = max(0, LANES - k.shape[2])
+    k, v = (F.pad(x, (0, 0, 0, missing)) for x in (k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=F.pad(seen, (0, missing)))

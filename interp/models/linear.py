@@ -22,6 +22,7 @@ from interp.config.model_linear import FeatureLinearConfig, LinearSettings
 from interp.hooks.lens import HookPoint
 from interp.models import linear_gram
 from interp.models.feature_map import FeatureMap
+from interp.models.fused import softmax
 from interp.models.hooked import layer_range, residual
 from interp.models.initialise import draw
 from interp.models.surface import LensConfig, LensSurface
@@ -59,6 +60,7 @@ class LinearAttention(nn.Module):
         if config.family == "gd++":
             self.B = nn.Parameter(torch.zeros(d, d))
         self.use_attn_result = False
+        self.padded = True
         for name in ("q_input", "k_input", "v_input", "q", "k", "v", "attn_scores", "pattern", "z", "result"):
             setattr(self, f"hook_{name}", HookPoint())
 
@@ -106,7 +108,7 @@ class LinearAttention(nn.Module):
     def _pattern(self, scores: Float[Tensor, "batch 1 pos pos"]) -> Float[Tensor, "batch 1 pos pos"]:
         examples = torch.arange(scores.shape[-1], device=scores.device) < scores.shape[-1] - 1
         if self.config.attention == "softmax":
-            return scores.masked_fill(~examples, -torch.inf).softmax(-1)
+            return softmax(scores.masked_fill(~examples, -torch.inf), self.padded)
         scores = scores.relu() if self.config.attention == "relu" else scores
         return scores * examples / (scores.shape[-1] - 1)
 

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from interp._version import BITS
 from interp.config.run import RunConfig, parse_config
 from interp.config.schedule import checkpoint_steps
 from interp.io.files import (
@@ -59,13 +60,15 @@ class RunFolder:
         return cls(path, header.read(path / header.NAME))
 
     @classmethod
-    def create(cls, path: str | Path, config: RunConfig | header.Recording, device: str = "cpu") -> RunFolder:
-        """A new run in a folder that is new, empty, or holds this very run already.
+    def create(
+        cls, path: str | Path, config: RunConfig | header.Recording, device: str = "cpu", bits: int = BITS
+    ) -> RunFolder:
+        """A new run in a folder that is new, empty, or holds this very run already; `bits`: its version of training.
 
         Raises UserError rather than touch another run or other files.
         """
         path = Path(path)
-        head = header.Header.of(config, device)
+        head = header.Header.of(config, device, bits)
         if (path / header.NAME).exists():
             there = cls.open(path)
             refuse_other(path, there.head, head)
@@ -281,13 +284,8 @@ class RunFolder:
 
     def save_resume(self, tensors: Mapping[str, Tensor], step: int, size: int, chain: str) -> None:
         """Replace the point to resume from: weights and optimiser state, and where the metrics stood."""
-        facts = {
-            "format": RESUME_FORMAT,
-            "config": self.config_hash,
-            "step": step,
-            "size": size,
-            "chain": chain,
-        }
+        known = {"format": RESUME_FORMAT, "config": self.config_hash}
+        facts = {**known, "step": step, "size": size, "chain": chain}
         try:
             self.resume_path.parent.mkdir(exist_ok=True)
         except OSError as error:

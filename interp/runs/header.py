@@ -1,6 +1,7 @@
 """config.json: the settings of a run, their hash, and where they were run.
 
-`hash` covers the settings only; `checksum` covers the whole file, device and package version included.
+`hash` covers the settings only; `checksum` covers the whole file, device and package version included. `bits` is the
+version of training that a run was begun under (1 where it is not stated), which it keeps when it is resumed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
-from interp._version import __version__
+from interp._version import BITS, __version__
 from interp.config.run import RunConfig, parse_config
 from interp.io.code import Uncacheable, code_hash
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
@@ -25,7 +26,7 @@ from tasks.errors import UnknownTask, UserError
 NAME = "config.json"
 SCHEMA = 1
 _KEYS = {"schema", "version", "device", "hash", "settings", "checksum"}
-_OPTIONAL = {"modules", "code"}
+_OPTIONAL = {"modules", "code", "bits"}
 
 
 class Recording(BaseModel):
@@ -54,11 +55,14 @@ class Header:
     version: str
     modules: tuple[str, ...] = ()
     code: str = ""  # hash of the code of `modules` that the run was trained with; "" where it has none
+    bits: int = 1
 
     @classmethod
-    def of(cls, content: RunConfig | Recording, device: str) -> Header:
+    def of(cls, content: RunConfig | Recording, device: str, bits: int = BITS) -> Header:
+        """The header of a run that begins now; `bits`: the version of training, where it goes on from another run."""
         modules = _users_modules(content)
-        return cls(content, device, __version__, modules, _users_code(content) if modules else "")
+        code = _users_code(content) if modules else ""
+        return cls(content, device, __version__, modules, code, 1 if isinstance(content, Recording) else bits)
 
     @property
     def code_of_today(self) -> str:
@@ -94,6 +98,8 @@ class Header:
             body["modules"] = list(self.modules)
         if self.code:
             body["code"] = self.code
+        if self.bits > 1:
+            body["bits"] = self.bits
         return _text({**body, "checksum": sha256(canonical(body))})
 
 
@@ -115,7 +121,14 @@ def read(path: Path) -> Header:
         body = _parsed(path, data)
         modules = _modules(path, body.get("modules", []))
         content = _content(path, body["settings"], modules)
-        head = Header(content, str(body["device"]), str(body["version"]), modules, str(body.get("code", "")))
+        head = Header(
+            content,
+            str(body["device"]),
+            str(body["version"]),
+            modules,
+            str(body.get("code", "")),
+            _bits(path, body),
+        )
         if head.hash != body["hash"]:
             raise UserError(f"{path}: its settings are not those it was written with (hash differs)")
     return head
@@ -185,6 +198,13 @@ def _modules(path: Path, names: Any) -> tuple[str, ...]:
     if not whole or not all(part.isidentifier() for name in names for part in name.split(".")):
         raise UserError(f"{path}: its modules are no names of modules")
     return tuple(names)
+
+
+def _bits(path: Path, body: dict[str, Any]) -> int:
+    bits = body.get("bits", 1)
+    if type(bits) is not int or bits < 1 or ("bits" in body and bits == 1):
+        raise UserError(f"{path}: its version of training is no whole number over 1")
+    return bits
 
 
 def _content(path: Path, settings: Any, modules: tuple[str, ...]) -> RunConfig | Recording:

@@ -26,7 +26,8 @@ Log = Callable[[str], None]
 def run_study(name: str, scale: Scale, out: Path, log: Log, **asked: Any) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
-    `asked` are settings of that study alone (which language model). Raises UserError for an unknown study.
+    `asked` are settings of that study alone (which language model). Raises UserError for an unknown study, and where
+    runs of an older version of training lie under `out`.
     """
     from interp.io.files import write_atomically
     from tasks.complaints import nearest
@@ -34,8 +35,9 @@ def run_study(name: str, scale: Scale, out: Path, log: Log, **asked: Any) -> Led
 
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
-    from interp.studies.fingerprint import fingerprint
+    from interp.studies.fingerprint import fingerprint, refuse_older
 
+    refuse_older(out)
     ledger = import_module(STUDIES[name]).run(scale, out, log, **asked)
     ledger = replace(ledger, fingerprint=fingerprint(name, scale))
     out.mkdir(parents=True, exist_ok=True)

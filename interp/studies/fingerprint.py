@@ -15,10 +15,13 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
+from interp._version import BITS
 from interp.analysis.registry import entry
+from interp.runs.folder import RunFolder
+from interp.runs.header import NAME
 from interp.studies.catalogue import STUDIES
 from interp.studies.ledger import Ledger, Scale
-from interp.train.version import BITS
+from tasks.errors import UserError
 
 ROOM = Path(__file__).parent
 SHARED = ("context", "linear_nets", "regression_distribution")
@@ -51,6 +54,17 @@ def changes(ledger: Ledger) -> list[str]:
     return [
         f"{words} changed" for part, words in PARTS.items() if ledger.fingerprint.get(part) != today[part]
     ]
+
+
+def refuse_older(out: Path) -> None:
+    """Raises UserError where a run under a folder was begun under an older version of training: it would be reused."""
+    for path in sorted(out.rglob(NAME)):
+        folder = RunFolder.open(path.parent)
+        if not folder.recorded and folder.head.bits < BITS:
+            raise UserError(
+                f"{folder.path}: was begun under version {folder.head.bits} of training, this is {BITS}; delete it or "
+                "choose another --out"
+            )
 
 
 def sources(package: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 At step t the loop evaluates weights t, writes what is due (checkpoint, then metrics line, then resume state),
 and then updates on the training batch of step t. A run cut off anywhere therefore begins again from its last
-resume state and ends with the same bytes.
+resume state and ends with the same bytes; one begun under an older version of training goes on under that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp._version import BITS
 from interp.config.run import RunConfig
 from interp.config.schedule import is_evaluated, is_logged, rate
 from interp.io.files import cannot_write
@@ -85,6 +86,7 @@ def _run(folder: RunFolder, progress: TrainingProgress | None) -> RunFolder:
     config = folder.config
     if not folder.finished:
         _refuse_to_begin_again(folder)
+        _refuse_newer(folder)
     with folder.lock(), threads(config.train.threads), _signals() as stop:
         if folder.diverged is not None:
             raise Diverged(folder.path, folder.diverged, max(folder.steps, default=None))
@@ -100,6 +102,15 @@ def _refuse_to_begin_again(folder: RunFolder) -> None:
         raise UserError(
             f"{folder.path}: is a copy without its {what}: training on here would begin again at step 0; bring "
             "resume/ and checkpoints/ from the original, or train in another folder"
+        )
+
+
+def _refuse_newer(folder: RunFolder) -> None:
+    """Raises UserError where a run was begun under a version of training that is not known here."""
+    if folder.head.bits > BITS:
+        raise UserError(
+            f"{folder.path}: was begun under version {folder.head.bits} of training, newer than this one's ({BITS}); "
+            "upgrade algoscope to resume it"
         )
 
 
@@ -136,9 +147,9 @@ class _Training:
         self.planned = frozenset(folder.schedule)
         self.device = folder.head.device
         self.model: Any = build_model(config.model, config.task.interface, config.init_seed).to(self.device)
-        fuse(self.model)
+        fuse(self.model, padded=folder.head.bits > 1)
         self.double = next(self.model.parameters()).dtype == torch.float64
-        self.optimisers = Optimisers(self.model, config.train)
+        self.optimisers = Optimisers(self.model, config.train, folder.head.bits)
         warn_of_unstable_rate(config)
         self.forward: Any = torch.compile(self.model) if config.train.compile else self.model
         self.clamps = clamps_of(config, self.model)

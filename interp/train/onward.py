@@ -3,7 +3,7 @@
 The child's step 0 is the parent's checkpoint. Its prompts go on where the parent's were, so that nothing is trained on
 twice; with the parent's last checkpoint and its optimiser, the optimiser's state comes along as well, so that a run
 trained on under the same settings, with a rate that does not depend on the step, is the run that was longer from the
-start, bit for bit on CPU.
+start, bit for bit on CPU: the child keeps the parent's version of training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def train_on(
     """
     config = child_of(parent, step, steps, changes or {})
     tensors = _begin(parent, config, step)
-    folder = RunFolder.create(out, config, device)
+    folder = RunFolder.create(out, config, device, parent.head.bits)
     if not folder.resume_path.exists() and not folder.steps:
         folder.save_resume(tensors, 0, 0, folder.config_hash)
     return train(config, out, device=device, progress=progress)

@@ -1,7 +1,8 @@
 """Optimisers of a training, their learning rates as functions of the step, their state as plain tensors.
 
-Muon orthogonalises the momentum of a matrix (`torch.optim.Muon`), so it serves the two-dimensional weights
-inside blocks; embeddings, the unembedding, biases and gains go to AdamW.
+Muon orthogonalises the momentum of a matrix (`interp.train.muon`; `torch.optim.Muon` in runs that were begun under the
+first version of training), so it serves the two-dimensional weights inside blocks; embeddings, the unembedding, biases
+and gains go to AdamW.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interp._version import BITS
 from interp.config.schedule import rate
 from interp.config.train import TrainConfig
+from interp.train.muon import StackedMuon
 from interp.train.spherical import SphericalSGD
 from tasks.errors import UserError
 
 
 class Optimisers:
-    """One or two optimisers over a model's parameters, stepped together."""
+    """One or two optimisers over a model's parameters, stepped together; `bits`: the version of training."""
 
-    def __init__(self, model: nn.Module, train: TrainConfig):
+    def __init__(self, model: nn.Module, train: TrainConfig, bits: int = BITS):
         self.train = train
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        self._parts = _MAKERS[train.optimiser](dict(model.named_parameters()), train)
+        makers = _MAKERS | (_FORMERLY if bits == 1 else {})
+        self._parts = makers[train.optimiser](dict(model.named_parameters()), train)
         self._base = [[group["lr"] for group in part.param_groups] for part in self._parts]
 
     def update(self, step: int) -> None:
@@ -105,17 +109,21 @@ def _sign(parameters: Parameters, train: TrainConfig) -> list[Any]:
     return [SignDescent(parameters.values(), train.lr, train.momentum, train.weight_decay)]
 
 
-def _muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
+def _muon(parameters: Parameters, train: TrainConfig, rule: Any = StackedMuon) -> list[Any]:
     hidden = {n: p for n, p in parameters.items() if n.startswith("blocks.") and p.ndim == 2}
     if not hidden:
         raise UserError(
             'optimiser "muon" needs two-dimensional weights in blocks, and this model has none: use "adamw"'
         )
     rest = {n: p for n, p in parameters.items() if n not in hidden}
-    muon = torch.optim.Muon(
+    muon = rule(
         hidden.values(), lr=train.muon_lr, momentum=train.muon_momentum, weight_decay=train.weight_decay
     )
     return [muon, *(_adamw(rest, train) if rest else [])]
+
+
+def _torch_muon(parameters: Parameters, train: TrainConfig) -> list[Any]:
+    return _muon(parameters, train, torch.optim.Muon)
 
 
 def _spherical(parameters: Parameters, train: TrainConfig) -> list[Any]:
@@ -130,3 +138,4 @@ _MAKERS = {
     "muon": _muon,
     "spherical": _spherical,
 }
+_FORMERLY = {"muon": _torch_muon}  # under the first version of training

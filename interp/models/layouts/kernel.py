@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from interp.models.fused import softmax
+
 _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax)
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
@@ -119,7 +121,7 @@ def masked_softmax(
         scores = scores.masked_fill(~seen, -torch.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    pattern = scores.softmax(-1)
+    pattern = softmax(scores)
     if mask is None:
         return pattern
     return pattern.masked_fill((scores == -torch.inf).all(-1, keepdim=True), 0.0)

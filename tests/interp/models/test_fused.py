@@ -9,7 +9,7 @@ import torch
 
 from interp.config.model_transformer import TransformerConfig
 from interp.models import build_model
-from interp.models.fused import fuse
+from interp.models.fused import LANES, fuse, padded_attention, softmax
 from tasks.regression import InContextRegression
 
 TASK = InContextRegression(d=3, n=5)
@@ -67,3 +67,29 @@ def test_hooks_on_what_a_kernel_hides_see_it_and_act():
     torch.testing.assert_close(
         cache["blocks.1.attn.hook_pattern"].sum(-1), torch.ones(4, 2, inputs.shape[1]).double()
     )
+
+
+@pytest.mark.parametrize("keys", [1, 2, 13, LANES - 1, LANES, LANES + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_padding_changes_weights_and_gradients_by_rounding(keys, dtype):
+    scores = torch.randn(3, 2, keys, keys, dtype=dtype, generator=torch.Generator().manual_seed(keys))
+    seen = torch.ones(keys, keys, dtype=torch.bool).tril()
+    masked, like = (scores.masked_fill(~seen, -torch.inf).requires_grad_() for _ in range(2))
+    ours, torchs = softmax(masked), like.softmax(-1)
+    assert ours.is_contiguous()
+    weights = torch.arange(ours.numel(), dtype=dtype).view(ours.shape).cos()
+    for made in (ours, torchs):
+        (made * weights).sum().backward()
+    torch.testing.assert_close((ours, masked.grad), (torchs, like.grad), atol=1e-7, rtol=0)
+    assert torch.equal(softmax(masked, padded=False), torchs)
+
+
+@pytest.mark.parametrize("keys", [3, LANES, LANES + 1])
+def test_a_row_that_may_see_nothing_is_as_from_torch(keys):
+    q, k, v = torch.randn(3, 2, 2, keys, 4, generator=torch.Generator().manual_seed(0))
+    seen = torch.ones(keys, keys, dtype=torch.bool).tril(-1)
+    blind = torch.zeros(keys, keys).masked_fill(~seen, -torch.inf)
+    assert torch.equal(softmax(blind).isnan(), blind.softmax(-1).isnan())
+    usual = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    torch.testing.assert_close(padded_attention(q, k, v, seen), usual, atol=1e-6, rtol=0)
+    assert (padded_attention(q, k, v, seen)[:, :, 0] == 0).all()

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from interp.config.run import configure
 from interp.emergence.overlaps import Overlaps
+from interp.runs.folder import RunFolder
 from interp.studies import STUDIES, fingerprint, run_study, summary
 from interp.studies.ledger import Ledger
+from tasks.errors import UserError
 
 STUDY = "single-index"
 
@@ -42,6 +45,15 @@ def test_other_settings_are_seen(ledger, monkeypatch):
     runs = importlib.import_module("interp.studies.single_index.runs")
     monkeypatch.setitem(runs.LAYER["train"], "lr", 0.06)
     assert fingerprint.changes(ledger) == ["the settings of its runs changed"]
+
+
+def test_runs_of_an_older_version_of_training_are_not_reused(tmp_path):
+    config = configure("retrieval")
+    RunFolder.create(tmp_path / "now", config)
+    fingerprint.refuse_older(tmp_path)
+    RunFolder.create(tmp_path / "cells/then", config, bits=1)
+    with pytest.raises(UserError, match=r"cells/then: was begun under version 1 of training"):
+        run_study(STUDY, "quick", tmp_path, print)
 
 
 def test_a_ledger_without_a_fingerprint_is_stale():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from interp._version import BITS
 from interp.config.run import RunConfig, parse_config
 from interp.runs.folder import RunFolder
 from interp.runs.verify import verify
@@ -173,6 +174,33 @@ def test_stopped_by_a_signal_says_how_to_go_on(tmp_path, number, optimiser):
     assert "interp resume" in str(found)
     resume(tmp_path / "run")
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_run_begun_under_the_first_version_of_training_ends_as_it_would_have(tmp_path):
+    settings = config(REGRESSION, optimiser="muon")
+    for name in ("whole", "cut"):
+        RunFolder.create(tmp_path / name, settings, bits=1)
+    assert "bits" not in json.loads((tmp_path / "whole/config.json").read_text())
+    resume(tmp_path / "whole")
+
+    def stop(step: int, loss: float) -> None:
+        if step == 20:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "cut", progress=stop)
+    resume(tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    now = train(settings, tmp_path / "now")
+    assert RunFolder.open(now.path).head.bits == BITS > 1
+    assert now.weights_hash(40) != RunFolder.open(tmp_path / "whole").weights_hash(40)
+
+
+def test_a_run_of_a_newer_version_of_training_is_read_and_not_resumed(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", config(RETRIEVAL), bits=BITS + 1)
+    assert RunFolder.open(folder.path).head.bits == BITS + 1
+    with pytest.raises(UserError, match="newer than this one's"):
+        resume(folder.path)
 
 
 def test_resume_without_a_saved_state_starts_at_step_0(tmp_path):
