@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tasks
     from interp.adoption import adopt
     from interp.run import Run, load
+    from interp.sweep.compare import compare
     from interp.sweep.results import load_sweep
     from interp.train import Recorder
     from tasks.errors import UserError
@@ -27,15 +28,18 @@ _HOMES = {
     "Run": "interp.run",
     "UserError": "tasks.errors",
     "adopt": "interp.adoption",
+    "compare": "interp.sweep.compare",
     "load": "interp.run",
     "load_sweep": "interp.sweep.results",
 }
-__all__ = ["Recorder", "Run", "UserError", "adopt", "load", "load_sweep", "probes", "tasks"]
+__all__ = ["Recorder", "Run", "UserError", "adopt", "compare", "load", "load_sweep", "probes", "tasks"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("tasks", "probes"):
         return import_module(name)
+    if name == "emergence":  # a package that can be called: the onsets of several runs
+        return import_module("interp.emergence")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'interp' has no attribute {name!r}")

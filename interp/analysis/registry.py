@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from interp.analysis.entry import Applies, Entry, found
-from interp.analysis.shipped import DERIVED, SHIPPED
+from interp.analysis.shipped import DERIVED, PLOTTED, SERIES, SHIPPED
 from tasks.errors import UserError
 from tasks.plugins import load_plugins
 
@@ -99,3 +99,9 @@ def conclusion_of(name: str, table: pd.DataFrame | None) -> tuple[Sentence, ...]
     if not named or table is None or "step" not in table or not table["step"].notna().any():
         return ()
     return tuple((found(named) if isinstance(named, str) else named)(table))
+
+
+def plot_of(name: str) -> Callable[[Any, Any], Any]:
+    """How a table of this name is plotted: as its entry says, else as a series of values."""
+    named = _ENTRIES[name].plot if name in _ENTRIES else PLOTTED.get(name, "")
+    return found(named or SERIES) if isinstance(named, str) else named

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from interp.analysis.conclusion import Sentence
-from interp.analysis.registry import conclusion_of
+from interp.analysis.registry import conclusion_of, plot_of
 from interp.analysis.schema import whole
 from interp.analysis.table import Table
 
@@ -45,8 +45,17 @@ class Result:
         """What the table says in one or two sentences; empty for a table without measured checkpoints."""
         return conclusion_of(self.name, self.table if self.named is None else self.named)
 
-    def plot(self) -> Picture | None:
-        """The picture; None for a result that is only a table, or whose table holds nothing to draw."""
+    def plot(self, ax: Any = None) -> Any:
+        """The table drawn by matplotlib with its intervals, into `ax` or a new figure; returns the axes, for papers.
+
+        Raises UserError where matplotlib is missing (the extra `plots`), and where there is nothing to draw.
+        """
+        from interp.pictures.plots import new_axes
+
+        return plot_of(self.name)(self.table, new_axes() if ax is None else ax)
+
+    def picture(self) -> Picture | None:
+        """The picture shown in a notebook; None for a result that is only a table, or holds nothing to draw."""
         from interp.pictures.charts import CHARTS
 
         return CHARTS[self.name](self.table) if self.name in CHARTS else None
@@ -56,7 +65,7 @@ class Result:
         return "\n".join([*map(str, self.conclusion), self.caption, shown]) + self._rest()
 
     def _repr_html_(self) -> str:
-        picture = self.plot()
+        picture = self.picture()
         shown = self._shown().astype(object).where(self._shown().notna(), "–")
         table = shown.to_html(index=False, escape=True, float_format="{:.4g}".format)
         tall = f'<div style="max-height:24em;overflow:auto">{table}{html.escape(self._rest())}</div>'

@@ -9,7 +9,8 @@ HERE = "interp.analysis.applies:"
 SCORES, LANDSCAPE = "interp.emergence.conclusions:", "interp.landscape.conclusions:"
 ATTENTION, NEEDED = "interp.heads.attention_conclusions:", "interp.heads.ablation_conclusions:"
 READOUTS, VERDICT = "interp.readouts.conclusions:", "interp.readouts.verdict_conclusions:"
-CAUSAL = "interp.causal.conclusions:"
+CAUSAL, OVER_RUNS = "interp.causal.conclusions:", "interp.sweep.conclusions:"
+SERIES, PLOTS = "interp.pictures.plots:series", "interp.pictures.special_plots:"
 ABLATED = "effect: share of all heads' effect lost with the head alone ablated; 95% CI over prompts."
 PATTERNS = "A score is a correlation with a pattern, not proof that the head is needed."
 HELD_OUT = (
@@ -38,7 +39,7 @@ SHIPPED = (
         "Bootstrap replicates of every score and attention curve; draw j of all rows is one replicate of the run.",
         ("metric", "position", "layer", "head", "draw *"),
         command="emergence RUN",
-        section="emergence", conclude=SCORES + "draws",
+        section="emergence", conclude=SCORES + "draws", plot=PLOTS + "replicates",
     ),
     Entry(
         "overlaps",
@@ -55,7 +56,7 @@ SHIPPED = (
         ("layer", "head", "metric", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
         command="heads RUN",
-        section="heads", conclude=ATTENTION + "heads",
+        section="heads", conclude=ATTENTION + "heads", plot=PLOTS + "heads",
     ),
     Entry(
         "head-statistics",
@@ -63,7 +64,7 @@ SHIPPED = (
         "Attention mass, argmax share and normalised inner product with each relation; chance: uniform attention.",
         ("layer", "head", "metric", "statistic", "control", *INTERVAL),
         applies="interp.heads.heads:scorable",
-        command="heads RUN --view statistics", conclude=ATTENTION + "statistics",
+        command="heads RUN --view statistics", conclude=ATTENTION + "statistics", plot=PLOTS + "statistics",
     ),
     Entry(
         "own-relation",
@@ -71,7 +72,7 @@ SHIPPED = (
         "Attention mass of each head on a relation of the user's own; a score is not a causal effect.",
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "heads",
-        command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation",
+        command="heads RUN --relation module:function", conclude=ATTENTION + "own_relation", plot=PLOTS + "heads",
     ),
     Entry(
         "chain",
@@ -87,7 +88,7 @@ SHIPPED = (
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "regression_heads",
-        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns", plot=PLOTS + "heads",
     ),
     Entry(
         "token-heads",
@@ -95,7 +96,7 @@ SHIPPED = (
         PATTERNS,
         ("layer", "head", "metric", "control", *INTERVAL),
         applies=HERE + "token_heads",
-        command="heads RUN --view patterns", conclude=ATTENTION + "patterns",
+        command="heads RUN --view patterns", conclude=ATTENTION + "patterns", plot=PLOTS + "heads",
     ),
     Entry(
         "roles",
@@ -181,7 +182,7 @@ SHIPPED = (
         ),
         applies=HERE + "regression",
         command="probe RUN --algorithms",
-        section="algorithms", conclude=VERDICT + "algorithms",
+        section="algorithms", conclude=VERDICT + "algorithms", plot=PLOTS + "best_steps",
     ),
     Entry(
         "filters",
@@ -190,7 +191,7 @@ SHIPPED = (
         ("site", "position", "metric", "algorithm", "k", "eigenvalue", "member", "misfit", "control", "note",
          *INTERVAL),
         applies=HERE + "regression",
-        section="algorithms", conclude=VERDICT + "filters",
+        section="algorithms", conclude=VERDICT + "filters", plot=PLOTS + "filters",
     ),
     Entry(
         "strategies",
@@ -210,7 +211,7 @@ SHIPPED = (
         ("site", "layer", "head", "shared", "position", "metric", "algorithm", "k", "control", "draw", "correlation",
          "r2", "decoded", "use", "note", *INTERVAL),
         applies=HERE + "regression",
-        command="probe RUN --causal", conclude=READOUTS + "causal",
+        command="probe RUN --causal", conclude=READOUTS + "causal", plot=PLOTS + "slopes",
     ),
     Entry(
         "preconditioners",
@@ -227,7 +228,7 @@ SHIPPED = (
          *INTERVAL, "raw", "raw_unit", "direction", "replacement", "pair", "control", "note"),
         applies=HERE + "pairs",
         command="patch RUN",
-        section="patching", conclude=CAUSAL + "patch",
+        section="patching", conclude=CAUSAL + "patch", plot=PLOTS + "grid",
     ),
     Entry(
         "circuit",
@@ -237,7 +238,7 @@ SHIPPED = (
          "correlation", "completeness_error", "ig_steps", "test_statistic", *INTERVAL),
         applies=HERE + "edges",
         command="circuit RUN",
-        section="faithfulness", conclude=CAUSAL + "circuit",
+        section="faithfulness", conclude=CAUSAL + "circuit", plot=PLOTS + "circuit",
     ),
     Entry(
         "edges",
@@ -274,12 +275,19 @@ SHIPPED = (
         command="curvature RUN --noise 500", conclude=LANDSCAPE + "noise",
     ),
 )  # fmt: skip
+PLOTTED = {  # how such results are plotted where they are no series of values
+    **dict.fromkeys(("emergence", "emergence of readouts", "emergence of landscape"), PLOTS + "onsets"),
+    "emergence of edges": PLOTS + "onsets",
+    "agreement": PLOTS + "agreement",
+    "llc sweep": PLOTS + "llc_sweep",
+}
 DERIVED = {  # what concludes from results that are made of several analyses, by the result's name
     "emergence": SCORES + "onsets",
-    "emergence of readouts": SCORES + "instruments",
-    "emergence of landscape": SCORES + "instruments",
-    "emergence of edges": SCORES + "instruments",
+    **dict.fromkeys(
+        [f"emergence of {what}" for what in ("readouts", "landscape", "edges")], SCORES + "instruments"
+    ),
     "agreement": NEEDED + "agreement",
     "qk-attribution": ATTENTION + "query_key",
     "llc sweep": LANDSCAPE + "sweep",
+    **{f"{name} over runs": OVER_RUNS + name for name in ("scores", "emergence", "roles", "circuits")},
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Sequence
 
 import pandas as pd
@@ -27,6 +28,7 @@ from tasks import Task, UserError
 from tasks.renamed import refuse_members
 
 FLUSH_SECONDS = 20.0
+LONG_SECONDS = 120.0  # of the processor: what is announced after the first checkpoint
 
 
 def analyse(
@@ -58,7 +60,7 @@ def _measure_all(
     run: Checkpoints, jobs: list[Job], wanted: dict[int, str], progress: Progress | None
 ) -> None:
     model = None
-    flushed = time.monotonic()
+    flushed, announced = time.monotonic(), progress is None
     lacking = [job.lacking(wanted) for job in jobs]
     for done, (step, following) in enumerate(in_turn(wanted)):
         open_jobs = [job for job, steps in zip(jobs, lacking, strict=True) if step in steps]
@@ -66,6 +68,7 @@ def _measure_all(
             run.refuse_weightless(f"{open_jobs[0].analysis.name} of step {step} is not among its tables")
             model = run.without_interventions().model(step, into=model)
             _begin(run, [job for job in open_jobs if not job.begun], model)
+            began = time.process_time()
             accumulators = _read(run, model, open_jobs, step)
             for job, accumulator in zip(open_jobs, accumulators, strict=True):
                 if job.analysis.paired and following is not None:
@@ -76,12 +79,25 @@ def _measure_all(
                 job.fresh.append(placed(run, job.analysis, accumulator.table(), step))
                 job.hashes[step] = wanted[step]
                 job.devices[step] = job.device
+            if not announced:
+                names = [job.analysis.name for job, steps in zip(jobs, lacking, strict=True) if steps]
+                _announce(names, len(set().union(*lacking)) - 1, time.process_time() - began)
+                announced = True
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 for job in jobs:
                     store(run, job)
                 flushed = time.monotonic()
         if progress:
             progress("checkpoints", done + 1, len(wanted))
+
+
+def _announce(names: Sequence[str], left: int, seconds: float) -> None:
+    """Report what the other checkpoints will take, by the first one's seconds, where that is long."""
+    if left * seconds < LONG_SECONDS:
+        return
+    cost = f"{seconds:.0f} s for the first of {left + 1} checkpoints, about {left * seconds / 60:.0f} min for the rest"
+    last = "--steps last (in Python steps='last') measures the last one alone"
+    warnings.warn(f"{', '.join(names)}: {cost}; {last}", stacklevel=2)
 
 
 def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) -> list[Accumulator]:

@@ -42,7 +42,7 @@ def _site(row: pd.Series, several: bool) -> str:
 def circuit(table: pd.DataFrame) -> list[Sentence]:
     """Size and faithfulness against matched random circuits, what its tests report, and paths between heads."""
     last = table[table["step"] == table["step"].max()]
-    edges = last[(last["metric"] == "edge") & (last["control"] == "none")]
+    edges = last[last["metric"] == "edge"]
     if edges["value"].isna().all():
         why = edges["note"].iloc[0] if len(edges) else "no edge was found"
         return [Sentence(f"{at(last)}: no circuit: {why}.")]
@@ -54,7 +54,7 @@ def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
     rows = last[last["metric"] == "faithfulness"]
     own, drawn = rows[rows["control"] == "none"], rows[rows["control"] == "random"]["value"]
     heads = len(heads_in(last))
-    through = f"{edges} edges through {'1 head' if heads == 1 else f'{heads} heads'}"
+    through = f"{_count(edges, 'edge')} through {_count(heads, 'head')}"
     text = f"{at(last)}: circuit of {through}"
     if own.empty:
         return [Sentence(f"{text}; its faithfulness was not measured.", {"edges": float(edges)})]
@@ -69,6 +69,10 @@ def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
             text += ", not significantly more than the best of them"
     p = last[last["metric"] == "empirical p"]["value"]
     return [Sentence(f"{text}{f', empirical p = {p.iloc[0]:.2g}' if len(p) else ''}.", found)]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _sizes(last: pd.DataFrame) -> list[Sentence]:

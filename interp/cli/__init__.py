@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from interp._version import __version__
 from interp.cli import asking
 from interp.cli.plain_help import UNFOLDED, PlainHelp
-from interp.cli.terminal import Output, unread
+from interp.cli.terminal import Output, screenful, unread
 from tasks.renamed import refuse_options
 
 app = App(
@@ -181,7 +181,8 @@ def run(arguments: list[str]) -> int:
             warnings.showwarning = _warn  # type: ignore[assignment]
             refuse_options(arguments)
             words, how = asking.taken(arguments) if _measures(arguments) else (arguments, {})
-            with asking.asked_so(how):
+            everything = how.pop("all", False)
+            with asking.asked_so(how), screenful(everything or not _measures(arguments)):
                 code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
             if _measures(arguments) and not {"--help", "-h"}.isdisjoint(arguments):
                 print(asking.folded())

@@ -1,7 +1,7 @@
-"""Options of every command that measures: --fresh, --tables DIR, --threads N, --device NAME. Loads nothing heavy.
+"""Options of every command that measures: --all, --fresh, --tables DIR, --threads N, --device NAME; loads no torch.
 
-They say how runs are asked (`interp.runs.asking`), not what, so that a command, whoever registered it, need not know
-of them.
+They say how runs are asked (`interp.runs.asking`) and how much is printed, not what, so that a command, whoever
+registered it, need not know of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 from interp.cli.terminal import columns
 
 HELP = (
-    "Also: --fresh measures again what is kept; --tables DIR keeps tables there (for a folder that cannot be written); "
-    "--threads N and --device NAME set what the models run on."
+    "Also: --all prints tables in full (a terminal shows part of long ones, a pipe has everything); --fresh measures "
+    "again what is cached; --tables DIR caches tables there (for a folder that cannot be written); --threads N and "
+    "--device NAME set what the models run on."
 )
 _VALUED = ("--tables", "--threads", "--device")
 
@@ -27,7 +28,7 @@ def folded() -> str:
 
 
 def taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """A command's words without these options, and the options as settings of `Asking`.
+    """A command's words without these options, and the options as settings of `Asking` ("all" is no setting of it).
 
     Raises UserError for one without its value, and for threads that are no number.
 
@@ -41,8 +42,8 @@ def taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         name, equals, value = word.partition("=")
         if word == "--":
             return [*left, word, *words], found
-        if word == "--fresh":
-            found["fresh"] = True
+        if word in ("--fresh", "--all"):
+            found[word.removeprefix("--")] = True
         elif name in _VALUED:
             given = value if equals else next(words, "")
             found[name.removeprefix("--")] = _read(name, given)

@@ -20,6 +20,7 @@ from interp.causal.report_lines import (
 )
 from interp.causal.stability import jaccard
 from interp.cli import show
+from interp.pictures.labels import relation_label
 from interp.run import Run
 
 SIZES = 12  # lines of a curve
@@ -58,8 +59,11 @@ def _grid(rows: pd.DataFrame) -> pd.DataFrame:
 
 def print_circuits(result: Result, agreed: pd.DataFrame | None, threshold: float, edges: int) -> None:
     """For every checkpoint what its search did, how much the circuit carries, its curve, heads and heaviest edges."""
-    for step, rows in _by_step(result.table):
+    steps = _by_step(result.table)
+    for step, rows in steps:
         _show(step, rows, agreed, edges, threshold)
+        if step != steps[-1][0]:  # of the last one the conclusion reports them
+            _remarks(rows)
 
 
 def _show(
@@ -83,9 +87,6 @@ def _show(
     curve = curve_rows(rows)
     if len(curve):
         show.table(_curve(curve), f"faithfulness against size, step {step} ({size_line(rows)})")
-    for line in (random_line(rows), *test_lines(rows), heads_line(rows)):
-        if line:
-            show.note(line)
     against = rows[rows["metric"].isin(COMPARED)]
     if len(against):
         against = against[["metric", "value", "n", "note"]].assign(n=against["n"].astype(int))
@@ -94,6 +95,13 @@ def _show(
         show.table(*_agreed(agreed[agreed["step"] == step], step))
     if edges:
         show.table(*_heaviest(_with_tests(found, rows), step, edges))
+
+
+def _remarks(rows: pd.DataFrame) -> None:
+    """What random circuits carry, what tests report, whether heads are distinguished."""
+    for line in (random_line(rows), *test_lines(rows), heads_line(rows)):
+        if line:
+            show.note(line)
 
 
 def _curve(rows: pd.DataFrame) -> pd.DataFrame:
@@ -167,14 +175,15 @@ def _estimated(rows: pd.DataFrame, threshold: float) -> list[str]:
 def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
     """One line a head that is in the circuit or has a role, with its largest edge, and the count over all heads."""
     told = rows[rows["found"] != "neither"].rename(columns={"score": "attention"})
-    told = told.assign(agrees=["yes" if value else "no" for value in told["value"]])
+    told = told.assign(
+        agrees=["yes" if value else "no" for value in told["value"]], role=told["role"].map(relation_label)
+    )
     title = (
         f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
         f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
     )
-    return told[
-        ["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict", "partner"]
-    ], title
+    columns = ["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict"]
+    return told[[*columns, *(["partner"] if (told["partner"] != "").any() else [])]], title
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,12 +8,14 @@ import pandas as pd
 
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
-from interp.cli.wide import best_heads, every_head, head_levels, short_relation
+from interp.cli.wide import best_heads, every_head, head_levels, relation_label
 from interp.run import Run
 from interp.run.groups import Groups
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
+ARROW = "a -> b: attention from position a to position b"
+LINKS = "link k: the pair that answers hop k; rival: links of chains that are not queried"
 
 
 def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None) -> Result:
@@ -24,6 +26,15 @@ def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None)
         "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
+
+
+def legend(table: pd.DataFrame) -> str:
+    """What the names of relations in a table mean; "" where there is none."""
+    names = " ".join(
+        map(str, pd.unique(table[[c for c in ("metric", "role") if c in table]].to_numpy().ravel()))
+    )
+    parts = [ARROW] if " -> " in names else []
+    return "; ".join([*parts, *([LINKS] if "link_" in names else [])]) + ("." if parts else "")
 
 
 def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
@@ -55,21 +66,21 @@ def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
 
 def _statistics(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     """A table a statistic at the last step, and the chance levels with the untrained model's best heads."""
-    own = last[last["control"] == "none"].assign(metric=lambda rows: rows["metric"].map(short_relation))
+    own = last[last["control"] == "none"].assign(metric=lambda rows: rows["metric"].map(relation_label))
     found = [
         (f"{at}: {name}", _by_head(rows, "metric")) for name, rows in own.groupby("statistic", sort=False)
     ]
     levels = table[table["control"] != "none"].pivot_table(
         index=["control", "statistic"], columns="metric", values="value", aggfunc="max", sort=False
     )
-    levels = levels.rename(columns=short_relation).round(2).reset_index().rename_axis(columns=None)
+    levels = levels.rename(columns=relation_label).round(2).reset_index().rename_axis(columns=None)
     return [*found, ("uniform attention (chance), and the best head of the untrained model", levels)]
 
 
 def _by_head(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     wide = rows.pivot(index=["layer", "head"], columns=column, values="value")[
         list(dict.fromkeys(rows[column]))
-    ]
+    ].rename(columns=relation_label)
     return wide.round(2).reset_index().rename_axis(columns=None)
 
 
@@ -95,7 +106,9 @@ def _roles(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
         "verdict",
         "partner",
     ]
-    every = last[columns].rename(columns=names).assign(role=last["role"].map(short_relation))
+    if not (last["partner"] != "").any():
+        columns.remove("partner")
+    every = last[columns].rename(columns=names).assign(role=last["role"].map(relation_label))
     found: Tables = [(f"{at}: roles by score, ablation effect", every)]
     if table["step"].nunique() > 1:
         counts = table.pivot_table(

@@ -68,6 +68,8 @@ def heads(
     for found in results.each(result):
         for title, table in head_views.shown(view, found.table, layers):
             show.table(table, title)
+        if words := head_views.legend(found.table):
+            show.note(words)
     show.note(result.caption)
     return 0
 
@@ -92,7 +94,7 @@ def emergence(
         skills: accuracies and heads; readouts: what can be decoded at each site; landscape: curvature and learning
         coefficient (seconds a checkpoint); edges: those of the final circuit (one run only).
     """
-    from interp.cli import onset_tables, results, show, wide
+    from interp.cli import head_views, onset_tables, results, show, wide
     from interp.run import load
     from interp.runs.names import distinct
     from tasks.errors import UserError
@@ -116,5 +118,7 @@ def emergence(
     results.concluded(result)
     table = onset_tables.edge_onsets(result.table) if of == "edges" else wide.onsets(result.table)
     show.table(table, "onsets, in order")
+    if words := head_views.legend(result.table):
+        show.note(words)
     show.note(result.caption)
     return 0

@@ -105,7 +105,7 @@ def _sweep(
 
     with show.progress("llc sweep") as advance:
         result = run.llc_sweep(gammas, sizes, steps, advance)
-    drawn = result.plot()
+    drawn = result.picture()
     if picture is not None and drawn is not None:
         drawn.save(picture)
     if json:

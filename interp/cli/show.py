@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from interp.cli.terminal import Output, columns
+from interp.cli.terminal import Output, columns, screen
 from tasks.errors import plain
 
 BETWEEN, RULED = 2, 3  # columns of text between two of a table: in a pipe, in a terminal
@@ -37,12 +37,16 @@ def console() -> Output:
 
 
 def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> None:
-    """Print a frame, figures to four digits; missing values as a dash.
+    """Print a frame, figures to four digits; missing values as a dash. A terminal shows a screen of it unless --all.
 
     Where it is wider than the line, columns in `spare` are left out, the first named first; then the others go into
     tables beneath each other. Cells are folded only where a column alone is too wide.
     """
-    out = console()
+    out, room = console(), screen().room()
+    if room == 0:
+        screen().hidden.append(title)
+        return
+    frame, cut = shortened(frame, room)
     left_out = []
     for name in spare:
         if _width(frame) <= out.width:
@@ -51,10 +55,34 @@ def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> No
         left_out.append(name)
     if title:
         out.print(plain(title), style="bold", markup=False)
-    for piece in fitted(frame):
+    pieces = fitted(frame)
+    for piece in pieces:
         out.print(piece)
+    screen().fill(len(pieces) * (len(frame) + 1) + 1)
+    if cut:
+        note(f"… {cut:,} more {'checkpoints' if 'step' in frame.columns[:1] else 'rows'}: --all")
     if left_out:
         note(f"columns not shown: {', '.join(left_out)}; --json has all")
+
+
+def shortened(frame: pd.DataFrame, most: int | None) -> tuple[pd.DataFrame, int]:
+    """At most so many rows, and how many are left out: of checkpoints an even spread from first to last, with the
+    controls, else the first ones.
+    """
+    if most is None or len(frame) <= most:
+        return frame, 0
+    if frame.columns[0] != "step":
+        return frame.head(most), len(frame) - most
+    steps = pd.to_numeric(frame["step"], errors="coerce").notna().to_numpy()
+    places, levels = steps.nonzero()[0], (~steps).nonzero()[0]
+    kept = max(2, most - len(levels))
+    spread = (
+        {int(places[round(i * (len(places) - 1) / (kept - 1))]) for i in range(kept)}
+        if len(places)
+        else set()
+    )
+    chosen = sorted({*spread, *map(int, levels)})
+    return frame.iloc[chosen], len(frame) - len(chosen)
 
 
 def fitted(frame: pd.DataFrame) -> list[Table]:
@@ -106,7 +134,7 @@ def cell(value: Any) -> str:
 
 
 def note(text: str) -> None:
-    """Sentences under a table, folded between words."""
+    """Sentences above or under a table, folded between words."""
     out = console()
     for line in map(plain, text.split("\n")):
         folded = textwrap.wrap(line, out.width, break_long_words=False, break_on_hyphens=False)

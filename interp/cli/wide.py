@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.pictures.labels import short_relation, short_site
+from interp.pictures.labels import relation_label, short_site
 
 MOST_OUTPUTS = 8
 LEVELS = {"bayes_risk": "minimum loss"}  # how a control is printed where its name in the table is older
@@ -35,7 +35,7 @@ def best_heads(table: pd.DataFrame) -> pd.DataFrame:
         for layer, head, value in zip(best["layer"], best["head"], best["value"], strict=True)
     ]
     wide = best.pivot(index="step", columns="metric", values="shown")[list(dict.fromkeys(table["metric"]))]
-    return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
+    return wide.rename(columns=relation_label).reset_index().rename_axis(columns=None)
 
 
 def every_head(table: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def every_head(table: pd.DataFrame) -> pd.DataFrame:
     measured = table[table["control"] == "none"]
     last = measured[measured["step"] == measured["step"].max()]
     wide = last.pivot(index=["layer", "head"], columns="metric", values="value")
-    wide = wide[list(dict.fromkeys(last["metric"]))].rename(columns=short_relation)
+    wide = wide[list(dict.fromkeys(last["metric"]))].rename(columns=relation_label)
     return wide.reset_index().rename_axis(columns=None)
 
 
@@ -51,13 +51,13 @@ def head_levels(table: pd.DataFrame) -> pd.DataFrame:
     """One line a control; the highest score of the untrained model's heads, and that of uniform attention."""
     controls = table[table["control"] != "none"]
     wide = controls.pivot_table(index="control", columns="metric", values="value", aggfunc="max", sort=False)
-    return wide.rename(columns=short_relation).reset_index().rename_axis(columns=None)
+    return wide.rename(columns=relation_label).reset_index().rename_axis(columns=None)
 
 
 def onsets(table: pd.DataFrame) -> pd.DataFrame:
     """One line a subject: its step of emergence, the interval of that step, half-rise and 10-90 width in steps."""
     late = table["step"].isna()
-    shown = pd.DataFrame({"subject": table["subject"], "of": table["metric"].map(short_relation)})
+    shown = pd.DataFrame({"subject": table["subject"], "of": table["metric"].map(relation_label)})
     shown["step"] = table["step"].astype(object).where(~late, table["state"])
     shown["95% interval"] = [
         _span(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)

@@ -1,11 +1,14 @@
 """Emergence: curves over checkpoints, their onsets with intervals, and the order of events over seeds.
 
 What is listed in `__all__` is public, each name loaded when it is first used; the modules of this package are private.
+The package itself can be called: `interp.emergence(runs)` gives the onsets of several runs with limits over seeds.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,3 +81,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Several(ModuleType):
+    """This package as a module that can be called with runs, as `interp.compare` is."""
+
+    def __call__(self, runs: Any, steps: Any = "all", **settings: Any) -> Any:
+        """Median onsets over several runs: see `interp.sweep.compare.emergence`."""
+        return import_module("interp.sweep.compare").emergence(runs, steps, **settings)
+
+
+sys.modules[__name__].__class__ = _Several

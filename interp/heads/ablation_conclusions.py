@@ -20,9 +20,9 @@ from interp.analysis.conclusion import (
 
 MOST_HEADS = 4
 VERDICTS = {
-    "needed": "needed (its ablation has an effect)",
-    "redundant": "redundant (it has one once its peers are ablated)",
-    "idle": "idle (attends, no effect either way)",
+    "needed": "needed (ablation has an effect)",
+    "redundant": "redundant (an effect only once peers are ablated)",
+    "idle": "idle (a role, no effect either way)",
     "other": "needed without a role",
     "cancels": "cancelling another head",
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from interp.pictures.edges import circuit
-from interp.pictures.labels import short_relation, short_site
+from interp.pictures.labels import relation_label, short_site
 from interp.pictures.panels import CurveLine, Heat, LevelLine, curves, heats, spans
 from interp.pictures.svg import Picture
 
@@ -43,7 +43,7 @@ def heads(table: pd.DataFrame) -> Picture | None:
     grid = _grid(rows, "head", "metric")
     untrained = table[table["control"] == "untrained"].groupby("metric", sort=False)["value"].max()
     grid.loc["untrained, maximum"] = untrained.reindex(grid.columns)
-    return heats(f"attention at step {_step(rows)}", [Heat("", grid.rename(columns=short_relation))])
+    return heats(f"attention at step {_step(rows)}", [Heat("", grid.rename(columns=relation_label))])
 
 
 def probe(table: pd.DataFrame) -> Picture | None:
@@ -88,7 +88,7 @@ def emergence(table: pd.DataFrame) -> Picture | None:
         return None
     bars = [
         (
-            f"{row.subject} {short_relation(str(row.metric))}",
+            f"{row.subject} {relation_label(str(row.metric))}",
             float(row.step),
             float(row.ci_low),
             float(row.ci_high),

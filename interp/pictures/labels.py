@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-ABBREVIATIONS = {
-    "rival link": "r", "previous": "prev", "earlier": "early", "query": "q", "link_": "l", " -> ": "→",
-}  # fmt: skip
-
 
 def relation_label(name: str) -> str:
     """A relation as tables, sentences and pages show it.
@@ -14,13 +10,6 @@ def relation_label(name: str) -> str:
     'query -> link 1'
     """
     return name.replace("_", " ")
-
-
-def short_relation(name: str) -> str:
-    """`query -> link_1` as `q→l1`: many relations must fit into a line."""
-    for long, short in ABBREVIATIONS.items():
-        name = name.replace(long, short)
-    return name
 
 
 def short_site(site: str) -> str:

@@ -19,6 +19,7 @@ from interp.analysis.kept import nameless
 from interp.analysis.schema import conformed, upgraded
 from interp.io.files import canonical, sha256, write_atomically
 from interp.io.tables import Stamp, read_table, write_table
+from interp.pictures import plots
 from interp.run import Run, load
 from interp.runs.header import NAME
 from interp.sweep.bounds import possible
@@ -108,6 +109,17 @@ class Sweep:
             found = over_seeds(part["value"].tolist(), *possible(part))
             rows.append({**dict(zip(keys, values, strict=True)), **found.row(), "method": found.method})
         return pd.DataFrame(rows)
+
+    def plot(self, name: str, ax: Any = None) -> Any:
+        """Mean over seeds of an analysis at each of the varied settings with its limits, drawn by matplotlib into `ax`
+        or a new figure; of heads the strongest of each run. Returns the axes. Raises as `over_seeds`.
+        """
+        table, varied = self.over_seeds(name), list(self.plan.varied[:-1])
+        if "rank" in table:
+            table = table[table["rank"].isna() | (table["rank"] == 1)].drop(columns="rank")
+        settings = [", ".join(f"{k} {v}" for k, v in row.items()) for row in table[varied].to_dict("records")]
+        table = table.assign(condition=settings).drop(columns=varied)
+        return plots.series(table, plots.new_axes() if ax is None else ax)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""

@@ -125,7 +125,7 @@ def circuit(value: float, low: float, random: float) -> str:
 
 
 def test_a_circuit_is_stated_with_what_random_ones_carry() -> None:
-    assert "circuit of 1 edges through 0 heads: faithfulness 0.93 [0.92, 1.00]" in circuit(0.93, 0.92, 0.6)
+    assert "circuit of 1 edge through 0 heads: faithfulness 0.93 [0.92, 1.00]" in circuit(0.93, 0.92, 0.6)
     assert "not significantly more than the best of them" not in circuit(0.93, 0.92, 0.6)
     assert "not significantly more than the best of them" in circuit(0.93, 0.5, 0.6)
     nothing = table("value", (None, None, None), metric="edge", note="no behaviour to explain")

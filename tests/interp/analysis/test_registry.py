@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import interp
 from interp.analysis.base import Analysis
@@ -132,6 +134,9 @@ def test_a_table_has_the_columns_that_its_entry_names(name: str, runs) -> None:
         assert found.conclusion or found.table.empty, (
             "an analysis says what its table says, of an untrained net as well"
         )
+        with contextlib.suppress(UserError):  # where there is nothing to draw
+            ax = Figure().add_subplot()
+            assert found.plot(ax).get_xlabel()
         assert all(re.fullmatch(r"[A-Z0-9].*\.", str(each), re.S) for each in found.conclusion), (
             found.conclusion
         )

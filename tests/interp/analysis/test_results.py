@@ -107,7 +107,7 @@ def test_a_result_shows_table_and_picture_and_is_text_in_a_terminal(ask, run) ->
 
 def test_a_patch_without_a_behaviour_has_no_picture_and_says_why(run) -> None:
     result = run.patch()
-    assert result.plot() is None
+    assert result.picture() is None
     assert result.table["value"].isna().all()
     assert result.table["note"].str.startswith("no behaviour to restore").all()
 
@@ -173,10 +173,10 @@ def test_where_there_is_nothing_to_draw_the_table_stands_alone(run) -> None:
         "value": float("nan"),
     }
     result = Result("circuit", pd.DataFrame([{**row, "note": "no behaviour to explain"}]), "Edges.")
-    assert result.plot() is None
+    assert result.picture() is None
     assert "no behaviour to explain" in result._repr_html_()
-    assert Result("emergence", pd.DataFrame({"step": [None], "last": [8]}), "").plot() is None
-    assert Result("a table of its own", pd.DataFrame({"value": [1.0]}), "").plot() is None
+    assert Result("emergence", pd.DataFrame({"step": [None], "last": [8]}), "").picture() is None
+    assert Result("a table of its own", pd.DataFrame({"value": [1.0]}), "").picture() is None
 
 
 def test_the_circuit_is_drawn_with_its_strongest_edges_and_what_it_carries() -> None:

@@ -155,7 +155,9 @@ def test_a_file_is_told_from_a_folder_that_is_not_there(capsys, tmp_path) -> Non
 
 def test_heads_by_layer(folder, capsys) -> None:
     assert cli(["heads", folder, "--layers", "--steps", "last"]) == 0
-    assert "q→l1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "query -> link 1" in shown
+    assert "link k: the pair that answers hop k" in shown
 
 
 def test_runs_verify_resume_export(folder, capsys, tmp_path) -> None:

@@ -164,7 +164,7 @@ def test_a_sweep_over_gamma_and_step_size_says_where_the_figure_moves(run, tmp_p
     table = found.table.set_index(["gamma", "step_size"])
     assert table.loc[(30.0, 1e-3), "ci_low"] > table.loc[(300.0, 1e-3), "ci_high"]
     assert table.loc[(30.0, 1e3), "value"] != table.loc[(30.0, 1e3), "value"], "diverged"
-    assert "gamma 30" in found.plot().svg
+    assert "gamma 30" in found.picture().svg
     assert "at gamma 30, step 0.001" in table.loc[(30.0, 1e-3), "unit"]
     assert "Monte Carlo error alone" in found.caption
 
