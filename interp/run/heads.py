@@ -116,6 +116,32 @@ class HeadQuestions(Measuring):
         """
         return self._measured("mechanism", steps, progress, prompts=prompts, kind=kind, seed=seed)
 
+    def hop_growth(
+        self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int = 96, seed: int = 0
+    ) -> Result:
+        """How far along a chain each head attends, what that rests on, and the verdict: one by one, doubling, neither.
+
+        Definitions in `interp.heads.growth`. Raises UserError for a task without hops.
+        """
+        return self._measured("hop-growth", steps, progress, prompts=prompts, seed=seed)
+
+    def damage(
+        self,
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        *,
+        faithfulness: float = 0.95,
+        prompts: int = 64,
+        seed: int = 0,
+    ) -> Result:
+        """Damage of ablating each head, predicted from the circuit alone and measured, and how far the two agree.
+
+        Definitions in `interp.heads.damage`. Raises UserError for a model whose edges are not known.
+        """
+        return self._measured(
+            "damage", steps, progress, faithfulness=faithfulness, prompts=prompts, seed=seed
+        )
+
     def composition(
         self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0
     ) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import pytest
@@ -149,6 +150,19 @@ def test_the_module_that_was_given_stays_as_it_was():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
+def test_a_copy_has_hook_points_of_its_own():
+    _, run, model = adopted("Llama")
+    inputs = run.task.sample(0, "eval", 0, 3).inputs
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        assert torch.equal(twin(inputs), model(inputs))
+        twin.W_U.mul_(2)
+        changed = twin.run_with_hooks(inputs, fwd_hooks=[("blocks.1.attn.hook_z", lambda z, hook: z * 0)])
+        assert not torch.equal(changed, twin(inputs))
+        assert not torch.equal(twin(inputs), model(inputs))
+    assert twin.proofs == model.proofs
+
+
 def test_the_untrained_model_beside_it_has_other_weights_and_the_same_sizes():
     _, run, model = adopted("GPT-2")
     own, other = model.own_weights(), run.untrained_model().own_weights()
@@ -218,6 +232,22 @@ def test_padding_moves_no_logit(name, side):
     real = slice(3, 8) if side == "left" else slice(0, 5)
     wanted = all_outputs(module, short)
     assert (model(inputs)[:, real] - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_padding_that_a_module_would_attend_to_is_refused():
+    inputs = torch.randint(1, 13, (16, 8), generator=torch.Generator().manual_seed(2))
+    inputs[:8, :3] = 0
+    task = tasks.from_tensors(inputs, inputs, vocabulary=13, outputs=13, pad=0)
+    with pytest.raises(UserError, match="filled up on the right only"):
+        interp.adopt(theirs.drawn(theirs.NanoGPT()), task=task, quiet=True).scores()
+    words = [[0, *row[3:].tolist()] for row in inputs[:8]] + [row.tolist() for row in inputs[8:]]
+    right = tasks.from_tensors(
+        words, [1] * 16, vocabulary=13, outputs=13, pad=0
+    )  # begins with the same token
+    model = interp.adopt(theirs.drawn(theirs.llama()), task=right, quiet=True).model()
+    short = torch.tensor([words[0]])
+    padded = model(torch.nn.functional.pad(short, (0, 2)))[:, 5]
+    assert (padded - theirs.drawn(theirs.llama())(short).logits[:, 5]).abs().max() < 1e-3
 
 
 def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt():
