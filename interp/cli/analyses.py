@@ -30,22 +30,29 @@ def scores(
         A score of your own instead: module:function, of outputs and batch to one number a prompt (or output position).
     """
     from interp.cli import results, show, wide
-    from interp.cli.own import question
-    from interp.cli.strategies import show_distances
-    from interp.readouts.strategies import knows_several
-    from interp.run import load
 
-    with show.progress("scores") as advance:
-        opened = load(run, without_interventions=without_interventions)
-        asked = results.by_group(opened, by)
-        result = asked.scores(steps, advance, score=question(score, "--score"))
-        compared = not (json or by or score) and knows_several(opened.task)
-        followed = opened.strategies(steps, advance).table if compared else None
+    plain = not (score or by or without_interventions)
+    result = results.at_hand(run, "scores", steps) if plain else None
+    followed = results.at_hand(run, "strategies", steps) if plain else None
+    if result is None:
+        from interp.cli.own import question
+        from interp.readouts.strategies import knows_several
+        from interp.run import load
+
+        with show.progress("scores") as advance:
+            opened = load(run, without_interventions=without_interventions)
+            asked = results.by_group(opened, by)
+            result = asked.scores(steps, advance, score=question(score, "--score"))
+            if not (json or by or score) and knows_several(opened.task):
+                followed = opened.strategies(steps, advance)
     if json:
         return results.print_json(result)
     for found in results.each(result):
         for metric in found.table["metric"].unique():
             show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
     if followed is not None:
-        show_distances(followed)
+        from interp.cli.strategies import several, show_distances
+
+        if several(followed.table):
+            show_distances(followed.table)
     return 0

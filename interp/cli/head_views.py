@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, relation_label
-from interp.run import Run
-from interp.run.groups import Groups
+
+if TYPE_CHECKING:
+    from interp.analysis.base import Progress
+    from interp.run import Run
+    from interp.run.groups import Groups
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
 ARROW = "a -> b: attention from position a to position b"
 LINKS = "link k: the pair that answers hop k; rival: links of chains that are not queried"
+CACHED = {
+    "relations": "heads", "statistics": "head-statistics", "chain": "chain", "roles": "roles", "circuits": "mechanism",
+    "composition": "composition",
+}  # fmt: skip # the analyses of views, which may be at hand (`interp.analysis.cached`)
 
 
 def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None) -> Result:

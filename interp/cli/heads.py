@@ -58,7 +58,6 @@ def heads(
     """
     from interp.cli import head_views, results, show
     from interp.cli.own import question
-    from interp.run import load
     from tasks.errors import UserError
 
     if layers and view != "relations":
@@ -67,12 +66,18 @@ def heads(
         raise UserError("--relation goes with --view relations only")
     asked = question(relation, "--relation")
     results.room(out)
-    opened = results.by_group(load(run, without_interventions=without_interventions), by)
-    with show.progress("heads") as advance:
-        if asked is None:
-            result = head_views.measured(opened, view, steps, advance)
-        else:
-            result = opened.heads(steps, advance, relation=asked)
+    result = None
+    if asked is None and not by and not without_interventions:
+        result = results.at_hand(run, head_views.CACHED.get(view), steps)
+    if result is None:
+        from interp.run import load
+
+        opened = results.by_group(load(run, without_interventions=without_interventions), by)
+        with show.progress("heads") as advance:
+            if asked is None:
+                result = head_views.measured(opened, view, steps, advance)
+            else:
+                result = opened.heads(steps, advance, relation=asked)
     results.keep(result, out)
     if json:
         return results.print_json(result)

@@ -176,7 +176,7 @@ class AdoptedModel(AdoptedHooks):
         output_positions = sorted({p for p in self.interface.output_positions if p < inputs.shape[1]})
         apart = self.parts.unembed is not None and len(output_positions) < inputs.shape[1] and stop is None
         self._rows = output_positions if apart else None
-        tokens = inputs if start is None else self._blank(inputs)
+        tokens = inputs if start is None else self._blank(inputs[:1] if self._narrow else inputs)
         self._running, (self._batch, self._pos) = True, inputs.shape[:2]
         try:
             with Kernel(self):

@@ -18,8 +18,13 @@ from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
+from interp.causal.reference import HooksEngine
+from interp.causal.suffix import SuffixEngine
+from interp.hooks.sites import grid
 from tasks import UserError
 from tests.external.adopting import HERE, TASK, theirs
+
+WHOLE: set[str] = set()  # modules that cannot be entered at a layer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -273,3 +278,20 @@ def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt()
     assert patched["value"].isna().all()  # drawn weights have no behaviour to restore
     assert patched["note"].str.startswith("no behaviour to restore").all()
     assert len(interp.adopt(theirs.NanoGPT, task=task.only(place=5), quiet=True).task) == 32
+
+
+@pytest.mark.parametrize("name", theirs.KINDS)
+def test_patches_from_the_layer_on_are_those_of_whole_passes(name):
+    _, run, model = adopted(name)
+    pair = resampled_pair(run.task, 0, 3)
+    metric = metric_of(run.task, pair, "loss")
+    sites = [
+        site for part in ("resid_pre", "z") for site in grid(model, part, 9, by=("layer", "head"))
+    ]  # layers entered, heads side by side
+    with torch.no_grad():
+        cache = model.run_with_cache(pair.clean.inputs, return_cache_object=False)[1]
+    exact = HooksEngine(model, pair.corrupt.inputs, metric).values(sites, cache)
+    engine = SuffixEngine(model, pair.corrupt.inputs, metric)
+    assert torch.allclose(engine.values(sites, cache), exact, atol=1e-5)
+    assert exact.std() > 1e-3
+    assert engine._whole is False or name in WHOLE

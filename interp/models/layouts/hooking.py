@@ -54,7 +54,7 @@ class AdoptedHooks(LensSurface):
         self.__dict__["_points"] = points = {name: HookPoint() for name in names_of(self.config, self.parts)}
         for name, point in points.items():
             point.name = name
-        self._running = self._muted = False
+        self._running = self._muted = self._narrow = False
         self.clear()
         self._wire()
 
@@ -85,6 +85,15 @@ class AdoptedHooks(LensSurface):
             yield
         finally:
             self._muted = was
+
+    @contextlib.contextmanager
+    def narrow(self) -> Iterator[None]:
+        """Within it, what lies before the layer that a forward pass starts at runs on one prompt: nobody sees it."""
+        self._narrow = True
+        try:
+            yield
+        finally:
+            self._narrow = False
 
     @property
     def live(self) -> bool:
