@@ -59,9 +59,10 @@ def cached(path: Path, name: str, steps: str = "all") -> Result | None:
     if name != "heads":
         return Result(name, table, entry(name).caption)
     known = nameable.read(run.analysis_path, run.config_hash)
-    return known and Result(
-        name, table, entry(name).caption, named=nameable.reachable(pd.DataFrame(table), known)
-    )
+    if known is None:
+        return None
+    named = nameable.reachable(pd.DataFrame(table), known)
+    return Result(name, table, entry(name).caption, named=named)
 
 
 def _holds(run: StoredRun, name: str, stamp: Stamp, steps: tuple[int, ...]) -> bool:
@@ -76,7 +77,7 @@ def _hash(run: StoredRun, step: int) -> str | None:
     if run.weightless:
         return run.stated_weights.get(step)
     facts = whole(run.checkpoint_path(step), run.facts(step))
-    return facts and facts["hash"]
+    return None if facts is None else facts["hash"]
 
 
 def _rows(run: StoredRun, name: str, table: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:

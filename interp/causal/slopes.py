@@ -7,7 +7,7 @@ wherever nobody hooks what they hide, which changes gradients by rounding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -76,7 +76,7 @@ def receiver_slopes(
     end, start = clean.out["embed"], other.out["embed"]
     shares = [(k + 0.5) / ig_steps for k in range(ig_steps)] or [1.0]
     total: Slopes = {}
-    with kernels(model):
+    with kernels(cast(Any, model)):
         for share in shares:
             for group, slope in _slopes_at(model, start + share * (end - start), metric).items():
                 total[group] = total[group].add_(slope) if group in total else slope
@@ -93,7 +93,10 @@ def _slopes_at(model: HookedModel, embed: Float[Tensor, "batch pos d_model"], me
     hooks.append(Site("output").hook(n_layers))
     held, slope = _held_gradients(model, embed, hooks, metric, start_at_layer=0)
     streams = _streams(model, held)
-    out = {("output",): slope[hooks[-1]][:, None], (AT_INPUT,): slope["blocks.0.hook_resid_pre"][:, None]}
+    out: Slopes = {
+        ("output",): slope[hooks[-1]][:, None],
+        (AT_INPUT,): slope["blocks.0.hook_resid_pre"][:, None],
+    }
     for layer, block in enumerate(model.blocks):
         for name in SLOTS:
             weight = getattr(block.attn, f"W_{name.upper()}").detach()

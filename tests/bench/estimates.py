@@ -15,20 +15,26 @@ import torch
 from torch.func import functional_call
 
 from interp.causal.attribution import attribute_edges
+from interp.causal.metrics import metric_of
 from interp.causal.reference import HooksEngine
 from interp.causal.suffix import SuffixEngine
 from interp.config.run import configure
 from interp.hooks.sites import grid
+from interp.importers.hf import bridge_config
 from interp.landscape.langevin import model_slopes, slope_of
 from interp.landscape.llc import coefficient
 from interp.models import build_model
+from interp.models.bridge import BridgedModel, bridged
 from interp.models.fused import fuse
+from interp.studies.retrieval_prompts.runs_texts import SmallModel
+from interp.studies.retrieval_prompts.runs_weights import build_small
 from interp.train.optimisers import Optimisers
+from tasks import TextRetrieval
 from tests.bench import patching
 from tests.bench.rows import Row, compare, flop_of
-from tests.interp.causal.test_hooked_edges import TASK, language_model
 
 NOT_RUN = "not run, it does not import here"
+TASK = TextRetrieval(hops=1, chains=2)
 
 
 def edge_rows(quick: bool) -> list[Row]:
@@ -49,7 +55,7 @@ def edge_rows(quick: bool) -> list[Row]:
         return compare(
             f"{name}, {count:,} edges", estimate, lambda: [passes() for _ in range(max(1, steps))],
             baseline_name=f"{max(1, steps)} plain passes forward and back", repeats=2 if quick else 7,
-            flop=flop_of(estimate), note=f"auto-circuit: {NOT_RUN}",
+            note=f"auto-circuit: {NOT_RUN}",
         )  # fmt: skip
 
     return [row("EAP", 0), row("EAP-IG, 8 steps", 8)]
@@ -126,13 +132,17 @@ def muon_rows(quick: bool) -> list[Row]:
 
 
 def language_rows(quick: bool) -> list[Row]:
-    """All heads of a small GPT-NeoX through the bridge."""
-    model = language_model("gpt-neox")
-    pair = TASK.pair("rebind-hop-1", 2, "test", 0, 4 if quick else 16)
-    from interp.causal.metrics import metric_of
-
+    """All heads of an untrained GPT-NeoX of 8 layers through the bridge (values do not change the cost)."""
+    size = 2 if quick else 8
+    loaded = build_small(
+        SmallModel(family="gpt-neox", layers=size, heads=8, width=128, stages=((1, 2, 4),), keep=(0,))
+    )
+    bridge = bridged(loaded.eval(), "gpt-neox")
+    model = BridgedModel(bridge_config(loaded, bridge.cfg, "gpt-neox", "float32"), TASK.interface, 0)
+    model.hold(bridge)
+    pair = TASK.pair("rebind-hop-1", 2, "test", 0, 16)
     with torch.no_grad():
-        metric = metric_of(TASK, pair, "loss", clean_outputs=model(pair.clean.inputs))
+        metric = metric_of(TASK, pair, "loss", clean_outputs=model.eval()(pair.clean.inputs))
         cache = model.run_with_cache(pair.clean.inputs, return_cache_object=False)[1]
     inputs = pair.corrupt.inputs
     sites = grid(model, "z", inputs.shape[1], by=("layer", "head"))
@@ -140,6 +150,6 @@ def language_rows(quick: bool) -> list[Row]:
         compare(
             "patching, heads of a language model", lambda: SuffixEngine(model, inputs, metric).values(sites, cache),
             lambda: HooksEngine(model, inputs, metric).values(sites, cache), baseline_name="a whole pass a head",
-            repeats=2 if quick else 9, note=f"{len(sites)} heads, {len(inputs)} prompts",
+            repeats=2 if quick else 5, note=f"{size} layers of 8 heads, width 128, {len(inputs)} prompts",
         )
     ]  # fmt: skip
