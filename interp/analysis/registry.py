@@ -98,9 +98,8 @@ def conclusion_of(name: str, table: pd.DataFrame | None) -> tuple[Sentence, ...]
     named = _ENTRIES[name].conclude if name in _ENTRIES else DERIVED.get(name, "")
     if not named or table is None or "step" not in table:
         return ()
-    if (
-        name in _ENTRIES and not table["step"].notna().any()
-    ):  # of onsets none may have come, which is a conclusion
+    onsets = "last" in table  # of which none may have come, and that is said
+    if not onsets and not table["step"].notna().any():
         return ()
     return tuple((found(named) if isinstance(named, str) else named)(table))
 
