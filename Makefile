@@ -5,7 +5,7 @@ export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo report test check style types trust bench verdicts notebooks docs clean
+.PHONY: demo report test check style types trust external bench verdicts notebooks docs clean
 
 demo: .venv/ready          # one run of a few seconds, analysed: runs/quick/report.html, within a minute
 	$(BIN)/interp demo --quick
@@ -35,6 +35,10 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 	rm -rf runs/trust
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) --timeout 14400 \
 		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
+
+external: .venv/ready      # models and truths made elsewhere (ALGOSCOPE_DATA names their folder; without it they are skipped by name)
+	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/interp/importers/test_hop_models.py \
+		tests/interp/heads/test_growth.py tests/tasks/test_khop.py tests/tasks/test_program.py tests/interp/test_program_lengths.py
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m tests.bench.table

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from interp.config.layout import Layout
 from interp.importers.adopt import adopt_folder
-from interp.models.layouts.check import Proof
+from interp.models.layouts.proof import Proof
 from interp.run import Run
 from tasks.base import Task
 

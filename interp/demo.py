@@ -1,7 +1,9 @@
 """The demos: two runs and their report (`make report`), or one run in under a minute (`make demo`), with progress.
 
-The two runs train in parallel, each in its own process with one thread; this process reads their progress from disk.
-The quick one trains in this process, which saves the start of another.
+The two runs train in parallel, each in its own process with one thread, and each process measures its run as soon as it
+is trained: tables are kept in the run folders, and this process, which reads their progress from disk, finds them
+there. The process that is through first measures the other run's checkpoints as they come. The quick demo trains in
+this process, which saves the start of another.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from interp.analysis.registry import build
 from interp.config.run import configure
 from interp.io.files import make_room
+from interp.report.at_hand import everywhere
 from interp.report.collect import collect
 from interp.report.ledgers import published_ledgers
 from interp.report.page import render, write
 from interp.run import load
 from interp.runs.metrics import reached
+from tasks.errors import UserError
 
 PRESETS = ("retrieval", "regression")
 QUICK = ("markov",)
@@ -36,10 +43,11 @@ def demo(out: Path, log: Log, overrides: Sequence[str] = (), *, quick: bool = Fa
         log(f"1/3  training {presets[0]} (a few seconds)")
         _train(presets[0], paths[0], tuple(overrides))
     else:
-        log(f"1/3  training {' and '.join(presets)}, one core each (three to five minutes)")
-        _train_all(paths, log, overrides)
+        make_room(out / "report.html")
+        log(f"1/3  training and measuring {' and '.join(presets)}, one core each (two to five minutes)")
+        _make_all(paths, log, overrides)
     make_room(out / "report.html")
-    log(f"2/3  measuring every checkpoint ({time.monotonic() - began:.0f} s so far)")
+    log(f"2/3  measuring what is missing ({time.monotonic() - began:.0f} s so far)")
     runs = [load(path) for path in paths]
     ledgers = published_ledgers(run.task.kind for run in runs)
     found = [collect(run, Reporter(log).report) for run in runs]
@@ -85,21 +93,75 @@ class Reporter:
         self.log(f"     {label}: {done:,} of {total:,}, {now - self.began:.0f} s gone{left}")
 
 
-def _train_all(paths: Sequence[Path], log: Log, overrides: Sequence[str]) -> None:
+_stop: Any = None  # in a worker: the event that says that nobody waits for it any more
+
+
+def _make_all(paths: Sequence[Path], log: Log, overrides: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(paths), mp_context=context) as pool:
-        futures = {pool.submit(_train, path.name, path, tuple(overrides)): path for path in paths}
-        reporters = {path: Reporter(log) for path in paths}
-        totals = {path: configure(path.name, overrides=overrides).train.steps for path in paths}
-        waiting: set[Future[None]] = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, timeout=POLL_SECONDS)
-            for future in done:
-                future.result()
-                log(f"     {futures[future].name}: trained ({reached(futures[future]):,} steps)")
-            for future in waiting:
-                path = futures[future]
-                reporters[path].report(path.name, reached(path), totals[path])
+    stop = context.Event()
+    with ProcessPoolExecutor(len(paths), context, _begin, (stop,)) as pool:
+        futures = [pool.submit(_make, path, tuple(paths), tuple(overrides)) for path in paths]
+        try:
+            _wait_for(futures, paths, log, overrides)
+        finally:
+            stop.set()
+
+
+def _begin(stop: Any) -> None:
+    global _stop
+    _stop = stop
+
+
+def _wait_for(
+    futures: Sequence[Future[None]], paths: Sequence[Path], log: Log, overrides: Sequence[str]
+) -> None:
+    """Report how far trainings are until all is done. Raises what a worker raised."""
+    reporters = {path: Reporter(log) for path in paths}
+    totals = {path: configure(path.name, overrides=overrides).train.steps for path in paths}
+    waiting, training = set(futures), list(paths)
+    while waiting:
+        done, waiting = wait(waiting, timeout=POLL_SECONDS)
+        for path in list(training):
+            steps = reached(path)
+            if steps < totals[path]:
+                reporters[path].report(path.name, steps, totals[path])
+            else:
+                log(f"     {path.name}: trained ({steps:,} steps)")
+                training.remove(path)
+        for future in done:
+            future.result()
+
+
+def _make(path: Path, paths: Sequence[Path], overrides: tuple[str, ...]) -> None:
+    """Train a run, measure it, and as long as another still trains the checkpoints of that one."""
+    _train(path.name, path, overrides)
+    run = load(path)
+    with run.computing():
+        collect(run)
+    for other in paths:
+        if other != path:
+            measure_while_training(other, lambda: _stop.is_set())
+
+
+def measure_while_training(path: Path, stopped: Callable[[], bool]) -> None:
+    """What a page takes at every checkpoint, of those that there are, until a run's training has ended or nobody waits.
+
+    What cannot be read is left: a file may just be written, and the process that trains reports what is wrong.
+    """
+    measured: tuple[int, ...] = ()
+    while not stopped():
+        with suppress(UserError):
+            run = load(path)
+            if run.folder.finished or run.folder.diverged is not None:
+                return
+            if run.steps != measured:
+                measured = run.steps
+                with run.computing():
+                    run.tables(
+                        [build(name) for names in everywhere(run).values() for name in names], measured
+                    )
+                continue
+        time.sleep(POLL_SECONDS)
 
 
 def _train(preset: str, path: Path, overrides: tuple[str, ...]) -> None:

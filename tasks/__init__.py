@@ -13,7 +13,8 @@ from tasks.renamed import watch_imports
 if TYPE_CHECKING:
     from tasks.base import Batch, Interface, Level, Pair, Relation, Task, build, kinds, register, settings_of
     from tasks.errors import UserError
-    from tasks.given import GivenPrompts, from_tensors
+    from tasks.given import GivenPrompts
+    from tasks.given_making import from_tensors
     from tasks.induction import Induction, InductionBatch
     from tasks.khop import KHop, KHopBatch
     from tasks.markov import MarkovBatch, MarkovChains
@@ -33,7 +34,8 @@ _HOMES = {
         "Task", "build", "kinds", "register", "settings_of",
     ),
     "errors": ("UserError",),
-    "given": ("GivenPrompts", "from_tensors"),
+    "given": ("GivenPrompts",),
+    "given_making": ("from_tensors",),
     "induction": ("Induction", "InductionBatch"),
     "khop": ("KHop", "KHopBatch"),
     "markov": ("MarkovBatch", "MarkovChains"),

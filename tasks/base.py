@@ -21,6 +21,7 @@ from tasks.complaints import problems
 from tasks.errors import Faults, UnknownTask, UserError
 from tasks.plugins import load_plugins
 from tasks.renamed import Renaming, refuse_members
+from tasks.shipped import SHIPPED
 
 Self = TypeVar("Self", bound="Batch")  # beartype cannot check typing.Self on the methods of a dataclass
 
@@ -225,17 +226,6 @@ class Task(Renaming, BaseModel):
 
 
 _REGISTRY: dict[str, type[Task]] = {}
-SHIPPED = (
-    "induction",
-    "given",
-    "khop",
-    "markov",
-    "program",
-    "prompts",
-    "regression",
-    "retrieval",
-    "single_index",
-)  # modules of this package that register a task; imported when a kind is first asked for
 MODULES = "ALGOSCOPE_TASKS"  # the variable of modules that register tasks
 T = TypeVar("T", bound=type[Task])
 

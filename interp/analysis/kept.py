@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.cached import chosen, nameless
 from interp.analysis.schema import conformed, upgraded
 from interp.io.code import Uncacheable, code_hash
 from interp.io.former import FORMAT
@@ -148,11 +149,6 @@ def _say_once(line: str) -> None:
         warnings.warn(line, stacklevel=3)
 
 
-def nameless(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows without what the run was called when they were measured (tables of version 0.1 hold it)."""
-    return table.drop(columns="run", errors="ignore")
-
-
 def placed(run: Checkpoints, analysis: Analysis, table: pd.DataFrame, step: int | None) -> pd.DataFrame:
     """Rows with the run's seed and their step, in the columns and types of the dictionary."""
     table = table.reset_index(drop=True)
@@ -165,10 +161,7 @@ def rows(run: Checkpoints, job: Job, steps: Sequence[int]) -> pd.DataFrame:
     """The rows of some steps, and those of none, under the run's name. Raises UserError where nothing was asked."""
     if job.known is None:
         raise UserError(f"{job.analysis.name}: no checkpoint was asked for")
-    wanted = job.known["step"].isna() | job.known["step"].isin(list(steps))
-    found = job.known[wanted].reset_index(drop=True)
-    found.insert(0, "run", run.name)
-    return found
+    return chosen(job.known, steps, run.name)
 
 
 def store(run: Checkpoints, job: Job) -> None:

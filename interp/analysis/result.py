@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from interp.analysis.table import Table
 
 if TYPE_CHECKING:
     from interp.pictures.svg import Picture
+
+GROUP = "group"  # the column that says whose rows they are, of a result by groups (`interp.run.groups`)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,3 +83,13 @@ class Result:
     def _rest(self) -> str:
         left = len(self.table) - self.rows_shown
         return f"\n... and {left} more rows" if left > 0 else ""
+
+
+def parted(result: Result) -> Iterator[tuple[str, Result]]:
+    """The groups of a result with their labels; the result itself, with an empty one, where it has none."""
+    if GROUP not in result.table:
+        yield "", result
+        return
+    for label, rows in result.table.groupby(GROUP, sort=False):
+        table = rows.drop(columns=GROUP).reset_index(drop=True)
+        yield str(label), Result(result.name, table, result.caption)

@@ -1,7 +1,9 @@
 """Circuits that somebody has already: read from a file, measured as they are, and compared with a found one.
 
 A file of edges is JSON (a list of [sender, receiver], a circuit's own document, or an object with `edges` and, where
-known, `positional_edges`, those that carry places only), or text with a line `sender -> receiver` each. Precision is
+known, `positional_edges`, those that carry places only), or text with a line `sender -> receiver` each. In a file the
+sender `embed` may be given as its two parts, `token_embed` and `pos_embed`: an edge from `pos_embed` alone carries
+places only. Precision is
 the share of what was found that is in the known circuit, recall the share of that which was found; over nodes they
 count heads and MLPs. Where nothing was found there is no precision, where nothing is to be found no recall. Edges that
 carry places only are counted apart: on prompts that all have one length they carry nothing that varies.
@@ -31,6 +33,8 @@ from tasks.errors import UserError
 
 FORM = 'a line "L0H1 -> L1H0.k" an edge, or JSON with [["L0H1", "L1H0.k"], ...]'
 ENDS = ("embed", "output")
+POSITIONS = "pos_embed"
+PARTS = {"token_embed": "embed", POSITIONS: "embed", "hook_embed": "embed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +66,29 @@ def read_circuit(path: Path) -> KnownCircuit:
         ) from None
     if not text.lstrip().startswith(("[", "{")):
         lines = [line.split("#")[0].strip() for line in text.splitlines()]
-        return KnownCircuit(_edges([line.split("->") for line in lines if line], str(path)))
+        return _known([line.split("->") for line in lines if line], [], str(path))
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); a file of edges has {FORM}") from None
     if not isinstance(found, dict):
-        return KnownCircuit(_edges(found, str(path)))
+        return _known(found, [], str(path))
     if "edges" not in found:
         raise UserError(f"{path}: has no `edges`: a file of edges has {FORM}")
-    positional = _edges(found.get("positional_edges", []), str(path), least=0)
-    return KnownCircuit(_edges(found["edges"], str(path)) | positional, positional)
+    return _known(found["edges"], found.get("positional_edges", []), str(path))
 
 
-def _edges(rows: Any, where: str, least: int = 1) -> frozenset[Edge]:
-    """Edges in the spelling of this package."""
+def _known(rows: Any, places: Any, where: str) -> KnownCircuit:
+    """Edges as listed, with those that are listed to carry places only or start from `pos_embed` alone."""
+    listed = _edges(rows, where, parts=True)
+    tokens = {(PARTS.get(s, s), r) for s, r in listed if s != POSITIONS}
+    positional = {("embed", r) for s, r in listed if s == POSITIONS} - tokens
+    positional |= {(PARTS.get(s, s), r) for s, r in _edges(places, where, least=0, parts=True)}
+    return KnownCircuit(frozenset(tokens | positional), frozenset(positional))
+
+
+def _edges(rows: Any, where: str, least: int = 1, parts: bool = False) -> frozenset[Edge]:
+    """Edges in the spelling of this package; with `parts` of the embedding as they are given."""
     found = set()
     if not isinstance(rows, Iterable) or isinstance(rows, str):
         raise UserError(f"{where}: expected {FORM}")
@@ -84,8 +96,10 @@ def _edges(rows: Any, where: str, least: int = 1) -> frozenset[Edge]:
         ends = row[:2] if isinstance(row, list | tuple) and len(row) in (2, 3) else ()
         if len(ends) < 2 or not all(isinstance(end, str) for end in ends):
             raise UserError(f"{where}: {row!r} is no edge: expected {FORM}")
+        sender = ends[0].strip()
         try:
-            found.add((site_of(ends[0].strip()).label, site_of(ends[1].strip()).label))
+            sender = sender if parts and sender in PARTS else site_of(sender).label
+            found.add((sender, site_of(ends[1].strip()).label))
         except UserError as wrong:
             raise UserError(f"{where}: {wrong}") from None
     if len(found) < least:

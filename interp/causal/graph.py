@@ -119,7 +119,8 @@ class Written:
 
 
 def written(model: HookedModel, inputs: Num[Tensor, "batch pos *token"]) -> Written:
-    """Run the model and keep what each sender writes."""
+    """Run the model and keep what each sender writes. Raises UserError for a model whose edges are not known."""
+    ar.require_edges(model)
     check_eval(model)
     ends = ("hook_resid_pre", "hook_attn_out", "hook_resid_post", "attn.hook_z", "hook_mlp_out")
     with torch.no_grad():

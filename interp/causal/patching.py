@@ -23,6 +23,7 @@ from interp.causal.engine import FastEngine
 from interp.causal.interventions import ablation_values, cache_of, measure_change, partners
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.causal.reference import HooksEngine, LensEngine
+from interp.causal.suffix import SuffixEngine
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, check, grid
 from probes.stats import DRAWS
@@ -31,12 +32,20 @@ from tasks.errors import UserError
 from tasks.renamed import keywords
 
 CHUNK = 64
-ENGINES: dict[str, type] = {"fast": FastEngine, "hooks": HooksEngine, "transformer_lens": LensEngine}
+ENGINES: dict[str, type] = {
+    "fast": FastEngine,
+    "suffix": SuffixEngine,
+    "hooks": HooksEngine,
+    "transformer_lens": LensEngine,
+}
+ENTERED = ("language-model", "adopted")  # kinds that can be entered at a layer
 
 
 def engine_of(model: HookedModel) -> str:
-    """The engine that serves a model: the fast one knows our transformer only."""
-    return "fast" if is_transformer(model) else "hooks"
+    """The engine that serves a model: the fast one knows our transformer only, others' are entered at a layer."""
+    if is_transformer(model):
+        return "fast"
+    return "suffix" if getattr(model.config, "kind", None) in ENTERED else "hooks"
 
 
 @dataclasses.dataclass(frozen=True)

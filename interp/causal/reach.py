@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from interp.analysis.nameable import reachable
 from interp.models.components import allowed
 from tasks.base import Relation, Task
 
@@ -50,7 +51,4 @@ def without_dead_rows(
     scores: pd.DataFrame, config: Any, task: Task, relations: Iterable[Relation]
 ) -> pd.DataFrame:
     """Head scores (columns layer, metric, control) less those of trained heads on rows that reach no output."""
-    known = reaching(config, task, relations)
-    rows = zip(scores["metric"], scores["layer"], scores["control"], strict=True)
-    kept = [c != "none" or m not in known or pd.isna(at) or known[m][int(at)] for m, at, c in rows]
-    return scores[kept]
+    return reachable(scores, reaching(config, task, relations))

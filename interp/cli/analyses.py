@@ -19,6 +19,9 @@ def scores(
 ) -> int:
     """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
 
+    Where the task has several predictors in closed form (in-context Markov chains, a pool of tasks): also the distance
+    to each, on every distribution, and the loss of each.
+
     Parameters
     ----------
     run
@@ -27,15 +30,29 @@ def scores(
         A score of your own instead: module:function, of outputs and batch to one number a prompt (or output position).
     """
     from interp.cli import results, show, wide
-    from interp.cli.own import question
-    from interp.run import load
 
-    with show.progress("scores") as advance:
-        asked = results.by_group(load(run, without_interventions=without_interventions), by)
-        result = asked.scores(steps, advance, score=question(score, "--score"))
+    plain = not (score or by or without_interventions)
+    result = results.at_hand(run, "scores", steps) if plain else None
+    followed = results.at_hand(run, "strategies", steps) if plain else None
+    if result is None:
+        from interp.cli.own import question
+        from interp.readouts.strategies import knows_several
+        from interp.run import load
+
+        with show.progress("scores") as advance:
+            opened = load(run, without_interventions=without_interventions)
+            asked = results.by_group(opened, by)
+            result = asked.scores(steps, advance, score=question(score, "--score"))
+            if not (json or by or score) and knows_several(opened.task):
+                followed = opened.strategies(steps, advance)
     if json:
         return results.print_json(result)
     for found in results.each(result):
         for metric in found.table["metric"].unique():
             show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
+    if followed is not None:
+        from interp.cli.strategies import several, show_distances
+
+        if several(followed.table):
+            show_distances(followed.table)
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def _read(name: str, given: str) -> Any:
     return Path(given) if name == "--tables" else given
 
 
+_GIVEN: ContextVar[bool] = ContextVar("given", default=False)
+
+
+def given() -> bool:
+    """Whether the command that runs has one of these options."""
+    return _GIVEN.get()
+
+
 @contextmanager
 def asked_so(settings: dict[str, Any]) -> Iterator[None]:
     """Within it runs are asked as the options say; nothing is loaded where none was given."""
@@ -72,5 +81,9 @@ def asked_so(settings: dict[str, Any]) -> Iterator[None]:
         return
     from interp.runs.asking import Asking, asked
 
-    with asked(Asking(**settings)):
-        yield
+    token = _GIVEN.set(True)
+    try:
+        with asked(Asking(**settings)):
+            yield
+    finally:
+        _GIVEN.reset(token)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, relation_label
-from interp.run import Run
-from interp.run.groups import Groups
+
+if TYPE_CHECKING:
+    from interp.analysis.base import Progress
+    from interp.run import Run
+    from interp.run.groups import Groups
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
 ARROW = "a -> b: attention from position a to position b"
 LINKS = "link k: the pair that answers hop k; rival: links of chains that are not queried"
+CACHED = {
+    "relations": "heads", "statistics": "head-statistics", "chain": "chain", "roles": "roles", "circuits": "mechanism",
+    "composition": "composition",
+}  # fmt: skip # the analyses of views, which may be at hand (`interp.analysis.cached`)
 
 
 def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None) -> Result:
     """The rows of a view. Raises UserError where the run has nothing of the kind."""
     asked = {
         "relations": run.heads, "statistics": run.head_statistics, "chain": run.chain, "patterns": run.patterns,
-        "roles": run.roles, "circuits": run.mechanism, "composition": run.composition,
+        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "damage": run.damage,
+        "composition": run.composition,
         "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
     }  # fmt: skip
     return asked[view](steps, advance)
@@ -49,7 +56,8 @@ def shown(view: str, table: pd.DataFrame, layers: bool) -> Tables:
     last = table[table["step"] == table["step"].max()]
     at = f"step {last['step'].iloc[0]:.0f}"
     return {"chain": _chain, "statistics": _statistics, "patterns": _patterns, "roles": _roles, "circuits": _circuits,
-            "composition": _composition, "attribution": _attribution}[view](table, last, at)  # fmt: skip
+            "growth": _growth, "damage": _damage, "composition": _composition,
+            "attribution": _attribution}[view](table, last, at)  # fmt: skip
 
 
 def _chain(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
@@ -125,6 +133,30 @@ def _circuits(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     sides = last[last["metric"] != "circuit"][["position", "metric", "value", "ci_low", "ci_high", "members"]]
     title = f"{at}: effect of ablating the heads on the hop's link, and the look-ahead heads"
     return [("the circuit that answers each hop, by checkpoint", named), (title, sides)]
+
+
+def _growth(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
+    """The verdict at every checkpoint, and at the last one what each head reaches and what that rests on."""
+    verdicts = table[table["metric"] == "verdict"]
+    said = verdicts[["step", "members", "position", "note"]]
+    said = said.rename(columns={"members": "verdict", "position": "furthest", "note": "because"})
+    rows = last[last["metric"] != "verdict"]
+    heads = "L" + rows["layer"].astype(str) + "H" + rows["head"].astype(str)
+    shown = rows[["metric", "position", "members", "value", "ci_low", "ci_high"]]
+    shown = shown.rename(columns={"position": "hop", "members": "from", "ci_low": "low", "ci_high": "high"})
+    shown.insert(0, "head", heads)
+    return [("how reach grows, by checkpoint", said), (f"{at}: reach of heads, and effects on it", shown)]
+
+
+def _damage(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
+    """What each head's ablation costs by the circuit and in the model, and how far the two agree."""
+    agreed = table[table["metric"] == "rank correlation"][["step", "value", "ci_low", "ci_high", "n", "note"]]
+    rows = last[last["metric"] != "rank correlation"].copy()
+    rows["head"] = "L" + rows["layer"].astype(str) + "H" + rows["head"].astype(str)
+    wide = rows.pivot_table(index="head", columns="metric", values="value").reset_index()
+    wide = wide[["head", "predicted", "measured"]].sort_values("measured", ascending=False)
+    title = f"{at}: damage, share of the behaviour"
+    return [("rank correlation of predicted and measured damage", agreed), (title, wide)]
 
 
 def _attribution(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:

@@ -11,7 +11,16 @@ from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterve
 from interp.emergence.choices import Of
 
 View = Literal[
-    "relations", "statistics", "chain", "patterns", "roles", "circuits", "composition", "attribution"
+    "relations",
+    "statistics",
+    "chain",
+    "patterns",
+    "roles",
+    "circuits",
+    "growth",
+    "damage",
+    "composition",
+    "attribution",
 ]
 
 
@@ -38,7 +47,9 @@ def heads(
         relations: attention on the positions that the task defines; statistics: also argmax share and normalised
         inner product, with chance levels; chain: from link to link of a chain;
         patterns: scores of heads on regression prompts or repeated tokens; roles: by score and by ablation;
-        circuits: which circuit answers each hop; composition: Q-, K- and V-composition of heads;
+        circuits: which circuit answers each hop; growth: whether reach grows one by one or by doubling;
+        damage: of each head's ablation, predicted from the circuit and measured;
+        composition: Q-, K- and V-composition of heads;
         attribution: what each component adds directly to the right answer (direct logit attribution).
     relation
         A relation of your own instead of the task's: module:function, of a batch to (dest, source), each [batch, pair].
@@ -47,7 +58,6 @@ def heads(
     """
     from interp.cli import head_views, results, show
     from interp.cli.own import question
-    from interp.run import load
     from tasks.errors import UserError
 
     if layers and view != "relations":
@@ -56,12 +66,18 @@ def heads(
         raise UserError("--relation goes with --view relations only")
     asked = question(relation, "--relation")
     results.room(out)
-    opened = results.by_group(load(run, without_interventions=without_interventions), by)
-    with show.progress("heads") as advance:
-        if asked is None:
-            result = head_views.measured(opened, view, steps, advance)
-        else:
-            result = opened.heads(steps, advance, relation=asked)
+    result = None
+    if asked is None and not by and not without_interventions:
+        result = results.at_hand(run, head_views.CACHED.get(view), steps)
+    if result is None:
+        from interp.run import load
+
+        opened = results.by_group(load(run, without_interventions=without_interventions), by)
+        with show.progress("heads") as advance:
+            if asked is None:
+                result = head_views.measured(opened, view, steps, advance)
+            else:
+                result = opened.heads(steps, advance, relation=asked)
     results.keep(result, out)
     if json:
         return results.print_json(result)
@@ -77,6 +93,9 @@ def heads(
 def emergence(
     *runs: Annotated[Path, Parameter(name="RUN")],
     of: Of = "skills",
+    score: Question = None,
+    relation: Question = None,
+    by: Group = None,
     steps: Steps = "all",
     without_interventions: WithoutInterventions = False,
     out: Out = None,
@@ -93,8 +112,13 @@ def emergence(
     of
         skills: accuracies and heads; readouts: what can be decoded at each site; landscape: curvature and learning
         coefficient (seconds a checkpoint); edges: those of the final circuit (one run only).
+    score
+        A score of your own, better the higher: module:function, of outputs and batch to [batch]. One run only.
+    relation
+        A relation of your own: module:function, of a batch to (dest, source), each [batch, pair]. One run only.
     """
     from interp.cli import head_views, onset_tables, results, show, wide
+    from interp.cli.own import question
     from interp.run import load
     from interp.runs.names import distinct
     from tasks.errors import UserError
@@ -103,6 +127,13 @@ def emergence(
         raise UserError(
             "emergence needs a run folder" + (": exactly one with --of edges" if of == "edges" else "")
         )
+    own = {
+        name: asked
+        for name, text in (("score", score), ("relation", relation))
+        if (asked := question(text, f"--{name}")) is not None
+    }
+    if len(runs) > 1 and (own or by):
+        raise UserError("--score, --relation and --by go with one run")
     results.room(out)
     opened = [load(run, without_interventions=without_interventions) for run in runs]
     for each in opened:
@@ -111,13 +142,13 @@ def emergence(
     with show.progress("emergence") as advance:
         if len(opened) > 1:
             return onset_tables.over_seeds(opened, of, steps, advance, out, json)
-        result = opened[0].emergence(steps, advance, of=of)
+        result = results.by_group(opened[0], by).emergence(steps, advance, of=of, **own)
     results.keep(result, out)
     if json:
         return results.print_json(result)
-    results.concluded(result)
-    table = onset_tables.edge_onsets(result.table) if of == "edges" else wide.onsets(result.table)
-    show.table(table, "onsets, in order")
+    for found in results.each(result):
+        table = onset_tables.edge_onsets(found.table) if of == "edges" else wide.onsets(found.table)
+        show.table(table, "onsets, in order")
     if words := head_views.legend(result.table):
         show.note(words)
     show.note(result.caption)

@@ -53,7 +53,7 @@ def plain(
     file
         A state dict that torch saved.
     config
-        The run's settings: a TOML file or a preset; of a module its task alone is taken.
+        The run's settings: a TOML file or a preset; of a module its task alone, which may be a task's kind.
     out
         Folder of the run.
     mapping
@@ -66,6 +66,7 @@ def plain(
         A function that builds the module whose state dict it is (package.file:function).
     """
     from interp.cli import training_notes
+    from interp.cli.adopting import task_settings
     from interp.config.run import configure
     from interp.importers.adopt import adopt_folder
     from interp.importers.plain import import_plain
@@ -75,11 +76,11 @@ def plain(
         raise UserError(
             "give --map NAMES.toml, or the module of the weights: --module mine:build --layout gpt2"
         )
-    settings = configure(config)
     if mapping is not None:
-        return training_notes.imported(import_plain(file, mapping, settings, out))
+        return training_notes.imported(import_plain(file, mapping, configure(config), out))
     assert module is not None
-    found = adopt_folder(module, task=settings.task, out=out, checkpoints=file, layout=layout)
+    task = task_settings(str(config), ())
+    found = adopt_folder(module, task=task, out=out, checkpoints=file, layout=layout)
     return training_notes.imported(found[0])
 
 
@@ -92,7 +93,10 @@ def hf(
     *,
     out: Path,
     revision: tuple[str, ...] = (),
-    form: Literal["equations", "lives-with", "kingdoms", "functions", "relatives"] = "equations",
+    form: Annotated[
+        Literal["equations", "lives-with", "kingdoms", "functions", "relatives"] | None,
+        Parameter(show_default=False),
+    ] = None,
     hops: int = 2,
     chains: int = 4,
     shots: int = 0,
@@ -110,7 +114,7 @@ def hf(
     revision
         A revision to use as a checkpoint; the number in its name is the step, or write main=143000. May be repeated.
     form
-        The wording of the prompts.
+        The wording of the prompts: the first whose names are single tokens in the model's tokenizer, unless given.
     hops
         Hops (look-ups) that a question requires.
     chains
@@ -122,7 +126,7 @@ def hf(
     dtype
         Floating-point type in which the weights are loaded.
     """
-    from interp.cli import training_notes
+    from interp.cli import show, training_notes
     from interp.importers.hf import import_hf
 
     run = import_hf(
@@ -136,4 +140,6 @@ def hf(
         shots=shots,
         order=order,
     )
+    if form is None:
+        show.note(f"prompts are worded as {run.config.task.model_dump()['form']!r} (--form chooses)")
     return training_notes.imported(run)

@@ -11,12 +11,14 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from interp.analysis.conclusion import Sentence
 from interp.cli import show, wide
 from interp.heads.heads import scorable
 from interp.run import Run
 from tasks.errors import UserError
 
 LINES = 12
+FEWEST = 3  # checkpoints before onsets are dated
 
 
 def follow(run: Run, every: float, once: bool) -> None:
@@ -51,18 +53,29 @@ def _ended(run: Run) -> str:
 
 
 def _view(run: Run, ended: str) -> Group:
-    """The last checkpoints: score by output position, and the best head on each relation."""
+    """What has emerged; the last checkpoints: score by output position, and the best head on each relation."""
     state = ended or ("training or interrupted" if run.steps else "no checkpoint yet")
     title = f"{run.name}: step {max(run.steps, default=0)} of {run.config.train.steps}, {state}"
     if not run.steps:
         return Group(Text(title))
-    parts: list[Any] = [Text(title), *show.fitted(_scores_and_heads(run).tail(LINES))]
+    onsets = [Text(str(sentence)) for sentence in _onsets(run)]
+    parts: list[Any] = [Text(title), *onsets, *show.fitted(_scores_and_heads(run).tail(LINES))]
     if len(readouts := _readouts(run)):
         parts += [
             Text("\nlinear readout of each site, at the last checkpoint"),
             *show.fitted(readouts),
         ]
     return Group(*parts)
+
+
+def _onsets(run: Run) -> tuple[Sentence, ...]:
+    """What has emerged so far, as `interp emergence` says it; nothing while there are too few checkpoints to date."""
+    if len(run.steps) < FEWEST:
+        return ()
+    try:
+        return run.emergence().conclusion
+    except UserError:
+        return ()
 
 
 def _scores_and_heads(run: Run) -> pd.DataFrame:

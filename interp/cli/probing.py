@@ -43,8 +43,8 @@ def probe(
     target
         A target of your own: module:function, of a batch to [batch, position, k], numbers or symbols.
     targets
-        What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, or
-        algorithms by name.
+        What to decode instead of the label of a regression run: label, w, xy (X'y), spectrum (of X'X), iterates, dMMSE
+        (of its pool), or algorithms by name; of another run one of its task's closed-form predictors (bigram).
     algorithms
         Match each layer of a regression run to candidate algorithms: best-matching steps, slopes over layers, contrast,
         filter verdict with the misfit of the best family beyond query noise and that of a free filter. With --steps
@@ -115,7 +115,7 @@ def probe(
                 matches.interventions(found.table),
                 "interchange interventions on probe directions, 95% CIs over prompts",
             )
-        elif target:
+        elif found.name == "own-target":
             probe_tables.print_own(found)
         elif targets:
             probe_tables.print_targets(found, output, distribution)

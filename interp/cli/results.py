@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis.result import Result
-from interp.cli import show
+from interp.analysis.cached import cached
+from interp.analysis.result import Result, parted
+from interp.cli import asking, show
 from interp.io.files import make_room, write_atomically
-from interp.run import Run
-from interp.run.groups import parted
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
@@ -25,7 +24,12 @@ def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
     return 0
 
 
-def by_group(run: Run, attribute: str | None) -> Any:
+def at_hand(run: Path, name: str | None, steps: str) -> Result | None:
+    """What is cached of an analysis in its usual settings, without loading torch; None where it has to be asked for."""
+    return None if name is None or asking.given() else cached(run, name, steps)
+
+
+def by_group(run: Any, attribute: str | None) -> Any:
     """A run, or with an attribute of its prompts the same run by groups."""
     return run if attribute is None else run.by(attribute)
 

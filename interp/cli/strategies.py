@@ -49,17 +49,44 @@ def strategies(
     results.concluded(result)
     for distribution, rows in result.table.groupby("distribution", sort=False):
         show.table(weights(rows), f"weights on {distribution} prompts, by checkpoint")
+    show_distances(result.table)
     show.note(result.caption)
     return 0
+
+
+def show_distances(table: pd.DataFrame) -> None:
+    """For each distribution a table of distances to every predictor, and under it the loss of each of them."""
+    from interp.cli import show
+
+    for distribution, rows in table.groupby("distribution", sort=False):
+        found = distances(rows)
+        show.table(found, f"distance to each predictor on {distribution} prompts, mean over output positions")
+        risks = rows[rows["control"] == "risk"].groupby("strategy", sort=False)["value"].mean()
+        said = ", ".join(f"{name} {value:.4g}" for name, value in risks.items())
+        show.note(f"expected loss of each predictor on {distribution} prompts: {said}")
+
+
+def several(table: pd.DataFrame) -> bool:
+    """Whether the task itself has several predictors in closed form: those whose expected loss is in the table."""
+    return table.loc[table["control"] == "risk", "strategy"].nunique() > 1
+
+
+def distances(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean distance over output positions to each strategy, a line a checkpoint."""
+    own = rows[(rows["metric"] == "distance") & rows["step"].notna()]
+    found = own.groupby(["step", "strategy"], sort=False)["value"].mean().reset_index()
+    return _by_checkpoint(found.rename(columns={"strategy": "name"}), 4)
 
 
 def weights(rows: pd.DataFrame) -> pd.DataFrame:
     """Weight of each strategy and the share unexplained, a line a checkpoint (evenly spread where there are many)."""
     shown = rows[rows["metric"].isin(["weight", "unexplained"]) & rows["step"].notna()]
     named = shown.assign(strategy=shown["strategy"].where(shown["metric"] == "weight", "unexplained"))
-    wide = named.pivot(index="step", columns="strategy", values="value")[
-        list(dict.fromkeys(named["strategy"]))
-    ]
+    return _by_checkpoint(named.rename(columns={"strategy": "name"}), 3)
+
+
+def _by_checkpoint(rows: pd.DataFrame, digits: int) -> pd.DataFrame:
+    wide = rows.pivot(index="step", columns="name", values="value")[list(dict.fromkeys(rows["name"]))]
     every = max(1, -(-len(wide) // SHOWN))
     kept = wide.iloc[sorted({*range(0, len(wide), every), len(wide) - 1})]
-    return kept.round(3).reset_index().rename_axis(columns=None)
+    return kept.round(digits).reset_index().rename_axis(columns=None)

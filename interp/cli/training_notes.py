@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,23 +43,25 @@ def trained(run: RunFolder, ended: bool) -> int:
             f"{len(run.schedule)}); restore the files, or train the run again in another folder"
         )
     done = "was finished already, nothing trained" if ended else "trained"
-    show.note(f"{run.path}: {done}, {len(run.steps)} checkpoints at steps {_shortened(run.steps)}")
+    show.note(
+        f"{run.path}: {done}, {_checkpoints(run.steps)}\nnext: interp report {shlex.quote(str(run.path))}"
+    )
     largest = max(float(weight.abs().max()) for weight in run.weights(run.steps[-1]).values())
     if largest > ENORMOUS:  # layer norm hides this from the loss, which then stands still instead of rising
         print(f"interp: {run.path}: weights have grown to {largest:.0e}; lower train.lr", file=sys.stderr)
     return 0
 
 
-def _shortened(steps: tuple[int, ...]) -> str:
-    """The realised schedule; of more than a hundred steps the middle is elided."""
-    text = [str(step) for step in steps]
-    return ", ".join(text if len(text) <= 100 else [*text[:50], "...", *text[-10:]])
+def _checkpoints(steps: tuple[int, ...]) -> str:
+    """How many checkpoints there are, and from which step to which."""
+    if len(steps) == 1:
+        return f"1 checkpoint, at step {steps[0]}"
+    return f"{len(steps)} checkpoints, steps {steps[0]} to {steps[-1]}"
 
 
 def imported(run: RunFolder) -> int:
     """Say what was imported."""
-    steps = ", ".join(map(str, run.steps[:8])) + (", ..." if len(run.steps) > 8 else "")
     show.note(
-        f"{run.path}: imported, {len(run.steps)} checkpoints at steps {steps}; analyse it with: interp probe"
+        f"{run.path}: imported, {_checkpoints(run.steps)}\nnext: interp check {shlex.quote(str(run.path))}"
     )
     return 0

@@ -21,7 +21,8 @@ class AdoptedConfig(ModelSettings):
     `builder` makes the module: "module:function", "hf" (a Hugging Face model of `settings`), or "live:NAME", an object
     that was given in this very process. `n_kv_heads` is under `n_heads` where heads share keys and values. `d_mlp` is 0
     where no MLP is seen. `mask`: whether any row attends to later tokens. `z_at`: where heads' outputs are
-    seen, at the output projection or at the kernel of attention. `pad`: the token that fills up short prompts.
+    seen, at the output projection or at the kernel of attention. `pad`: the token that fills up short prompts, on
+    `pad_side`; elsewhere it is a token like any other.
     """
 
     elsewhere: ClassVar[bool] = True
@@ -43,6 +44,7 @@ class AdoptedConfig(ModelSettings):
     mask: Literal["causal", "full"]
     z_at: Literal["out", "kernel", "none"] = "out"
     pad: int | None = None
+    pad_side: Literal["left", "right", "both"] = "both"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
 
     @property
@@ -64,6 +66,11 @@ class AdoptedConfig(ModelSettings):
     def parallel(self) -> bool:
         """Whether attention and MLP of a block read the same stream."""
         return self.layout.parallel
+
+    @property
+    def edges_known(self) -> bool:
+        """Whether edges can be asked for; the check on load refuses them where they do not hold."""
+        return self.n_heads > 0 and bool(self.layout.out)
 
     @property
     def gated(self) -> bool:

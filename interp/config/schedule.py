@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
-from interp.config.train import Schedule, TrainConfig
+if TYPE_CHECKING:
+    from interp.config.train import TrainConfig
 
 
-def checkpoint_steps(schedule: Schedule, steps: int) -> tuple[int, ...]:
-    """The realised schedule: strictly increasing, from 0 to `steps`, without repeats."""
+def checkpoint_steps(schedule: Any, steps: int) -> tuple[int, ...]:
+    """The realised schedule (`interp.config.train.Schedule`, or its numbers): strictly increasing, from 0 to `steps`,
+    without repeats."""
     kept = {0, steps, *schedule.explicit, *_log_spaced(schedule.log, steps)}
     if schedule.every:
         kept.update(range(0, steps, schedule.every))

@@ -18,7 +18,6 @@ from interp.analysis.conclusion import (
     limits,
     measured,
 )
-from interp.emergence.strategies import sentences
 from interp.pictures.labels import relation_label
 
 RELATIVE = "loss / label variance"
@@ -204,6 +203,8 @@ def instruments(table: pd.DataFrame) -> list[Sentence]:
 
 def strategies(table: pd.DataFrame) -> list[Sentence]:
     """The stages of every distribution (`interp.emergence.strategies`)."""
+    from interp.emergence.strategies import sentences  # loads scipy, and scores are concluded from without
+
     return [Sentence(text) for text in sentences(table)]
 
 

@@ -64,15 +64,15 @@ class DrawAccumulator:
                 (relation, "", layer, head) for layer in range(mass.shape[1]) for head in range(mass.shape[2])
             ]
             parts.append(mass.flatten(1))
-        return self._rows(names, torch.cat(parts, dim=1))
+        return replicated(names, torch.cat(parts, dim=1), self.draws)
 
-    def _rows(self, names: list[tuple], values: Float[Tensor, "prompt curve"]) -> pd.DataFrame:
-        replicates = torch.cat(
-            [_means(w, values.double()) for w in resamples(len(values), self.draws)]
-        ).float()
-        labels = pd.DataFrame(names, columns=["metric", "position", "layer", "head"])
-        drawn = pd.DataFrame(replicates.T.numpy(), columns=[f"draw {j}" for j in range(self.draws)])
-        return pd.concat([labels, drawn], axis=1)
+
+def replicated(names: list[tuple], values: Float[Tensor, "prompt curve"], draws: int) -> pd.DataFrame:
+    """The rows of some curves: metric, position, layer and head, and a column a replicate."""
+    replicates = torch.cat([_means(w, values.double()) for w in resamples(len(values), draws)]).float()
+    labels = pd.DataFrame(names, columns=["metric", "position", "layer", "head"])
+    drawn = pd.DataFrame(replicates.T.numpy(), columns=[f"draw {j}" for j in range(draws)])
+    return pd.concat([labels, drawn], axis=1)
 
 
 def _means(weight: Float[Tensor, "draw prompt"], values: Float[Tensor, "prompt curve"]) -> Tensor:

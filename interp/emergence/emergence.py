@@ -30,30 +30,30 @@ NO_HEAD = (
 
 
 def emergence_table(
-    scores: pd.DataFrame,
+    scores: pd.DataFrame | None,
     heads: pd.DataFrame | None,
     draws: pd.DataFrame,
     overlaps: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Onsets of every output position, of every head that rose to the threshold of some relation, and of overlaps.
 
-    `scores`, `heads` and `draws` are the tables of `Scores`, `HeadScores` and `CurveDraws` at the same
-    checkpoints. Thresholds: half-way between chance and 1 for an accuracy, and between uniform attention and
-    1 for a head; half of its own rise (fall) for a loss or a signed attention score, heads that never pass
-    the untrained model's best left out; 1/2 for an
-    overlap, which has no noise over prompts. All
-    curves of the run are tested together, so that a run in which
-    nothing rises yields any onset with a probability of at most 5%. Sorted by onset; `step` is missing when
-    not emerged by `last`. Raises UserError when the tables do not belong together.
+    `scores`, `heads` and `draws` are the tables of `Scores`, `HeadScores` and `CurveDraws` at the same checkpoints, or
+    of a score and a relation of the user's own. Thresholds: half-way between chance and 1 for an accuracy, and between
+    uniform attention and 1 for a head; half of its own rise (fall) for a loss, a score of one's own or a signed
+    attention score, heads that never pass the untrained model's best left out; 1/2 for an overlap, which has no noise
+    over prompts. All curves of the run are tested together, so that a run in which nothing rises yields any onset with
+    a probability of at most 5%. Sorted by onset; `step` is missing when not emerged by `last`. Raises UserError when
+    the tables do not belong together.
     """
-    curves = [*_read_curves(scores), *([] if heads is None else _head_curves(heads))]
+    curves = [] if scores is None else _read_curves(scores)
+    curves += [] if heads is None else _head_curves(heads)
     replicates = _by_curve(draws)
     for curve in curves:
         curve.attach(replicates)
     curves += [] if overlaps is None else _overlap_curves(overlaps, _replicates(draws))
     rows = [curve.row(rises) for curve, rises in zip(curves, _jointly(curves), strict=True)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    appeared = table["first_rise"].notna() & (table["first_rise"] > scores["step"].min())
+    appeared = table["first_rise"].notna() & (table["first_rise"] > draws["step"].min())
     table = table[table["head"].isna() | appeared]
     return conformed("emergence", table).sort_values(
         ["step", "first_rise", "subject"], kind="stable", ignore_index=True
@@ -120,7 +120,9 @@ def _jointly(curves: list[_Curve]) -> list[bool]:
 
 
 def _read_curves(scores: pd.DataFrame) -> list[_Curve]:
-    metric = "accuracy" if (scores["metric"] == "accuracy").any() else "loss"
+    named = set(scores["metric"].unique())
+    own = named.isdisjoint(("accuracy", "loss"))
+    metric = next(iter(named)) if own else "accuracy" if "accuracy" in named else "loss"
     chance = scores[(scores["control"] == "chance") & (scores["metric"] == metric)].set_index("position")[
         "value"
     ]
@@ -128,7 +130,7 @@ def _read_curves(scores: pd.DataFrame) -> list[_Curve]:
     curves = []
     for position, rows in measured.groupby("position", sort=False):
         level = float(chance.get(position, 0.0))
-        threshold, sign = (level + (1 - level) / 2, 1) if metric == "accuracy" else (None, -1)
+        threshold, sign = (level + (1 - level) / 2, 1) if metric == "accuracy" else (None, 1 if own else -1)
         key = (metric, position, NO_HEAD, NO_HEAD)
         curves.append(_Curve(str(position), key, *_series(rows), threshold, sign))
     return curves

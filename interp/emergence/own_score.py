@@ -56,9 +56,13 @@ class OwnScoreAccumulator:
             raise UserError(f"score {short_name(self.score)} is NaN or infinite on these outputs")
         self.values.append(found.reshape(len(batch), -1).double())
 
+    def outputs(self, width: int) -> tuple[str, ...]:
+        """Names of the columns of a score: the task's output positions, or all of them."""
+        return self.task.output_names if width == len(self.task.output_names) else ("all",)
+
     def table(self) -> pd.DataFrame:
         values = torch.cat(self.values)
-        reads = self.task.output_names if values.shape[1] == len(self.task.output_names) else ("all",)
+        reads = self.outputs(values.shape[1])
         counted = bool(((values == 0) | (values == 1)).all())
         found = shares(values) if counted else bootstrap(values)
         unit = "share of prompts" if counted else "own score"

@@ -11,8 +11,11 @@ from interp.analysis.base import Analysis
 from interp.emergence.draws import CurveDraws
 from interp.emergence.emergence import emergence_table
 from interp.emergence.overlaps import Overlaps, measurable
+from interp.emergence.own_draws import OwnDraws
+from interp.emergence.own_score import OwnScore
 from interp.emergence.scores import Scores
 from interp.heads.heads import HeadScores, scorable
+from interp.heads.own_relation import OwnRelation
 from tasks import Task
 
 CAPTION = (
@@ -26,6 +29,18 @@ def asked(settings: Any, task: Task) -> list[Analysis]:
     found += [HeadScores()] if scorable(settings, task) else []
     found += [Overlaps()] if measurable(settings, task) else []
     return found
+
+
+def asked_own(score: Any, relation: Any) -> list[Analysis]:
+    """The analyses that emergence needs of a score and a relation of the user's own (either may be None)."""
+    found: list[Analysis] = [OwnDraws(score=score, relation=relation)]
+    found += [] if score is None else [OwnScore(score=score)]
+    return found + ([] if relation is None else [OwnRelation(relation=relation)])
+
+
+def dated_own(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Onsets of what was `asked_own`: a score over half of its own rise, a head as on the task's relations."""
+    return emergence_table(tables.get("own-score"), tables.get("own-relation"), tables["own-draws"])
 
 
 def dated(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

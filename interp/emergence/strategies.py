@@ -19,7 +19,10 @@ from scipy.special import stdtrit
 from probes.interval import LEVEL
 
 LEADS = 0.5
-COLUMNS = ["distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "unexplained"]
+COLUMNS = [
+    "distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "rival", "rival weight",
+    "unexplained",
+]  # fmt: skip
 
 
 def leaders(table: pd.DataFrame, distribution: str) -> list[tuple[int, str]]:
@@ -45,7 +48,8 @@ def simultaneous(rows: pd.DataFrame, limit: str, tests: int) -> pd.Series:
 
 def stages(table: pd.DataFrame) -> pd.DataFrame:
     """One row a stage, in order: strategy, first step with the interval of its onset, the step at which it had lost
-    the lead (missing while it leads), "sustained" or "transient", weight and share unexplained at the stage's end.
+    the lead (missing while it leads), "sustained" or "transient"; at the stage's end its weight, the strategy of the
+    next largest weight (`rival`), and the share unexplained.
     """
     rows = []
     for distribution in _distributions(table):
@@ -64,13 +68,15 @@ def _stage(
     first, last = places[0], places[-1]
     ends = last + 1 == len(steps)
     at = table[(table["distribution"] == distribution) & (table["step"] == steps[last])]
-    weight = at[(at["metric"] == "weight") & (at["strategy"] == name)]["value"]
+    weights = at[at["metric"] == "weight"].set_index("strategy")["value"]
+    others = weights.drop(name)
     left = at[at["metric"] == "unexplained"]["value"]
     return {
         "distribution": distribution, "strategy": name, "step": steps[first],
         "ci_low": steps[first - 1] if first else steps[0], "ci_high": steps[first],
         "lost": float("nan") if ends else float(steps[last + 1]), "state": "sustained" if ends else "transient",
-        "weight": float(weight.iloc[0]), "unexplained": float(left.iloc[0]),
+        "weight": float(weights[name]), "rival": str(others.idxmax()), "rival weight": float(others.max()),
+        "unexplained": float(left.iloc[0]),
     }  # fmt: skip
 
 
@@ -102,7 +108,8 @@ def _part(row: dict[str, object]) -> str:
     low, step = row["ci_low"], row["step"]
     after = f"after {low}; " if low != step else ""
     lost = f" until step {row['lost']:.0f}, transient" if row["state"] == "transient" else ""
-    return f"{row['strategy']} from step {step}{lost} ({after}weight {row['weight']:.2f})"
+    against = f"weight {row['weight']:.2f} against {row['rival weight']:.2f} of {row['rival']}"
+    return f"{row['strategy']} from step {step}{lost} ({after}{against})"
 
 
 def _notes(table: pd.DataFrame, distribution: str) -> list[object]:

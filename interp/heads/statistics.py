@@ -1,12 +1,12 @@
 """Three statistics of every head on every relation of the task, each with its chance level.
 
 Of the rows of a relation: "attention mass", the mass on a row's sources (as `interp.heads.heads`); "argmax share", the
-share of rows whose largest weight lies on a source; "inner product", sum(A R) / (|A| |R|) of the attention A and the
-matrix R of the relation (1 on a row's sources, 0 elsewhere) over the relation's rows, in [0, 1] for softmax attention
-and 1 only where A is a multiple of R (Sanford, Hsu & Telgarsky, arXiv 2402.09268). Chance ("uniform") is attention
-spread evenly over the keys that the mask allows; for the argmax, a key drawn among them. They differ where attention is
-spread: mass adds up over a row's sources, the inner product is lowered by uneven rows, the argmax sees the largest
-alone. None says that a head is needed.
+share of rows whose largest weight lies on a source; "inner product", sum(A R) / (|A| |R|) of the whole attention matrix
+A and that of the relation R (1 on a row's sources, 0 elsewhere), in [0, 1] for softmax attention and 1 only where A is
+a multiple of R: rows without a source lower it (Sanford, Hsu & Telgarsky, arXiv 2402.09268). Chance ("uniform") is
+attention spread evenly over the keys that the mask allows; for the argmax, a key drawn among them. They differ where
+attention is spread: mass adds up over a row's sources, the inner product is lowered by uneven rows, the argmax sees the
+largest alone. None says that a head is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class HeadStatistics(HeadScores):
     """Attention mass, argmax share and normalised inner product of every head on every relation."""
 
     name: ClassVar[str] = "head-statistics"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def accumulator(
         self, model: HookedModel, task: Task, untrained: Accumulator | None
@@ -120,5 +120,5 @@ def statistics(
     top = (inside >= largest - 1e-6 * largest.abs()).to(pattern)
     hits = (top * matrix).sum(3) / top.sum(3)
     argmax = (hits * counts).sum(2) / rows
-    norms = inside.pow(2).sum((2, 3)).sqrt() * matrix.pow(2).sum((2, 3)).sqrt()
+    norms = pattern.pow(2).sum((2, 3)).sqrt() * matrix.pow(2).sum((2, 3)).sqrt()
     return torch.stack([product / rows, argmax, product / norms], 1)

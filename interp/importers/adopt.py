@@ -21,8 +21,8 @@ from interp.importers.record import record
 from interp.io.weight_files import WeightFiles
 from interp.models.adopted import AdoptedModel
 from interp.models.builders import HF, build_module, name_builder, original
-from interp.models.layouts.check import Proof
 from interp.models.layouts.parts import Parts, find_parts
+from interp.models.layouts.proof import Proof
 from interp.models.layouts.shipped import layout_of
 from interp.models.layouts.state import load_state, state_of
 from interp.models.layouts.survey import survey
@@ -53,14 +53,16 @@ def adopt_folder(
     """
     asked = task if isinstance(task, Task) else build(dict(task))
     builder, settings, checkpoints = _builder(given, checkpoints)
-    module = build_module(builder, settings, "keep", 0)
+    module = build_module(builder, settings, "keep", 0, drawn=checkpoints is None)
     named = layout_of(layout, module)
     pad = getattr(asked, "pad", None) if pad is None else pad
-    config = _config(module, named, asked, builder, settings, pad)
-    config.check(asked.interface)
     weights, found = _weights(given, module, checkpoints, steps, copy)
+    dtype = _dtype(module)
+    load_state(module, weights(found[0]), str(checkpoints or builder))
+    config = _config(module, named, asked, builder, settings, pad, dtype)
+    config.check(asked.interface)
     model = AdoptedModel(config, asked.interface, 0, module)
-    model.take_weights(weights(found[0]), str(checkpoints or builder))
+    model.prove()
     train = {"steps": max(1, *found), "batch": 1, "lr": 1.0}  # theirs, and not known
     run: RunConfig = parse_config(
         {"task": settings_of(asked), "model": config.model_dump(mode="json"), "train": train}
@@ -114,11 +116,20 @@ def _weights(
 
 
 def _config(
-    module: nn.Module, layout: Layout, task: Task, builder: str, settings: dict[str, Any], pad: int | None
+    module: nn.Module,
+    layout: Layout,
+    task: Task,
+    builder: str,
+    settings: dict[str, Any],
+    pad: int | None,
+    dtype: str,
 ) -> AdoptedConfig:
     parts, interface = find_parts(module, layout), task.interface
     sizes = survey(module, parts, layout, task.sample(0, "adopt", 0, 2).inputs)
-    weight = next(module.parameters())
+    inside = parts.unembed is None and sizes.d_out == _rows(parts.embed) != sizes.d_model
+    layout = (
+        layout.model_copy(update={"unembed": ("tied",)}) if inside else layout
+    )  # read with the embedding inside
     tokens = interface.inputs == "token"
     return AdoptedConfig(
         builder=builder, settings=settings, architecture=type(module).__name__, layout=layout,
@@ -126,8 +137,20 @@ def _config(
         d_head=sizes.d_head, d_mlp=_d_mlp(parts), n_ctx=_context(module, parts, interface.n_ctx),
         d_vocab=_rows(parts.embed) or (interface.d_vocab if tokens else 0),
         d_out=_d_out(parts, layout, sizes.d_model), mask=sizes.mask, z_at=sizes.z_at, pad=pad,
-        dtype=str(weight.dtype).removeprefix("torch."),  # type: ignore[arg-type]
+        pad_side=getattr(task, "side", "both"),
+        dtype=dtype,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _dtype(module: nn.Module) -> str:
+    """The type of a module's weights. Raises UserError for none, and for one that is not computed with here."""
+    weight = next(module.parameters(), None)
+    if weight is None:
+        raise UserError(f"{type(module).__name__} has no weights")
+    dtype = str(weight.dtype).removeprefix("torch.")
+    if dtype not in ("float32", "float64", "bfloat16"):
+        raise UserError(f"{type(module).__name__} has weights of {dtype}: give module.float()")
+    return dtype
 
 
 def _d_mlp(parts: Parts) -> int:

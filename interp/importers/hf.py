@@ -24,9 +24,10 @@ from interp.io.hf_reference import Reference, locate, revisions_in
 from interp.models.bridge import BridgedModel, bridged
 from interp.models.pretrained import load_model, quiet
 from interp.runs.folder import RunFolder
-from tasks.base import settings_of
+from tasks.base import build, settings_of
 from tasks.errors import UserError
 from tasks.prompts import TextRetrieval
+from tasks.prompts_forms import FORMS
 from tasks.prompts_lexicon import Lexicon, lexicon_of
 
 _STEP = re.compile(r"(?:.*\D)?(\d{1,8})")
@@ -44,10 +45,10 @@ def import_hf(
 ) -> RunFolder:
     """A run whose checkpoints are revisions of a model, by its name on the hub or a local folder.
 
-    `revisions` are named as on the hub (as subfolders of a local folder); the number in a name is the checkpoint's
-    step ("step1000"), and "main=143000" says one. Without any a local folder gives all of its revisions. `task` are
-    settings of `TextRetrieval` other than its lexicon. Raises UserError for a model, revision, tokenizer or prompts
-    that will not do, and when `out` holds something else.
+    `revisions` are named as on the hub (as subfolders of a local folder); the number in a name is the checkpoint's step
+    ("step1000"), and "main=143000" says one. Without any a local folder gives all of its revisions. `task` are settings
+    of `TextRetrieval` other than its lexicon; its `form` is the first that fits unless given. Raises UserError for a
+    model, revision, tokenizer or prompts that will not do, and when `out` holds something else.
     """
     named = steps_of(source, revisions)
     references = {step: Reference.of(_place(source), name) for step, name in named.items()}
@@ -150,15 +151,23 @@ def _same_sizes(config: BridgeConfig, folder: Path) -> None:
 
 
 def task_for(folder: Path, **task: Any) -> TextRetrieval:
-    """Prompts in the tokens of a model's tokenizer. Raises UserError for one whose words are not those of the text."""
-    from tasks import build
+    """Prompts in the tokens of a model's tokenizer; without a `form` in the first that has enough names there.
 
+    Raises UserError for a tokenizer whose words are not those of the text, and for one that no form fits.
+    """
     tokenizer = load_tokenizer(folder)
-    words = lexicon(tokenizer)
-    built = build({"kind": "prompts", "lexicon": words.model_dump(), **task})
-    assert isinstance(built, TextRetrieval)
-    check_text(built, tokenizer)
-    return built
+    words = lexicon(tokenizer).model_dump()
+    refused = []
+    for form in FORMS if task.get("form") is None else (task["form"],):
+        try:
+            built = build({"kind": "prompts", "lexicon": words, **task, "form": form})
+        except UserError as error:
+            refused.append(error)
+            continue
+        assert isinstance(built, TextRetrieval)
+        check_text(built, tokenizer)
+        return built
+    raise refused[0]
 
 
 def load_tokenizer(folder: Path) -> Any:

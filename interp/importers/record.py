@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.config.run import RunConfig
 from interp.importers.mapping import TensorShape
-from interp.io.files import tensor_hash
+from interp.io.tensors import tensor_hash
 from interp.models import build_model
 from interp.runs.folder import RunFolder
 from interp.runs.header import Recording

@@ -1,8 +1,7 @@
-"""Atomic files, and tensor files that carry a hash of their content.
+"""Atomic files, and the facts that tensor files state of themselves. Loads no torch (`interp.io.tensors` does).
 
 A tensor file is safetensors with one metadata key, `algoscope`: canonical JSON of the file's facts, among them
 the hash of every name, dtype, shape and byte. One key only, because safetensors writes several in random order.
-Reading demands that writing again what was read gives the same bytes, so no bit of a file is outside a check.
 """
 
 from __future__ import annotations
@@ -20,17 +19,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
-from torch import Tensor
 
 from tasks.errors import UnknownTask, UserError
 
 KEY = "algoscope"
 TEMPORARY = ".writing-"
 RESTORE = "restore it from a copy, or train the run again in another folder"
-_OWN = ("hash", "seal")
+OWN = ("hash", "seal")
 _COUNT = itertools.count()  # threads of one process write at once
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _WRITTEN_BY = re.compile(  # version 0.1 had the process alone
@@ -153,57 +149,6 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        label = canonical([name, str(tensor.dtype), list(tensor.shape)])
-        digest.update(f"{len(label)}:{label}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
-    """A tensor file's bytes: a function of the tensors and facts alone."""
-    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    stated = {**facts, "hash": tensor_hash(plain)}
-    return save(plain, metadata={KEY: canonical({**stated, "seal": sha256(canonical(stated))})})
-
-
-@remedied()
-def unpack(
-    path: Path, expected: Mapping[str, Any], free: tuple[str, ...] = ()
-) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and facts of a tensor file, fully checked.
-
-    `expected` holds the facts the file must state, `free` the names of those that may be anything. Raises
-    UserError naming the file and the first thing that is not what it claims.
-    """
-    data = read_bytes(path)
-    try:
-        tensors = load(data)
-        facts = parse_facts(path, data)
-    except (
-        SafetensorError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a whole safetensors file ({_brief(error)})") from None
-    check_facts(path, facts, expected, free)
-    if facts["hash"] != tensor_hash(tensors):
-        raise UserError(f"{path}: its tensors are not those it was written with (hash differs)")
-    if pack(tensors, {k: v for k, v in facts.items() if k not in _OWN}) != data:
-        raise UserError(f"{path}: its bytes are not as written (header altered or bytes added)")
-    return dict(sorted(tensors.items())), facts
-
-
 def parse_facts(path: Path, data: bytes) -> dict[str, Any]:
     """The facts in the header of a tensor file whose layout safetensors has accepted."""
     size = int.from_bytes(data[:8], "little")
@@ -215,12 +160,12 @@ def parse_facts(path: Path, data: bytes) -> dict[str, Any]:
 def header_facts(path: Path) -> dict[str, Any]:
     """The facts a tensor file states, without reading its tensors (nothing but the layout is checked)."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return _facts(path, file.metadata() or {})
     except FileNotFoundError:
         raise UserError(f"{path}: missing") from None
     except (SafetensorError, OSError, OverflowError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({_brief(error)})") from None
+        raise UserError(f"{path}: not a whole safetensors file ({brief(error)})") from None
 
 
 def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -240,17 +185,17 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 @remedied()
 def check_facts(path: Path, facts: dict, expected: Mapping[str, Any], free: tuple[str, ...] = ()) -> None:
     """UserError unless the facts are exactly those expected (besides `hash` and the `free` ones) and sealed."""
-    wanted = {*expected, *free, *_OWN}
+    wanted = {*expected, *free, *OWN}
     if set(facts) != wanted:
         odd = sorted(set(facts) ^ wanted)[0]
         raise UserError(f"{path}: metadata key {odd!r} is {'unknown' if odd in facts else 'missing'}")
     for name, value in expected.items():
         if facts[name] != value or type(facts[name]) is not type(value):
-            raise UserError(f"{path}: states {name} {_brief(facts[name])}, should be {_brief(value)}")
+            raise UserError(f"{path}: states {name} {brief(facts[name])}, should be {brief(value)}")
     if facts["seal"] != sha256(canonical({k: v for k, v in facts.items() if k != "seal"})):
         raise UserError(f"{path}: its metadata is not what was written (seal differs)")
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

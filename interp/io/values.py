@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from pydantic import BaseModel
 
-from interp.io.files import sha256, tensor_hash
+from interp.io.files import sha256
+from interp.io.tensors import tensor_hash
 
 _NAMED: tuple[Any, ...] = (
     types.BuiltinFunctionType, types.MethodDescriptorType, types.MemberDescriptorType, types.GetSetDescriptorType,

@@ -8,6 +8,7 @@ there and outputs are zero elsewhere. Starting at a layer runs what comes before
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +20,16 @@ from torch import Tensor, nn
 from interp.config.model_adopted import AdoptedConfig
 from interp.models.builders import build_module
 from interp.models.hooked import layer_range, residual
-from interp.models.layouts.check import Proof, prove, refusals
+from interp.models.layouts.check import prove, refusals
 from interp.models.layouts.hooking import AdoptedHooks, Stopped
 from interp.models.layouts.kernel import Kernel
 from interp.models.layouts.parts import find_parts
+from interp.models.layouts.proof import Proof
 from interp.models.layouts.state import load_state, matched, state_of
+from interp.models.layouts.survey import outputs_of
 from interp.models.layouts.weights import AdoptedBlock, Norm, matrix
+from interp.models.layouts.wires import unwire
+from interp.models.padding import real_tokens
 from interp.models.surface import LensConfig
 from tasks.base import Interface
 from tasks.errors import UserError
@@ -50,6 +55,15 @@ class AdoptedModel(AdoptedHooks):
         self._lens = _lens_config(config, interface)
         self.connect()
         self.eval()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdoptedModel:
+        """A copy with hook points of its own: those of the copied module would lead back to this model."""
+        module = copy.deepcopy(self.module, memo)
+        unwire(module)
+        found = type(self)(self.config, self.interface, 0, module)
+        found.proofs, found.refused = list(self.proofs), dict(self.refused)
+        memo[id(self)] = found
+        return found
 
     @property
     def edges_known(self) -> bool:
@@ -121,9 +135,8 @@ class AdoptedModel(AdoptedHooks):
     @torch.no_grad()
     def own_outputs(self, inputs: Num[Tensor, "batch pos *token"]) -> Float[Tensor, "batch row d_out"]:
         """Outputs of the module as it is, without any hook or kernel of ours."""
-        out = _tensor_of(self.module(inputs, **self._options(inputs)), self.config.name)
-        tied = self.parts.unembed is None and self.config.layout.tied
-        out = out @ self.W_E.T if tied else out
+        out = outputs_of(self.module(inputs, **self._options(inputs)), self.config.name)
+        out = self._read(out)
         return out[..., self._chosen()].float() if out.dtype == torch.bfloat16 else out[..., self._chosen()]
 
     def named_weights(self, weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
@@ -163,7 +176,7 @@ class AdoptedModel(AdoptedHooks):
         output_positions = sorted({p for p in self.interface.output_positions if p < inputs.shape[1]})
         apart = self.parts.unembed is not None and len(output_positions) < inputs.shape[1] and stop is None
         self._rows = output_positions if apart else None
-        tokens = inputs if start is None else self._blank(inputs)
+        tokens = inputs if start is None else self._blank(inputs[:1] if self._narrow else inputs)
         self._running, (self._batch, self._pos) = True, inputs.shape[:2]
         try:
             with Kernel(self):
@@ -187,12 +200,15 @@ class AdoptedModel(AdoptedHooks):
                 return map_(resid)[..., self._chosen()]
         return resid @ self.W_U
 
+    def _read(self, out: Tensor) -> Tensor:
+        """What the module gives as outputs: a bare stream is read with the embedding where that is tied."""
+        bare = self.parts.unembed is None and self.config.layout.tied and out.shape[-1] == self.config.d_model
+        return out @ self.W_E.T if bare else out
+
     def _outputs(
         self, out: Any, shape: torch.Size, rows: list[int] | None
     ) -> Float[Tensor, "batch pos d_out"]:
-        logits = _tensor_of(out, self.config.name)
-        if self.parts.unembed is None and self.config.layout.tied:
-            logits = logits @ self.W_E.T
+        logits = self._read(outputs_of(out, self.config.name))
         if logits.shape[:2] != (shape[0], shape[1] if rows is None else len(rows)):
             raise UserError(
                 f"{self.config.name}: outputs are {list(logits.shape)} for prompts {list(shape)}; [batch, pos, out] "
@@ -224,7 +240,9 @@ class AdoptedModel(AdoptedHooks):
         takes = inspect.signature(self.module.forward).parameters
         options: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
         if self.config.pad is not None and tokens.ndim == 2:
-            real = tokens != self.config.pad
+            real = real_tokens(tokens, self.config.pad, self.config.pad_side)
+            if not {"attention_mask", "src_key_padding_mask"} & set(takes):
+                self._refuse_padding(real)
             if "attention_mask" in takes:
                 options["attention_mask"] = real.long()
             if "position_ids" in takes:
@@ -232,6 +250,15 @@ class AdoptedModel(AdoptedHooks):
             if "src_key_padding_mask" in takes:
                 options["src_key_padding_mask"] = ~real
         return options
+
+    def _refuse_padding(self, real: Tensor) -> None:
+        """Raises UserError for padding that a module without a mask of it would attend to."""
+        behind = real.flip(1).cumsum(1).flip(1) > 0  # some real token is here or later
+        if bool((~real & (behind if self.config.mask == "causal" else True)).any()):
+            where = "on the right only" if self.config.mask == "causal" else "not at all"
+            raise UserError(
+                f"{self.config.name} takes no mask of padding (attention_mask), so prompts can be filled up {where}"
+            )
 
     def train(self, mode: bool = True) -> AdoptedModel:
         """Only to eval mode. Raises UserError otherwise."""
@@ -247,18 +274,3 @@ def _lens_config(config: AdoptedConfig, interface: Interface) -> LensConfig:
         attn_only=config.d_mlp == 0, normalization_type="LN", device=torch.device("cpu"),
         dtype=getattr(torch, config.dtype), n_key_value_heads=config.n_kv_heads,
     )  # fmt: skip
-
-
-def _tensor_of(out: Any, name: str) -> Tensor:
-    """The outputs among what a module returns. Raises UserError where there are none."""
-    if isinstance(out, Tensor):
-        return out
-    for key in ("logits", "last_hidden_state"):
-        found = out.get(key) if isinstance(out, dict) else getattr(out, key, None)
-        if isinstance(found, Tensor):
-            return found
-    if isinstance(out, tuple | list) and out and isinstance(out[0], Tensor):
-        return out[0]
-    raise UserError(
-        f"{name}: returns {type(out).__name__} without a tensor of outputs (logits, or the first of several)"
-    )

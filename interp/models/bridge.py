@@ -19,6 +19,7 @@ is proven at every load, its edges are known, and it takes prompts of one's own.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import warnings
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,7 @@ class BridgedModel(LensSurface):
         self.config, self.interface, self._seed = config, interface, seed
         self._lens = _lens_config(config, interface)
         self._reads: tuple[int, ...] | None = None
+        self._narrow = False
         self._forget()
 
     def _forget(self) -> None:
@@ -180,7 +182,23 @@ class BridgedModel(LensSurface):
     def _from(self, inputs: Tensor, start: int | None) -> Tensor:
         if start == self.config.n_layers:
             return self.bridge.unembed(self.bridge.ln_final(inputs))
-        return self._run(inputs, start_at_layer=start)
+        if start is None or not self._narrow:
+            return self._run(inputs, start_at_layer=start)
+        point = cast(Any, self.hook_dict[f"blocks.{start}.hook_resid_pre"])
+        handle = point.register_forward_hook(lambda module, given, out: inputs, prepend=True)
+        try:
+            return self._run(inputs[:1], start_at_layer=start)
+        finally:
+            handle.remove()
+
+    @contextlib.contextmanager
+    def narrow(self) -> Iterator[None]:
+        """Within it, the layers before the one that a forward pass starts at run on one prompt: nobody sees them."""
+        self._narrow = True
+        try:
+            yield
+        finally:
+            self._narrow = False
 
     def _last_stream(self, inputs: Tensor, start: int | None) -> Tensor:
         """The residual stream after the last block."""

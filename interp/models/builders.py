@@ -7,6 +7,7 @@ only.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import importlib
@@ -49,7 +50,9 @@ def name_builder(given: nn.Module | Callable[[], nn.Module] | str) -> str:
 
 
 def original(module: nn.Module) -> nn.Module:
-    """The module inside a wrapper: of `torch.compile`, of a TransformerLens bridge."""
+    """The module inside a wrapper: of `torch.compile`, of several devices, of a TransformerLens bridge."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return original(module.module)
     for name in ("_orig_mod", "original_model"):
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
@@ -57,21 +60,24 @@ def original(module: nn.Module) -> nn.Module:
     return module
 
 
-def build_module(builder: str, settings: Mapping[str, Any], dtype: str, seed: int) -> nn.Module:
+def build_module(
+    builder: str, settings: Mapping[str, Any], dtype: str, seed: int, drawn: bool = True
+) -> nn.Module:
     """A module with weights drawn from `seed`, in eval mode; the global random state stays as it was.
 
     An object that was given is copied and its weights are drawn anew by its own layers (`reset_parameters`); those of
-    layers without that are shuffled within each tensor. Raises UserError for a builder that this process does not know.
+    layers without that are shuffled within each tensor. Not `drawn`, weights may be anything: they are to be
+    loaded. Raises UserError for a builder that this process does not know.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if builder == HF:
-            module = _hugging_face(settings)
+            module = _hugging_face(settings, drawn)
         else:
             module = original(_known(builder)())
             if not isinstance(module, nn.Module):
                 raise UserError(f"{builder}: gave {type(module).__name__}, not a torch module")
-            if builder.startswith(LIVE) and "/" in builder:
+            if drawn and builder.startswith(LIVE) and "/" in builder:
                 _redraw(module)
     return (module if dtype == "keep" else module.to(getattr(torch, dtype))).eval()
 
@@ -116,12 +122,16 @@ def _importable(given: Any) -> str | None:
     return f"{place}:{name}"
 
 
-def _hugging_face(settings: Mapping[str, Any]) -> nn.Module:
+def _hugging_face(settings: Mapping[str, Any], drawn: bool) -> nn.Module:
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
 
     own = dict(settings)
     kind = AutoConfig.for_model(str(own.pop("model_type")), **own)
-    return AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+    with contextlib.nullcontext() if drawn else no_init_weights():
+        model = AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+    model.tie_weights()
+    return model
 
 
 def _shapes(module: nn.Module) -> str:

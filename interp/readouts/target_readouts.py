@@ -30,12 +30,13 @@ from tasks.regression import InContextRegression
 from tasks.regression_layout import RegressionBatch
 
 VECTORS = {"label": "label", "w": "w", "xy": "X'y", "spectrum": "eigenvalue"}
-TARGETS = (*VECTORS, "iterates", *FAMILIES)
+POOLED = "dMMSE"
+TARGETS = (*VECTORS, POOLED, "iterates", *FAMILIES)
 
 
 class TargetReadouts(Readouts):
     """Readouts of named targets: "label", "w", "xy" (X'y / t), "spectrum" (of X'X / t), an algorithm's name for all of
-    its steps, or "iterates" for those of every usual rival.
+    its steps, or "iterates" for those of every usual rival; "dMMSE" for the Bayes predictor of the run's pool of tasks.
     """
 
     name: ClassVar[str] = "targets"
@@ -56,6 +57,8 @@ class TargetReadouts(Readouts):
         for law in (task, shifted(task, self.shift)):
             if law.target != "linear" and "w" in self.targets:
                 raise UserError(f"labels of target {law.target!r} come from no weight vector w: leave it out")
+        if POOLED in self.targets and not (task.pool and task.noise):
+            raise UserError("dMMSE is the predictor of a pool of tasks with noisy labels: this run has none")
         super().accumulator(model, task, None)
         return TargetAccumulator(self, self.hooks(model), task, untrained)
 
@@ -111,11 +114,18 @@ class TargetAccumulator(ReadoutAccumulator):
         found = {}
         for target in self.settings.vectors:
             found |= {name: v for name, v in plain.items() if name.rsplit(" ", 1)[0] == VECTORS[target]}
+        if POOLED in self.settings.targets:
+            found[POOLED] = self._pooled(batch)
         posed = self._posed(batch)
         for rung in self.ladders or ():
             for k, values in zip(rung.k, posed.predictions(rung), strict=True):
                 found[f"{rung.family}({k})"] = values
         return found
+
+    def _pooled(self, batch: RegressionBatch) -> Float[Tensor, "prompt output"]:
+        """What the Bayes predictor of the run's own pool says on these prompts, of whatever distribution they are."""
+        task = self.own.model_copy(update={"n": self.task.n})
+        return task.strategies(batch)[POOLED][:, list(task.interface.output_positions), 0]
 
     def _targets(self, batch: Batch) -> Float[Tensor, "batch output target"]:
         assert isinstance(batch, RegressionBatch)

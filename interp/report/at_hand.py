@@ -1,4 +1,6 @@
-"""What a page can show of a copy without weights: the tables that came along, and why the rest is not there."""
+"""What a page measures at every checkpoint of a run; of a copy without weights what its tables have of it, and why the
+rest is not there.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,29 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from interp.analysis.kept import opened
-from interp.analysis.registry import build
+from interp.analysis.registry import build, entries
 from interp.run import Run
 from tasks.errors import UserError
 
+EVERYWHERE = (
+    "scores",
+    "emergence",
+    "heads",
+    "probes",
+    "strategies",
+)  # sections whose analyses are taken at every checkpoint
 NEEDED = ("scores", "draws")  # without these a page has nothing to say
 T = TypeVar("T")
+
+
+def everywhere(run: Run) -> dict[str, list[str]]:
+    """The registered analyses that this run's page takes at every checkpoint, by section.
+
+    Raises UserError for a copy that lacks what every page shows.
+    """
+    there = [entry for entry in entries() if entry.applies_to(run.config.model, run.task)]
+    named = {section: [entry.name for entry in there if entry.section == section] for section in EVERYWHERE}
+    return {section: at_hand(run, names) for section, names in named.items()}
 
 
 def at_hand(run: Run, names: Iterable[str]) -> list[str]:

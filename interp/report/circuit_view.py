@@ -1,9 +1,9 @@
 """The circuit of a run as the page draws it: heads at the position where they act, edges by what they are worth.
 
-Which edges are drawn is decided at the last checkpoint by pruning; how wide, at every checkpoint, by the effect of the
-single edge. A head stands at the row of the relation it attends to most in the shown prompt, of those rows that can
-reach an output (at the query where it has none). What it reads from the embedding is drawn from the token it attends to
-(keys, values) or stands on (queries).
+Which edges are drawn is decided at the last checkpoint by pruning; how wide, at the checkpoints between which scores
+and heads change most (`interp.report.chosen_steps`), by the effect of the single edge. A head stands at the row of the
+relation it attends to most in the shown prompt, of those rows that can reach an output (at the query where it has
+none). What it reads from the embedding is drawn from the token it attends to (keys, values) or stands on (queries).
 """
 
 from __future__ import annotations
@@ -17,27 +17,33 @@ from interp.causal.arithmetic import has_edges
 from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.causal.reach import without_dead_rows
+from interp.report.chosen_steps import where_changing
 from interp.report.model import DrawnCircuit, Node
 from interp.run import Run
 from tasks import Batch, Relation
 
-MOST_EDGES = 400  # scored at every checkpoint, and drawn
+MOST_EDGES = 400  # scored at some checkpoints, and drawn
 MOST_SEARCHED = 1500  # searched at the last checkpoint: described in words and figures
 ATTENDS = 0.3
 Place = tuple[int, int]
 
 
 def drawn_circuit(
-    run: Run, found: pd.DataFrame | None, heads: pd.DataFrame, batch: Batch, progress: Progress | None
+    run: Run,
+    found: pd.DataFrame | None,
+    heads: pd.DataFrame,
+    scores: pd.DataFrame,
+    batch: Batch,
+    progress: Progress | None,
 ) -> DrawnCircuit | None:
     """The circuit to draw, out of what the search `found`; None where it found none, or edges are too many to score at
-    every checkpoint.
+    several checkpoints.
     """
     if found is None or len(edges(run.untrained_model())) > MOST_EDGES:
         return None
     last = run.steps[-1]
     kept = circuit_at(found, last)
-    effects = run.tables([EdgeEffects()], "all", progress)["edges"]
+    effects = run.tables([EdgeEffects()], where_changing([scores, heads], run.steps), progress)["edges"]
     relations = run.task.relations(batch)
     live = without_dead_rows(heads[heads["step"] == last], run.config.model, run.task, relations)
     places = _places(live, relations, batch.inputs.shape[1])
@@ -122,5 +128,5 @@ def why_not(run: Run) -> str:
             if count <= MOST_SEARCHED
             else ""
         )
-        return f"this model has {count:,} edges, too many to score at every checkpoint{rest}; interp circuit {run.path}"
+        return f"this model has {count:,} edges, too many to score over training{rest}; interp circuit {run.path}"
     return "at the last checkpoint the whole model and its resample-ablated run do not differ significantly"

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from interp.analysis.base import Progress
-from interp.analysis.registry import build, entries, entry
+from interp.analysis.registry import build, entry
 from interp.causal.reach import without_dead_rows
 from interp.emergence.skills import dated
 from interp.heads.heads import has_roles, scorable, unit_of
@@ -23,7 +23,7 @@ from interp.heads.mechanism import has_hops
 from interp.io.files import make_room
 from interp.readouts.probe_interventions import ProbeInterventions
 from interp.report import evidence
-from interp.report.at_hand import at_hand, optional
+from interp.report.at_hand import everywhere, optional
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
 from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.page import render, write
@@ -37,13 +37,6 @@ from tasks.errors import UserError
 
 Tables = dict[str, pd.DataFrame | None]
 LEVELS = ("bayes_risk", "chance")
-EVERYWHERE = (
-    "scores",
-    "emergence",
-    "heads",
-    "probes",
-    "strategies",
-)  # sections whose analyses are taken at every checkpoint
 LABELS = {
     "attention": "attention mass",
     "accuracy": "accuracy (share of prompts)",
@@ -73,7 +66,7 @@ def write_report(
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
     """Everything a page reports about a run, measured at every checkpoint from shared forward passes."""
-    asked = {section: at_hand(run, _asked(run, section)) for section in EVERYWHERE}
+    asked = everywhere(run)
     has_heads = scorable(run.config.model, run.task) and "heads" in asked["heads"]
     lost: dict[str, str] = {}
     analyses = [build(name) for names in asked.values() for name in names]
@@ -86,7 +79,9 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
     circuit = (
         None
         if heads is None
-        else optional(run, lambda: drawn_circuit(run, kept, heads, _prompt(run), progress), lost, "circuit")
+        else optional(
+            run, lambda: drawn_circuit(run, kept, heads, scores, _prompt(run), progress), lost, "circuit"
+        )
     )
     agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
@@ -127,12 +122,6 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         made=made(run, [*measured, *_taken(tables, found, circuit is not None)], has_heads),
         missing={**missing, **_missing(run, has_heads, circuit is not None), **lost},
     )
-
-
-def _asked(run: Run, section: str) -> list[str]:
-    """The registered analyses that a section of this run's page shows."""
-    there = (entry for entry in entries() if entry.section == section)
-    return [entry.name for entry in there if entry.applies_to(run.config.model, run.task)]
 
 
 def _joined(measured: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from interp.analysis.result import Result
 from interp.emergence.choices import Of
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
+from tasks.errors import UserError
 
 
 class EmergenceQuestions(Measuring):
@@ -46,19 +48,37 @@ class EmergenceQuestions(Measuring):
         return self._measured("overlaps", steps, progress)
 
     def emergence(
-        self, steps: Steps = "all", progress: Progress | None = None, *, of: Of = "skills"
+        self,
+        steps: Steps = "all",
+        progress: Progress | None = None,
+        *,
+        of: Of = "skills",
+        score: Callable[..., Tensor] | None = None,
+        relation: Callable[..., Any] | None = None,
     ) -> Result:
         """First sustained crossing of each score, head and overlap over its threshold, with intervals over prompts.
 
         `of` selects other curves: "readouts" what can be decoded at each site, "landscape" curvature and learning
         coefficient (seconds a checkpoint), "edges" those of the final circuit; their intervals are gaps between
-        checkpoints. Raises UserError for another `of`, and for too few checkpoints.
+        checkpoints. With `score` or `relation` (as in `scores` and `heads`) these are dated instead: a score as it
+        rises, so turn the sign of one that is better the lower it is. Raises UserError for another `of`, and for too
+        few checkpoints.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
         >>> run.emergence().table["subject"].str.startswith(("hop", "L")).all().item()
         True
         """
+        if score is not None or relation is not None:
+            from interp.emergence.skills import CAPTION, asked_own, dated_own
+
+            if of != "skills":
+                raise UserError(
+                    f"emergence of a score or relation of your own goes with of='skills', not {of!r}"
+                )
+            return Result(
+                "emergence", dated_own(self.tables(asked_own(score, relation), steps, progress)), CAPTION
+            )
         if of == "skills":
             from interp.emergence.skills import CAPTION, asked, dated
 

@@ -6,15 +6,13 @@ length, a template. Intervals are those of each group alone; nothing is correcte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from interp.analysis.result import Result
+from interp.analysis.result import GROUP, Result
 from tasks.errors import UserError
-
-GROUP = "group"
 
 
 class Groups:
@@ -48,13 +46,3 @@ def joined(results: Mapping[str, Any]) -> Result:
         table.insert(min(3, table.shape[1]), GROUP, label)
         tables.append(table)
     return Result(first.name, pd.concat(tables, ignore_index=True), first.caption)
-
-
-def parted(result: Result) -> Iterator[tuple[str, Result]]:
-    """The groups of a result with their labels; the result itself, with an empty one, where it has none."""
-    if GROUP not in result.table:
-        yield "", result
-        return
-    for label, rows in result.table.groupby(GROUP, sort=False):
-        table = rows.drop(columns=GROUP).reset_index(drop=True)
-        yield str(label), Result(result.name, table, result.caption)

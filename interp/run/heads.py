@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from interp.analysis.base import Progress
+from interp.analysis.nameable import keep, reachable
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
-from interp.causal.reach import without_dead_rows
+from interp.causal.reach import reaching
 from interp.heads.direct import score_attribution
 from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
@@ -46,8 +47,10 @@ class HeadQuestions(Measuring):
             return self._measured("own-relation", steps, progress, relation=relation)
         found = self._measured("heads", steps, progress)
         batch = self.task.sample(self.config.data_seed, "report", 0, 1)
-        nameable = without_dead_rows(found.table, self.config.model, self.task, self.task.relations(batch))
-        return replace(found, named=nameable)
+        known = reaching(self.config.model, self.task, self.task.relations(batch))
+        if self.asking.tables is None and self._group is None:
+            keep(self.folder.analysis_path, self.folder.config_hash, known)
+        return replace(found, named=reachable(found.table, known))
 
     def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Attention mass, argmax share and inner product of every head with every relation, with chance levels.
@@ -115,6 +118,32 @@ class HeadQuestions(Measuring):
         Definitions in `interp.heads.mechanism`. Raises UserError for other tasks and for signed attention.
         """
         return self._measured("mechanism", steps, progress, prompts=prompts, kind=kind, seed=seed)
+
+    def hop_growth(
+        self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int = 96, seed: int = 0
+    ) -> Result:
+        """How far along a chain each head attends, what that rests on, and the verdict: one by one, doubling, neither.
+
+        Definitions in `interp.heads.growth`. Raises UserError for a task without hops.
+        """
+        return self._measured("hop-growth", steps, progress, prompts=prompts, seed=seed)
+
+    def damage(
+        self,
+        steps: Steps = "last",
+        progress: Progress | None = None,
+        *,
+        faithfulness: float = 0.95,
+        prompts: int = 64,
+        seed: int = 0,
+    ) -> Result:
+        """Damage of ablating each head, predicted from the circuit alone and measured, and how far the two agree.
+
+        Definitions in `interp.heads.damage`. Raises UserError for a model whose edges are not known.
+        """
+        return self._measured(
+            "damage", steps, progress, faithfulness=faithfulness, prompts=prompts, seed=seed
+        )
 
     def composition(
         self, steps: Steps = "all", progress: Progress | None = None, *, random: int = 16, seed: int = 0

@@ -13,6 +13,7 @@ from torch import Tensor
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
 from interp.readouts.strategies import require as require_strategies
+from interp.readouts.strategy_targets import strategy_target
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import Batch, UserError
@@ -43,7 +44,8 @@ class ReadoutQuestions(Measuring):
 
         With `target` one's own in place of the task's: a function of a batch to numbers [batch, position, k], or to
         whole numbers, symbols to decode; positions are all of the prompt's, or the output positions. With
-        `targets` (regression runs only) the score of readouts of those, see `targets`. With `algorithms` (seconds a
+        `targets` the score of readouts of those, see `targets`; of a run of another task one of its closed-form
+        predictors ("bigram"). With `algorithms` (seconds a
         checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal` whether the model
         uses the directions, see `probe_interventions`.
 
@@ -67,6 +69,8 @@ class ReadoutQuestions(Measuring):
             "own-target": target is not None,
         }
         name = next((name for name, wanted in asked.items() if wanted), "probe")
+        if targets and self.task.kind != "regression":
+            name, target, targets = "own-target", strategy_target(self.task, targets), ()
         return self._measured(
             name, steps, progress, target=target, targets=tuple(targets) or None, families=_tuple(families),
             context=context, shift=None if shift is None else dict(shift), normalised=normalised,
@@ -115,7 +119,8 @@ class ReadoutQuestions(Measuring):
     ) -> Result:
         """Held-out R2 of linear readouts of named quantities of a regression run (`interp.readouts.target_readouts`).
 
-        `targets`: "label", "w", "xy" (X'y), "spectrum" (of X'X), "iterates", or algorithms by name. Of `chunks` of 256
+        `targets`: "label", "w", "xy" (X'y), "spectrum" (of X'X), "iterates", "dMMSE" (of a run's pool), or algorithms
+        by name. Of `chunks` of 256
         prompts the last `test_chunks` score and the `validation_chunks` before them choose the ridge strength;
         intervals from `draws` bootstrap resamples of prompts. Raises UserError for another task and unknown targets.
         """

@@ -9,7 +9,6 @@ analysis/NAME.parquet            tables
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,38 +19,23 @@ from torch import Tensor
 
 from interp._version import BITS
 from interp.config.run import RunConfig, parse_config
-from interp.config.schedule import checkpoint_steps
-from interp.io.files import (
-    cannot_write,
-    canonical,
-    check_facts,
-    header_facts,
-    pack,
-    sha256,
-    unpack,
-    write_atomically,
-)  # fmt: skip
+from interp.io.files import cannot_write, header_facts, write_atomically
 from interp.io.hf_reference import REFERENCE, Reference
 from interp.io.lock import locked
+from interp.io.tensors import pack, unpack
 from interp.io.weight_files import WeightFiles
-from interp.runs import header, thinning
+from interp.runs import header
 from interp.runs.links import linked, linked_files
 from interp.runs.metrics import as_table, read_metrics
 from interp.runs.same import is_bookkeeping, refuse_other
+from interp.runs.stored import FREE, RESUME_FORMAT, StoredRun
 from tasks.errors import UserError
 
-WEIGHTS_FORMAT = "algoscope weights 1"
-RESUME_FORMAT = "algoscope resume 1"
-_FREE = ("step", "size", "chain")
-_CHECKPOINT = re.compile(r"(\d{8})\.safetensors")
 
-
-class RunFolder:
+class RunFolder(StoredRun):
     """One run on disk. Opening reads config.json only; the rest is read, and checked, when needed."""
 
-    def __init__(self, path: Path, head: header.Header):
-        self.path = path
-        self.head = head
+    head: header.Header
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -84,11 +68,6 @@ class RunFolder:
         return cls(path, head)
 
     @property
-    def recorded(self) -> bool:
-        """Whether the run was recorded from an external training loop (`Recorder`)."""
-        return isinstance(self.head.content, header.Recording)
-
-    @property
     def config(self) -> RunConfig:
         """The run's settings. Raises UserError for a recording whose settings are not those of a run of ours."""
         content = self.head.content
@@ -100,95 +79,6 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: a recording whose settings are not those of a run ({error})"
             ) from None
-
-    @property
-    def config_hash(self) -> str:
-        """SHA-256 of the settings."""
-        return self.head.hash
-
-    @property
-    def stated_weights(self) -> dict[int, str]:
-        """The hash of the weights of every checkpoint that the metrics tell of, by step."""
-        return {record["step"]: record["weights"] for record in self.records() if "weights" in record}
-
-    @property
-    def identity(self) -> str:
-        """A hash of the settings and of the first checkpoint's weights: the same wherever the folder lies.
-
-        Raises UserError before there is one.
-        """
-        stated, there = self.stated_weights, self.steps
-        if not stated and not there:
-            raise UserError(f"{self.path}: has no checkpoint yet, so it is not known which run it is")
-        first = stated[min(stated)] if stated else self.weights_hash(there[0])
-        return sha256(canonical([self.config_hash, first]))
-
-    @property
-    def last_step(self) -> int:
-        """The step at which the run is finished."""
-        return self.schedule[-1]
-
-    @property
-    def schedule(self) -> tuple[int, ...]:
-        """Steps whose weights the run is to save, increasing."""
-        content = self.head.content
-        if isinstance(content, RunConfig):
-            return checkpoint_steps(content.train.schedule, content.train.steps)
-        return content.schedule
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Steps of the existing checkpoints, increasing."""
-        folder = self.path / "checkpoints"
-        names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-        return tuple(sorted(int(match[1]) for name in names if (match := _CHECKPOINT.fullmatch(name))))
-
-    @property
-    def thinned(self) -> dict[int, str]:
-        """Steps whose checkpoints were removed on purpose, with the hashes of their weights."""
-        return thinning.read(self.path, self.config_hash)
-
-    @property
-    def finished(self) -> bool:
-        """Whether training went to its last step and everything about that step is written."""
-        if self._last("step") != self.last_step or self._last("event") is not None:
-            return False
-        if self.recorded or self.lost_resume:
-            return True
-        return self.resume_path.exists() and header_facts(self.resume_path)["step"] == self.last_step
-
-    @property
-    def weightless(self) -> bool:
-        """Whether this is a copy without weights: the metrics tell of checkpoints, or tables do, and none is here."""
-        if self.steps or self.resume_path.exists():
-            return False
-        return bool(self.stated_weights) or any(self.analysis_path.glob("*.parquet"))
-
-    @property
-    def lost_resume(self) -> bool:
-        """Whether a state to resume from was written and is not here any more."""
-        if self.recorded or self.resume_path.exists():
-            return False
-        return self.weightless or (self._last("step") or 0) > self.config.train.save_every
-
-    @property
-    def diverged(self) -> int | None:
-        """The step at which training was stopped because the loss went out of bounds; None if it was not."""
-        return self._last("step") if self._last("event") == "diverged" else None
-
-    def _last(self, key: str) -> Any:
-        records = self.records()
-        return records[-1].get(key) if records else None
-
-    def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, checked against their chain and the length that the resume state states."""
-        if self.resume_path.exists():
-            facts = header_facts(self.resume_path)
-            self._check_resume(facts)
-            least = facts["size"]
-            if least and (not self.metrics_path.exists() or self.metrics_path.stat().st_size < least):
-                raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
-        return read_metrics(self.metrics_path, self.config_hash)
 
     def records_until(self, size: int, chain: str) -> list[dict[str, Any]]:
         """The lines in the first `size` bytes, which must end in this link of the chain."""
@@ -225,62 +115,22 @@ class RunFolder:
 
     def stored(self, step: int) -> dict[str, Tensor]:
         """What a checkpoint file holds, every byte checked; a reference as it was written at the import."""
-        return unpack(self.checkpoint_path(step), self._facts(step))[0]
-
-    def weights_hash(self, step: int) -> str:
-        """The hash a checkpoint states (cheap: only its header is read)."""
-        path = self.checkpoint_path(step)
-        facts = header_facts(path)
-        check_facts(path, facts, self._facts(step))
-        return facts["hash"]
+        return unpack(self.checkpoint_path(step), self.facts(step))[0]
 
     def keep(self, step: int, weights: Mapping[str, Tensor]) -> str:
         """Write a checkpoint; returns the hash of its weights."""
         path = self.checkpoint_path(step)
-        write_atomically(path, pack(weights, self._facts(step)))
+        write_atomically(path, pack(weights, self.facts(step)))
         return header_facts(path)["hash"]
-
-    def _facts(self, step: int) -> dict[str, Any]:
-        return {"format": WEIGHTS_FORMAT, "step": step, "config": self.config_hash}
-
-    def checkpoint_path(self, step: int) -> Path:
-        return self.path / "checkpoints" / f"{step:08d}.safetensors"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def timing_path(self) -> Path:
-        return self.path / "timing.jsonl"
-
-    @property
-    def resume_path(self) -> Path:
-        return self.path / "resume" / "state.safetensors"
-
-    @property
-    def analysis_path(self) -> Path:
-        return self.path / "analysis"
-
-    def table_path(self, name: str) -> Path:
-        """Path of the cached table of an analysis."""
-        return self.analysis_path / f"{name}.parquet"
 
     def resume_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and facts of the point to resume from, checked; None before the first one."""
         if not self.resume_path.exists():
             return None
         expected = {"format": RESUME_FORMAT, "config": self.config_hash}
-        tensors, facts = unpack(self.resume_path, expected, free=_FREE)
+        tensors, facts = unpack(self.resume_path, expected, free=FREE)
         self._check_resume(facts)
         return tensors, facts
-
-    def _check_resume(self, facts: dict[str, Any]) -> None:
-        expected = {"format": RESUME_FORMAT, "config": self.config_hash}
-        check_facts(self.resume_path, facts, expected, _FREE)
-        whole = type(facts["step"]) is int and type(facts["size"]) is int and isinstance(facts["chain"], str)
-        if not whole or not 0 <= facts["step"] <= self.last_step or facts["size"] < 0:
-            raise UserError(f"{self.resume_path}: states an impossible step or length")
 
     def save_resume(self, tensors: Mapping[str, Tensor], step: int, size: int, chain: str) -> None:
         """Replace the point to resume from: weights and optimiser state, and where the metrics stood."""

@@ -20,10 +20,10 @@ from interp.io.code import Uncacheable, code_hash
 from interp.io.files import canonical, no_folder, read_bytes, remedied, sha256
 from interp.io.modules import is_foreign
 from interp.models.build import builder_of
+from interp.runs.stored import NAME
 from tasks.complaints import first_problem
 from tasks.errors import UnknownTask, UserError
 
-NAME = "config.json"
 SCHEMA = 1
 _KEYS = {"schema", "version", "device", "hash", "settings", "checksum"}
 _OPTIONAL = {"modules", "code", "bits"}

@@ -1,17 +1,20 @@
-"""List of runs, and export of one checkpoint as plain files."""
+"""List of runs, which loads torch for unusual ones only, and export of one checkpoint as plain files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from safetensors.torch import save
 
 from interp.io.files import cannot_write, no_folder, write_atomically
-from interp.runs.folder import RunFolder
-from interp.runs.header import NAME
+from interp.runs.stored import NAME, StoredRun, stated
 from tasks.errors import UnknownTask, UserError
+from tasks.shipped import SHIPPED
+
+if TYPE_CHECKING:
+    from interp.runs.folder import RunFolder
 
 UNREAD = "task not known here"
 _COLUMNS = ["run", "task", "model", "optimiser", "seed", "step", "steps", "checkpoints", "loss", "state"]
@@ -32,14 +35,24 @@ def list_runs(folder: str | Path) -> pd.DataFrame:
 def _row(path: Path, root: Path) -> dict[str, object]:
     name = str(path.relative_to(root)) if path != root else path.resolve().name
     try:
-        return {"run": name, **_facts(RunFolder.open(path))}
+        return {"run": name, **_facts(_opened(path))}
     except UnknownTask as error:
         return {"run": name, "state": f"{UNREAD}: {error}"}
     except UserError as error:
         return {"run": name, "state": f"damaged: {error}"}
 
 
-def _facts(run: RunFolder) -> dict[str, object]:
+def _opened(path: Path) -> StoredRun:
+    """A run by what its header states where that is of this package's tasks, else opened. Raises UserError as that."""
+    head = stated(path)
+    if head is not None and head.settings.get("task", {}).get("kind", "").replace("-", "_") in SHIPPED:
+        return StoredRun(path, head)
+    from interp.runs.folder import RunFolder
+
+    return RunFolder.open(path)
+
+
+def _facts(run: StoredRun) -> dict[str, object]:
     records = run.records()
     evaluated = [record["eval"]["loss"] for record in records if record.get("eval")]
     state = "diverged" if run.diverged is not None else "finished" if run.finished else "unfinished"
@@ -52,9 +65,9 @@ def _facts(run: RunFolder) -> dict[str, object]:
     }
     if run.recorded:
         return {**facts, "task": "recorded"}
-    config = run.config
-    known = {"task": config.task.kind, "model": config.model.kind, "optimiser": config.train.optimiser}
-    return {**facts, **known, "seed": config.seed}
+    settings = run.head.settings
+    known = {"task": settings["task"]["kind"], "model": settings["model"]["kind"]}
+    return {**facts, **known, "optimiser": settings["train"]["optimiser"], "seed": settings["seed"]}
 
 
 def export_checkpoint(run: RunFolder, step: int, out: str | Path) -> tuple[Path, Path]:
@@ -62,6 +75,8 @@ def export_checkpoint(run: RunFolder, step: int, out: str | Path) -> tuple[Path,
 
     Raises UserError when the checkpoint is damaged or was never to be, or either file exists.
     """
+    from safetensors.torch import save
+
     if step not in run.steps and step not in run.schedule:
         near = min(run.steps, key=lambda s: abs(s - step))
         raise UserError(f"{run.path} has no checkpoint at step {step}; the nearest is {near}")

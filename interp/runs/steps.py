@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any, Literal
 
-from interp.runs.folder import RunFolder
-from tasks import UserError
+from interp.runs.stored import StoredRun
+from tasks.errors import UserError
 
 Steps = Literal["all", "last"] | int | float | str | Iterable[int | float]
 
 
-def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
+def resolve(folder: StoredRun, steps: Steps) -> tuple[int, ...]:
     """The checkpoint steps that `steps` means; "0,100" and [0, 100] alike.
 
     Raises UserError for a step without a checkpoint, naming the nearest.
@@ -39,12 +39,12 @@ def resolve(folder: RunFolder, steps: Steps) -> tuple[int, ...]:
     return asked
 
 
-def readable(folder: RunFolder) -> tuple[int, ...]:
+def readable(folder: StoredRun) -> tuple[int, ...]:
     """The checkpoints that are here; of a copy without weights those that its metrics tell of."""
     return tuple(sorted(folder.stated_weights)) if folder.weightless else folder.steps
 
 
-def _refuse_gaps(folder: RunFolder) -> None:
+def _refuse_gaps(folder: StoredRun) -> None:
     """Raises UserError when a checkpoint is missing that the run must have written."""
     if folder.weightless:
         return

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from interp._version import BITS
 from interp.config.parent import Parent
 from interp.config.run import RunConfig, parse_config
 from interp.models.build import build_model
@@ -39,7 +40,7 @@ def train_on(
     """
     config = child_of(parent, step, steps, changes or {})
     tensors = _begin(parent, config, step)
-    folder = RunFolder.create(out, config, device, parent.head.bits)
+    folder = RunFolder.create(out, config, device, BITS if parent.recorded else parent.head.bits)
     if not folder.resume_path.exists() and not folder.steps:
         folder.save_resume(tensors, 0, 0, folder.config_hash)
     return train(config, out, device=device, progress=progress)

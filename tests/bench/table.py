@@ -83,6 +83,34 @@ def startup(quick: bool) -> list[Row]:
     return whole.startup_rows(quick)
 
 
+def cached(quick: bool) -> list[Row]:
+    """Kept tables at a terminal, and help of single commands."""
+    from tests.bench import terminal
+
+    return [*terminal.cached_rows(quick), *terminal.help_rows(quick)]
+
+
+def estimates(quick: bool) -> list[Row]:
+    """Edge attribution and the learning coefficient."""
+    from tests.bench import estimates
+
+    return [*estimates.edge_rows(quick), *estimates.coefficient_rows(quick)]
+
+
+def muon(quick: bool) -> list[Row]:
+    """A training step with stacked Muon against torch's."""
+    from tests.bench import estimates
+
+    return estimates.muon_rows(quick)
+
+
+def language_model(quick: bool) -> list[Row]:
+    """Patching a language model."""
+    from tests.bench import estimates
+
+    return estimates.language_rows(quick)
+
+
 def linear(quick: bool) -> list[Row]:
     """A step of the linear transformer: Gram form against token form, stacks against single runs."""
     from tests.bench import small
@@ -107,6 +135,7 @@ def stacked(quick: bool) -> list[Row]:
 ROWS: dict[str, Callable[[bool], list[Row]]] = {
     "training-step": training_step, "time-to-floor": time_to_risk, "probes": probes, "patching": patching,
     "stacked": stacked, "linear": linear, "single-index": single_index, "report": report, "startup": startup,
+    "cached": cached, "estimates": estimates, "muon": muon, "language-model": language_model,
 }  # fmt: skip
 
 

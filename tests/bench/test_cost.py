@@ -6,6 +6,7 @@ import pytest
 
 from interp.config.run import configure
 from interp.train.stacked_pace import stacked_table
+from tests.bench import fits
 from tests.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8, "train.batch": 4, "train.steps": 10}
@@ -45,3 +46,18 @@ def test_rates_and_ratios_are_measured() -> None:
     table = stacked_table(configure("retrieval", changes=SMALL), (2, 4), members=2, steps=1)
     assert list(table["batch"]) == [2, 4]
     assert table["ratio"].to_numpy() == pytest.approx((table["baseline_ms"] / table["project_ms"]).to_numpy())
+
+
+def test_a_power_is_found_with_how_far_times_lie_from_it() -> None:
+    sizes = (11, 21, 41)
+    exact = fits.power(sizes, [0.3 * size**1.7 for size in sizes])
+    assert exact == pytest.approx((1.7, 1.0), rel=1e-5)
+    off = fits.power(sizes, [0.3 * size**1.7 * noise for size, noise in zip(sizes, (1, 1.3, 1), strict=True)])
+    assert off[1] > 1.15
+
+
+@pytest.mark.parametrize("name", fits.WORK)
+def test_every_fitted_analysis_runs_at_every_thing_that_grows(name) -> None:
+    tiny = {"layers": 2, "width": 8, "positions": 5, "prompts": 4}
+    assert set(fits.SIZES) == set(tiny)
+    assert fits.WORK[name](tiny)() is not None

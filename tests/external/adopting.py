@@ -21,3 +21,4 @@ def _module(name: str):
 
 
 theirs = _module("modules")
+odd = _module("odd_modules")

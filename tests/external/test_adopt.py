@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import pytest
@@ -17,8 +18,13 @@ from interp.causal.edge_effects import exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import edges
 from interp.causal.metrics import metric_of
+from interp.causal.reference import HooksEngine
+from interp.causal.suffix import SuffixEngine
+from interp.hooks.sites import grid
 from tasks import UserError
 from tests.external.adopting import HERE, TASK, theirs
+
+WHOLE: set[str] = set()  # modules that cannot be entered at a layer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,6 +155,19 @@ def test_the_module_that_was_given_stays_as_it_was():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
+def test_a_copy_has_hook_points_of_its_own():
+    _, run, model = adopted("Llama")
+    inputs = run.task.sample(0, "eval", 0, 3).inputs
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        assert torch.equal(twin(inputs), model(inputs))
+        twin.W_U.mul_(2)
+        changed = twin.run_with_hooks(inputs, fwd_hooks=[("blocks.1.attn.hook_z", lambda z, hook: z * 0)])
+        assert not torch.equal(changed, twin(inputs))
+        assert not torch.equal(twin(inputs), model(inputs))
+    assert twin.proofs == model.proofs
+
+
 def test_the_untrained_model_beside_it_has_other_weights_and_the_same_sizes():
     _, run, model = adopted("GPT-2")
     own, other = model.own_weights(), run.untrained_model().own_weights()
@@ -220,6 +239,22 @@ def test_padding_moves_no_logit(name, side):
     assert (model(inputs)[:, real] - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
+def test_padding_that_a_module_would_attend_to_is_refused():
+    inputs = torch.randint(1, 13, (16, 8), generator=torch.Generator().manual_seed(2))
+    inputs[:8, :3] = 0
+    task = tasks.from_tensors(inputs, inputs, vocabulary=13, outputs=13, pad=0)
+    with pytest.raises(UserError, match="filled up on the right only"):
+        interp.adopt(theirs.drawn(theirs.NanoGPT()), task=task, quiet=True).scores()
+    words = [[0, *row[3:].tolist()] for row in inputs[:8]] + [row.tolist() for row in inputs[8:]]
+    right = tasks.from_tensors(
+        words, [1] * 16, vocabulary=13, outputs=13, pad=0
+    )  # begins with the same token
+    model = interp.adopt(theirs.drawn(theirs.llama()), task=right, quiet=True).model()
+    short = torch.tensor([words[0]])
+    padded = model(torch.nn.functional.pad(short, (0, 2)))[:, 5]
+    assert (padded - theirs.drawn(theirs.llama())(short).logits[:, 5]).abs().max() < 1e-3
+
+
 def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt():
     source = torch.Generator().manual_seed(3)
     inputs = torch.randint(13, (128, 8), generator=source)
@@ -243,3 +278,20 @@ def test_prompts_that_are_given_are_scored_probed_and_patched_prompt_by_prompt()
     assert patched["value"].isna().all()  # drawn weights have no behaviour to restore
     assert patched["note"].str.startswith("no behaviour to restore").all()
     assert len(interp.adopt(theirs.NanoGPT, task=task.only(place=5), quiet=True).task) == 32
+
+
+@pytest.mark.parametrize("name", theirs.KINDS)
+def test_patches_from_the_layer_on_are_those_of_whole_passes(name):
+    _, run, model = adopted(name)
+    pair = resampled_pair(run.task, 0, 3)
+    metric = metric_of(run.task, pair, "loss")
+    sites = [
+        site for part in ("resid_pre", "z") for site in grid(model, part, 9, by=("layer", "head"))
+    ]  # layers entered, heads side by side
+    with torch.no_grad():
+        cache = model.run_with_cache(pair.clean.inputs, return_cache_object=False)[1]
+    exact = HooksEngine(model, pair.corrupt.inputs, metric).values(sites, cache)
+    engine = SuffixEngine(model, pair.corrupt.inputs, metric)
+    assert torch.allclose(engine.values(sites, cache), exact, atol=1e-5)
+    assert exact.std() > 1e-3
+    assert engine._whole is False or name in WHOLE

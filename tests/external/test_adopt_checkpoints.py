@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import interp
+from interp.cli import run as cli
 from interp.runs.verify import verify
 from tasks import UserError
 from tests.external.adopting import HERE, TASK, theirs
@@ -119,3 +121,28 @@ def test_a_run_names_its_builder_and_imports_nothing_on_its_own_word(folder, tmp
         interp.load(run.path).model()
     monkeypatch.setenv("ALGOSCOPE_MODELS", "modules")
     assert interp.load(run.path).model().config.architecture == "NanoGPT"
+
+
+def test_import_plain_takes_a_module_and_a_layout_at_the_terminal(folder, tmp_path, capsys):
+    (tmp_path / "task.toml").write_text('[task]\nkind = "previous-token"\nn = 8\nvocabulary = 13\n')
+    (tmp_path / "mine.toml").write_text(
+        'like = "mingpt"\nnorm1 = "{l}.ln_1"\n'.replace("{l}.", "transformer.h.{l}.")
+    )
+    words = ["import", "plain", str(folder / "ckpt_100.pt"), "--config", str(tmp_path / "task.toml")]
+    for layout in ("mingpt", str(tmp_path / "mine.toml")):
+        out = tmp_path / Path(layout).stem
+        assert cli([*words, "--module", "modules:NanoGPT", "--layout", layout, "--out", str(out)]) == 0
+        run = interp.load(out)
+        inputs = run.task.sample(0, "eval", 0, 2).inputs
+        wanted = theirs.drawn(theirs.NanoGPT(), 100)(inputs, inputs)[0]
+        assert (run.model()(inputs)[:, 1:] - wanted[:, 1:]).abs().max() < 1e-4 * wanted.abs().max()
+        assert run.steps == (100,)
+    for wrong, told in (
+        (["--layout", "mingpt"], "or the module of the weights"),
+        (["--module", "modules:Nothing"], "has no function 'Nothing'"),
+        (["--module", "modules:NanoGPT", "--layout", "minigpt"], "did you mean 'mingpt'"),
+        (["--module", "modules:gpt2"], "and the module has"),
+    ):
+        assert cli([*words, *wrong, "--out", str(tmp_path / "no")]) == 2
+        assert told in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "no").exists()

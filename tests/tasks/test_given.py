@@ -34,9 +34,10 @@ def test_no_prompt_is_seen_twice_by_one_measurement_and_circuits_are_judged_on_o
     task = from_tensors(*prompts())
     seen = torch.cat([task.sample(0, "analysis", chunk, 256).rows for chunk in range(12)])
     assert sorted(seen.tolist()) == list(range(64))
-    found, judged = (set(task.sample(seed, "circuit", 0, 256).rows.tolist()) for seed in (3, 4))
-    assert len(found) == len(judged) == 32
-    assert not found & judged
+    asked = ((3, "circuit"), (4, "circuit"), (3, "circuit, validation"))
+    thirds = [set(task.sample(seed, stream, 0, 256).rows.tolist()) for seed, stream in asked]
+    assert sorted(map(len, thirds)) == [21, 21, 22]
+    assert set.union(*thirds) == set(range(64))  # none twice
     clean, other = (task.sample(3, stream, 0, 16).rows for stream in ("circuit", "circuit, resampled"))
     assert not (clean == other).any()
 
@@ -93,6 +94,62 @@ def test_texts_of_unequal_length_are_asked_at_their_last_token():
     assert (task.pad, task.interface.d_vocab) == (26, 27)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_lists_of_tokens_are_asked_at_their_last_token_on_either_side(side):
+    words = [[1, 2], [1, 2, 3], [2], [4, 3, 2, 1]] * 4
+    task = from_tensors(
+        words, [5, 6, 5, 6] * 4, pad=0, side=side, groups={"kind": ["a", "b", "a", "b"] * 4 * 1}
+    )
+    tensors = task.tensors
+    rows = torch.arange(16)
+    ends = tensors["mask"].int().argmax(1)
+    assert tensors["inputs"][rows, ends].tolist() == [word[-1] for word in words]
+    assert ends[0].item() == (3 if side == "left" else 1)
+    assert task.pad == 0
+    with pytest.raises(UserError, match="8 prompts have"):
+        task.only(kind="b")
+    assert task.names == {"kind": ("a", "b")}
+
+
+class Encoding:
+    ids = (3, 4)
+
+
+def test_any_tokenizer_will_do():
+    class Wrapped:  # as of `tokenizers`: encodings with ids, a method for the size, the padding in a table
+        padding = property(lambda self: {"pad_id": 9})
+
+        def encode(self, text, add_special_tokens=True):
+            return Encoding()
+
+        def get_vocab_size(self):
+            return 10
+
+    class Plain:  # as of `tiktoken`: no special tokens to leave out
+        n_vocab = 27
+
+        def encode(self, text):
+            return [ord(letter) - 97 for letter in text]
+
+    task = from_tensors(["x"] * 16, ["y"] * 16, tokenizer=Wrapped())
+    assert (task.pad, task.interface.d_vocab, task.tensors["targets"].max().item()) == (9, 10, 3)
+    assert from_tensors(["abc"] * 16, ["d"] * 16, tokenizer=Plain()).interface.d_vocab == 27
+    assert from_tensors(["abc"] * 16, ["d"] * 16, tokenizer=Plain().encode, vocabulary=27).pad is None
+    with pytest.raises(UserError, match="names no token to fill up"):
+        from_tensors(["ab", "abc"] * 8, ["d"] * 16, tokenizer=Plain())
+    with pytest.raises(UserError, match="the answer '' has no tokens"):
+        from_tensors(["ab"] * 16, [""] * 16, tokenizer=Plain())
+    with pytest.raises(UserError, match="Encoding is no tokenizer"):
+        from_tensors(["ab"] * 16, ["c"] * 16, tokenizer=Encoding())
+
+
+def test_targets_of_minus_100_do_not_count():
+    inputs, targets, mask = prompts()
+    task = from_tensors(inputs, targets.masked_fill(~mask, -100))
+    assert torch.equal(task.tensors["mask"], mask)
+    assert task == from_tensors(inputs, targets.masked_fill(~mask, 0), mask)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -101,6 +158,16 @@ def test_texts_of_unequal_length_are_asked_at_their_last_token():
         ({"targets": torch.zeros(64, 5)}, "whole numbers"),
         ({"corrupt": torch.zeros(64, 4, dtype=torch.long)}, r"corrupt prompts must be \[64, 5\]"),
         ({"groups": {"hops": [1, 2]}}, "2 rows for 64 prompts"),
+        ({"groups": {"hops": torch.rand(64)}}, "one whole number or word a prompt"),
+        ({"inputs": torch.zeros(64, dtype=torch.long)}, r"tokens \[batch, pos\] or numbers"),
+        ({"inputs": torch.full((64, 5), -1)}, "inputs must be numbers from 0"),
+        ({"inputs": torch.full((64, 5, 2), float("nan"))}, "not finite"),
+        (
+            {"targets": torch.full((64, 5), 50), "outputs": 7},
+            r"targets must be numbers from 0 to 6 \(outputs\)",
+        ),
+        ({"relations": {"r": (torch.ones(64, 1).long() * 9,) * 2}}, "must be positions below 5"),
+        ({"inputs": [[1, 2], [1]] * 32}, "unequal length need a token"),
         ({"inputs": torch.zeros(3, 5, dtype=torch.long)}, "too few"),
     ],
 )

@@ -51,7 +51,8 @@ WORLDS = {
     "probes/readout.py": "readout: squared error, R2",
     "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
     "order statistics, median of 8 seeds",
-    "probes/strategy_weights.py": "strategies: weight in a mixture; strategies: share unexplained",
+    "probes/strategy_weights.py": "strategies: weight in a mixture; strategies: share unexplained; "
+    "strategies: residual; strategies: weight of dMMSE beside ridge",
     "probes/stats.py": "bootstrap, mean of 64 prompts; skewness-corrected t, mean of 64 prompts",
 }
 

@@ -7,53 +7,54 @@ drawn here behave alike (a module may branch on its inputs), and anything about 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from interp.models.layouts.effects import effects
+from interp.models.layouts.proof import Proof
 from tasks.errors import UserError
 from tasks.streams import generator
 
+_ODD = (RuntimeError, IndexError, KeyError, ValueError, TypeError, AttributeError)  # of parts that do not fit
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9, torch.bfloat16: 0.05}
-EFFECTS = {
-    "hook_resid_pre": "hook_resid_post", "hook_attn_out": "hook_resid_post", "hook_resid_mid": "hook_resid_post",
-    "hook_mlp_out": "hook_resid_post", "attn.hook_q": "attn.hook_attn_scores", "attn.hook_k": "attn.hook_attn_scores",
-    "attn.hook_v": "attn.hook_z", "attn.hook_attn_scores": "attn.hook_pattern", "attn.hook_pattern": "attn.hook_z",
-    "attn.hook_z": "hook_attn_out", "mlp.hook_in": "mlp.hook_post", "mlp.hook_pre": "mlp.hook_post",
-    "mlp.hook_pre_linear": "mlp.hook_post", "mlp.hook_post": "hook_mlp_out", "ln1.hook_normalized": "hook_attn_out",
-    "ln1.hook_scale": "hook_attn_out", "ln2.hook_normalized": "hook_mlp_out", "ln2.hook_scale": "hook_mlp_out",
-}  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Proof:
-    """One thing that was tried: `error` is what was measured, `refuses` what is not offered where it fails."""
-
-    claim: str
-    holds: bool
-    error: float | None = None
-    refuses: tuple[str, ...] = ()
-    note: str = ""
-
-    def __str__(self) -> str:
-        measured = "" if self.error is None else f" ({self.error:.1e})"
-        refused = f"; refused: {', '.join(self.refuses)}" if self.refuses and not self.holds else ""
-        note = f"; {self.note}" if self.note and (self.error is None or not self.holds) else ""
-        return f"{'holds' if self.holds else 'FAILS'}  {self.claim}{measured}{refused}{note}"
 
 
 @torch.no_grad()
 def prove(model: Any) -> list[Proof]:
     """Everything that is claimed of an adopted model, tried on two prompts of random inputs."""
     inputs = drawn(model)
-    outputs, cache = model.run_with_cache(inputs, return_cache_object=False)
+    try:
+        outputs, cache = model.run_with_cache(inputs, return_cache_object=False)
+    except _ODD as error:
+        raise UserError(
+            f"{model.config.name} does not run with the hook points of layout {model.config.layout.name!r} "
+            f"({_line(error)}): check the layout"
+        ) from None
     proofs = [_outputs(model, inputs, outputs), _readout(model, cache, outputs)]
-    proofs += [*_patterns(model, cache), *_sums(model, cache), *_maps(model, cache)]
+    for tried in (_patterns, _sums, _maps):
+        proofs += _unless_odd(tried, model, cache)
     proofs.append(_own_values(model, inputs, outputs))
-    return [*proofs, *_effects(model, inputs, cache)]
+    return [*proofs, *effects(model, inputs, cache)]
+
+
+def _unless_odd(tried: Any, model: Any, cache: Any) -> list[Proof]:
+    """What some proofs say; where shapes do not even fit, that edges are not to be had."""
+    try:
+        return tried(model, cache)
+    except _ODD as error:
+        what = {
+            "_patterns": "attention is a pattern of the layout's heads",
+            "_sums": "a block adds to the stream",
+        }
+        claim = what.get(tried.__name__, "queries, keys, values and the MLP follow from the stream")
+        return [Proof(claim, False, None, ("edges",), _line(error))]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def refusals(proofs: list[Proof], name: str) -> dict[str, str]:
@@ -148,7 +149,7 @@ def _layers(model: Any, cache: Any) -> Iterator[tuple[Any, Any]]:
 def _patterns(model: Any, cache: Any) -> list[Proof]:
     hooks = ("attn.hook_pattern", "attn.hook_attn_scores")
     if not model.config.n_heads:
-        why = "a kernel of attention is seen in every block"
+        why = "one kernel of attention, with the same heads, is seen in every block"
         return [
             Proof(
                 why,
@@ -237,63 +238,3 @@ def _own_values(model: Any, inputs: Tensor, outputs: Tensor) -> Proof:
         again = model(inputs)
     note = "hook points do not give back what passes through them"
     return _near(model, "a patch with its own value changes nothing", [error_of(again, outputs)], (), note)
-
-
-def _effects(model: Any, inputs: Tensor, cache: Any) -> list[Proof]:
-    """Every point of the first and the last block, each replaced in its own copies of the prompts, in one run."""
-    tried = [
-        (f"blocks.{layer}.", name, after)
-        for layer in dict.fromkeys((0, model.config.n_layers - 1))
-        for name, after in EFFECTS.items()
-        if {f"blocks.{layer}.{name}", f"blocks.{layer}.{after}"} <= cache.keys()
-    ]
-    copies = inputs.repeat(len(tried), *[1] * (inputs.ndim - 1))
-    rows = [slice(len(inputs) * i, len(inputs) * (i + 1)) for i in range(len(tried))]
-    replaced = [
-        (stem + name, _replacing(stem + name, at)) for (stem, name, _), at in zip(tried, rows, strict=True)
-    ]
-    wanted = sorted({stem + seen for stem, _, after in tried for seen in (after, "hook_resid_pre")})
-    still = [
-        (name, lambda value, hook: value) for name, _ in replaced
-    ]  # the same ways through, so the same rounding
-    base, changed = (_seen(model, copies, hooks, wanted) for hooks in (still, replaced))
-    failed = {}
-    for (stem, name, after), at in zip(tried, rows, strict=True):
-        own, other = base[stem + after][at], changed[stem + after][at]
-        before = name == "hook_resid_pre" or torch.equal(
-            base[stem + "hook_resid_pre"][at], changed[stem + "hook_resid_pre"][at]
-        )
-        dead = bool((own == own.flatten()[0]).all())  # weights of zero pass nothing on
-        if not before or (torch.equal(own, other) and not dead):
-            claim = f"replacing {name} changes {after}, and nothing before"
-            failed[name] = Proof(claim, False, None, (name,))
-    whole = Proof(
-        "replacing a point changes what comes after, and nothing before",
-        True,
-        None,
-        (),
-        f"{len(tried)} tried",
-    )
-    return list(failed.values()) or [whole]
-
-
-def _replacing(name: str, rows: slice) -> Any:
-    def hook(value: Tensor, hook: Any) -> Tensor:
-        noise = torch.randn(value[rows].shape, generator=generator(1, name, 0)).to(value)
-        value = value.clone()
-        value[rows] = value[rows].flip(0) + noise * (value[rows].std() + 1e-3)
-        return value
-
-    return hook
-
-
-def _seen(model: Any, inputs: Tensor, hooks: list[Any], names: list[str]) -> dict[str, Tensor]:
-    """What passes through some points, after whatever `hooks` put there."""
-    kept: dict[str, Tensor] = {}
-
-    def keep(value: Tensor, hook: Any) -> None:
-        kept[hook.name] = value.clone()
-
-    with model.hooks(fwd_hooks=[*hooks, *((name, keep) for name in names)]):
-        model(inputs, stop_at_layer=model.config.n_layers)
-    return kept

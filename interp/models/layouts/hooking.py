@@ -54,7 +54,7 @@ class AdoptedHooks(LensSurface):
         self.__dict__["_points"] = points = {name: HookPoint() for name in names_of(self.config, self.parts)}
         for name, point in points.items():
             point.name = name
-        self._running = self._muted = False
+        self._running = self._muted = self._narrow = False
         self.clear()
         self._wire()
 
@@ -85,6 +85,15 @@ class AdoptedHooks(LensSurface):
             yield
         finally:
             self._muted = was
+
+    @contextlib.contextmanager
+    def narrow(self) -> Iterator[None]:
+        """Within it, what lies before the layer that a forward pass starts at runs on one prompt: nobody sees it."""
+        self._narrow = True
+        try:
+            yield
+        finally:
+            self._narrow = False
 
     @property
     def live(self) -> bool:
@@ -144,7 +153,7 @@ class AdoptedHooks(LensSurface):
             if block.out is not None and self.config.z_at == "out":
                 wire_input(block.out, partial(self._heads_out, stem + "attn.hook_z"))
         block.attention.register_forward_hook(end)
-        wire_output(block.attention, partial(self._attended, stem, block.mlp_out is not None))
+        wire_output(block.attention, partial(self._attended, stem, block.has_mlp))
 
     def _wire_mlp(self, block: BlockParts, stem: str) -> None:
         entry, leave = block.mlp or block.mlp_in, block.mlp or block.mlp_out
@@ -155,8 +164,9 @@ class AdoptedHooks(LensSurface):
         for module, name in inner.items():
             if module is not None:
                 wire_output(module, partial(self.fire, stem + name))
-        if block.mlp_out is not None and leave is not None:
+        if block.mlp_out is not None:
             wire_input(block.mlp_out, partial(self.fire, stem + "mlp.hook_post"))
+        if leave is not None:
             wire_output(leave, partial(self.fire, stem + "hook_mlp_out"))
 
     def _place(self, rows: Tensor) -> Tensor:
@@ -220,6 +230,11 @@ class AdoptedHooks(LensSurface):
     def inside(self) -> bool:
         """Whether a kernel belongs to a block's attention."""
         return self.live and self._layer is not None
+
+    @property
+    def batch(self) -> int:
+        """Prompts of the forward pass that is running."""
+        return self._batch if self.live else 0
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, weigh: Callable[[Tensor], Tensor], scale: float

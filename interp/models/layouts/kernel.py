@@ -1,8 +1,9 @@
 """Attention kernels answered from outside: queries, keys, scores and patterns of modules that never name them.
 
 Within `Kernel` every `scaled_dot_product_attention` of an attention module is computed in the open (scores, mask,
-softmax, product with the values), and a softmax over [batch, head, row, column] that is written out by hand is seen;
-gradients flow. Not seen: `flex_attention`, flash-attention's own operators, and whatever runs inside `torch.compile`.
+softmax, product with the values), and a softmax by hand over [batch, head, row, column] or [batch * head, row, column]
+is seen; gradients flow. Not seen: `flex_attention`, flash-attention's own operators, and whatever runs inside
+`torch.compile`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Watcher(Protocol):
     @property
     def inside(self) -> bool:
         """Whether a call belongs to a block's attention."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many prompts are being run."""
         ...
 
     def attend(
@@ -63,9 +69,21 @@ class Kernel(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             return self._multi_head(args, kwargs)
         if func in _SOFTMAX and _is_pattern(args, kwargs):
-            scores, *rest = args
-            return self.watcher.weigh(scores, lambda x: func(x, *rest, **kwargs))
+            return self._by_hand(func, args, kwargs)
         return func(*args, **kwargs)
+
+    def _by_hand(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A softmax written out by hand; heads that lie beside the prompts get an axis of their own for the watcher."""
+        scores, *rest = args
+        shape, batch = scores.shape, self.watcher.batch
+        if scores.ndim == 3:
+            if not batch or shape[0] % batch:
+                return func(*args, **kwargs)
+            scores = scores.unflatten(0, (batch, -1))
+        pattern = self.watcher.weigh(
+            scores, lambda x: func(x.reshape(shape), *rest, **kwargs).reshape(x.shape)
+        )
+        return pattern.reshape(shape)
 
     def answer(
         self,
@@ -130,4 +148,4 @@ def masked_softmax(
 def _is_pattern(args: Any, kwargs: Any) -> bool:
     dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
     scores = args[0] if args else None
-    return isinstance(scores, Tensor) and scores.ndim == 4 and dim in (-1, 3)
+    return isinstance(scores, Tensor) and scores.ndim in (3, 4) and dim in (-1, scores.ndim - 1)

@@ -26,6 +26,11 @@ class BlockParts:
     mlp_gate: nn.Module | None
     mlp_out: nn.Module | None
 
+    @property
+    def has_mlp(self) -> bool:
+        """Whether there is an MLP, by its maps or as a whole."""
+        return self.mlp is not None or self.mlp_out is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -42,9 +47,14 @@ def find_parts(module: nn.Module, layout: Layout) -> Parts:
     """The parts of a module. Raises UserError naming the first path that leads nowhere."""
     known = dict(module.named_modules())
     shell = _shell(known, layout)
-    blocks = [known[f"{shell.blocks}.{index}"] for index in range(len(list(known[shell.blocks].children())))]
+    blocks = [block for block in known[shell.blocks]._modules.values() if block is not None]
     if not blocks:
         raise UserError(f"layout {layout.name!r}: {shell.blocks!r} holds no blocks")
+    if len(set(map(id, blocks))) < len(blocks):
+        raise UserError(
+            f"layout {layout.name!r}: blocks at {shell.blocks!r} are one module, run several times: its turns "
+            "cannot be distinguished"
+        )
     for name in ("embed", "positions"):
         path = getattr(layout, name)
         if path and shell.reach(path) is None:

@@ -142,7 +142,7 @@ class AdoptedBlock:
 
     def __init__(self, parts: BlockParts, config: AdoptedConfig, quiet: Any):
         self.attn = AdoptedAttention(parts, config)
-        self.mlp = AdoptedMLP(parts, config) if parts.mlp_out is not None else None
+        self.mlp = AdoptedMLP(parts, config) if parts.has_mlp else None
         self.ln1, self.ln2 = (
             None if own is None or isinstance(own, nn.Identity) else Norm(own, quiet)
             for own in (parts.norm1, parts.norm2)

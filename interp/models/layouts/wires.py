@@ -30,8 +30,9 @@ def names_of(config: AdoptedConfig, parts: Parts) -> list[str]:
         found = ["hook_resid_pre", "hook_attn_out", "hook_resid_post"]
         found += ["attn.hook_q", "attn.hook_k", "attn.hook_v"] if config.n_heads else []
         found += [f"attn.hook_{name}" for name in ("attn_scores", "pattern", "z")] if config.n_heads else []
-        if block.mlp_out is not None:
-            found += ["hook_mlp_out", "mlp.hook_post"]
+        if block.has_mlp:
+            found += ["hook_mlp_out"]
+            found += ["mlp.hook_post"] if block.mlp_out is not None else []
             found += [] if config.parallel else ["hook_resid_mid"]
             found += ["mlp.hook_pre"] if block.mlp_in is not None else []
             found += ["mlp.hook_in"] if block.mlp is not None or block.mlp_in is not None else []
@@ -114,9 +115,24 @@ def wire_norm(module: nn.Module, place: str, fire: Fire, listens: Callable[[str]
     module.register_forward_hook(hook)
 
 
+def unwire(module: nn.Module) -> None:
+    """Take the wires off a module and its parts; hooks of others stay."""
+    for part in module.modules():
+        for hooks in (part._forward_hooks, part._forward_pre_hooks):
+            for key, hook in list(hooks.items()):
+                if getattr(hook, "__module__", "").startswith(__package__ or ""):
+                    del hooks[key]
+
+
 def centred(norm: nn.Module) -> bool:
-    """Whether a norm takes the mean away: LayerNorm does, RMSNorm does not."""
-    return "rms" not in type(norm).__name__.lower()
+    """Whether a norm takes the mean away (LayerNorm does, RMSNorm does not), tried on numbers."""
+    weight = next(norm.parameters(), None)
+    if weight is None or weight.ndim != 1 or weight.numel() < 2 or not bool(weight.any()):
+        return "rms" not in type(norm).__name__.lower()
+    x = torch.linspace(-1, 1, weight.numel(), dtype=weight.dtype, device=weight.device).square()[None]
+    with torch.no_grad():
+        here, moved = (type(norm).forward(norm, value) for value in (x, x + 1))  # without hooks
+    return bool((here - moved).abs().max() < 1e-2 * here.abs().max())
 
 
 def epsilon(norm: nn.Module) -> float:

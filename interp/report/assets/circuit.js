@@ -23,7 +23,7 @@ function circuitViews(run) {
   addView(places[0], (el) => drawCircuit(run, state, el, pick, told), (el) => moveCircuit(run, state, el));
   addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
   caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
-    `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint: blue where it supports the answer, orange and ` +
+    `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint, or the nearest at which it was measured: blue where it supports the answer, orange and ` +
     "dashed where it opposes it, thin grey where its 95% CI includes zero. Hover or focus a node for its numbers; " +
     "click it for its effects and its attention over training, a summary of its weights, and its pattern.");
 }

@@ -37,7 +37,7 @@ class PoolBudget:
 
 
 BUDGETS = {
-    "quick": PoolBudget(SEEDS, 4000, (8, 16, 32, 64, 128)),
+    "quick": PoolBudget(SEEDS, 1000, (8, 16, 32, 64, 128)),
     "cpu": PoolBudget(6, 4000, (4, 8, 16, 32, 64, 128, 256, 1024), (16, 32), 40_000),
     "paper": PoolBudget(6, 100_000, tuple(2**k for k in range(2, 15)), (16, 32, 64), 500_000),
 }
@@ -53,7 +53,10 @@ def study_of(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | Non
 def config_of(budget: PoolBudget, pool: int, seed: int, long: bool = False) -> RunConfig:
     """One run on a pool."""
     steps = budget.long if long else budget.steps
-    changes = {"task.pool": pool, "task.pool_seed": seed, "train.steps": steps, **(LONG if long else {})}
+    changes = {
+        "task.pool": pool, "task.pool_seed": seed, "train.steps": steps, "train.schedule.every": steps // 10,
+        **(LONG if long else {}),
+    }  # fmt: skip
     return configure("task-diversity", seed=seed, changes={**changes, **dict(budget.shape)})
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from interp.analysis.conclusion import Sentence
 from interp.cli import live
 from interp.cli import run as command
 from interp.config.run import configure
+from interp.run import Run
 from interp.runs.folder import RunFolder
 from interp.train import Diverged, train
 
@@ -32,6 +35,14 @@ def test_a_finished_run_is_looked_at_once_and_left(tmp_path, capsys) -> None:
     lines = [line.split() for line in said.splitlines()]
     assert [line[0] for line in lines if line and line[0].isdecimal()] == ["0", "4", "8"]
     assert max(map(len, said.splitlines())) <= 100
+
+
+def test_what_has_emerged_stands_above_the_tables(tmp_path, capsys, monkeypatch) -> None:
+    train(configure("retrieval", overrides=SMALL), tmp_path / "r")
+    found = SimpleNamespace(conclusion=(Sentence("Hop 1 emerges at step 4.", {"step": 4.0}),))
+    monkeypatch.setattr(Run, "emergence", lambda self: found)
+    assert command(["watch", str(tmp_path / "r"), "--once"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "Hop 1 emerges at step 4."
 
 
 def test_a_run_without_a_checkpoint(tmp_path, capsys) -> None:

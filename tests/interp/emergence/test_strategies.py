@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.cli.strategies import distances, several, show_distances
 from interp.config.model_transformer import TransformerConfig
 from interp.emergence.strategies import sentences, stages
 from interp.models.build import build_model
-from interp.readouts.strategies import Strategies, candidates, require
+from interp.readouts.strategies import Strategies, candidates, knows_several, require
 from tasks import InContextRegression, MultiHopRetrieval, UserError
 from tasks.markov import MarkovChains
 
@@ -45,8 +46,11 @@ def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
     assert found["ci_low"].tolist() == [0, 300]
     assert found["lost"].tolist()[0] == 300
     (sentence,) = sentences(table(middle, early, early, middle, late, late))
-    assert "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90)" in sentence
-    assert "then b from step 400 (after 300; weight 0.95)" in sentence
+    assert (
+        "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90 against 0.10 of b)"
+        in sentence
+    )
+    assert "then b from step 400 (after 300; weight 0.95 against 0.05 of a)" in sentence
     assert "2.0% of the outputs remain unexplained" in sentence
 
 
@@ -115,3 +119,22 @@ def test_a_task_without_two_predictors_is_refused():
 
     with pytest.raises(UserError, match="fewer than two predictors"):
         require(MultiHopRetrieval())
+
+
+def test_distances_stand_beside_the_loss_of_each_predictor(capsys):
+    task = MarkovChains(length=12)
+    model = build_model(TransformerConfig(n_layers=1, n_heads=1, d_model=4), task.interface, 0)
+    analysis = Strategies(prompts=32, draws=100)
+    levels = analysis.constants(model, task, None)
+    table = pd.concat([analysis.measure(model, task).assign(step=0), levels], ignore_index=True)
+    found = distances(table)
+    assert found.columns.tolist() == ["step", "uniform", "unigram", "bigram", "trigram"]
+    assert (found.drop(columns="step") > 0).all(axis=None)
+    show_distances(table)
+    said = capsys.readouterr()
+    risks = levels.groupby("strategy")["value"].mean()
+    assert f"bigram {risks['bigram']:.4g}" in said.out + said.err
+    assert several(table)
+    assert not several(table[table["control"] != "risk"])
+    assert knows_several(task)
+    assert not knows_several(InContextRegression(d=2, n=4)), "ridge alone"

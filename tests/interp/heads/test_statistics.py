@@ -19,7 +19,7 @@ def _loops(pattern, relation):
             rows = {row for row, _ in pairs}
             mass = sum(float(pattern[b, h, r, c]) for r, c in pairs) / len(rows)
             best = sum((r, int(pattern[b, h, r].argmax())) in pairs for r in rows) / len(rows)
-            size = sum(float(pattern[b, h, r].pow(2).sum()) for r in rows) ** 0.5 * len(pairs) ** 0.5
+            size = float(pattern[b, h].pow(2).sum()) ** 0.5 * len(pairs) ** 0.5
             found[b, :, h] = torch.tensor([mass, best, mass * len(rows) / size])
     return found
 
@@ -69,5 +69,5 @@ def test_chance_levels_are_those_of_uniform_rows():
     share = sum(1 / (row + 1) for row in range(1, n))
     assert found[0].item() == pytest.approx(share / (n - 1))
     assert found[1].item() == pytest.approx(share / (n - 1))
-    assert found[2].item() == pytest.approx(share / (share**0.5 * (n - 1) ** 0.5))
+    assert found[2].item() == pytest.approx(share / ((1 + share) ** 0.5 * (n - 1) ** 0.5))
     assert len(STATISTICS) == 3

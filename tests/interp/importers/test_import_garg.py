@@ -28,7 +28,7 @@ def test_state_file_predicts_as_gpt2_does(theirs, tmp_path, capsys) -> None:
     content = {"model_state_dict": theirs.state_dict(), "optimizer_state_dict": {}, "train_step": 700}
     file = write(tmp_path / "theirs", content, "state.pt", config_yaml())
     assert cli(["import", "garg", str(file), "--out", str(tmp_path / "run")]) == 0
-    assert "at steps 700" in " ".join(capsys.readouterr().out.split())
+    assert "1 checkpoint, at step 700" in " ".join(capsys.readouterr().out.split())
     run = interp.load(tmp_path / "run")
     assert difference(run, theirs, 700) < 1e-5
     assert (run.task.d, run.task.n, run.steps) == (D, END - 1, (700,))

@@ -53,6 +53,13 @@ def test_files_of_edges_in_every_form(tmp_path):
         (tmp_path / name).write_text(text)
         assert known_circuit(tmp_path / name).edges == {A, B, C}
     assert read_circuit(tmp_path / "object.json").positional == {B}
+    parts = "token_embed -> L0H0.v\npos_embed -> L0H0.v\npos_embed -> L1H0.q\nL1H0 -> output\n"
+    (tmp_path / "parts.txt").write_text(parts)
+    split = read_circuit(tmp_path / "parts.txt")
+    assert split.edges == {A, C, ("embed", "L1H0.q")}
+    assert split.positional == {
+        ("embed", "L1H0.q")
+    }  # what starts from places and tokens is no matter of places alone
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from interp.runs.listing import export_checkpoint, list_runs
 from interp.runs.recorder import Recorder
 from interp.runs.verify import verify
 from interp.train.loop import resume, train
+from interp.train.muon import StackedMuon
 from interp.train.optimisers import Optimisers
 from tasks.errors import UserError
 
@@ -139,7 +140,7 @@ def test_muon_takes_the_matrices_of_blocks_and_nothing_else():
     names = {id(p): n for n, p in model.named_parameters()}
     muon = {names[id(p)] for g in parts[0].param_groups for p in g["params"]}
     rest = {names[id(p)] for g in parts[1].param_groups for p in g["params"]}
-    assert isinstance(parts[0], torch.optim.Muon)
+    assert isinstance(parts[0], StackedMuon)
     assert muon | rest == set(names.values())
     assert not muon & rest
     assert muon == {n for n, p in model.named_parameters() if n.startswith("blocks.") and p.ndim == 2}
