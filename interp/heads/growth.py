@@ -30,7 +30,7 @@ from interp.analysis.base import Direct
 from interp.heads.heads import has_roles, relation_mass
 from interp.heads.hop_relations import Rows, has_hops, hop_relations
 from interp.hooks.protocol import HookedModel
-from probes.stats import Interval, mean, quotient
+from probes.stats import FEWEST_PROMPTS, Interval, mean, quotient
 from tasks import Task, UserError
 
 REACHES = 0.5
@@ -74,10 +74,12 @@ def applies(settings: Any, task: Task) -> bool:
 def hop_growth(model: HookedModel, task: Task, *, prompts: int = 96, seed: int = 0) -> pd.DataFrame:
     """Reach of every head, effects along paths, and the verdict; `position` is the hop, `members` what it is from.
 
-    Raises UserError for a task without hops.
+    Raises UserError for a task without hops, and for too few prompts for intervals.
     """
     if not has_hops(task):
         raise UserError(f"task {task.kind!r} has no hops to follow: take khop, or retrieval of several hops")
+    if prompts < FEWEST_PROMPTS:
+        raise UserError(f"{prompts} prompts give no intervals: take {FEWEST_PROMPTS} or more")
     batch = task.sample(seed, "growth", 0, prompts)
     other = task.sample(seed, "growth, resampled", 0, prompts)
     relations = hop_relations(task, batch)

@@ -19,6 +19,7 @@ TASKS = {
     "regression": "It is given examples (x, y) of a function it has never seen and has to predict the next y",
     "prompts": "It is given facts in words and has to follow a chain of {hops} of them from the name in its question",
     "markov": "It is given the symbols of a Markov chain that it has never seen and has to predict the next one",
+    "khop": "It is given letters and how many hops to follow (up to {hops}), and has to name the letter they lead to",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 Tables = Mapping[str, pd.DataFrame | None]

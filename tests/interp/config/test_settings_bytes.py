@@ -21,6 +21,7 @@ from tasks.base import build, settings_of
 
 ROOT = Path(__file__).parents[3]
 PRESETS: dict[str, tuple[str, str]] = {
+    "khop": ("5e7fc117d2f5c539", "7b1da5b600e0a177"),
     "linear-attention": ("88777dbff21bd1af", "d0c18a6c91c7efde"),
     "markov": ("317b0405f0aa1a99", "db92fd113b22cdf5"),
     "newton": ("f70e025742001e78", "85885fe2cd46c296"),

@@ -66,6 +66,8 @@ def test_the_verdict_is_neither_where_no_kind_is_shown():
     found = hop_growth(net.model, net.task, prompts=32)
     assert (last(found)["members"], len(found)) == ("neither", 1)  # nothing reached, nothing said
     assert "cannot be distinguished" in last(found)["note"]
+    with pytest.raises(UserError, match="8 prompts give no intervals"):
+        hop_growth(net.model, net.task, prompts=8)
     with pytest.raises(UserError, match="no hops to follow"):
         hop_growth(net.model, MarkovChains(), prompts=32)
 
@@ -101,8 +103,8 @@ def test_the_deep_models_made_elsewhere_double():
         lambda: transformers.GPT2Model(config), checkpoints=file, task=KHop(vocabulary=30).at(7), layout="gpt2",
         quiet=True,
     )  # fmt: skip
-    table = run.hop_growth(prompts=24).table
+    table = run.hop_growth(prompts=48).table
     assert last(table)["members"] == "doubling"
     assert run.untrained_model() is not None
-    silent = hop_growth(run.untrained_model(), run.task, prompts=24)
+    silent = hop_growth(run.untrained_model(), run.task, prompts=32)
     assert (last(silent)["members"], len(silent)) == ("neither", 1)

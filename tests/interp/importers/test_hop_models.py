@@ -17,7 +17,7 @@ from tasks.khop import KHop
 
 MODELS = Path(os.environ.get("ALGOSCOPE_DATA", "")) / "hop_induction"
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-PROMPTS = 400 if FULL else 24
+PROMPTS = 400 if FULL else 48
 pytestmark = pytest.mark.skipif(
     not MODELS.is_dir(),
     reason="k-hop models made elsewhere: set ALGOSCOPE_DATA to the folder of hop_induction/",
@@ -78,7 +78,8 @@ def p_value(values, row):
 def test_no_error_of_any_hop_differs_from_the_measured_one(models):
     task, rows = KHop(vocabulary=30), known()["errors"]
     assert len(rows) == 68
-    chosen = rows if FULL else [row for row in rows if row["hop"] % 4 == row["depth"] % 4]
+    some = [r for r in rows if r["hop"] % 4 == r["depth"] % 4 and r["error_eval_mode"] > 0.02]
+    chosen = rows if FULL else some  # few prompts say nothing of rare errors
     values = {(r["depth"], r["hop"]): wrong(models[r["depth"]], task.at(r["hop"]), PROMPTS) for r in chosen}
     found = [p_value(values[r["depth"], r["hop"]], r) for r in chosen]
     assert min(holm(found)) > 0.05

@@ -15,20 +15,20 @@ from interp.models.build import build_model
 from interp.run import Run
 from tasks import UserError, settings_of
 
-CAME, STEPS = 50, tuple(range(0, 100, 10))
+CAME, STEPS = 40, tuple(range(0, 80, 10))
 
 
 @pytest.fixture(scope="module")
 def grown(net, tmp_path_factory) -> Run:
     """Weights as drawn until the hand-constructed ones come; prompts of one group ask for a wrong answer."""
-    batch = net.task.sample(0, "groups", 0, 256)
-    wrong = torch.arange(256) % 2 == 0
+    batch = net.task.sample(0, "groups", 0, 96)
+    wrong = torch.arange(96) % 2 == 0
     targets = torch.where(wrong, (batch.targets[:, 0] + 1) % 12, batch.targets[:, 0])
     groups = {"asked": ["wrong" if w else "right" for w in wrong.tolist()]}
     task = tasks.from_tensors(batch.inputs, targets, groups=groups, vocabulary=12, outputs=12)
     model = net.model.config.model_dump(mode="json")
     config = configure(
-        {"task": settings_of(task), "model": model, "train": {"steps": 90, "batch": 4, "lr": 0.1}}
+        {"task": settings_of(task), "model": model, "train": {"steps": 70, "batch": 4, "lr": 0.1}}
     )
 
     def weights(step: int):
@@ -39,10 +39,6 @@ def grown(net, tmp_path_factory) -> Run:
 
 def answered(outputs, batch):
     return (outputs[:, -1].argmax(-1) == batch.targets[:, -1]).float()
-
-
-def constant(outputs, batch):
-    return torch.ones(len(batch))
 
 
 def previous(batch):
@@ -56,21 +52,14 @@ def test_an_own_score_and_an_own_relation_are_dated(grown):
     assert table.loc["L0H0", "step"] == CAME  # the planted previous-token head
     assert table.loc["L0H0", "metric"] == "previous"
     assert "L1H0" not in table.index
-    silent = grown.emergence(score=constant).table
-    assert silent["step"].isna().all()
     with pytest.raises(UserError, match="goes with of='skills'"):
         grown.emergence(of="landscape", score=answered)
 
 
 def test_emergence_by_groups(grown, capsys):
-    table = grown.by("asked").emergence(score=answered).table.set_index("group")
-    assert table.loc["asked=right", "step"] == CAME
-    assert table.loc["asked=wrong", "step"] != table.loc["asked=wrong", "step"]  # has not emerged
     words = ["emergence", str(grown.path), "--score", f"{__name__}:answered", "--by", "asked"]
     assert cli([*words, "--json"]) == 0
     rows = {row["group"]: row["step"] for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows == {"asked=right": CAME, "asked=wrong": None}
-    assert cli(words) == 0
-    assert "asked=wrong:" in capsys.readouterr().out
     assert cli([*words, str(grown.path)]) == 2
     assert "go with one run" in capsys.readouterr().err
