@@ -7,8 +7,9 @@ What is listed in `__all__` is public, each name loaded when it is first used; t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasks.lazy import lazy
 
 if TYPE_CHECKING:
     from probes.algorithms.iterates import Algorithm, coefficients, predictions, weights
@@ -44,7 +45,6 @@ _HOMES = {
     "targets": ("regression_targets",),
     "verdict": ("Verdict", "decide"),
 }
-_HOME_OF = {name: f"probes.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Algorithm",
     "ContrastConfig",
@@ -84,12 +84,5 @@ __all__ = [
     "weights",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'probes' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

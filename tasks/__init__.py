@@ -5,9 +5,9 @@ Each name is loaded when it is first used, so that what needs no torch (errors, 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tasks.lazy import lazy
 from tasks.renamed import watch_imports
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _HOMES = {
     "streams": ("check_batch", "generator"),
 }  # fmt: skip
 watch_imports()
-_HOME_OF = {name: f"tasks.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
     "GivenPrompts",
@@ -85,12 +84,5 @@ __all__ = [
     "settings_of",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'tasks' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -44,7 +44,7 @@ def tokens_of(text: str, tokenizer: Any, special: bool = True) -> list[int]:
     if not callable(encode):
         raise UserError(f"{type(tokenizer).__name__} is no tokenizer: it has no encode(text)")
     try:
-        found = encode(text) if special else encode(text, add_special_tokens=False)
+        found: Any = encode(text) if special else encode(text, add_special_tokens=False)
     except TypeError:
         found = encode(text)  # tokenizers that add nothing have no such option
     found = getattr(found, "ids", found)

@@ -6,10 +6,13 @@ the environment or an installed package names it, never because a file does.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import os
+import sys
 from collections.abc import Container
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from tasks.errors import UserError
 
@@ -26,6 +29,23 @@ def load_plugins(
             importlib.import_module(module.strip())
         except ImportError as why:
             raise error(f"{variable}={module}: cannot be imported ({why}); is it on PYTHONPATH?") from None
-    for plugin in entry_points(group=group):
+    for plugin in _installed(group, _places()):
         if plugin.name not in known:
             plugin.load()
+
+
+@functools.lru_cache(maxsize=16)
+def _installed(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of a group; reading the metadata of all packages takes longer than all else about a configuration,
+    so it is done once for these `places`.
+    """
+    return tuple(entry_points(group=group))
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Where modules are looked for, and when something was last put there or taken away."""
+    found = []
+    for place in sys.path:
+        with contextlib.suppress(OSError):
+            found.append((place, os.stat(place or os.curdir).st_mtime_ns))
+    return tuple(found)

@@ -5,26 +5,22 @@ of what the trust tests counted (printed at the end; with full counts also kept 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests import checked
+from tests import checked, costs
+from tests.forked import Forked
+from tests.nets import Nets
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 KEPT = Path(__file__).parents[1] / "runs" / "trust"
 COLUMNS = ("section", "what", "tried", "result", "remark")
-
-# the dearest files: two workers take them before the rest, so that none is left for the end with a core idle
-FIRST = (
-    "test_notebooks", "test_coverage", "test_collect", "test_stacked_heads", "test_coverage_analyses", "test_import_hf",
-    "test_trained_retrieval", "test_report_evidence", "test_report_browser", "test_sweep", "test_sweep_cluster",
-    "test_faults", "test_single_index_study", "test_markov_preset", "test_run_resume", "test_newton_study",
-)  # fmt: skip
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # a parent that reads lines sets it, and tables in a pipe keep to it
@@ -34,15 +30,23 @@ settings.load_profile("fresh" if FULL else "same")
 checked.install()
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: later rounds of the garbage collector need not go through it again, and
+    need not come every 700 objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    rank = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    """The dearest files first."""
+    known = costs.read(costs.KEPT.read_text(encoding="utf-8"))
+    items.sort(key=lambda item: -known.get(item.path.relative_to(costs.ROOT).as_posix(), costs.LEAST))
 
 
 def _spent() -> float:
-    """CPU seconds of this process and of the children that it has waited for."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    """CPU seconds of this process, of the children that it has waited for, and of those that `forked` has."""
+    return sum(os.times()[:4]) + Forked.spent
 
 
 def _timed(item: pytest.Item) -> Generator[None, object, object]:
@@ -51,6 +55,20 @@ def _timed(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     finally:
         item.user_properties.append(("cpu", _spent() - began))
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """Runs programs in processes of their own."""
+    found = Forked()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def nets(tmp_path_factory) -> Nets:
+    """Runs that several tests look at."""
+    return Nets.of(tmp_path_factory)
 
 
 @pytest.hookimpl(wrapper=True)

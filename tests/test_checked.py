@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -46,6 +47,32 @@ def test_functions_made_anew_count_together_and_are_checked_too() -> None:
     found = [wrong(make()) for _ in range(checked.FIRST + checked.EVERY)]
     assert all(found[: checked.FIRST])
     assert sum(found[checked.FIRST :]) == 1
+
+
+def plain(steps: int, name: str = "") -> None:
+    pass
+
+
+@dataclass
+class Held:
+    values: Float[Tensor, "a b"]
+
+
+Pair = tuple[Float[Tensor, " a"], int]
+
+
+def named(pair: Pair) -> None:
+    pass
+
+
+def test_what_says_no_shape_is_left_alone_and_a_name_for_a_shape_is_seen() -> None:
+    assert checked.thinned(plain, typechecker=beartype) is plain
+    assert checked.has_arrays(halves)
+    assert checked.has_arrays(named)
+    kept = checked.thinned(Held, typechecker=beartype)
+    assert kept is checked.thinned(kept, typechecker=beartype)
+    with pytest.raises(TypeCheckError):
+        kept(torch.zeros(3))
 
 
 def test_our_own_code_runs_under_it(pytestconfig) -> None:

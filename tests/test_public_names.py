@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -35,6 +37,18 @@ def test_a_name_is_not_hidden_by_a_module_of_the_same_name(package) -> None:
     assert not modules & {
         name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)
     }
+
+
+@pytest.mark.parametrize("package", [name for name in PUBLIC if name != "interp"])
+def test_type_checkers_are_told_the_homes_that_names_are_loaded_from(package) -> None:
+    module = import_module(package)
+    told = {}
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{package}."):
+            told |= {each.name: node.module for each in node.names}
+    homes = {name: f"{package}.{home}" for home, names in module._HOMES.items() for name in names}
+    assert {name: told.get(name) for name in homes} == homes
+    assert set(homes) == set(module.__all__)
 
 
 def test_importing_the_packages_loads_no_torch() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -39,20 +37,12 @@ def written(folder: Path) -> Path:
     return folder
 
 
-def test_a_task_a_model_and_an_analysis_of_modules_that_variables_name(tmp_path) -> None:
+def test_a_task_a_model_and_an_analysis_of_modules_that_variables_name(forked, tmp_path) -> None:
     (block,) = re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S)
     first, *commands = (shlex.split(line) for line in block.splitlines())
     told = dict(word.split("=") for word in first[1:])
-    told["PYTHONPATH"] = os.pathsep.join([told["PYTHONPATH"], *filter(None, sys.path)])
     asked = json.dumps([words[1:] for words in commands])
-    done = subprocess.run(
-        [sys.executable, "-c", TYPED, asked],
-        cwd=written(tmp_path),
-        env=os.environ | told,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = forked(TYPED, asked, cwd=written(tmp_path), env=told, path=[told["PYTHONPATH"]])
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {(r["step"], r["control"]): r["value"] for r in json.loads(done.stdout.partition("TABLE")[2])}
     target = rows[60, "targets"]

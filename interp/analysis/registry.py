@@ -96,7 +96,10 @@ def conclusion_of(name: str, table: pd.DataFrame | None) -> tuple[Sentence, ...]
     from it, and for a table without measured checkpoints.
     """
     named = _ENTRIES[name].conclude if name in _ENTRIES else DERIVED.get(name, "")
-    if not named or table is None or "step" not in table or not table["step"].notna().any():
+    if not named or table is None or "step" not in table:
+        return ()
+    onsets = "last" in table  # of which none may have come, and that is said
+    if not onsets and not table["step"].notna().any():
         return ()
     return tuple((found(named) if isinstance(named, str) else named)(table))
 

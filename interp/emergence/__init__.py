@@ -11,6 +11,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tasks.lazy import lazy
+
 if TYPE_CHECKING:
     from interp.emergence.curriculum import (
         censored_median,
@@ -47,7 +49,6 @@ _HOMES = {
     "strategies": ("stages",),
     "trajectories": ("joint_components",),
 }
-_HOME_OF = {name: f"interp.emergence.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "CurveDraws",
     "Onset",
@@ -72,15 +73,8 @@ __all__ = [
     "unimodal",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'interp.emergence' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 
 class _Several(ModuleType):

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Accumulator
+from interp.analysis.base import Accumulator, Analysis
 from interp.analysis.own import Own, short_name
-from interp.emergence.draws import CurveDraws, replicated
+from interp.emergence.draws import replicated
 from interp.emergence.emergence import NO_HEAD
 from interp.emergence.own_score import OwnScoreAccumulator
 from interp.heads.heads import HeadAccumulator, HeadScores, unit_of
@@ -23,11 +24,12 @@ from interp.heads.own_relation import relation_from
 from tasks import Batch, Task, UserError
 
 
-class OwnDraws(CurveDraws):
+class OwnDraws(Analysis):
     """`draws` replicates of a score at every output position, and of every head's mass on a relation."""
 
     name: ClassVar[str] = "own-draws"
 
+    draws: int = Field(default=100, ge=40, le=1000)
     score: Own = None
     relation: Own = None
 

@@ -5,8 +5,9 @@ What is listed in `__all__` is public, each name loaded when it is first used; t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasks.lazy import lazy
 
 if TYPE_CHECKING:
     from interp.heads.ablation import Ablations
@@ -32,7 +33,6 @@ _HOMES = {
     "transplant": ("transplant_table",),
     "weights": ("Compositions", "HeadWeights"),
 }
-_HOME_OF = {name: f"interp.heads.{home}" for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Ablations",
     "ChainMatrix",
@@ -54,12 +54,5 @@ __all__ = [
     "uniform_scores",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'interp.heads' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -23,7 +23,7 @@ from interp.causal.behaviour import NO_BEHAVIOUR, resampled_pair
 from interp.causal.circuits import find_circuit
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge, label_of
-from interp.causal.metrics import metric_of
+from interp.causal.metrics import Metric, metric_of
 from interp.heads.ablation import all_heads
 from interp.heads.patterns import spearman
 from interp.hooks.protocol import HookedModel
@@ -80,11 +80,10 @@ def damage(
 
 
 def _rises(
-    runs: EdgeRuns, metric: object, model: HookedModel, circuit: Collection[Edge]
+    runs: EdgeRuns, metric: Metric, model: HookedModel, circuit: Collection[Edge]
 ) -> Float[Tensor, "prompt head"]:
     """Rise of the metric when the edges of each head carry the other prompts."""
-    assert callable(metric)
-    whole: Tensor = metric(runs.outputs(circuit))
+    whole = metric(runs.outputs(circuit))
     found = []
     for layer, head in all_heads(model):
         own = label_of("z", layer, head)

@@ -36,6 +36,7 @@ from tasks import Task, UserError
 REACHES = 0.5
 LEAST = 0.1
 NOTHING = "no head attends three hops on or further, so one by one and doubling cannot be distinguished"
+NO_DIFFERENCE = Interval(float("nan"), float("nan"), float("nan"), 0, "none")
 Masses = dict[tuple[Rows, int], Float[Tensor, "batch layer head"]]
 
 
@@ -170,7 +171,7 @@ class Effects:
 
     of: dict[int, Interval]
     rests_on: int | None
-    beyond_next: Interval | None
+    beyond_next: Interval
 
 
 def _effects(
@@ -210,7 +211,7 @@ def _of(lost: Mapping[int, Tensor], clean: Tensor, hops: int, level: float) -> E
     shares = {hop: quotient(value[kept], clean[kept], level=level).one() for hop, value in lost.items()}
     sure = [hop for hop, found in shares.items() if found.value >= LEAST and found.low > 0]
     if not sure:
-        return Effects(shares, None, None)
+        return Effects(shares, None, NO_DIFFERENCE)
     on = max(sure)
     near = max((hop for hop in shares if hop < hops - 1), key=lambda hop: shares[hop].value, default=None)
     nothing = torch.zeros_like(clean)
@@ -245,14 +246,11 @@ def _patched(
 
 def verdict(effects: Mapping[tuple[Reach, int], Effects]) -> tuple[str, Interval, str]:
     """The answer, the difference that decides it (leaps less single steps), and why in words."""
-    none = Interval(float("nan"), float("nan"), float("nan"), 0, "none")
     if not effects:
-        return "neither", none, NOTHING
-    resting = {
-        key: found for key, found in effects.items() if found.rests_on is not None and found.beyond_next
-    }
+        return "neither", NO_DIFFERENCE, NOTHING
+    resting = {key: found for key, found in effects.items() if found.rests_on is not None}
     if not resting:
-        return "neither", none, "no head of find^3 or further rests on heads of nearer hops"
+        return "neither", NO_DIFFERENCE, "no head of find^3 or further rests on heads of nearer hops"
     leaps = {
         key: found
         for key, found in resting.items()

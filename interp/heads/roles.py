@@ -13,13 +13,15 @@ affect an output (`interp.causal.reach`): in the last layer those that are not o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
 from interp.analysis.base import CHUNK, Direct
 from interp.causal.reach import reaching
@@ -94,7 +96,10 @@ def roles(
     heads = list(scored)
     groups: list[list[HeadName]] = [[], heads, *([head] for head in heads)]
     groups += [group for team in peers.values() for group in (team, *(_without(team, head) for head in team))]
-    losses = lambda some: group_losses(model, task, batch, some, kind, cache).mean(-1).double()  # noqa: E731
+
+    def losses(some: Sequence[Sequence[HeadName]]) -> Float[Tensor, "prompt group"]:
+        return group_losses(model, task, batch, some, kind, cache).mean(-1).double()
+
     empty = GroupEffects({}, frozenset(heads), 1 - 0.05 / len(heads))
     effects = empty.with_losses(groups, losses(groups))
     paired = partners(effects, heads, losses)

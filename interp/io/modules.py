@@ -57,6 +57,7 @@ def _library_places() -> tuple[Path, ...]:
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def installed(file: Path) -> bool:
     return any(place in file.resolve().parents for place in _library_places())
 

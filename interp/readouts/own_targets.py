@@ -19,9 +19,8 @@ from torch import Tensor
 from interp.analysis.base import Accumulator
 from interp.analysis.own import Own, expected, short_name, tensor_of
 from interp.readouts.readouts import ReadoutAccumulator, Readouts
-from probes.decode import STRENGTHS
+from probes.decode import STRENGTHS, SymbolReadout
 from probes.readout import Readout, ReadoutConfig
-from probes.symbols import SymbolReadout
 from tasks import Batch, Task, UserError
 
 

@@ -5,8 +5,6 @@ off and resumed, verified, scored, probed, patched, searched for its circuit and
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -90,21 +88,12 @@ def test_its_report_is_written(run, tmp_path):
     assert "token before" in text
 
 
-def test_the_terminal_knows_it_by_its_entry_point_and_says_so_where_it_is_not_installed(run):
-    def verified(*path: str) -> tuple[int, str]:
-        call = [
-            sys.executable,
-            "-c",
-            "import sys; from interp.cli import main; sys.exit(main())",
-            "verify",
-            str(run.path),
-        ]
-        root = str(Path(interp.__file__).parents[1])
-        told = {"PYTHONPATH": ":".join((*path, root)), "PATH": ""}
-        done = subprocess.run(call, env=told, capture_output=True, text=True, timeout=300)
+def test_the_terminal_knows_it_by_its_entry_point_and_says_so_where_it_is_not_installed(run, forked):
+    def verified(*path: Path) -> tuple[int, str]:
+        done = forked.command("verify", str(run.path), path=path)
         return done.returncode, done.stdout + done.stderr
 
-    assert verified(str(INSTALLED))[0] == 0
+    assert verified(INSTALLED)[0] == 0
     code, told = verified()
     assert code == 2
     assert "previous-token" in told or "distance-attention" in told

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -52,10 +49,9 @@ print(counters["stats"]["calls_captured"])
 """
 
 
-def test_analysis_never_sees_that_training_was_compiled(tmp_path, monkeypatch) -> None:
+def test_analysis_never_sees_that_training_was_compiled(forked, tmp_path, monkeypatch) -> None:
     """Same weights under the same names, plain models, hooks that act."""
-    command = [sys.executable, "-c", COMPILED, str(tmp_path / "compiled"), *SMALL, "train.compile=true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked(COMPILED, str(tmp_path / "compiled"), *SMALL, "train.compile=true")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0, "training was compiled"
     monkeypatch.setattr(torch, "compile", None)  # whoever compiles now fails

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -34,34 +30,27 @@ model = {kind = "transformer", n_layers = 1, n_heads = 1, d_model = 4}
 """
 
 
-def command(folder: Path, *words: str, module: str = "") -> tuple[int, str]:
-    """Exit code and all that the command line says, in a process of its own."""
-    told = {
-        "ALGOSCOPE_TASKS": module,
-        "PYTHONPATH": f"{folder}:{':'.join(filter(None, sys.path))}",
-        "PATH": "",
-    }
-    call = [sys.executable, "-c", "import sys; from interp.cli import main; sys.exit(main())", *words]
-    done = subprocess.run(call, cwd=folder, env=told, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout + done.stderr
+def test_a_task_named_in_the_variable_works_at_the_terminal_and_is_no_damage_without(forked, tmp_path):
+    def command(*words: str, module: str = "") -> tuple[int, str]:
+        """Exit code and all that the command line says, in a process of its own."""
+        done = forked.command(*words, cwd=tmp_path, env={"ALGOSCOPE_TASKS": module})
+        return done.returncode, done.stdout + done.stderr
 
-
-def test_a_task_named_in_the_variable_works_at_the_terminal_and_is_no_damage_without(tmp_path):
     (tmp_path / "echoing.py").write_text(MODULE)
     (tmp_path / "echo.toml").write_text(SETTINGS)
-    code, said = command(tmp_path, "train", "echo.toml", "--out", "runs/echo", module="echoing")
+    code, said = command("train", "echo.toml", "--out", "runs/echo", module="echoing")
     assert code == 0, said
-    assert command(tmp_path, "verify", "runs/echo", module="echoing")[0] == 0
-    code, said = command(tmp_path, "verify", "runs/echo")
+    assert command("verify", "runs/echo", module="echoing")[0] == 0
+    code, said = command("verify", "runs/echo")
     assert code == 2
     assert "unknown task kind 'echo'" in said
     assert "ALGOSCOPE_TASKS=module" in said
     assert "restore" not in said
-    code, said = command(tmp_path, "runs", "runs")
+    code, said = command("runs", "runs")
     assert code == 0
     assert "task not known here" in said
     assert "damaged" not in said
-    code, said = command(tmp_path, "verify", "runs/echo", module="no_such_module")
+    code, said = command("verify", "runs/echo", module="no_such_module")
     assert code == 2
     assert "ALGOSCOPE_TASKS=no_such_module: cannot be imported" in said
     assert "restore" not in said

@@ -73,7 +73,7 @@ def raised(alarm: Callable[[Path, int], bool], path: Path, net: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "small", "full", "nets"), [(emerged, 6, 200, 6), (algorithm, 1, 100, 4), (circuit, 30, 1000, 1)]
+    ("alarm", "small", "full", "nets"), [(emerged, 4, 200, 6), (algorithm, 1, 100, 4), (circuit, 30, 1000, 1)]
 )
 def test_untrained_nets_raise_few_alarms(
     alarm: Callable[[Path, int], bool], small: int, full: int, nets: int, tmp_path, record_property

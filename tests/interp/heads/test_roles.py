@@ -19,7 +19,7 @@ from tasks.retrieval import MultiHopRetrieval
 @pytest.mark.parametrize("hops", [2, 4])
 def test_every_planted_role_is_found_and_none_among_20_decoys(hops: int) -> None:
     net = constructed_retrieval(hops, distractors=20, seed=hops)
-    table = roles(net.model, net.task, prompts=128)
+    table = roles(net.model, net.task, prompts=48)
     found = {f"L{r.layer}H{r.head}": (r.role, r.verdict) for r in table.itertuples()}
     for head, role in net.circuit.roles.items():
         assert found[head] == (role, "needed"), head
@@ -48,7 +48,7 @@ def test_a_head_with_a_twin_is_redundant_and_one_that_writes_nothing_is_idle() -
     with torch.no_grad():
         attn.W_O[distractor].zero_()
     twin = _doubled(net, first)
-    table = roles(net.model, net.task, prompts=128).set_index(["layer", "head"])
+    table = roles(net.model, net.task, prompts=48).set_index(["layer", "head"])
     seat = (layer, int(first.split("H")[1]))
     for head in (seat, twin):
         assert table.loc[head, "role"] == "query -> link_1"
@@ -56,7 +56,7 @@ def test_a_head_with_a_twin_is_redundant_and_one_that_writes_nothing_is_idle() -
         assert table.loc[head, "with_peers_ablated"] > 0.3
     with torch.no_grad():
         attn.W_O[twin[1]].zero_()
-    table = roles(net.model, net.task, prompts=128).set_index(["layer", "head"])
+    table = roles(net.model, net.task, prompts=48).set_index(["layer", "head"])
     assert table.loc[twin, "verdict"] == "idle"
     assert table.loc[seat, "verdict"] == "needed"
 
@@ -65,7 +65,7 @@ def test_an_untrained_net_has_no_role() -> None:
     task = MultiHopRetrieval(hops=3)
     config = TransformerConfig(n_layers=2, n_heads=4, d_model=32, mask="full", positions="none", mlp="none")
     model = build_model(config, task.interface, 0).eval()
-    table = roles(model, task, prompts=128)
+    table = roles(model, task, prompts=48)
     assert set(table["role"]) == {""}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,27 @@ DAMAGE = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def imported(saved, tmp_path_factory) -> tuple[Path, interp.Run]:
+    """Sound weights, and the run that was made of them and refers to them."""
+    place = tmp_path_factory.mktemp("imported")
+    shutil.copytree(saved, place / "good")
+    run = interp.load(import_hf(str(place / "good"), place / "run", hops=2, chains=2).path)
+    assert verify(run.path).ok
+    return place / "good", run
+
+
+@pytest.fixture
+def good(saved, imported) -> Iterator[Path]:
+    """The weights that the run refers to, put right again after the test."""
+    yield imported[0]
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy2(saved / file, imported[0] / file)
+
+
 @pytest.mark.parametrize("name", DAMAGE)
 def test_weights_that_are_not_there_are_refused_by_name_at_import_and_at_load(
-    name, saved, tmp_path, monkeypatch
+    name, saved, imported, good, tmp_path, monkeypatch
 ):
     change, settings, named = DAMAGE[name]
     folder = tmp_path / "theirs"
@@ -76,10 +95,7 @@ def test_weights_that_are_not_there_are_refused_by_name_at_import_and_at_load(
     with pytest.raises(UserError, match=re.escape(named)):
         import_hf(str(folder), tmp_path / "run", hops=2, chains=2)
     assert not (tmp_path / "run").exists()
-    good = tmp_path / "good"
-    shutil.copytree(saved, good)
-    run = interp.load(import_hf(str(good), tmp_path / "older", hops=2, chains=2).path)
-    assert verify(run.path).ok
+    run = interp.load(imported[1].path)
     for file in ("config.json", "model.safetensors"):  # as an import that did not look would have left it
         shutil.copy(folder / file, good / file)
     monkeypatch.setattr(Reference, "check", lambda self: None)

@@ -96,7 +96,7 @@ def test_the_analyses_of_a_run_work_on_revisions(family, runs):
         in said
     )
     assert ((ours["value"] - chance).abs() < 0.2).all()  # they have learned nothing
-    heads = run.heads().table
+    heads = run.heads(steps="last").table
     assert set(heads["metric"]) >= {"query -> link_1", "query -> link_2", "value -> key", "query -> name"}
     assert set(heads["control"]) == {"none", "untrained", "uniform"}
     patched = run.patch("z", by=("layer", "head"), prompts=16, metric="squared_output_distance").table

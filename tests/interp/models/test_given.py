@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,8 +116,8 @@ SAID = [
 ]  # fmt: skip
 
 
-def test_hooks_pairs_metrics_and_folders() -> None:
-    ran = subprocess.run([sys.executable, "-c", OTHERS % SMALL], capture_output=True, text=True)
+def test_hooks_pairs_metrics_and_folders(forked) -> None:
+    ran = forked(OTHERS % SMALL)
     assert ran.stderr == ""
     lines = ran.stdout.splitlines()
     assert len(lines) == len(SAID)

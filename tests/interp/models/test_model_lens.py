@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -239,10 +236,8 @@ print("hooks act")
 """
 
 
-def test_hooks_still_act_after_a_train_step_was_compiled():
+def test_hooks_still_act_after_a_train_step_was_compiled(forked):
     """In a process of its own, because the type checks of the test run cannot be traced; the backend that needs no C++
     compiler traces and differentiates the same graph."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", COMPILED]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = forked(COMPILED)
     assert done.stdout.strip() == "hooks act", done.stderr[-2000:]

@@ -15,11 +15,8 @@ from tests.interp.runs.test_run_names import SMALL
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("copies") / "r"
-    run = interp.Run.train("retrieval", folder, changes=SMALL)
-    collect(run)
-    return folder
+def original(nets) -> Path:
+    return nets.reported("small-0", "retrieval", SMALL)
 
 
 @pytest.fixture

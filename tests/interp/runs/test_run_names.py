@@ -34,6 +34,14 @@ def place(trained, tmp_path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
+@pytest.fixture
+def measured(nets, tmp_path) -> Path:
+    """The same runs with the tables of their pages."""
+    for seed in (0, 1):
+        shutil.copytree(nets.reported(f"small-{seed}", "retrieval", SMALL, seed), tmp_path / f"seed{seed}")
+    return tmp_path
+
+
 def test_a_moved_run_keeps_its_tables_without_its_name(place):
     run = interp.load(place / "seed0")
     before, identity = run.scores().table, run.identity
@@ -61,8 +69,8 @@ def test_a_table_measured_in_two_places_holds_no_name(place):
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
-def test_the_page_of_the_folder_one_stands_in_has_a_title(place, monkeypatch):
-    monkeypatch.chdir(place / "seed0")
+def test_the_page_of_the_folder_one_stands_in_has_a_title(measured, monkeypatch):
+    monkeypatch.chdir(measured / "seed0")
     assert interp.load(".").name == "seed0"
     assert cli(["report", "."]) == 0
     assert "<title>seed0" in Path("report.html").read_text()
@@ -102,11 +110,11 @@ def test_an_interval_over_runs_counts_a_copy_once(place, capsys):
     assert {row["run"] for row in json.loads(told.out)["rows"]} == {"seed0", "seed1"}
 
 
-def test_a_page_of_copies_says_so(place):
-    shutil.copytree(place / "seed0", place / "B" / "seed0")
-    shutil.copytree(place / "seed0", place / "A" / "seed0")
-    out = place / "both.html"
-    names = [str(place / name) for name in ("A/seed0", "B/seed0", "seed1")]
+def test_a_page_of_copies_says_so(measured):
+    shutil.copytree(measured / "seed0", measured / "B" / "seed0")
+    shutil.copytree(measured / "seed0", measured / "A" / "seed0")
+    out = measured / "both.html"
+    names = [str(measured / name) for name in ("A/seed0", "B/seed0", "seed1")]
     assert cli(["report", *names, "-o", str(out)]) == 0
     assert "A/seed0 and B/seed0 are copies of one run" in out.read_text()
     assert "(2 runs: A/seed0, seed1)" in out.read_text()

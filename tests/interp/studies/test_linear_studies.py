@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -39,8 +40,8 @@ def study(tmp_path) -> StudyContext:
     return one_step(tmp_path, (0, 1))
 
 
-def one_step(out, seeds) -> StudyContext:
-    return StudyContext("one-step-gd", "quick", out, seeds, lambda line: None, SMALL, ONE_STEP)
+def one_step(out, seeds, budget=SMALL) -> StudyContext:
+    return StudyContext("one-step-gd", "quick", out, seeds, lambda line: None, budget, ONE_STEP)
 
 
 def landscape(out, seeds=(0,)) -> StudyContext:
@@ -198,7 +199,7 @@ def test_the_feature_net_trains_as_a_run(tmp_path) -> None:
 
 def test_settled_runs_are_told_from_the_optimum(tmp_path) -> None:
     """After 60 steps both starts are far above the optimum, and the rows say what their weights hold."""
-    study = one_step(tmp_path, (0,))
+    study = one_step(tmp_path, (0,), replace(SMALL, fit_prompts=500))
     rows = {row.id: row for row in one_step_gd_saddle.saddle(study)}
     assert (rows["saddle-share"].value, rows["saddle-share"].n) == (1, 2)
     assert rows["saddle-detour"].value > 0.05

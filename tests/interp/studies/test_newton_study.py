@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -65,7 +66,16 @@ def toy(out, report):
 def ledger(tmp_path_factory):
     out = tmp_path_factory.mktemp("newton")
     said: list[str] = []
-    return newton.measure(toy(out, said.append)), out, said
+    with pytest.MonkeyPatch.context() as patch:
+        up_to(8, patch)
+        return newton.measure(toy(out, said.append)), out, said
+
+
+def up_to(steps: int, patch: pytest.MonkeyPatch) -> None:
+    """Gradient descent on two-layer nets is offered with so many steps at most, of 512."""
+    ladder = tuple(k for k in newton_two_layer.LADDER if k <= steps)
+    patch.setattr(newton_two_layer, "LADDER", ladder)
+    patch.setattr(newton_two_layer, "descend", partial(newton_two_layer.descend, ladder=ladder))
 
 
 def test_a_toy_ledger_holds_every_claim_with_its_condition_and_budget(ledger):
@@ -153,9 +163,10 @@ def test_gradient_descent_on_a_net_learns_its_examples():
     assert errors[1] < 0.2 * errors[0]
 
 
-def test_a_layer_that_carries_gradient_descent_on_a_net_is_matched_with_its_steps():
+def test_a_layer_that_carries_gradient_descent_on_a_net_is_matched_with_its_steps(monkeypatch):
     batch = InContextRegression(d=3, n=6, target="relu", hidden=8).sample(0, "two layers", 0, 160)
     contexts = range(7)
     path = newton_two_layer.descend(batch.x, batch.y, contexts, 0.25, (4, 16, 64))
+    up_to(256, monkeypatch)  # 16 steps of size 1, of the smallest size that is offered
     match, size = newton_two_layer.two_layer_match(path, batch.x, batch.y, contexts, 50)
     assert [k * size for k in match.best] == [1.0, 4.0, 16.0], "another size needs as many more steps"

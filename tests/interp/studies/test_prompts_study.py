@@ -70,7 +70,14 @@ def test_a_cell_without_names_enough_has_a_note_and_no_value(monkeypatch):
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
-    return study.run("quick", out, lambda line: None, small={"tiny": TINY}), out
+    return tiny_study(out), out
+
+
+def tiny_study(out: Path) -> Ledger:
+    """Of a net of four updates, asked a fifth of the questions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "QUESTIONS", 100)
+        return study.run("quick", out, lambda line: None, small={"tiny": TINY})
 
 
 def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
@@ -97,7 +104,7 @@ def test_nothing_is_claimed_of_a_net_that_has_learned_nothing(ledger):
 def test_a_second_study_trains_nothing_again(ledger):
     found, out = ledger
     before = {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")}
-    again = study.run("quick", out, lambda line: None, small={"tiny": TINY})
+    again = tiny_study(out)
     assert again.to_json() == found.to_json()
     assert {f: f.stat().st_mtime_ns for f in (out / "models").rglob("*.safetensors")} == before
 

@@ -17,6 +17,7 @@ from interp.studies.single_index.measure import LINEAR, middle, resampled, scali
 from interp.studies.single_index.runs import ChainBudget
 from tasks.theory.escapes import Escapes
 
+BRIEF = 1500
 TINY = ChainBudget(24, (50, 100), (30, 60), (16, 25), (1, 2), 24, False, 2)
 
 
@@ -72,7 +73,16 @@ def test_every_paired_interval_is_zero_for_equal_samples():
     assert np.isnan(few.low), "too few replicas for an interval"
 
 
-def test_runs_of_the_ordinary_loop_are_kept_and_reused(study):
+def test_runs_of_the_ordinary_loop_are_kept_and_reused(study, monkeypatch):
+    """In a part of the steps, by which both have long emerged."""
+    whole = bridge.net_config(0)
+    assert whole.train.steps == 4000
+    brief = whole.train.model_copy(update={"steps": BRIEF})
+    monkeypatch.setattr(
+        bridge,
+        "net_config",
+        lambda seed, own=bridge.net_config: own(seed).model_copy(update={"train": brief}),
+    )
     (row,) = bridge.ordinary_runs(study)
     folders = sorted(study.out.iterdir())
     assert len(folders) == 2

@@ -1,4 +1,4 @@
-"""The study at toy size: every claim gets a row, finished runs are reused, and nothing is learned in ten steps."""
+"""The study at toy size: every claim gets a row, finished runs are reused, and nothing is learned in eight steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interp.analysis import stream
 from interp.landscape.llc import LearningCoefficient
 from interp.readouts.reach import depth_of
 from interp.run import load
@@ -29,14 +30,14 @@ from interp.train.loop import Interrupted, train
 pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
 
 SHAPE = (
-    ("model.d_model", 16), ("model.n_heads", 2), ("train.batch", 8), ("train.eval_batch", 8),
-    ("train.schedule.log", 0), ("train.schedule.every", 2),
+    ("task.chains", 2), ("task.vocab", 12), ("model.d_model", 16), ("model.n_heads", 2), ("train.batch", 8),
+    ("train.eval_batch", 8), ("train.schedule.log", 0), ("train.schedule.every", 2),
 )  # fmt: skip
 TOY = replace(
     QUICK,
     order_seeds=2,
     seeds=1,
-    steps=dict.fromkeys(QUICK.steps, 10),
+    steps=dict.fromkeys(QUICK.steps, 8),
     cells=((1, 2),),
     grid=((1,), (1, 3)),
     llc=LearningCoefficient(prompts=8, minibatch=8, chains=2, draws=20, burn_in=0),
@@ -52,7 +53,14 @@ def toy(out: Path) -> StudyContext:
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory) -> tuple[Ledger, Path]:
     out = tmp_path_factory.mktemp("study")
-    return study.measure(toy(out)), out
+    return measured(out), out
+
+
+def measured(out: Path) -> Ledger:
+    """Measured on a quarter of the prompts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "CHUNK", stream.CHUNK // 4)
+        return study.measure(toy(out))
 
 
 def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> None:
@@ -79,20 +87,14 @@ def test_every_claim_has_a_row_and_untrained_nets_reproduce_no_skill(ledger) -> 
     assert Ledger.from_json(ledger[0].to_json()) == replace(ledger[0], seeds=(0, 1))
 
 
-def test_a_second_run_trains_nothing_and_changes_no_figure(ledger) -> None:
-    first, out = ledger
-    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    again = study.measure(toy(out))
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stamps
-    assert again.to_json() == first.to_json()
-
-
-def test_a_broken_off_study_is_gone_on_with_and_changes_no_figure(ledger, tmp_path) -> None:
+def test_a_second_run_trains_what_was_broken_off_and_nothing_else_and_changes_no_figure(
+    ledger, tmp_path
+) -> None:
     first, out = ledger
     kept = tmp_path / "study"
     shutil.copytree(out, kept)
-    runs = [path for name in ("final", "ic") for path in sorted((kept / name).glob("seed=*"))[-1:]]
-    for path in runs:
+    broken = [path for name in ("final", "ic") for path in sorted((kept / name).glob("seed=*"))[-1:]]
+    for path in broken:
         config = load(path).config
         shutil.rmtree(path)
 
@@ -102,8 +104,17 @@ def test_a_broken_off_study_is_gone_on_with_and_changes_no_figure(ledger, tmp_pa
 
         with pytest.raises(Interrupted):
             train(config, path, progress=stop)
-    again = study.measure(toy(kept))
+
+    def stamps() -> dict[Path, int]:
+        found = (p for p in kept.rglob("*.safetensors") if not set(broken) & set(p.parents))
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = stamps()
+    assert len(before) > 20
+    again = measured(kept)
     assert again.to_json() == first.to_json()
+    assert stamps() == before
+    assert all(load(path).steps == (0, 2, 4, 6, 8) for path in broken)
 
 
 def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:

@@ -170,15 +170,6 @@ def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(tmp_path) -> None:
         pass  # nobody trains it any more
 
 
-def test_failures_are_collected_and_the_rest_goes_on(tmp_path) -> None:
-    plan = _plan(seeds=(0,), grid={"train.max_loss": (10.0, 0.01)})
-    found = run_sweep(plan, tmp_path / "s", workers=1)
-    assert list(found.failures) == ["max_loss=0.01,seed=0"]
-    assert "diverged at step" in found.failures["max_loss=0.01,seed=0"]
-    assert set(found.table("scores")["train.max_loss"]) == {10.0}
-    assert json.loads((tmp_path / "s" / "failures.json").read_text()) == found.failures
-
-
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("interp.sweep.cluster.ANSWER_SECONDS", 1)
     with pytest.raises(UserError, match="does not answer"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -156,6 +157,15 @@ def test_a_longer_sweep_goes_on_and_a_finished_one_starts_nothing(cluster: Clust
     with pytest.raises(UserError, match="another sweep"):
         run_sweep(_plan(seeds=(0,)), out)
     assert _tables(out) == tables
+
+
+def test_failures_are_collected_and_the_rest_goes_on(cluster: Cluster, tmp_path) -> None:
+    plan = _plan(seeds=(0,), grid={"train.max_loss": (10.0, 0.01)})
+    found = run_sweep(plan, tmp_path / "s", scheduler=str(cluster.file))
+    assert list(found.failures) == ["max_loss=0.01,seed=0"]
+    assert "diverged at step" in found.failures["max_loss=0.01,seed=0"]
+    assert set(found.table("scores")["train.max_loss"]) == {10.0}
+    assert json.loads((tmp_path / "s" / "failures.json").read_text()) == found.failures
 
 
 def test_a_disk_that_is_full_for_one_run(cluster: Cluster, tmp_path) -> None:
