@@ -141,7 +141,10 @@ def test_the_demo_says_what_it_does(tmp_path, monkeypatch) -> None:
     assert [line[:3] for line in said if line[0].isdigit()] == ["1/3", "2/3", "3/3"]
     assert sum(": trained (" in line for line in said) == len(PRESETS)
     again: list[str] = []
-    threads = lambda n, _, begin, given: ThreadPoolExecutor(n, initializer=begin, initargs=given)  # noqa: E731
+
+    def threads(count: int, _: object, begin, given) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(count, initializer=begin, initargs=given)
+
     monkeypatch.setattr(
         "interp.demo.ProcessPoolExecutor", threads
     )  # all is there: this start is what it costs
