@@ -88,7 +88,8 @@ def _page() -> Iterator[tuple[str, str]]:
         yield path.name, _strings_of_script(path.read_text(encoding="utf-8"))
     for path in sorted((REPORT / "templates").glob("*.j2")):
         yield path.name, _text_of_template(path.read_text(encoding="utf-8"))
-    for path in sorted(REPORT.glob("*.py")):
+    rooms = (ROOT / "interp").rglob("*conclusion*.py")
+    for path in sorted([*REPORT.glob("*.py"), *rooms, ROOT / "interp/causal/report_lines.py"]):
         yield path.name, _strings_of_module(path.read_text(encoding="utf-8"))
 
 

@@ -36,9 +36,7 @@ def heads_line(table: pd.DataFrame) -> str:
     own, every = len(heads_in(table)), int(curve["heads"].max())
     if every == 0 or own < MOST * every:
         return ""
-    return (
-        f"{own} of {every} heads are in it, which says little of which head does what: see the curve of sizes"
-    )
+    return f"{own} of {every} heads are in it, so that it hardly distinguishes heads: see the curve of sizes"
 
 
 def random_line(table: pd.DataFrame) -> str:

@@ -47,7 +47,7 @@ COMMANDS = {
         "resume": ("training:resume", "Resume an interrupted run.", "resume runs/mine"),
         "extend": (
             "keeping:extend",
-            "Train on from a checkpoint, as a new run.",
+            "Continue training from a checkpoint, as a new run.",
             "extend runs/mine --steps 400 --out runs/longer --set train.lr=1e-4",
         ),
         "watch": (
@@ -61,7 +61,7 @@ COMMANDS = {
         "runs": ("training:runs", "List the runs in a folder.", "runs runs/demo"),
         "verify": (
             "training:verify",
-            "Re-hash a run and name the first file that is wrong.",
+            "Re-hash a run and name the first damaged file.",
             "verify runs/demo/retrieval",
         ),
         "export": (
@@ -71,22 +71,22 @@ COMMANDS = {
         ),
         "thin": (
             "keeping:thin",
-            "Remove checkpoints that are no longer needed.",
+            "Delete checkpoints that are no longer needed.",
             "thin runs/mine --every 100",
         ),
         "relink": (
             "keeping:relink",
-            "Set where the files of an imported or adopted model lie now.",
+            "Update where the weights of an imported or adopted model are.",
             "relink runs/pythia --to models/pythia-70m",
         ),
         "adopt": (
             "adopting:adopt",
-            "Make a run of a module that was trained elsewhere, as it is.",
+            "Make a run of a module that was trained elsewhere, without converting it.",
             "adopt mine:build --checkpoints 'out/ckpt_*.pt' --task task.toml --out runs/theirs",
         ),
         "check": (
             "adopting:check",
-            "Prove again that an adopted model is the module.",
+            "Test again that an adopted model computes what its module computes.",
             "check runs/theirs",
         ),
         "import": ("importing:app", "Make a run from weights that were trained elsewhere.", ""),

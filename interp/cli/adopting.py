@@ -25,14 +25,14 @@ def adopt(
     copy: bool = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", consume_multiple=True)] = (),
 ) -> int:
-    """Make a run of somebody else's module: weights stay where they are, and what is claimed of it is proven.
+    """Make a run of somebody else's module: weights stay where they are, and every hook is tested against the module.
 
     Parameters
     ----------
     module
         A function that builds the module (package.file:function), or the folder of a saved Hugging Face model.
     task
-        What it is asked: a task's kind, a preset, or a TOML file with a table `task`.
+        The task that prompts it: a kind, a preset, or a TOML file with a table `task`.
     out
         Folder of the run.
     checkpoints
@@ -40,11 +40,11 @@ def adopt(
     layout
         Where the parts of a block lie: a shipped layout or a TOML file; the shipped one that fits unless given.
     steps
-        The steps to take, of those that are there.
+        Checkpoint steps to include; all of them unless given.
     pad
-        The token that fills up short prompts.
+        Padding token of short prompts.
     copy
-        Keep the weights in the run in place of references to their files.
+        Copy the weights into the run instead of referring to their files.
     set_
         Settings of the task, as key=value.
     """
@@ -82,14 +82,14 @@ def task_settings(task: str, changes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def check(run: Path, *, step: str = "last", json: Json = False) -> int:
-    """Prove again what is claimed of an adopted model, and print what holds and what is refused.
+    """Test again that an adopted model computes what its module computes; print what holds and what is refused.
 
     Parameters
     ----------
     run
         Folder of a run made by `interp adopt`.
     step
-        The checkpoint whose weights are tried.
+        The checkpoint whose weights are tested.
     json
         Print one JSON document.
     """

@@ -20,7 +20,7 @@ def extend(
     settings: Settings = None,
     device: str = "cpu",
 ) -> int:
-    """Train on from a checkpoint, as a new run that names its parent.
+    """Continue training from a checkpoint, as a new run that names its parent.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def extend(
     out
         Folder of the new run.
     start
-        The parent's checkpoint to begin with: 'last' or a step.
+        The parent's checkpoint to start from: 'last' or a step.
     settings
         Settings to change, as section.key=value in TOML's notation.
     device
@@ -59,7 +59,7 @@ def extend(
 
 
 def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
-    """Remove checkpoints of a run for good; the first and the last stay, and tables keep the rows of all.
+    """Delete checkpoints of a run; the first and the last stay, and cached tables keep the rows of all.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
 
 
 def relink(run: Path, /, *, to: str) -> int:
-    """Set where the files of an imported or adopted model lie now; they must be the same files.
+    """Update where the weights of an imported or adopted model are; they must be the same files.
 
     Parameters
     ----------
     run
         Folder of the run.
     to
-        The folder that holds the model, or its name on the hub.
+        The folder that holds the weights, or the model's name on the hub.
     """
     from interp.cli import show
     from interp.io.hf_reference import REFERENCE, Reference

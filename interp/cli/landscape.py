@@ -47,7 +47,7 @@ def curvature(
     llc
         Also the local learning coefficient (840 gradients a checkpoint): effective parameters at gamma and step.
     gamma
-        How strongly its chains are held to the checkpoint (1 / variance of a weight; 1000 unless given). Several,
+        Strength of the chains' pull to the checkpoint (1 / variance of a weight; 1000 unless given). Several,
         separated by commas, are swept over with every step size, and nothing else is measured.
     step_size
         Step of the chains (1e-4 unless given); several, separated by commas, are swept over.

@@ -58,8 +58,8 @@ def probe(
         Interchange intervention on the probe direction of an iterate, from clean to corrupt prompts, at each layer of a
         regression run; the change of the prediction is compared with the change of the iterate.
     quick
-        With --algorithms: tune sizes on the prompts that they are scored on (misfits are then a little too small), with
-        steps fixed or over |S|.
+        With --algorithms: tune step sizes, fixed or over |S|, on the scored prompts (misfits come out slightly too
+        small).
     shift
         Score under distribution shift: x_scale=2, weight_scale=2, kappa=10, noise=.1, n=40.
     layers

@@ -31,9 +31,9 @@ FALLING = ("mse", "loss")
 PROMPTS = 128  # of the landscape's batch
 PROBES = 4
 CAPTIONS = {
-    "readouts": "Half of a readout's own rise; all are tested together at 5%; between two checkpoints.",
-    "landscape": "Half of a measure's own rise (fall of the loss); tested together at 5%.",
-    "edges": f"First checkpoint from which {EDGE_MATTERS:.0%} of the behaviour rides on the edge alone, sustained.",
+    "readouts": "Onset: half of the readout's own rise; rises are tested jointly at 5%; intervals: checkpoint gaps.",
+    "landscape": "Onset: half of the measure's own rise (fall of the loss); rises are tested jointly at 5%.",
+    "edges": f"First checkpoint from which ablating the edge alone costs {EDGE_MATTERS:.0%}, sustained.",
 }
 
 

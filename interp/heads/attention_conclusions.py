@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from interp.analysis.conclusion import Sentence, at, few, figures, head, interval, limits, measured
@@ -59,7 +61,7 @@ def _attention(own: pd.DataFrame, before: pd.DataFrame) -> list[Sentence]:
     return [Sentence(f"{at(own)}: strongest attention: {'; '.join(parts)}{control}.", found)]
 
 
-def _near(own: pd.DataFrame, best: object) -> str:
+def _near(own: pd.DataFrame, best: Any) -> str:
     """The best head of a relation with its score, and those within `NEAR` of it by name."""
     rows = own[(own["metric"] == best.metric) & (own["value"] >= best.value - NEAR)]
     rows = rows.sort_values("value", ascending=False)

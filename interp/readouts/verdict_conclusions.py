@@ -17,6 +17,7 @@ FULL_NAMES = {
     "cg": "conjugate gradients",
     "bfgs": "BFGS",
     "lbfgs": "L-BFGS",
+    "richardson": "Richardson iteration",
     "momentum": "gradient descent with momentum",
     "chebyshev": "Chebyshev iteration",
     "preconditioned-gd": "preconditioned gradient descent",

@@ -16,6 +16,7 @@ import pandas as pd
 from interp.analysis.conclusion import first_middle_last
 from interp.heads.attention_conclusions import NEAR
 from interp.heads.roles import role_of
+from interp.pictures.labels import relation_label
 from tasks import Relation
 
 ATTENDS = 0.3
@@ -72,7 +73,7 @@ def sketch(
     at = [(label, 10 + room * (i + 0.5)) for i, label in enumerate(tokens)]
     looks = [
         Line(
-            name,
+            relation_label(name),
             f"L{layer}H{head} attends with {score:.0%}",
             *_onset(emergence, f"L{layer}H{head}", name),
             _arc(at, pair, base),

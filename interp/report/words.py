@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from interp.analysis.conclusion import Sentence, said
 from interp.analysis.registry import conclusion_of
+from interp.causal.conclusions import paths
 from interp.causal.report_lines import heads_in
 from interp.heads.ablation_conclusions import agreement, mechanism, roles
 from interp.run import Run
@@ -35,17 +36,21 @@ def verdict(run: Run, tables: Tables) -> str:
 def answers(run: Run, tables: Tables) -> dict[str, str]:
     """Which circuit does it, in which order its parts emerged, how certain that is: the conclusions of the tables."""
     concluded = {name: conclusion_of(name, tables.get(name)) for name in CONCLUDED}
+    table = tables.get("circuit")
+    led = [] if table is None else paths(table)
+    tested = [sentence for sentence in concluded["circuit"][1:] if sentence not in led]
     circuit = [
         *_hops(tables),
         *(sentence for name in ("algorithms", "causal-probe", "heads") for sentence in concluded[name]),
         *_needed(tables.get("agreement")),
-        *concluded["circuit"],
+        *concluded["circuit"][:1],
+        *led,
     ]
     found = {
         "Which strategy it follows": said(concluded["strategies"]),
         "Which circuit does it": said(circuit),
         "In which order it emerged": said(concluded["emergence"]),
-        "How certain this is": _certain(run, tables),
+        "How certain this is": _certain(run, tables, tested),
     }
     return {question: text for question, text in found.items() if text}
 
@@ -82,8 +87,8 @@ def _trained(run: Run) -> str:
     )
 
 
-def _certain(run: Run, tables: Tables) -> str:
-    """Whether circuit and attention agree, and which variation the intervals leave out."""
+def _certain(run: Run, tables: Tables, tested: Sequence[Sentence]) -> str:
+    """What tests of the circuit report, whether it agrees with attention, which variation the intervals leave out."""
     table = tables.get("agreement")
     agreed = [] if table is None else agreement(table)[:1]
     if run.config.init_seed == run.config.data_seed:
@@ -91,4 +96,4 @@ def _certain(run: Run, tables: Tables) -> str:
     else:
         seeds = f"init seed {run.config.init_seed}, data seed {run.config.data_seed}"
     over = f"Intervals are over prompts of this one run ({seeds}); another seed may show another order."
-    return said([*agreed, Sentence(over)])
+    return said([*tested, *agreed, Sentence(over)])

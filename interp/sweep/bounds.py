@@ -32,4 +32,4 @@ def _bounds(metric: str, unit: str) -> tuple[float, float]:
         return -1.0, 1.0
     if metric in AT_MOST_ONE:
         return -math.inf, 1.0
-    return (0.0, math.inf) if metric in NOT_NEGATIVE else (-math.inf, math.inf)
+    return (0.0, math.inf) if metric in NOT_NEGATIVE or unit == "heads" else (-math.inf, math.inf)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -12,6 +14,8 @@ from interp.analysis.registry import conclusion_of
 from interp.config.run import configure
 from interp.run import Run
 from interp.sweep import compare as together
+from interp.sweep.plan import SweepPlan
+from interp.sweep.results import Sweep
 from tasks.errors import UserError
 
 SMALL = {
@@ -27,7 +31,7 @@ def runs(tmp_path_factory) -> list[Run]:
 
 
 def test_two_runs_are_aligned_and_have_ranges(runs) -> None:
-    found = interp.compare(runs, circuits=False)
+    found = interp.compare(runs)
     assert found.runs == ("seed0", "seed1")
     rows = found.scores.table.query("metric == 'accuracy' and control == 'none' and step == 8")
     each = [run.scores("last").table.query("metric == 'accuracy' and control == 'none'") for run in runs]
@@ -45,6 +49,7 @@ def test_two_runs_are_aligned_and_have_ranges(runs) -> None:
     lines = found.plot(Figure().add_subplot()).get_lines()
     assert len(lines[0].get_xdata()) == 3
     assert "<table" in found._repr_html_()
+    assert "No run has a behaviour to explain" in said(found.conclusion)
 
 
 def test_onsets_of_several_runs_as_a_call(runs) -> None:
@@ -82,6 +87,19 @@ def test_four_runs_have_intervals_and_a_value_that_one_lacks_is_left_out() -> No
     assert 0 < row.ci_low < 0.4
     assert 0.85 < row.ci_high < 1
     assert "Student's t" in row.method
+
+
+def test_a_sweep_is_drawn_with_one_curve_a_setting(monkeypatch) -> None:
+    plan = SweepPlan(config="retrieval", seeds=(0, 1), analyses=("scores",), grid={"train.lr": (1e-3, 2e-3)})
+    rows = [(rate, step, value) for rate in (1e-3, 2e-3) for step, value in ((0.0, 0.1), (8.0, rate * 400))]
+    table = pd.DataFrame(rows, columns=["train.lr", "step", "value"]).assign(
+        metric="accuracy", control="none", n=2
+    )
+    table = table.assign(ci_low=table["value"] - 0.1, ci_high=table["value"] + 0.1, position="hop 1")
+    monkeypatch.setattr(Sweep, "over_seeds", lambda self, name: table)
+    first, second = Sweep(Path("sweep"), plan, {}).plot("scores", Figure().add_subplot()).get_lines()
+    assert (first.get_label(), second.get_label()) == ("train.lr 0.001", "train.lr 0.002")
+    assert list(second.get_ydata()) == [0.1, 0.8]
 
 
 def test_conclusions_over_runs() -> None:
