@@ -32,27 +32,37 @@ def scores(
     from interp.cli import results, show, wide
 
     plain = not (score or by or without_interventions)
-    result = results.at_hand(run, "scores", steps) if plain else None
-    followed = results.at_hand(run, "strategies", steps) if plain else None
+    compared = not (json or by or score) and compares(run)
+    result = results.at_hand(run, "scores", steps) if plain and not compared else None
+    followed = None
     if result is None:
         from interp.cli.own import question
-        from interp.readouts.strategies import knows_several
         from interp.run import load
 
         with show.progress("scores") as advance:
             opened = load(run, without_interventions=without_interventions)
             asked = results.by_group(opened, by)
             result = asked.scores(steps, advance, score=question(score, "--score"))
-            if not (json or by or score) and knows_several(opened.task):
-                followed = opened.strategies(steps, advance)
+            followed = opened.strategies(steps, advance) if compared else None
     if json:
         return results.print_json(result)
     for found in results.each(result):
         for metric in found.table["metric"].unique():
             show.table(wide.by_output(found.table, metric), f"{metric} by checkpoint")
     if followed is not None:
-        from interp.cli.strategies import several, show_distances
+        from interp.cli.strategies import show_distances
 
-        if several(followed.table):
-            show_distances(followed.table)
+        show_distances(followed.table)
     return 0
+
+
+def compares(run: Path) -> bool:
+    """Whether a run is of a shipped task with several predictors in closed form, by its settings, without torch; one
+    that was trained with interventions is not compared."""
+    from interp.runs.stored import stated
+
+    head = stated(run)
+    if head is None or head.settings["train"].get("clamps"):
+        return False
+    task = head.settings["task"]
+    return task["kind"] == "markov" or bool(task.get("pool") and task.get("noise"))

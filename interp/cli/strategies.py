@@ -66,11 +66,6 @@ def show_distances(table: pd.DataFrame) -> None:
         show.note(f"expected loss of each predictor on {distribution} prompts: {said}")
 
 
-def several(table: pd.DataFrame) -> bool:
-    """Whether the task itself has several predictors in closed form: those whose expected loss is in the table."""
-    return table.loc[table["control"] == "risk", "strategy"].nunique() > 1
-
-
 def distances(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean distance over output positions to each strategy, a line a checkpoint."""
     own = rows[(rows["metric"] == "distance") & rows["step"].notna()]

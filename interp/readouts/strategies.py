@@ -37,11 +37,6 @@ def has_strategies(settings: Any, task: Any) -> bool:
     return len(candidates(task, task.sample(0, "strategies", 0, 2))) >= 2
 
 
-def knows_several(task: Task) -> bool:
-    """Whether the task itself has several predictors in closed form (the simple ones of regression do not count)."""
-    return len(task.strategies(task.sample(0, "strategies", 0, 2))) >= 2
-
-
 class Strategies(Direct):
     """Distances to, and weights of, the task's strategies. `prompts` of each distribution; `draws` of the bootstrap."""
 
