@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import cast
 
 from interp.cli import show
 from interp.run import Run
@@ -48,8 +48,7 @@ class PageServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
-    server_version: ClassVar[str] = "algoscope"
+    server_version = "algoscope"
 
     def do_GET(self) -> None:
         if self.headers.get("Host", "").rsplit(":", 1)[0] not in (LOOPBACK, "localhost"):
@@ -60,12 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._page()
 
     def _page(self) -> None:
-        content = self.server.page.read_bytes()
+        server = cast(PageServer, self.server)
+        content = server.page.read_bytes()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        if self.server.live:
+        if server.live:
             self.send_header("Refresh", str(REFRESH))
         self.end_headers()
         self.wfile.write(content)
