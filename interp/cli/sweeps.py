@@ -80,5 +80,14 @@ def sweep(
 
 def _lists(option: str, given: list[str] | None) -> dict[str, Any]:
     from interp.config.run import parse_override
+    from tasks.errors import UserError
 
-    return dict(parse_override(text, option, "train.lr=[1e-3,2e-3]") for text in given or [])
+    found: dict[str, Any] = {}
+    for text in given or []:
+        key, values = parse_override(text, option, "train.lr=[1e-3,2e-3]")
+        if not isinstance(values, list | dict):
+            raise UserError(
+                f"{option} {text}: must be a list: write {key}=[{text.partition('=')[2].strip()}]"
+            )
+        found[key] = values
+    return found
