@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from interp.cli.options import Count
 from interp.cli.training import PresetOrFile
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
@@ -23,7 +24,7 @@ def sweep(
     settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
     analyses: Lists = None,
     out: Path | None = None,
-    workers: int = 2,
+    workers: Count = 2,
     scheduler: str | None = None,
     json: Json = False,
 ) -> int:

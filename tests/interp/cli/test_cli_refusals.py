@@ -88,6 +88,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments, capsys, tmp_path, monkeypat
         (["train", "empty.toml"], "a whole example: "),
         (["train", "retrieval", "--threads", "0"], "train.threads: must be 1 or more (got 0)"),
         (["sweep", "retrieval", "--grid", "train.lr=1e-3"], "must be a list: write train.lr=[1e-3]"),
+        (["sweep", "retrieval", "--workers", "0"], "--workers 0: must be 1 or more"),
         (["adopt", "nowhere", "--task", "induction", "--out", "x"], "nowhere: no such folder"),
         (["adopt", "mine:build", "--task", "induction", "--out", "x"], "--set vocabulary=VALUE"),
         (["heads", "below"], "below: holds no run (no config.json); did you mean below/markov?"),
