@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from interp.cli.options import Count
+
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
 
@@ -14,7 +16,7 @@ def extend(
     run: Path,
     /,
     *,
-    steps: int,
+    steps: Count,
     out: Path,
     start: str = "last",
     settings: Settings = None,
