@@ -43,7 +43,7 @@ def cached(path: Path, name: str, steps: str = "all") -> Result | None:
     head = stated(path)
     if name not in KEYS or head is None or any(os.environ.get(variable) for variable in OUTSIDE):
         return None
-    if "recorded" in head.settings or head.settings["train"].get("clamps"):
+    if "recorded" in head.settings or head.settings.get("train", {}).get("clamps"):
         return None
     if head.settings["model"]["kind"] in ELSEWHERE:
         return None

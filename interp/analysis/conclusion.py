@@ -36,7 +36,7 @@ class Sentence:
 Conclude = Callable[[pd.DataFrame], "list[Sentence]"]
 
 
-def said(sentences: Iterable[Sentence]) -> str:
+def paragraph(sentences: Iterable[Sentence]) -> str:
     """Sentences as one text."""
     return " ".join(sentence.text for sentence in sentences)
 

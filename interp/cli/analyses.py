@@ -65,7 +65,7 @@ def compares(run: Path) -> bool:
     from interp.runs.stored import stated
 
     head = stated(run)
-    if head is None or head.settings["train"].get("clamps"):
+    if head is None or head.settings.get("train", {}).get("clamps"):
         return False
     task = head.settings["task"]
     return task["kind"] == "markov" or bool(task.get("pool") and task.get("noise"))

@@ -3,13 +3,15 @@
 Predicted: the rise of the loss in the run through the circuit when a head's edges in it carry other prompts as well;
 measured: the same in the whole model. Both are shares of the difference between the whole model and the run on other
 prompts (0: nothing changes, 1: as bad as other prompts; no bound above). The circuit is found on other prompts than
-those that measure. "rank correlation" is Spearman's over all heads, those outside the circuit predicted at 0, with its
-interval over prompts (bootstrap; heads are the model's and not resampled). High where the circuit has the right heads
-in the right order; that it has the right edges is not shown.
+those that measure. "rank correlation" is Spearman's over all heads, those outside the circuit predicted at 0, with its interval over heads,
+as if these were a sample of such heads (Bonett and Wright, Psychometrika 2000, eq. 5: standard error of its Fisher
+transform sqrt((1 + r^2 / 2) / (n - 3))). Resampling prompts would not do: noise moves ranks, always towards 0. High
+where the circuit has the right heads in the right order; that it has the right edges is not shown.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -27,8 +29,12 @@ from interp.causal.metrics import Metric, metric_of
 from interp.heads.ablation import all_heads
 from interp.heads.patterns import spearman
 from interp.hooks.protocol import HookedModel
-from probes.stats import bootstrap
+from probes.stats import Interval, bootstrap
 from tasks import Task
+
+FEWEST = 6  # heads before a rank correlation has an interval
+Z = 1.959964
+CLOSEST = 1 - 1e-9  # to 1, where Fisher's transform is infinite
 
 
 class HeadDamage(Direct):
@@ -70,13 +76,24 @@ def damage(
         for which, name in enumerate(("predicted", "measured"))
         for i, (layer, head) in enumerate(heads)
     ]
-    agreed = bootstrap(stacked, lambda mean: spearman(mean[:, 0], mean[:, 1])[:, None])[0]
+    agreed = agreement(*stacked.mean(0))
     last = {"layer": -1, "head": -1, "metric": "rank correlation", "note": ""}
     if not circuit:
         rows.append({**last, "note": NO_BEHAVIOUR})
     else:
         rows.append({**last, **agreed.row()})
     return pd.DataFrame(rows).assign(unit="share of the behaviour")
+
+
+def agreement(predicted: Float[Tensor, "head"], measured: Float[Tensor, "head"]) -> Interval:
+    """Spearman's rank correlation of two values a head, and its 95% interval over heads (none below `FEWEST`)."""
+    r, n = float(spearman(predicted[None], measured[None])[0]), len(predicted)
+    if n < FEWEST:
+        return Interval(r, math.nan, math.nan, n, f"none: fewer than {FEWEST} heads")
+    centre, reach = math.atanh(max(min(r, CLOSEST), -CLOSEST)), Z * math.sqrt((1 + r * r / 2) / (n - 3))
+    return Interval(
+        r, min(r, math.tanh(centre - reach)), max(r, math.tanh(centre + reach)), n, "Fisher transform"
+    )
 
 
 def _rises(

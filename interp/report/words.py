@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.analysis.conclusion import Sentence, said
+from interp.analysis.conclusion import Sentence, paragraph
 from interp.analysis.registry import conclusion_of
 from interp.causal.conclusions import paths
 from interp.causal.report_lines import heads_in
@@ -30,7 +30,7 @@ def verdict(run: Run, tables: Tables) -> str:
     """What was trained and how well it performs, relative to chance or the Bayes risk."""
     task = TASKS.get(run.task.kind, "Its task is {kind}")
     asked = task.format(kind=run.task.kind, hops=getattr(run.task, "hops", ""))
-    return f"{asked}. {_trained(run)} {said(conclusion_of('scores', tables['scores']))}"
+    return f"{asked}. {_trained(run)} {paragraph(conclusion_of('scores', tables['scores']))}"
 
 
 def answers(run: Run, tables: Tables) -> dict[str, str]:
@@ -47,9 +47,9 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
         *led,
     ]
     found = {
-        "Which strategy it follows": said(concluded["strategies"]),
-        "Which circuit does it": said(circuit),
-        "In which order it emerged": said(concluded["emergence"]),
+        "Which strategy it follows": paragraph(concluded["strategies"]),
+        "Which circuit does it": paragraph(circuit),
+        "In which order it emerged": paragraph(concluded["emergence"]),
         "How certain this is": _certain(run, tables, tested),
     }
     return {question: text for question, text in found.items() if text}
@@ -96,4 +96,4 @@ def _certain(run: Run, tables: Tables, tested: Sequence[Sentence]) -> str:
     else:
         seeds = f"init seed {run.config.init_seed}, data seed {run.config.data_seed}"
     over = f"Intervals are over prompts of this one run ({seeds}); another seed may show another order."
-    return said([*tested, *agreed, Sentence(over)])
+    return paragraph([*tested, *agreed, Sentence(over)])

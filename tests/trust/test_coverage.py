@@ -19,6 +19,7 @@ from interp.calibration import planted_model as planted
 from interp.causal.metrics import normalised
 from interp.emergence import curriculum
 from interp.emergence.onset import onset
+from interp.heads.damage import agreement
 from interp.landscape import llc, tails
 from interp.studies.single_index import measure as single_index_chains
 from interp.studies.single_index import rows_emergence as single_index_bridge
@@ -52,6 +53,12 @@ class World:
             return list(zip(found.low.tolist(), found.high.tolist(), strict=True))
         assert self.draw is not None
         return [(found.low, found.high) for found in (self.draw(rng) for _ in range(count))]
+
+
+def ranked(rng: np.random.Generator) -> stats.Interval:
+    """Two values of 16 heads, jointly normal with correlation .7: Spearman's is 6 asin(.35) / pi (Pearson 1907)."""
+    a, b = rng.normal(size=(2, 16))
+    return agreement(tensor(a), tensor(0.7 * a + 0.51**0.5 * b))
 
 
 def r_squared(rng: np.random.Generator, count: int) -> stats.Intervals:
@@ -197,6 +204,7 @@ WORLDS = {
             (shared := tensor(g.normal(size=(64, n)))) + 0.3 + tensor(0.1 * g.normal(size=(64, n))), shared
         ),
     ),
+    "Fisher transform, rank correlation of 16 heads": World(0.6829, ranked),
     "bootstrap, ratio of sums": World(
         0.5,
         many=lambda g, n: stats.ratio(

@@ -23,6 +23,8 @@ WORLDS = {
     "interp/emergence/curriculum.py": "Clopper-Pearson, mean Kendall tau of 8 seeds; "
     "order statistics, median with censored runs",
     "interp/heads/ablation.py": "bootstrap, ratio of sums",
+    "interp/heads/damage.py": "Fisher transform, rank correlation of 16 heads",
+    "interp/heads/growth.py": NONE,
     "interp/heads/roles.py": NONE,
     "interp/landscape/tails.py": "order statistics, tail index; order statistics, asymmetry; "
     "order statistics, 99% quantile of gradient noise",

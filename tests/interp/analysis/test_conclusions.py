@@ -10,7 +10,7 @@ import pytest
 
 from interp.analysis import registry
 from interp.analysis.base import Analysis
-from interp.analysis.conclusion import Sentence, said
+from interp.analysis.conclusion import Sentence, paragraph
 from interp.analysis.registry import conclusion_of, entries, register
 from interp.analysis.result import Result
 from interp.analysis.shipped import DERIVED, SHIPPED
@@ -19,7 +19,7 @@ CI = ("value", "ci_low", "ci_high")
 
 
 def stated(name: str, table: pd.DataFrame) -> str:
-    return said(conclusion_of(name, table))
+    return paragraph(conclusion_of(name, table))
 
 
 def table(columns: str, *rows: tuple, **same: object) -> pd.DataFrame:

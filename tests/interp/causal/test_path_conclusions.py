@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.analysis.conclusion import said as text
+from interp.analysis.conclusion import paragraph as text
 from interp.causal.conclusions import paths
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from interp.analysis.conclusion import said
+from interp.analysis.conclusion import paragraph
 from interp.causal.circuits import find_circuit
 from interp.causal.interventions import intervene
 from interp.causal.reach import live_rows, without_dead_rows
@@ -68,16 +68,16 @@ def test_a_head_of_the_last_layer_on_link_rows_is_never_named() -> None:
     held = roles(net.model, net.task, prompts=96).set_index(["layer", "head"])
     assert held.loc[(1, int(late[3:])), "role"] != "link_k -> link_k+1"
     assert len(held) == net.model.config.n_layers * net.model.config.n_heads
-    assert late not in said(ablation_conclusions.mechanism(table.assign(step=0)))
+    assert late not in paragraph(ablation_conclusions.mechanism(table.assign(step=0)))
 
 
 def test_words_name_the_heads_of_the_drawn_circuit_and_the_others_apart() -> None:
     net, ahead, _ = with_a_late_copy(3)
     table = mechanism(net.model, net.task, prompts=96).assign(step=0)
     circuit = find_circuit(net.model, net.task, prompts=32).table().assign(metric="edge")
-    assert "outside the circuit" not in said(ablation_conclusions.mechanism(table, heads_in(circuit)))
+    assert "outside the circuit" not in paragraph(ablation_conclusions.mechanism(table, heads_in(circuit)))
     less = circuit[circuit["sender"] != ahead]
-    assert f"outside the circuit: {ahead}" in said(ablation_conclusions.mechanism(table, heads_in(less)))
+    assert f"outside the circuit: {ahead}" in paragraph(ablation_conclusions.mechanism(table, heads_in(less)))
 
 
 def test_scores_of_dead_rows_go_and_controls_stay() -> None:

@@ -7,11 +7,14 @@ import threading
 
 import pytest
 
+import interp
+from interp.cli import reports, serving
 from interp.cli import run as command
-from interp.cli import serving
 from interp.config.run import configure
 from interp.run import load
 from interp.runs.folder import RunFolder
+from interp.sweep.plan import SweepPlan, cells
+from interp.sweep.results import PLAN
 from interp.train import train
 from tasks.errors import UserError
 from tests.interp.cli.test_watch import SMALL
@@ -83,24 +86,11 @@ def test_port_without_serve_is_refused(tmp_path, capsys) -> None:
     assert "--serve" in capsys.readouterr().err
 
 
-def test_a_sweep_folder_is_a_report_of_its_runs(tmp_path, capsys) -> None:
-    settings = ["--set", *SMALL]
-    swept = [
-        "sweep",
-        "retrieval",
-        "--seeds",
-        "0:2",
-        "--out",
-        str(tmp_path / "s"),
-        "--workers",
-        "1",
-        *settings,
-    ]
-    assert command(swept) == 0
-    capsys.readouterr()
-    assert command(["report", str(tmp_path / "s")]) == 0
-    page = (tmp_path / "s" / "report.html").read_text()
-    assert "seed=0" in page or "seed-0" in page or "seed0" in page
-    said = capsys.readouterr()
-    assert "report.html" in said.out
-    assert said.err == ""
+def test_a_sweep_folder_stands_for_its_runs(tmp_path, capsys) -> None:
+    plan, out = SweepPlan(config="retrieval", seeds=(0, 1, 2)), tmp_path / "s"
+    first, second, _ = cells(plan)
+    for seed, cell in enumerate((first, second)):
+        train(configure("retrieval", overrides=SMALL, seed=seed), out / cell.name)
+    (out / PLAN).write_text(f'{{"version": "{interp.__version__}", "plan": {plan.model_dump_json()}}}')
+    assert [run.name for run in reports._opened(out)] == [first.name, second.name]
+    assert "1 of 3 runs are not there" in capsys.readouterr().err

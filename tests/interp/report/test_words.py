@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from interp.analysis.conclusion import said as text
+from interp.analysis.conclusion import paragraph as text
 from interp.analysis.registry import conclusion_of
 from interp.causal.circuit import Circuit
 from interp.config.model_transformer import TransformerConfig

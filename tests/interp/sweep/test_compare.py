@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import interp
-from interp.analysis.conclusion import said
+from interp.analysis.conclusion import paragraph
 from interp.analysis.registry import conclusion_of
 from interp.config.run import configure
 from interp.run import Run
@@ -42,14 +42,14 @@ def test_two_runs_are_aligned_and_have_ranges(runs) -> None:
         assert row.value == pytest.approx(sum(both) / 2)
         assert "range" in row.method
     assert "too few runs for a 95% interval" in found.scores.caption
-    assert "Step 8, mean accuracy over 2 runs: hop 1" in said(found.conclusion)
-    assert "[range " in said(found.conclusion)
+    assert "Step 8, mean accuracy over 2 runs: hop 1" in paragraph(found.conclusion)
+    assert "[range " in paragraph(found.conclusion)
     assert found.roles is not None
     assert set(found.roles.table["metric"]) >= {"strongest head"}
     lines = found.plot(Figure().add_subplot()).get_lines()
     assert len(lines[0].get_xdata()) == 3
     assert "<table" in found._repr_html_()
-    assert "No run has a behaviour to explain" in said(found.conclusion)
+    assert "No run has a behaviour to explain" in paragraph(found.conclusion)
 
 
 def test_onsets_of_several_runs_as_a_call(runs) -> None:
@@ -57,7 +57,7 @@ def test_onsets_of_several_runs_as_a_call(runs) -> None:
     onsets = found.table[found.table["metric"] == "onset"]
     assert {"hop 1", "hop 2", "hop 3"} <= set(onsets["event"])
     assert onsets["censored"].max() == 2, "8 steps teach nothing"
-    assert "Right-censored in half of the runs or more" in said(found.conclusion)
+    assert "Right-censored in half of the runs or more" in paragraph(found.conclusion)
 
 
 def test_wrong_runs_are_one_line(runs, tmp_path) -> None:
@@ -106,11 +106,11 @@ def test_conclusions_over_runs() -> None:
         ("faithfulness", "none", 0.9),
     ]
     table = pd.DataFrame(rows, columns=["metric", "control", "value"]).assign(step=8.0, edges=40.0)
-    assert "two of them share 0.60 of their edges (matched random 0.20)" in said(
+    assert "two of them share 0.60 of their edges (matched random 0.20)" in paragraph(
         conclusion_of("circuits over runs", table)
     )
     same = {"metric": "onset", "n": 4.0, "method": "exact", "step": 40.0}
     onsets = [{**same, "event": "hop 2", "value": 20.0, "ci_low": 10.0, "ci_high": float("inf")},
               {**same, "event": "hop 1", "value": 8.0, "ci_low": 4.0, "ci_high": 12.0}]  # fmt: skip
-    found = said(conclusion_of("emergence over runs", pd.DataFrame(onsets)))
+    found = paragraph(conclusion_of("emergence over runs", pd.DataFrame(onsets)))
     assert "Median onset over 4 runs (training step): hop 1 8 [4, 12], hop 2 20 [10, never]." in found
