@@ -64,7 +64,7 @@ def other_circuits(every: Collection[Edge], circuit: Collection[Edge]) -> int:
         return count - 1
     choices = [itertools.combinations(pool, wanted[kind]) for kind, pool in pools.items()]
     found = (frozenset(itertools.chain(*parts)) for parts in itertools.product(*choices))
-    return sum(connected(one) for one in found if one != frozenset(circuit))
+    return sum(bool(connected(one)) for one in found if one != frozenset(circuit))
 
 
 def _pools(every: Collection[Edge]) -> dict[tuple, list[Edge]]:

@@ -44,8 +44,8 @@ class Onset:
     [`ci_low`, `ci_high`] covers the true time of the crossing (nan at the open end of a rise that some
     replicates never make). `half` (half-rise) and `width` (10% to 90% of the rise) are in steps,
     interpolated; nan without a rise, and of fewer than three checkpoints. `first_rise` and `first_loss` are the steps
-    of the first rise and of the first loss (None where nothing was lost; `first_rise` is then `step`), `lost` how many rises were lost. A transient curve
-    has no `step`; its interval, half-rise and width are those of its last rise.
+    of the first rise and of the first loss (None where nothing was lost; `first_rise` is then `step`), `lost` how many
+    rises were lost. A transient curve has no `step`; its interval, half-rise and width are those of its last rise.
     """
 
     step: int | None

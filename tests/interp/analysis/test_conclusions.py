@@ -137,10 +137,10 @@ def test_a_circuit_is_stated_with_what_random_ones_carry() -> None:
 def test_sites_are_tested_together_and_a_larger_one_may_be_left_open() -> None:
     row = "layer head position value"
     sites = [(0, 0, "all", 0.6, 0.5, 0.7), (0, 1, "all", 0.9, -0.3, 2.1), (0, 2, "all", 0.1, 0.001, 0.199)]
-    found = stated("patch", table(row, *sites))
+    found = stated("patch", table(row, *sites, pair="swap"))
     assert "largest significant normalised effect" in found
     assert "1 of 3 sites have a significant one (Holm, 5%)" in found
-    few = stated("patch", table(row, *sites[:1], (0, 1, "all", 0.3, -0.001, 0.6)))
+    few = stated("patch", table(row, *sites[:1], (0, 1, "all", 0.3, -0.001, 0.6), pair="swap"))
     assert "largest normalised effect" in few
     assert interval(pd.Series({"value": -0.001, "ci_low": -0.004, "ci_high": 0.02})) == "0.00 [0.00, 0.02]"
 
