@@ -9,6 +9,7 @@ this process, which saves the start of another.
 from __future__ import annotations
 
 import multiprocessing
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -57,6 +58,9 @@ def demo(out: Path, log: Log, overrides: Sequence[str] = (), *, quick: bool = Fa
         for question, answer in report.answers.items():
             log(f"\n{question}: {answer}")
     log(f"3/3  wrote {page} ({page.stat().st_size / 1e6:.1f} MB) after {time.monotonic() - began:.0f} s")
+    for path in paths:
+        log(f"run: {path}")
+    log(f"next: interp heads {shlex.quote(str(paths[0]))}")
     return page
 
 

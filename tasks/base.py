@@ -201,8 +201,8 @@ class Task(Renaming, BaseModel):
 
     def grouped(self, attribute: str) -> dict[str, Task]:
         """The tasks of those prompts that share a value of an attribute, by "attribute=value"."""
-        known = ", ".join(self.attributes) or "none"
-        raise UserError(f"prompts of task {self.kind!r} have no attribute {attribute!r}: they have {known}")
+        known = f"they have {', '.join(self.attributes)}" if self.attributes else "this task has no groups"
+        raise UserError(f"prompts of task {self.kind!r} have no attribute {attribute!r}: {known}")
 
     def pair(self, kind: str, seed: int, stream: str, step: int, batch: int) -> Pair:
         """Clean and corrupt prompts of one of `pair_kinds`."""

@@ -12,6 +12,11 @@ from pydantic import ValidationError
 # how pydantic writes a branch: a plain type, one with arguments, or a class
 _BRANCH = re.compile(r"int|float|str|bool|none|[a-z-]+\[.*\]|[a-z-]+-.*\(.*|[A-Z][a-z]\w*")
 
+_ELSEWHERE = {  # what other libraries call our settings
+    "learning_rate": "lr", "batch_size": "batch", "optimizer": "optimiser", "num_steps": "steps", "epochs": "steps",
+    "num_layers": "n_layers", "num_heads": "n_heads", "hidden_size": "d_model", "random_seed": "seed",
+}  # fmt: skip
+
 
 def first_problem(error: ValidationError, known: Iterable[str] = (), under: str = "") -> str:
     """The first of the `problems` of a validation."""
@@ -68,7 +73,28 @@ def wrong(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return "is missing"
     got = repr(problem.get("input"))
-    return f"{problem['msg']} (got {got[:60]}{'...' if len(got) > 60 else ''})"
+    return f"{_needed(problem)} (got {got[:60]}{'...' if len(got) > 60 else ''})"
+
+
+_NEEDED = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "literal_error": "must be {expected}",
+    "finite_number": "must be a finite number",
+    "int_from_float": "must be a whole number",
+}
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "string": "text"}
+_KINDS |= {"tuple": "a list", "list": "a list", "dict": "a table"}
+
+
+def _needed(problem: Mapping[str, Any]) -> str:
+    """What a setting must be; pydantic's own words where it has no usual range or type."""
+    if problem["type"] in _NEEDED:
+        return _NEEDED[problem["type"]].format(**problem.get("ctx", {}))
+    kind, _, fault = problem["type"].rpartition("_")
+    return f"must be {_KINDS[kind]}" if fault in ("type", "parsing") and kind in _KINDS else problem["msg"]
 
 
 def nearest(name: str, known: Iterable[str], under: str = "") -> str:
@@ -77,6 +103,8 @@ def nearest(name: str, known: Iterable[str], under: str = "") -> str:
     `under` is put before the closest: the section that a user would write.
     """
     choices = sorted(known)
+    if _ELSEWHERE.get(name) in choices:
+        return f": did you mean {under + _ELSEWHERE[name]!r}?"
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     if close:
         return f": did you mean {under + close[0]!r}?"

@@ -60,6 +60,8 @@ def read_circuit(path: Path) -> KnownCircuit:
     """The edges in a file. Raises UserError for a file that is missing, or holds something else."""
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a file of edges has {FORM}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or 'no UTF-8'})"

@@ -228,8 +228,10 @@ def _warn(message: Warning | str, *_: object) -> None:
 
 
 def _refuse(error: CycloptsError) -> int:
+    from interp.cli.usage import complaint
+
     command = " ".join(["interp", *(error.command_chain or ())])
-    return _say(f"{str(error).rstrip().removesuffix('.')}; see {command} --help", 2)
+    return _say(f"{complaint(error)}; see {command} --help", 2)
 
 
 def _say(text: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from interp.cli.training import Json
-from tasks.errors import UserError
+from tasks.errors import Faults, UserError
 
 
 def adopt(
@@ -51,9 +52,13 @@ def adopt(
     from interp.adoption import adopt as adopted
     from interp.cli import training_notes
 
+    if ":" not in module and not Path(module).exists():
+        raise UserError(f"{module}: no such folder; give a saved model's folder, or package.file:function")
+    settings = task_settings(task, set_)
+    _refuse_gaps(settings)
     run = adopted(
         module if ":" in module else Path(module),
-        task=task_settings(task, set_),
+        task=settings,
         out=out,
         checkpoints=checkpoints,
         layout=layout,
@@ -62,6 +67,18 @@ def adopt(
         copy=copy,
     )
     return training_notes.imported(run.folder)
+
+
+def _refuse_gaps(settings: dict[str, Any]) -> None:
+    """Raises UserError for settings that make no task, with the option that gives what is missing."""
+    from tasks.base import build
+
+    try:
+        build(settings)
+    except Faults as error:
+        missing = re.findall(r"task\.(\w+): is missing", str(error))
+        hint = f"; give it: --set {' '.join(f'{name}=VALUE' for name in missing)}" if missing else ""
+        raise UserError(f"{error}{hint}") from None
 
 
 def task_settings(task: str, changes: tuple[str, ...]) -> dict[str, Any]:
@@ -101,7 +118,7 @@ def check(run: Path, *, step: str = "last", json: Json = False) -> int:
     proofs = getattr(model, "proofs", None)
     if proofs is None:
         raise UserError(
-            f"{run}: is a run of one of this package's models or a bridged one; only adopted modules are proven"
+            f"{run}: was trained or imported here, not adopted: there is nothing to check (interp verify re-hashes it)"
         )
     if json:
         rows = [{"claim": p.claim, "holds": p.holds, "error": p.error, "refuses": p.refuses} for p in proofs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Group, Json, Question, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
 
 
 def scores(
@@ -15,6 +15,7 @@ def scores(
     by: Group = None,
     steps: Steps = "all",
     without_interventions: WithoutInterventions = False,
+    out: Out = None,
     json: Json = False,
 ) -> int:
     """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
@@ -31,6 +32,7 @@ def scores(
     """
     from interp.cli import results, show, wide
 
+    results.room(out)
     plain = not (score or by or without_interventions)
     compared = not (json or by or score) and compares(run)
     result = results.at_hand(run, "scores", steps) if plain and not compared else None
@@ -44,6 +46,7 @@ def scores(
             asked = results.by_group(opened, by)
             result = asked.scores(steps, advance, score=question(score, "--score"))
             followed = opened.strategies(steps, advance) if compared else None
+    results.keep(result, out)
     if json:
         return results.print_json(result)
     for found in results.each(result):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Group, Json, Steps, WithoutInterventions
+from interp.cli.options import Count, CountFromZero, Group, Json, Out, Share, Steps, WithoutInterventions
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
@@ -28,9 +28,10 @@ def patch(
     metric: OwnMetric = "loss",
     output: Choice = None,
     by: Annotated[list[Axis | str] | None, Parameter(consume_multiple=True, metavar="AXIS")] = None,
-    prompts: int = 64,
+    prompts: Count = 64,
     steps: Steps = "last",
     without_interventions: WithoutInterventions = False,
+    out: Out = None,
     json: Json = False,
 ) -> int:
     """Patch every site of a grid and print the normalised effect of each (corrupt run 0, clean run 1).
@@ -64,6 +65,10 @@ def patch(
     from tasks.errors import UserError
 
     metric, pair = named_or_own(metric, "--metric"), named_or_own(pair, "--pair")
+    if run_together := [name for name in by or () if "," in name]:
+        spaced = run_together[0].replace(",", " ")
+        raise UserError(f"--by {run_together[0]}: separate axes by spaces: --by {spaced}")
+    results.room(out)
     axes = [axis for axis in by or () if axis in get_args(Axis)]
     attributes = [name for name in by or () if name not in axes]
     if len(attributes) > 1:
@@ -78,6 +83,7 @@ def patch(
             component, pair=pair, steps=steps, progress=advance, direction=direction,
             replacement=replacement, metric=metric, output=output, prompts=prompts, by=axes or get_args(Axis),
         )  # fmt: skip
+    results.keep(result, out)
     if json:
         return results.print_json(result)
     for found in results.each(result):
@@ -91,19 +97,19 @@ def circuit(
     *,
     method: Method = "exact",
     search: Search = "prune",
-    threshold: float = 0.02,
-    faithfulness: float = 0.95,
+    threshold: Share = 0.02,
+    faithfulness: Share = 0.95,
     metric: OwnMetric = "loss",
     output: Choice = None,
     pair: Choice = None,
     truth: Annotated[Path | None, Parameter(show_default=False)] = None,
     given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
     by: Group = None,
-    prompts: int = 64,
+    prompts: Count = 64,
     steps: Steps = "last",
-    resamples: int = 0,
-    tests: bool = True,
-    edges: int = 20,
+    resamples: CountFromZero = 0,
+    tests: Annotated[bool, Parameter(negative="--no-tests")] = True,
+    edges: CountFromZero = 20,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     without_interventions: WithoutInterventions = False,
     json: Json = False,
@@ -155,8 +161,6 @@ def circuit(
     from interp.run import load
     from tasks.errors import UserError
 
-    if resamples < 0 or edges < 0:
-        raise UserError("--resamples and --edges must not be negative")
     if given is not None and resamples:
         raise UserError("--resamples searches again, and --from searches nothing: give one of them")
     if by is not None and (out is not None or resamples):

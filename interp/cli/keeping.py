@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from interp.cli.options import Count
+
 MOST_STEPS = 40  # named one by one
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
@@ -15,7 +17,7 @@ def extend(
     run: Path,
     /,
     *,
-    steps: int,
+    steps: Count,
     out: Path,
     start: str = "last",
     settings: Settings = None,

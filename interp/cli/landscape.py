@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Steps
+from interp.cli.options import Count, CountFromZero, Json, Out, Steps
 from tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ def curvature(
     /,
     *,
     steps: Steps | None = None,
-    prompts: int = 1000,
-    probes: int = 32,
+    prompts: Count = 1000,
+    probes: Count = 32,
     path_only: Annotated[bool, Parameter(negative="")] = False,
     llc: Annotated[bool, Parameter(negative="")] = False,
     gamma: str = "",
     step_size: str = "",
     picture: Path | None = None,
-    noise: int = 0,
+    noise: CountFromZero = 0,
+    out: Out = None,
     json: Json = False,
 ) -> int:
     """Loss, gradient, sharpness and robust condition number at each checkpoint, and smoothness to the next one.
@@ -61,11 +62,12 @@ def curvature(
     from interp.landscape.noise import noise_of
     from interp.run import load
 
+    results.room(out)
     opened, usual = load(run), LearningCoefficient()
     gammas = numbers("--gamma", gamma) or [usual.gamma]
     sizes = numbers("--step-size", step_size) or [usual.step]
     if len(gammas) * len(sizes) > 1:
-        return _sweep(opened, gammas, sizes, steps or "last", picture, json)
+        return _sweep(opened, gammas, sizes, steps or "last", picture, out, json)
     if picture is not None:
         raise UserError("--picture is of a sweep: give several values of --gamma or --step-size")
     asked = llc or bool(gamma or step_size)
@@ -75,6 +77,7 @@ def curvature(
             steps or "all", advance, prompts=prompts, probes=probes, hessian=not path_only, llc=chains,
             noise=noise_of(opened, noise) if noise else None,
         )  # fmt: skip
+    results.keep(result, out)
     if json:
         return results.print_json(result)
     results.concluded(result)
@@ -97,7 +100,13 @@ def numbers(option: str, text: str) -> list[float]:
 
 
 def _sweep(
-    run: Run, gammas: list[float], sizes: list[float], steps: str, picture: Path | None, json: bool
+    run: Run,
+    gammas: list[float],
+    sizes: list[float],
+    steps: str,
+    picture: Path | None,
+    out: Path | None,
+    json: bool,
 ) -> int:
     """The learning coefficient at every combination of gamma and step size."""
     from interp.cli import results, show
@@ -108,6 +117,7 @@ def _sweep(
     drawn = result.picture()
     if picture is not None and drawn is not None:
         drawn.save(picture)
+    results.keep(result, out)
     if json:
         return results.print_json(result)
     last = int(result.table["step"].max())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli.options import Json, Out, Several, Steps, WithoutInterventions
+from interp.cli.options import Count, Json, Out, Several, Steps, WithoutInterventions
 
 ROWS = 40
 
@@ -19,7 +19,7 @@ def measure(
     *,
     settings: Annotated[Several, Parameter(name="--set")] = None,
     steps: Steps = "all",
-    rows: int = ROWS,
+    rows: Count = ROWS,
     without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,
@@ -41,10 +41,7 @@ def measure(
     from interp.cli import results, show
     from interp.config.run import parse_override
     from interp.run import load
-    from tasks.errors import UserError
 
-    if rows < 1:
-        raise UserError(f"--rows {rows}: rows to print, at least 1")
     results.room(out)
     opened = load(run, without_interventions=without_interventions)
     if name is None:

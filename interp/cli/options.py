@@ -1,12 +1,30 @@
-"""Options that several commands share, as types; imports nothing heavy, so that help is fast."""
+"""Options that several commands share, as types, with their ranges; imports nothing heavy, so that help is fast."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+
+def _least(low: int) -> Callable[[Any, Any], None]:
+    def check(_: Any, value: Any) -> None:
+        if value is not None and value < low:
+            raise ValueError(f"must be {low} or more")
+
+    return check
+
+
+def _share(_: Any, value: float) -> None:
+    if not 0 < value <= 1:
+        raise ValueError("must lie between 0 and 1")
+
+
+Count = Annotated[int, Parameter(validator=_least(1))]
+CountFromZero = Annotated[int, Parameter(validator=_least(0))]
+Share = Annotated[float, Parameter(validator=_share)]
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
 WithoutInterventions = Annotated[
     bool,

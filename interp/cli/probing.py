@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from interp.cli.options import Group, Json, Question, Several, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Out, Question, Several, Steps, WithoutInterventions
 
 
 def probe(
@@ -32,6 +32,7 @@ def probe(
         list[float] | None, Parameter(negative="", consume_multiple=True, show_default=False)
     ] = None,
     without_interventions: WithoutInterventions = False,
+    out: Out = None,
     json: Json = False,
 ) -> int:
     """Held-out error (or accuracy) of a linear readout of the target at every layer, and of the untrained model.
@@ -95,6 +96,7 @@ def probe(
         raise UserError("--output selects readouts: leave it out with --algorithms and --causal")
     if quick and not algorithms:
         raise UserError("--quick is for filter verdicts: give it with --algorithms")
+    results.room(out)
     opened = load(run, without_interventions=without_interventions)
     probe_tables.refuse_absent(opened, layers, output, settings["shift"], several=bool(targets))
     asked = results.by_group(opened, by)
@@ -103,6 +105,7 @@ def probe(
             steps, advance, algorithms=algorithms, causal=causal, **{k: v for k, v in settings.items() if v}
         )
     shown = Result(result.name, probe_tables.only(result.table, layers), result.caption)
+    results.keep(shown, out)
     if json:
         return results.print_json(shown)
     distribution = f", prompts with {', '.join(shift)}" if shift else ""

@@ -37,7 +37,7 @@ def report(
     port
         Port of 127.0.0.1 to serve on; a free one by default.
     """
-    from interp.cli import show
+    from interp.cli import results, show
     from interp.report.collect import write_report
     from interp.report.ledgers import find_ledgers, published_ledgers, read_ledger
     from tasks.errors import UserError
@@ -46,6 +46,7 @@ def report(
         raise UserError("a report needs at least one run: name a run folder")
     if port and not serve:
         raise UserError("--port is of --serve: give both")
+    results.room(out)
     opened = [run for path in runs for run in _opened(path)]
     own = find_ledgers(STUDIES) if ledger is None else [read_ledger(path) for path in ledger]
     ledgers = own if own or ledger is not None else published_ledgers(run.task.kind for run in opened)

@@ -13,6 +13,7 @@ from interp.analysis.cached import cached
 from interp.analysis.result import Result, parted
 from interp.cli import asking, show
 from interp.io.files import make_room, write_atomically
+from tasks.errors import UserError
 
 
 def print_json(result: Result, besides: Mapping[str, Any] | None = None) -> int:
@@ -55,9 +56,17 @@ def concluded(*results: Result) -> None:
 
 
 def room(out: Path | None) -> None:
-    """Raises UserError at once if the table could not be written later."""
-    if out is not None:
-        make_room(out)
+    """Makes the folder of a file that is asked for, one level of it: more is a typing error more often than a wish.
+
+    Raises UserError at once for a place where the file could not be written later.
+    """
+    if out is None:
+        return
+    above = out.parent.parent
+    if not above.exists():
+        missing = next(folder for folder in (*reversed(above.parents), above) if not folder.exists())
+        raise UserError(f"{out}: there is no folder {missing}; make it, or choose another place")
+    make_room(out)
 
 
 def keep(result: Result, out: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -28,6 +29,10 @@ from rich.table import Table
 from interp.cli.terminal import Output, columns, screen
 from tasks.errors import plain
 
+KEYS = {  # columns that say which row it is
+    "run", "group", "step", "layer", "head", "position", "component", "site", "distribution", "relation", "sender",
+    "receiver", "metric", "control",
+}  # fmt: skip
 BETWEEN, RULED = 2, 3  # columns of text between two of a table: in a pipe, in a terminal
 
 
@@ -108,7 +113,16 @@ def _ruled(frame: pd.DataFrame) -> Table:
 def _pieces(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
     """The columns in groups that fit the line, what names a row in front of each; all in one if a column never fits."""
     names = list(frame.columns)
-    first = 2 if names[:2] == ["layer", "head"] else 1
+    leading = sum(1 for _ in itertools.takewhile(KEYS.__contains__, names))
+    for first in (*range(leading, 1, -1), 1):
+        if first < len(names) and (pieces := _grouped(frame, width, first)):
+            return pieces
+    return [frame]
+
+
+def _grouped(frame: pd.DataFrame, width: int, first: int) -> list[pd.DataFrame]:
+    """Groups of columns with the first ones before each; none where a column does not fit beside these."""
+    names = list(frame.columns)
     keys, groups = names[:first], [names[:first]]
     for name in names[first:]:
         if _width(frame[[*groups[-1], name]]) <= width:
@@ -116,7 +130,7 @@ def _pieces(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
         elif _width(frame[[*keys, name]]) <= width:
             groups.append([*keys, name])
         else:
-            return [frame]
+            return []
     return [frame[group] for group in groups if group != keys or len(groups) == 1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interp.cli.options import Json, Out, Steps, WithoutInterventions
+from interp.cli.options import Count, Json, Out, Steps, WithoutInterventions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ def strategies(
     /,
     *,
     steps: Steps = "all",
-    prompts: int = 256,
+    prompts: Count = 256,
     without_interventions: WithoutInterventions = False,
     out: Out = None,
     json: Json = False,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from interp.cli.options import Count
 from interp.cli.training import PresetOrFile
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
@@ -23,7 +24,7 @@ def sweep(
     settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
     analyses: Lists = None,
     out: Path | None = None,
-    workers: int = 2,
+    workers: Count = 2,
     scheduler: str | None = None,
     json: Json = False,
 ) -> int:
@@ -80,5 +81,14 @@ def sweep(
 
 def _lists(option: str, given: list[str] | None) -> dict[str, Any]:
     from interp.config.run import parse_override
+    from tasks.errors import UserError
 
-    return dict(parse_override(text, option, "train.lr=[1e-3,2e-3]") for text in given or [])
+    found: dict[str, Any] = {}
+    for text in given or []:
+        key, values = parse_override(text, option, "train.lr=[1e-3,2e-3]")
+        if not isinstance(values, list | dict):
+            raise UserError(
+                f"{option} {text}: must be a list: write {key}=[{text.partition('=')[2].strip()}]"
+            )
+        found[key] = values
+    return found

@@ -26,6 +26,7 @@ def train(
     init_seed: int | None = None,
     data_seed: int | None = None,
     steps: int | None = None,
+    threads: int | None = None,
     settings: Settings = None,
     device: str = "cpu",
 ) -> int:
@@ -33,8 +34,9 @@ def train(
     from interp.config.run import configure
     from interp.train.loop import train as train_run
 
+    changes = [*(settings or []), *([] if threads is None else [f"train.threads={threads}"])]
     config_ = configure(
-        config, seed=seed, init_seed=init_seed, data_seed=data_seed, steps=steps, overrides=settings or []
+        config, seed=seed, init_seed=init_seed, data_seed=data_seed, steps=steps, overrides=changes
     )
     folder = out or Path("runs") / f"{Path(config).stem}-seed{config_.seed}"
     ended = training_notes.is_finished(folder)
@@ -59,6 +61,8 @@ train.__doc__ = f"""Train a model and save its checkpoints.
         Seed of the training and evaluation data.
     steps
         Number of training steps.
+    threads
+        Threads that torch computes on: the setting train.threads, on which the bits of the result depend.
     settings
         Settings to change, as section.key=value in TOML's notation.
     device
@@ -177,11 +181,12 @@ def export(
     from interp.importers.lens_export import export_lens
     from interp.runs.folder import RunFolder
     from interp.runs.listing import export_checkpoint
+    from interp.runs.steps import no_checkpoint
     from tasks.errors import UserError
 
     folder = RunFolder.open(run)
     if not folder.steps:
-        raise UserError(f"{run}: has no checkpoint yet")
+        raise no_checkpoint(folder)
     if step != "last" and not step.isdecimal():
         raise UserError(f"--step {step!r}: give 'last' or one step number")
     write = export_lens if format == "transformer-lens" else export_checkpoint

@@ -61,7 +61,7 @@ def _checkpoints(steps: tuple[int, ...]) -> str:
 
 def imported(run: RunFolder) -> int:
     """Say what was imported."""
-    show.note(
-        f"{run.path}: imported, {_checkpoints(run.steps)}\nnext: interp check {shlex.quote(str(run.path))}"
-    )
+    following = "check" if run.config.model.kind == "adopted" else "scores"  # only adopted modules are proven
+    where = shlex.quote(str(run.path))
+    show.note(f"{run.path}: imported, {_checkpoints(run.steps)}\nnext: interp {following} {where}")
     return 0

@@ -30,7 +30,7 @@ from interp.config.model import MODULES, ModelConfig, model_kinds, settings_clas
 from interp.config.parent import Parent
 from interp.config.train import TrainConfig
 from interp.io.files import canonical, sha256
-from interp.presets import preset_names, preset_text
+from interp.presets import preset_names, preset_path, preset_text
 from tasks.base import Task, build, settings_of, task_class
 from tasks.complaints import joined, nearest, place, wrong
 from tasks.errors import Faults, UnknownTask, UserError
@@ -38,6 +38,7 @@ from tasks.errors import Faults, UnknownTask, UserError
 __all__ = ["RunConfig", "configure", "parse_config", "preset_names"]
 
 _SECTIONS = (("train",), ("model",), ("task",))
+_QUOTES = "\"'"
 _BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -124,6 +125,7 @@ def configure(
     Raises UserError naming the culprit.
     """
     settings = _read(source)
+    bare = not {"task", "model", "train"} & set(settings)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:
         *parents, last = key.split(".")
         _put(settings, parents, last, value, f"setting {key!r}")
@@ -134,7 +136,8 @@ def configure(
     try:
         return parse_config(settings)
     except UserError as error:
-        raise UserError(str(error) if isinstance(source, Mapping) else f"{source}: {error}") from None
+        hint = f"; a whole example: {preset_path('retrieval')}" if bare else ""
+        raise UserError(str(error) if isinstance(source, Mapping) else f"{source}: {error}{hint}") from None
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def _put(settings: dict[str, Any], parents: list[str], last: str, value: Any, wh
 
 def _toml_value(who: str, value: str, example: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {value}")
+        parsed = tomllib.loads(f"value = {value if set(value) & set(_QUOTES) else _with_digits(value)}")
     except (ValueError, RecursionError):
         if _BARE_WORD.fullmatch(value):
             return value
@@ -208,6 +211,11 @@ def _toml_value(who: str, value: str, example: str) -> Any:
     if set(parsed) != {"value"}:
         raise UserError(f"{who}: one value at a time")
     return parsed["value"]
+
+
+def _with_digits(value: str) -> str:
+    """The value with numbers as TOML wants them, which is with digits on both sides of the point: 0.5 for .5"""
+    return re.sub(r"(?<![\w.])(\d+)\.(?![\d.])", r"\1.0", re.sub(r"(?<![\w.])\.(?=\d)", "0.", value))
 
 
 def _refusal(error: ValidationError, settings: dict[str, Any]) -> UserError:

@@ -14,6 +14,11 @@ def preset_names() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
 
+def preset_path(name: str) -> str:
+    """Where the TOML file of a preset lies."""
+    return str(files(__name__).joinpath(f"{name}.toml"))
+
+
 def preset_text(name: str) -> str:
     """The TOML text of a preset; KeyError when there is none of that name."""
     if name not in preset_names():

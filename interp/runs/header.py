@@ -107,14 +107,24 @@ def _text(body: dict[str, Any]) -> bytes:
     return (json.dumps(body, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+def _no_run(folder: Path) -> UserError:
+    """The error about a folder without a run, naming the runs one level below."""
+    below = sorted(str(found.parent) for found in folder.glob(f"*/{NAME}"))
+    rest = f" (or {len(below) - 2} more: interp runs {folder})" if len(below) > 2 else ""
+    hint = (
+        f"did you mean {' or '.join(below[:2])}{rest}?"
+        if below
+        else "interp runs FOLDER lists those below a folder"
+    )
+    return UserError(f"{folder}: holds no run (no {NAME}); {hint}")
+
+
 def read(path: Path) -> Header:
     """The header in a file. Raises UserError for one that is damaged, of a newer schema, or no run's."""
     if not path.parent.is_dir():
         raise no_folder(path.parent)
     if not path.exists():
-        raise UserError(
-            f"{path.parent}: holds no run (no {NAME}); interp runs FOLDER lists those below a folder"
-        )
+        raise _no_run(path.parent)
     data = read_bytes(path)
     _refuse_newer(path, data)
     with remedied():

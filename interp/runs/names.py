@@ -69,9 +69,9 @@ def distinct(runs: Sequence[R]) -> list[R]:
     A warning says which are copies. Raises UserError where fewer than two are left.
     """
     named = distinguished(runs)
-    for group in copies(named):
-        warnings.warn(f"{description(group)}; counted once", stacklevel=2)
     kept = list({run.identity: run for run in reversed(named)}.values())[::-1]
     if len(kept) < 2:
         raise UserError(f"{description(named)}: intervals over runs need two that differ, such as two seeds")
+    for group in copies(named):
+        warnings.warn(f"{description(group)}; counted once", stacklevel=2)
     return sorted(kept, key=named.index)

@@ -24,10 +24,7 @@ def resolve(folder: StoredRun, steps: Steps) -> tuple[int, ...]:
             "tables: bring metrics.jsonl from the original, or all of it"
         )
     if not there:
-        gone = f"they are gone, see interp verify {folder.path}"
-        raise UserError(
-            f"{folder.path} has no checkpoint yet: {gone if folder.finished else f'interp resume {folder.path}'}"
-        )
+        raise no_checkpoint(folder)
     if isinstance(steps, str) and steps in ("all", "last"):
         _refuse_gaps(folder)
         return there if steps == "all" else there[-1:]
@@ -37,6 +34,15 @@ def resolve(folder: StoredRun, steps: Steps) -> tuple[int, ...]:
             near = min(there, key=lambda s: abs(s - step))
             raise UserError(f"{folder.path} has no checkpoint at step {step}; the nearest is {near}")
     return asked
+
+
+def no_checkpoint(folder: StoredRun) -> UserError:
+    """The error about a run without a checkpoint: one that has not come so far, or one that has lost them."""
+    if folder.finished or folder.stated_weights:
+        return UserError(
+            f"{folder.path}: its checkpoints are gone: restore {folder.path}/checkpoints from a copy"
+        )
+    return UserError(f"{folder.path} has no checkpoint yet: interp resume {folder.path}")
 
 
 def readable(folder: StoredRun) -> tuple[int, ...]:

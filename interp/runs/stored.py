@@ -17,7 +17,7 @@ from typing import Any
 
 from interp._version import __version__
 from interp.config.schedule import checkpoint_steps
-from interp.io.files import canonical, check_facts, header_facts, sha256
+from interp.io.files import RESTORE, canonical, check_facts, header_facts, sha256
 from interp.runs import thinning
 from interp.runs.metrics import read_metrics
 from tasks.errors import UserError
@@ -161,8 +161,12 @@ class StoredRun:
             facts = header_facts(self.resume_path)
             self._check_resume(facts)
             least = facts["size"]
-            if least and (not self.metrics_path.exists() or self.metrics_path.stat().st_size < least):
-                raise UserError(f"{self.metrics_path}: shorter than the {least} bytes that were written")
+            if least and not self.metrics_path.exists():
+                raise UserError(f"{self.metrics_path}: is missing; {RESTORE}")
+            if least and self.metrics_path.stat().st_size < least:
+                raise UserError(
+                    f"{self.metrics_path}: shorter than the {least} bytes that were written; {RESTORE}"
+                )
         return read_metrics(self.metrics_path, self.config_hash)
 
     def weights_hash(self, step: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from interp.io.files import TEMPORARY
+from interp.io.files import RESTORE, TEMPORARY
 from interp.io.tables import read_table
 from interp.models.build import build_model
 from interp.models.weights import load_weights
@@ -118,7 +118,7 @@ class _Checks:
         if self.folder.recorded:
             return
         if state == "finished" or logged > self.folder.config.train.save_every:
-            raise UserError(f"{self.folder.resume_path}: missing")
+            raise UserError(f"{self.folder.resume_path}: missing; {RESTORE}")
 
     def _checkpoints(self, records: list[dict[str, Any]], reached: int) -> None:
         stated = {record["step"]: record["weights"] for record in records if "weights" in record}
@@ -128,7 +128,7 @@ class _Checks:
         for step in self.folder.schedule:
             path = self.folder.checkpoint_path(step)
             if step not in there and step not in gone and step <= complete:
-                raise UserError(f"{path}: missing")
+                raise UserError(f"{path}: missing; {RESTORE}")
             if step in there:
                 self._checkpoint(path, step, stated, complete)
 

@@ -40,6 +40,9 @@ def onset_tables(
 
 def _refuse_other_schedules(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
+        kinds = [each.config.task.kind for each in (runs[0], run)]
+        if kinds[0] != kinds[1]:
+            raise UserError(f"{' and '.join(kinds)}: runs must be of one task and differ in the seed only")
         both = min(runs[0].steps[-1], run.steps[-1])
         seen = [[step for step in each.steps if step <= both] for each in (runs[0], run)]
         if seen[0] != seen[1]:

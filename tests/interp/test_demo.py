@@ -40,7 +40,9 @@ def test_the_quick_demo_trains_one_run_and_says_what_it_found(tmp_path) -> None:
     text = "\n".join(said)
     assert "Which strategy it follows: " in text
     assert "bigram from step" not in text, "four steps learn nothing"
-    assert said[-1].startswith("3/3  wrote")
+    assert said[-3].startswith("3/3  wrote")
+    made = tmp_path / "quick/markov"
+    assert said[-2:] == [f"run: {made}", f"next: interp heads {made}"]
 
 
 def test_checkpoints_of_a_run_that_trains_are_measured_as_they_come(tmp_path) -> None:

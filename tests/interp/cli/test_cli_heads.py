@@ -5,12 +5,16 @@ cannot be is refused in one line.
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from interp.cli import onset_tables
 from interp.cli import run as cli
+from interp.sweep.onsets import onset_tables as onsets
+from tasks.errors import UserError
 
 SMALL = [
     *("--steps", "8", "--set", "train.batch=16", "train.schedule.log=0", "train.schedule.every=4"),
@@ -73,6 +77,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
     capsys.readouterr()
     wrong = {
         "different checkpoints": ["emergence", folders[0], other],
+        "two that differ, such as two seeds": ["emergence", folders[0], folders[0]],
         "exactly one with --of edges": ["emergence", *folders, "--of", "edges"],
         "no circuit at checkpoint 8": ["emergence", folders[0], "--of", "edges"],
         "cannot tell a rise from noise": ["emergence", folders[0], "--of", "landscape"],
@@ -84,6 +89,12 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, capsys, tmp_path) 
         err = capsys.readouterr().err.strip()
         assert said in err, err
         assert len(err.splitlines()) == 1
+
+
+def test_onsets_of_two_tasks_are_not_laid_side_by_side() -> None:
+    runs: Any = [SimpleNamespace(config=SimpleNamespace(task=SimpleNamespace(kind=k))) for k in ("a", "b")]
+    with pytest.raises(UserError, match="a and b: runs must be of one task and differ in the seed only"):
+        onsets(runs, "skills", "all", None)
 
 
 def test_edges_are_shown_with_the_checkpoints_between_which_they_came() -> None:

@@ -105,6 +105,25 @@ def test_a_pipe_is_as_wide_as_columns_says_and_never_over_100(columns, widest, c
     assert shown.count("a/path/that/is/whole") == 12
 
 
+def test_every_piece_of_a_wide_table_says_which_row_it_is_of(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    keys = {"step": [0, 1], "layer": [0, 1], "head": [2, 3], "position": ["hop 1", "hop 2"]}
+    show.table(pd.DataFrame({**keys, **{f"a rather long name {i}": [0.123] * 2 for i in range(6)}}))
+    shown = capsys.readouterr().out
+    assert shown.count("step") == shown.count("position") > 1
+    assert shown.count("a rather long name") == 6
+
+
+def test_what_is_on_by_default_can_be_turned_off() -> None:
+    found = {}
+    for name in EXAMPLES:
+        if name != "import":
+            for argument in app[name].assemble_argument_collection():
+                if argument.hint is bool and argument.field_info.default is True:
+                    found[f"{name} {argument.name}"] = argument.negatives
+    assert found == {"circuit --tests": ("--no-tests",)}, "each has a negative"
+
+
 def test_help_names_runs_and_flags_as_they_are_typed(capsys) -> None:
     for command in ("report", "emergence"):
         text = said([command, "--help"], capsys)

@@ -88,8 +88,8 @@ def test_prompts_of_another_law(folder, capsys) -> None:
         (["--shift", "n=0"], "n: "),
         (["--shift", "x_scale=nan"], "x_scale"),
         (["--causal", "--shift", "x_scale=2"], "unknown setting 'shift'"),
-        (["--ridge", "0"], "strengths.0: Input should be greater than 0"),
-        (["--ridge", "1", "-1"], "strengths.1: Input should be greater than 0"),
+        (["--ridge", "0"], "strengths.0: must be greater than 0"),
+        (["--ridge", "1", "-1"], "strengths.1: must be greater than 0"),
         (["--steps", "3"], "no checkpoint at step 3"),
     ],
 )

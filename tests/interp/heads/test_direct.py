@@ -93,7 +93,7 @@ def test_methods_of_a_run_and_what_they_refuse(tmp_path):
         run.output_attribution("hop 9")
     with pytest.raises(UserError, match="no such"):
         run.qk_attribution("L0H0", "no such")
-    with pytest.raises(UserError, match="greater than or equal to 2"):
+    with pytest.raises(UserError, match="must be 2 or more"):
         run.output_attribution(prompts=1)
     with pytest.raises(UserError, match="kind 'transformer'"):
         output_attribution(torch.nn.Linear(1, 1), run.task, run.task.sample(0, "x", 0, 2), "hop 1")

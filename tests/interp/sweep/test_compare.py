@@ -66,10 +66,7 @@ def test_wrong_runs_are_one_line(runs, tmp_path) -> None:
     other = Run.train(configure("retrieval", changes={**SMALL, "task.hops": 2}), tmp_path / "two-hops")
     with pytest.raises(UserError, match="another task"):
         interp.compare([runs[0], other])
-    with (
-        pytest.warns(UserWarning, match="copies of one run"),
-        pytest.raises(UserError, match="two that differ"),
-    ):
+    with pytest.raises(UserError, match=r"copies of one run.* two that differ"):
         interp.compare([runs[0], runs[0]])
 
 
