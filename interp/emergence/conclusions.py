@@ -196,7 +196,7 @@ def _two_checkpoints(table: pd.DataFrame) -> list[Sentence]:
     first, last = float(rose["before"].min()), float(rose["step"].max())
     text = (
         f"There are only two checkpoints, {first:,.0f} and {last:,.0f}: a rise lies anywhere between them, and "
-        "half-rise and width cannot be told."
+        "half-rise and width are not determined."
     )
     return [Sentence(text, {"checkpoints": 2.0})]
 
