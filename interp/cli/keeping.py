@@ -81,7 +81,7 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
     from tasks.errors import UserError
 
     if not keep and not every:
-        raise UserError("thin deletes checkpoints: say which stay, --keep 100,200 or --every 100")
+        raise UserError("thin deletes checkpoints: name those that stay, --keep 100,200 or --every 100")
     folder = RunFolder.open(run)
     kept = resolve(folder, keep) if keep else ()
     before = folder.steps

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SHARES = (
     "unexplained: what the mixture leaves over, a share of the outputs' own mean square (of token outputs: of "
-    "probabilities minus uniform, so that it says nothing where outputs are nearly uniform); residual: the same over "
+    "probabilities minus uniform, so that it is meaningless where outputs are nearly uniform); residual: the same over "
     "the predictors' mean square"
 )
 
