@@ -7,7 +7,7 @@ SHARED := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo report test check style types trust external bench verdicts notebooks docs clean
 
-demo: .venv/ready          # one run of a few seconds, analysed: runs/quick/report.html, within a minute
+demo: .venv/ready          # one small run, trained and analysed in about a minute: runs/quick/report.html
 	$(BIN)/interp demo --quick
 
 report: .venv/ready        # the two demo runs and runs/demo/report.html

@@ -1,4 +1,4 @@
-"""The demos: two runs and their report (`make report`), or one run in under a minute (`make demo`), with progress.
+"""The demos: two runs and their report (`make report`), or one run in about a minute (`make demo`), with progress.
 
 The two runs train in parallel, each in its own process with one thread, and each process measures its run as soon as it
 is trained: tables are kept in the run folders, and this process, which reads their progress from disk, finds them
@@ -41,7 +41,7 @@ def demo(out: Path, log: Log, overrides: Sequence[str] = (), *, quick: bool = Fa
     presets = QUICK if quick else PRESETS
     paths = [out / preset for preset in presets]
     if quick:
-        log(f"1/3  training {presets[0]} (a few seconds)")
+        log(f"1/3  training {presets[0]} (under a minute)")
         _train(presets[0], paths[0], tuple(overrides))
     else:
         make_room(out / "report.html")

@@ -170,7 +170,7 @@ class Task(Renaming, BaseModel):
 
     def bayes_risk(self) -> Level:
         """Bayes risk: expected loss of the Bayes-optimal answer at each output position."""
-        raise UserError(f"task {self.kind!r} has no closed-form minimum loss")
+        raise UserError(f"task {self.kind!r} has no closed-form Bayes risk")
 
     def chance(self) -> Level:
         """Expected `score` at each output position of the best guess that ignores the prompt's examples."""

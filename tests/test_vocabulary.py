@@ -29,7 +29,7 @@ AVOID = {
     r"twins?": "untrained model; corrupt prompt",
     r"laws?": "distribution",
     r"beside": "compared with; baseline, control",
-    r"floors?": "Bayes risk; minimum achievable loss",
+    r"floors?|minimum (?:achievable )?loss|minimum achievable": "Bayes risk",
     r"holds? the truth|held \d+%": "covers; coverage",
     r"(?:with|both|the two|have) ends|ends (?:of|at|that|to match)(?= )": "confidence limits",
     r"false alarms?": "false positives",

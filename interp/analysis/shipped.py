@@ -160,8 +160,8 @@ SHIPPED = (
     ),
     Entry(
         "own-target", "interp.readouts.own_targets:OwnTargets",
-        "Held-out score of a linear readout of the user's own target, one for all its positions; that a quantity can "
-        "be decoded does not show that the model uses it.",
+        "Held-out score of a linear readout of the target, one for all its positions; 'shuffled' is the same with "
+        "targets shuffled over prompts. That a quantity can be decoded does not show that the model uses it.",
         ("site", "position", "readout", "target", "metric", "control", "split", "note", *INTERVAL),
         applies=HERE + "layers",
         command="probe RUN --target module:function", conclude=READOUTS + "probe",

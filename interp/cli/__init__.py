@@ -94,7 +94,7 @@ COMMANDS = {
     "Measure": {
         "scores": (
             "analyses:scores",
-            "Loss and score at every output position, with minimum achievable loss and chance level.",
+            "Loss and score at every output position, with Bayes risk and chance level.",
             "scores runs/demo/retrieval --steps last",
         ),
         "probe": (

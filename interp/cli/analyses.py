@@ -18,7 +18,7 @@ def scores(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Loss and score of every output position at every checkpoint, with minimum achievable loss and chance level.
+    """Loss and score of every output position at every checkpoint, with Bayes risk and chance level.
 
     Where the task has several predictors in closed form (in-context Markov chains, a pool of tasks): also the distance
     to each, on every distribution, and the loss of each.

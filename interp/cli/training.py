@@ -94,7 +94,7 @@ def demo(*, quick: bool = False, out: Path | None = None, settings: Settings = N
     Parameters
     ----------
     quick
-        One run of a few seconds instead (in-context Markov chains), analysed within a minute.
+        One run instead (in-context Markov chains), trained and analysed in about a minute.
     out
         Folder of the runs and of report.html; runs/demo by default, runs/quick with --quick.
     settings

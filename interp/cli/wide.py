@@ -7,7 +7,7 @@ import pandas as pd
 from interp.pictures.labels import relation_label, short_site
 
 MOST_OUTPUTS = 8
-LEVELS = {"bayes_risk": "minimum loss"}  # how a control is printed where its name in the table is older
+LEVELS = {"bayes_risk": "Bayes risk"}  # how a control is printed
 
 
 def by_output(table: pd.DataFrame, metric: str) -> pd.DataFrame:

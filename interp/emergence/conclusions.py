@@ -65,7 +65,7 @@ def _loss(own: pd.DataFrame, levels: dict[str, pd.Series]) -> Sentence:
     ratio = ""
     if least > 0:
         found |= {"minimum": float(least), "ratio": float(among["value"].mean() / least)}
-        ratio = f", {found['ratio']:.2f} times the minimum achievable {least:.3g}"
+        ratio = f", {found['ratio']:.2f} times the Bayes risk {least:.3g}"
     chance = levels["chance"].reindex(own["position"])
     averaged = f", averaged over {len(own)} output positions," if len(own) > 1 else ""
     unit = " of the label variance" if own["metric"].iloc[0] == RELATIVE else ""

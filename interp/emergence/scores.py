@@ -1,4 +1,4 @@
-"""Loss and the task's own score at each output position of a checkpoint, with minimum achievable loss and chance.
+"""Loss and the task's own score at each output position of a checkpoint, with Bayes risk and chance.
 
 Loss is the task's, so lower is better; a score named "accuracy" is a share of prompts in [0, 1], higher is better. Rows
 without a step hold the levels to compare with: `control` "bayes_risk" (Bayes risk) and "chance" (score of the

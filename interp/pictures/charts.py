@@ -18,11 +18,11 @@ from interp.pictures.svg import Picture
 
 Chart = Callable[[pd.DataFrame], Picture | None]
 MOST_LINES, MOST_COLUMNS, MOST_BARS = 8, 24, 40
-LEVEL_NAMES = {"bayes_risk": "minimum loss"}  # as shown, where the name in the table is older
+LEVEL_NAMES = {"bayes_risk": "Bayes risk"}  # as shown
 
 
 def scores(table: pd.DataFrame) -> Picture | None:
-    """One panel a metric: every output position over the checkpoints, minimum loss and chance dashed."""
+    """One panel a metric: every output position over the checkpoints, Bayes risk and chance dashed."""
     panels = {}
     for metric, rows in table.groupby("metric", sort=False):
         reads = _spread(list(dict.fromkeys(rows["position"])), MOST_LINES)

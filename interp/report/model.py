@@ -137,7 +137,7 @@ class RunReport:
     steps: the checkpoints the slider stops at, ascending.
     metrics: one row a logged step; `step`, `loss` and any other column whose name holds "loss".
     scores: per output position; `step, position, metric, value[, ci_low, ci_high]`.
-    levels: references; `level` ("bayes_risk", the minimum achievable loss, or "chance"), `metric` ("loss" or one of the
+    levels: references; `level` ("bayes_risk", the Bayes risk, or "chance"), `metric` ("loss" or one of the
         scores'), `position`, `value`.
     heads: `step, layer, head, metric (the relation), value[, ci_low, ci_high, control]`.
     probes: `step, site, metric, value[, control, target, algorithm, position, ci_low, ci_high]`.

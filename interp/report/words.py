@@ -27,7 +27,7 @@ CONCLUDED = ("algorithms", "causal-probe", "heads", "circuit", "strategies", "em
 
 
 def verdict(run: Run, tables: Tables) -> str:
-    """What was trained and how well it performs, relative to chance or the minimum achievable loss."""
+    """What was trained and how well it performs, relative to chance or the Bayes risk."""
     task = TASKS.get(run.task.kind, "Its task is {kind}")
     asked = task.format(kind=run.task.kind, hops=getattr(run.task, "hops", ""))
     return f"{asked}. {_trained(run)} {said(conclusion_of('scores', tables['scores']))}"

@@ -25,7 +25,7 @@ class EmergenceQuestions(Measuring):
         *,
         score: Callable[..., Tensor] | None = None,
     ) -> Result:
-        """Loss and score at every output position, with the minimum achievable loss and the chance level.
+        """Loss and score at every output position, with the Bayes risk and the chance level.
 
         With `score`, a function (outputs [batch, pos, out], batch) -> [batch] or [batch, output position], that score
         instead, and the untrained model's. Raises UserError for a function that gives another shape.

@@ -42,7 +42,7 @@ def summary_text(found: Found) -> str:
 
 
 def brief_text(found: Found) -> str:
-    """The README's table: confirmatory rows of each study by verdict, and what was measured when."""
+    """The README's table: confirmatory rows of each study by verdict, if it has any, and what was measured when."""
     names = ("reproduced", "contradicted", "inconclusive", "not measured, not testable")
     lines = [f"| study | {' | '.join(names)} | measured |", "|" + "---|" * 6]
     return "\n".join([*lines, *(_brief_line(study, one[1]) for study, one in found.items())])
@@ -51,12 +51,13 @@ def brief_text(found: Found) -> str:
 def _brief_line(study: str, found: Measured | None) -> str:
     if found is None:
         return _line([f"`{study}`", *[""] * 4, UNKNOWN])
-    count = Counter(row.verdict for row in by_kind(found.ledger.claims)["confirmatory"])
-    shown = [count[verdict] for verdict in VERDICTS[:3]]
+    own = by_kind(found.ledger.claims)["confirmatory"]
+    count = Counter(row.verdict for row in own)
+    counts = [*(count[verdict] for verdict in VERDICTS[:3]), sum(count[verdict] for verdict in VERDICTS[3:])]
     stale = ", **stale**" if found.stale else ""
     seeds = len(found.ledger.seeds)
     when = f"{found.ledger.scale}, {seeds} seed{'s' * (seeds != 1)}, {found.date}{stale}"
-    return _line([f"`{study}`", *shown, sum(count[verdict] for verdict in VERDICTS[3:]), when])
+    return _line([f"`{study}`", *(counts if own else ["exploratory"] * 4), when])
 
 
 def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) -> str:

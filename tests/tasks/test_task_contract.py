@@ -94,7 +94,7 @@ def test_a_new_task_takes_under_ten_lines():
     batch = task.sample(0, "train", 0, 4)
     assert task.loss(torch.zeros(4, 3, 5), batch)[:, 0].tolist() == pytest.approx([math.log(5)] * 4)
     assert "test-copy" in tasks.kinds()
-    with pytest.raises(tasks.UserError, match="no closed-form minimum loss"):
+    with pytest.raises(tasks.UserError, match="no closed-form Bayes risk"):
         task.bayes_risk()
 
 

@@ -1,4 +1,4 @@
-// The first figure: loss over steps and scores of single output positions, both with the closed-form minimum and chance;
+// The first figure: loss over steps and scores of single output positions, both with the closed-form Bayes risk and chance;
 // and a table of the selected checkpoint.
 
 const MANY_OUTPUTS = 6;
@@ -6,9 +6,9 @@ const MANY_OUTPUTS = 6;
 const labelOf = (run, metric) => run.labels[metric] || metric;
 const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-const LEVEL_NAMES = { bayes_risk: "minimum loss", chance: "chance" };
+const LEVEL_NAMES = { bayes_risk: "Bayes risk", chance: "chance" };
 
-/** The minimum achievable loss, or chance, of one output position, else of "all". */
+/** The Bayes risk, or chance, of one output position, else of "all". */
 function levelAt(run, metric, kind, read) {
   const found = levelsOf(run, metric, kind);
   const own = found.find((l) => l.position === read) || (read === "all" && found.length ? { value: mean(found.map((l) => l.value)) } : null);
@@ -28,7 +28,7 @@ function learningViews(run) {
   }
 }
 
-/** Shares come before losses: a share can be judged without knowing the minimum loss. */
+/** Shares come before losses: a share can be judged without knowing the Bayes risk. */
 function scoreViews(run) {
   const panels = [...run.scores].sort((a, b) => run.lower.includes(a.keys.metric) - run.lower.includes(b.keys.metric));
   let panel = panels[0];
@@ -44,13 +44,13 @@ function scoreViews(run) {
 }
 
 const SCORE_WORDS = " line is one output position of the prompt, with its 95% CI over prompts as a band; dotted lines are " +
-  "the level of guessing without the examples (chance), dashed grey ones the minimum achievable loss.";
+  "the level of guessing without the examples (chance), dashed grey ones the Bayes risk (the smallest loss that any predictor can reach).";
 const PROFILE_WORDS = " point is one output position, in prompt order, at the selected checkpoint, compared with the first checkpoint, " +
-  "the minimum achievable loss (closed-form Bayes risk) and chance. In-context learning appears as a fall towards the minimum from left to right.";
+  "the Bayes risk (the smallest loss that any predictor can reach) and chance. In-context learning appears as a fall towards it from left to right.";
 
 function lossWords(run) {
   const averaged = run.metrics.each > 1 ? ` (each point averages ${run.metrics.each} logged steps)` : "";
-  return `Left: training loss${averaged}; the vertical line is the selected checkpoint. A curve that reaches the minimum loss has ` +
+  return `Left: training loss${averaged}; the vertical line is the selected checkpoint. A curve that reaches the Bayes risk has ` +
     "no room to improve.";
 }
 

@@ -63,9 +63,7 @@ def test_a_loss_is_stated_against_the_minimum_and_chance() -> None:
                   for c, v in (("chance", 1.0), ("bayes_risk", 0.25))]  # fmt: skip
         return stated("scores", pd.concat([own, *levels]))
 
-    assert "loss is 0.5, 2.00 times the minimum achievable 0.25; significantly below chance (1)" in scores(
-        0.5, 0.6
-    )
+    assert "loss is 0.5, 2.00 times the Bayes risk 0.25; significantly below chance (1)" in scores(0.5, 0.6)
     assert "not significantly below chance" in scores(0.9, 1.1)
 
 
