@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import tasks
+from interp.analysis.result import parted
 from interp.cli import run as cli
 from interp.config.run import configure
 from interp.importers.record import record
 from interp.run import Run
-from interp.run.groups import parted
 from tasks import UserError, settings_of
 from tasks.khop import KHop
 
