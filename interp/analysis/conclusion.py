@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 
 MOST_NAMED = 6
+LEVEL = 0.05  # of several tests together
+LIMIT = 1.959964  # standard errors from a value to its 95% limit
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,42 @@ def limits(row: Any) -> tuple[float, float]:
     return of(row, "ci_low"), of(row, "ci_high")
 
 
+def fixed(number: float, digits: str = ".2f") -> str:
+    """A number as text, 0 without a sign.
+
+    >>> fixed(-0.001), fixed(-0.01)
+    ('0.00', '-0.01')
+    """
+    text = f"{number:{digits}}"
+    return text.removeprefix("-") if not any(c in "123456789in" for c in text) else text
+
+
+def significant(rows: pd.DataFrame) -> pd.Series:
+    """Which values differ from 0, all of them tested together (Holm's correction at 5%), by their 95% limits.
+
+    The p value of a row is a normal one, whose standard error is the distance to the limit on the side of 0.
+
+    >>> rows = pd.DataFrame({"value": [1.0, 0.3, 0.3], "ci_low": [0.9, 0.02, -0.1], "ci_high": [1.1, 0.58, 0.7]})
+    >>> significant(rows).tolist()
+    [True, False, False]
+    """
+    inner = rows["ci_low"].where(rows["value"] > 0, rows["ci_high"])
+    apart = (rows["value"] - inner).abs()
+    p = pd.Series(
+        [
+            math.erfc(LIMIT * abs(value) / width / math.sqrt(2))
+            if width > 0
+            else float(math.isnan(width) or value == 0)
+            for value, width in zip(rows["value"], apart, strict=True)
+        ],
+        index=rows.index,
+        dtype=float,
+    )
+    ordered = p.sort_values(kind="stable")
+    left = pd.Series(range(len(p), 0, -1), index=ordered.index)
+    return ((ordered * left).cummax() <= LEVEL).reindex(rows.index)
+
+
 def interval(row: Any, digits: str = ".2f") -> str:
     """A row's value with its 95% interval.
 
@@ -74,8 +112,10 @@ def interval(row: Any, digits: str = ".2f") -> str:
     '0.93 [0.92, 0.94]'
     """
     low, high = limits(row)
-    between = "" if math.isnan(low) and math.isnan(high) else f" [{low:{digits}}, {high:{digits}}]"
-    return f"{of(row, 'value') + 0.0:{digits}}{between}"
+    between = (
+        "" if math.isnan(low) and math.isnan(high) else f" [{fixed(low, digits)}, {fixed(high, digits)}]"
+    )
+    return f"{fixed(of(row, 'value'), digits)}{between}"
 
 
 def figures(row: Any, name: str = "value") -> dict[str, float]:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from interp.analysis.conclusion import Sentence, at, capital, few, figures, interval, measured
-from interp.causal.report_lines import heads_in, heads_line, size_line, test_lines
+from interp.analysis.conclusion import (
+    Sentence,
+    at,
+    capital,
+    few,
+    figures,
+    interval,
+    measured,
+    significant,
+)
+from interp.causal.random_circuits import ALONE
+from interp.causal.report_lines import against_random, heads_in, heads_line, size_line, test_lines
 
 MOST_PATHS, MOST_SITES = 3, 3
 LEAST = 0.05  # normalised effect of a path that is named by itself
@@ -19,7 +29,7 @@ def patch(table: pd.DataFrame) -> list[Sentence]:
     if shown.empty:
         return [Sentence(f"{at(own)}: {own['note'].iloc[0]}.")] if len(own) else []
     several = own["position"].nunique() > 1
-    sure = shown[(shown["ci_low"] > 0) | (shown["ci_high"] < 0)]
+    sure = shown[significant(shown)]
     ordered = sure.loc[sure["value"].abs().sort_values(ascending=False, kind="stable").index]
     scale = f"normalised effect, pair {shown['pair'].iloc[0]}"
     if ordered.empty:
@@ -27,7 +37,11 @@ def patch(table: pd.DataFrame) -> list[Sentence]:
         text = f"no site has a significant effect ({scale}); largest: {_site(top, several)}, {interval(top)}"
         return [Sentence(f"{at(own)}: {text}.", figures(top))]
     parts = [f"{_site(row, several)} {interval(row)}" for _, row in ordered.head(MOST_SITES).iterrows()]
-    text = f"largest {scale}: {', '.join(parts)}; {len(sure)} of {len(shown)} sites have a significant one"
+    beyond = shown["value"].abs().max() > abs(float(ordered["value"].iloc[0]))
+    text = (
+        f"largest {'significant ' if beyond else ''}{scale}: {', '.join(parts)}; {len(sure)} of {len(shown)} sites "
+        "have a significant one (Holm, 5%)"
+    )
     return [Sentence(f"{at(own)}: {text}.", {**figures(ordered.iloc[0]), "significant": float(len(sure))})]
 
 
@@ -52,7 +66,7 @@ def circuit(table: pd.DataFrame) -> list[Sentence]:
 def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
     """How much of the behaviour the circuit carries on prompts that it was not searched on."""
     rows = last[last["metric"] == "faithfulness"]
-    own, drawn = rows[rows["control"] == "none"], rows[rows["control"] == "random"]["value"]
+    own = rows[rows["control"] == "none"]
     heads = len(heads_in(last))
     through = f"{_count(edges, 'edge')} through {_count(heads, 'head')}"
     text = f"{at(last)}: circuit of {through}"
@@ -61,14 +75,11 @@ def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
     row = own.iloc[0]
     text += f": faithfulness {interval(row)} on held-out prompts under resample ablation"
     found = {"edges": float(edges), "heads": float(heads), **figures(row, "faithfulness")}
-    if len(drawn):
+    drawn = rows[rows["control"] == "random"]["value"]
+    against = against_random(last, "")
+    if len(drawn) and against != ALONE:
         found |= {"random, median": float(drawn.median()), "random, maximum": float(drawn.max())}
-        text += f"; {len(drawn)} matched random circuits {drawn.median():.2f} (max {drawn.max():.2f})"
-        low = row["ci_low"]
-        if low <= drawn.max():
-            text += ", not significantly more than the best of them"
-    p = last[last["metric"] == "empirical p"]["value"]
-    return [Sentence(f"{text}{f', empirical p = {p.iloc[0]:.2g}' if len(p) else ''}.", found)]
+    return [Sentence(f"{text}{f'; {against}' if against else ''}.", found)]
 
 
 def _count(number: int, what: str) -> str:
@@ -136,8 +147,11 @@ def edges(table: pd.DataFrame) -> list[Sentence]:
     shown = own.dropna(subset=["value"])
     if shown.empty:
         return [Sentence(f"{at(own)}: {own['note'].iloc[0]}.")] if len(own) else []
-    sure = shown[(shown["ci_low"] > 0) | (shown["ci_high"] < 0)]
+    sure = shown[significant(shown)]
     ordered = shown.loc[shown["value"].abs().sort_values(ascending=False, kind="stable").index].head(3)
     parts = [f"{row.sender} -> {row.receiver} {interval(row)}" for row in ordered.itertuples()]
-    text = f"{len(sure)} of {len(shown)} edges have a significant ablation effect by themselves; largest: {few(parts)}"
+    text = (
+        f"{len(sure)} of {len(shown)} edges have a significant ablation effect by themselves (Holm, 5%); largest: "
+        f"{few(parts)}"
+    )
     return [Sentence(f"{at(own)}: {text}.", {**figures(ordered.iloc[0]), "significant": float(len(sure))})]

@@ -24,7 +24,7 @@ from interp.causal.curve import Judge
 from interp.causal.graph import Edge
 from interp.causal.metrics import metric_of, normalised
 from interp.causal.pruning import ablation_effects
-from interp.causal.random_circuits import empirical_p, matched_circuit
+from interp.causal.random_circuits import ALONE, LEAST_OTHERS, empirical_p, matched_circuit, other_circuits
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS
 from tasks.base import Pair, Task
@@ -53,13 +53,16 @@ def judge(
 
     One row a measurement (`metric` column). Judged on prompts other than those that found it, unless the seed
     is the same. Matched random circuits come as control "random", one row each, and "empirical p" says how often they
-    carry as much. Rows of control "curve" are the sizes of the search's curve, `note` marks the one chosen.
+    carry as much; it has no value where fewer than `LEAST_OTHERS` other circuits match, and where none does there
+    are no random ones. Rows of control "curve" are the sizes of the search's curve, `note` marks the one chosen.
     """
     pair = resampled_pair(task, seed, prompts) if pair is None else pair
     with torch.no_grad():
         measure = metric_of(task, pair, metric, output=output, clean_outputs=model(pair.clean.inputs))
     bench = Judge(model, pair, measure, draws)
     own = frozenset(circuit.edges)
+    others = other_circuits(bench.every, own) if random else 0
+    asked, random = random, random if others else 0
     drawn = [matched_circuit(bench.every, own, seed, i) for i in range(random)]
     sizes = [] if circuit.curve is None else list(circuit.curve.circuits)
     table = bench.faithfulness([own, bench.every, frozenset(), bench.every - own, *drawn, *sizes])
@@ -71,22 +74,24 @@ def judge(
         heads = circuit.curve.table()["heads"].tolist()
         table["heads"] = [float("nan")] * (4 + random) + [float(h) for h in heads]
     parts = [table.assign(unit="share of the behaviour")]
-    if random:
-        p = empirical_p(table["value"][0], table["value"][4 : 4 + random].tolist())
-        row = {
-            "metric": "empirical p",
-            "control": MATCHED,
-            "edges": len(own),
-            "value": p,
-            "n": random,
-            "note": "",
-        }
-        parts.append(pd.DataFrame([{**row, "unit": "probability"}]))
+    if asked:
+        parts.append(_compared(table["value"], len(own), random, others))
     if own:
         weakest = minimality(bench, own).nsmallest(1, "value").drop(columns=["sender", "receiver"])
         weakest = weakest.assign(edges=len(own), metric="minimality", control="none", note="")
         parts.append(weakest.assign(unit="share of the behaviour"))
     return pd.concat(parts, ignore_index=True)
+
+
+def _compared(values: pd.Series, edges: int, random: int, others: int) -> pd.DataFrame:
+    """The row of the empirical p value: without a value where there is next to nothing to draw from."""
+    p, note = math.nan, ALONE
+    if others >= LEAST_OTHERS:
+        p, note = empirical_p(values[0], values[4 : 4 + random].tolist()), ""
+    elif others:
+        note = f"only {others} other circuits have as many edges of each kind: too few for a p value"
+    row = {"metric": "empirical p", "control": MATCHED, "edges": edges, "value": p, "n": random, "note": note}
+    return pd.DataFrame([{**row, "unit": "probability"}])
 
 
 def _completed(table: pd.DataFrame, row: int, edges: int) -> pd.DataFrame:

@@ -62,7 +62,10 @@ class Patched:
 def sites_of(
     model: HookedModel, components: str | Iterable[str], n_pos: int, by: Iterable[str]
 ) -> list[Site]:
-    """The grid of one or several components."""
+    """The grid of one or several components. Raises UserError for a model without layers."""
+    if not hasattr(model.config, "n_layers"):
+        kind = getattr(model.config, "kind", type(model.config).__name__)
+        raise UserError(f"patching applies to models with layers, not to one of kind {kind!r}")
     names = [components] if isinstance(components, str) else list(components)
     axes = list(by)
     return [site for name in names for site in grid(model, name, n_pos, by=axes)]

@@ -9,6 +9,8 @@ carry at least as much; its least value is 1 / (draws + 1).
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import torch
@@ -16,6 +18,9 @@ import torch
 from interp.causal.graph import Edge, connected, site_of
 from tasks.streams import generator
 
+ALONE = "no other circuit has as many edges of each kind: there is no random control"
+LEAST_OTHERS = 20  # circuits to draw from, below which there is no p value
+MOST_COUNTED = 500  # circuits that are gone through one by one
 MAX_DRAWN = 50  # tries for a circuit through which anything can flow
 
 
@@ -35,16 +40,13 @@ def matched_circuit(
     """As many edges of every kind as in `circuit`, drawn at random from `every`; one through which something flows from
     `embed` to `output` if a few tries find one.
     """
-    pools: dict[tuple, list[Edge]] = {}
-    for edge in sorted(every):
-        pools.setdefault(kind_of(edge), []).append(edge)
-    wanted = {kind: len(list(group)) for kind, group in itertools.groupby(sorted(map(_sortable, circuit)))}
+    pools, wanted = _pools(every), Counter(map(kind_of, circuit))
     source = generator(seed, "random circuit", draw)
     picked: frozenset[Edge] = frozenset()
     for _ in range(MAX_DRAWN):
         drawn = []
         for kind, pool in pools.items():
-            order = torch.randperm(len(pool), generator=source)[: wanted.get(str(kind), 0)]
+            order = torch.randperm(len(pool), generator=source)[: wanted[kind]]
             drawn += [pool[i] for i in order.tolist()]
         picked = frozenset(drawn)
         if connected(picked):
@@ -52,8 +54,25 @@ def matched_circuit(
     return picked
 
 
-def _sortable(edge: Edge) -> str:
-    return str(kind_of(edge))
+def other_circuits(every: Collection[Edge], circuit: Collection[Edge]) -> int:
+    """How many other circuits a matched one can be: as many edges of every kind, and something flows through it (which
+    is not looked at where there are more than `MOST_COUNTED`).
+    """
+    pools, wanted = _pools(every), Counter(map(kind_of, circuit))
+    count = math.prod(math.comb(len(pool), wanted[kind]) for kind, pool in pools.items())
+    if count > MOST_COUNTED:
+        return count - 1
+    choices = [itertools.combinations(pool, wanted[kind]) for kind, pool in pools.items()]
+    found = (frozenset(itertools.chain(*parts)) for parts in itertools.product(*choices))
+    return sum(bool(connected(one)) for one in found if one != frozenset(circuit))
+
+
+def _pools(every: Collection[Edge]) -> dict[tuple, list[Edge]]:
+    """Edges by their kind, in order."""
+    pools: dict[tuple, list[Edge]] = {}
+    for edge in sorted(every):
+        pools.setdefault(kind_of(edge), []).append(edge)
+    return pools
 
 
 def empirical_p(value: float, drawn: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from interp.causal.curve import is_head
 from interp.causal.hypothesis_tests import LEVEL, QUANTILE
+from interp.causal.random_circuits import ALONE
 
 MOST = 2 / 3  # of all heads: a circuit with as many hardly tells the heads apart
 
@@ -41,13 +42,39 @@ def heads_line(table: pd.DataFrame) -> str:
 
 def random_line(table: pd.DataFrame) -> str:
     """How much matched random circuits carry, and how often as much as the circuit."""
+    return against_random(table, "carry ")
+
+
+def against_random(table: pd.DataFrame, carry: str) -> str:
+    """How a circuit compares with matched random ones: the median and the best of them, whether it carries more than
+    each, and how sure that is; that there are none, or too few for a p value. "" where none were drawn.
+    """
     rows = table[table["control"] == "random"]
-    drawn = rows[rows["metric"] == "faithfulness"]["value"]
-    p = rows[rows["metric"] == "empirical p"]["value"]
+    drawn, tests = rows[rows["metric"] == "faithfulness"]["value"], rows[rows["metric"] == "empirical p"]
+    own = table[(table["metric"] == "faithfulness") & (table["control"] == "none")]
+    note = str(tests["note"].fillna("").iloc[0]) if len(tests) and "note" in tests else ""
+    if note == ALONE or _all_the_same(own, drawn):
+        return ALONE
     if drawn.empty:
         return ""
-    said = f"{len(drawn)} matched random circuits carry {drawn.median():.2f} (max {drawn.max():.2f})"
-    return said if p.empty else f"{said}; empirical p = {p.iloc[0]:.2g}"
+    p = tests["value"].dropna()
+    chance = f"empirical p = {p.iloc[0]:.2g}" if len(p) else ""
+    spread = f"{drawn.median():.2f} (max {drawn.max():.2f})"
+    crowd = f"{len(drawn)} matched random circuits"
+    best = float(drawn.max())
+    if len(own) and own["value"].iloc[0] > best >= own["ci_low"].iloc[0]:
+        sure = f" ({chance})" if chance else ""
+        said = f"more faithful than all {crowd}{sure}, {spread}; the margin over the best of them is not significant"
+        return "; ".join(part for part in (said, note) if part)
+    more = "" if not len(own) or own["ci_low"].iloc[0] > best else ", not more than the best of them"
+    return "; ".join(
+        part for part in (f"{crowd} {carry}{spread}{more}{f', {chance}' if chance else ''}", note) if part
+    )
+
+
+def _all_the_same(own: pd.DataFrame, drawn: pd.Series) -> bool:
+    """Whether every draw is the circuit itself, as it is where there is no other one to draw."""
+    return len(own) > 0 and len(drawn) > 1 and bool((drawn == own["value"].iloc[0]).all())
 
 
 def test_lines(table: pd.DataFrame) -> list[str]:

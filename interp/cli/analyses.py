@@ -65,7 +65,8 @@ def compares(run: Path) -> bool:
     from interp.runs.stored import stated
 
     head = stated(run)
-    if head is None or head.settings.get("train", {}).get("clamps"):
+    settings = {} if head is None else head.settings.get("recorded", head.settings)
+    if not isinstance(settings, dict) or settings.get("train", {}).get("clamps"):
         return False
-    task = head.settings["task"]
-    return task["kind"] == "markov" or bool(task.get("pool") and task.get("noise"))
+    task = settings.get("task", {})
+    return task.get("kind") == "markov" or bool(task.get("pool") and task.get("noise"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from interp.analysis.conclusion import fixed
 from interp.analysis.result import Result
 from interp.causal.graph import edges as edges_of
 from interp.causal.over_training import circuit_at
@@ -48,7 +49,7 @@ def _by_step(table: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
 
 def _grid(rows: pd.DataFrame) -> pd.DataFrame:
     """Layers and heads down, positions across, in pieces that fit a line; a list where there is one axis only."""
-    rows = rows.assign(value=[f"{value:.2f}" for value in rows["value"]])
+    rows = rows.assign(value=[fixed(value) for value in rows["value"]])
     keys = [key for key in ("layer", "head") if key in rows and (rows[key] >= 0).any()]
     if "position" not in rows or rows["position"].nunique() < 2 or rows["position"].nunique() > 16:
         names = [*keys, *(["position"] if "position" in rows and rows["position"].nunique() > 1 else [])]
@@ -178,9 +179,11 @@ def _agreed(rows: pd.DataFrame, step: object) -> tuple[pd.DataFrame, str]:
     told = told.assign(
         agrees=["yes" if value else "no" for value in told["value"]], role=told["role"].map(relation_label)
     )
+    chance = rows["chance"].iloc[0]
+    by_chance = f"{chance * len(rows):.1f} by chance" if chance < 1 else "as they must"
     title = (
         f"circuit and attention roles at step {step}: {int(rows['value'].sum())} of {len(rows)} heads agree "
-        f"({rows['chance'].iloc[0] * len(rows):.1f} by chance); heads with neither are left out"
+        f"({by_chance}); heads with neither are left out"
     )
     columns = ["layer", "head", "agrees", "found", "role", "attention", "edge", "verdict"]
     return told[[*columns, *(["partner"] if (told["partner"] != "").any() else [])]], title

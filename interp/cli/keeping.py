@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from interp.cli.options import Count
 
+MOST_STEPS = 40  # named one by one
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
 
@@ -61,7 +62,7 @@ def extend(
 
 
 def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
-    """Delete checkpoints of a run; the first and the last stay, and cached tables keep the rows of all.
+    """Delete checkpoints of a run but those to keep, the first and the last; their cached results are not shown again.
 
     Parameters
     ----------
@@ -72,15 +73,24 @@ def thin(run: Path, /, *, keep: str = "", every: int = 0) -> int:
     every
         Keep the multiples of this as well.
     """
+    from interp.analysis.conclusion import few
     from interp.cli import show
     from interp.runs import fewer
     from interp.runs.folder import RunFolder
     from interp.runs.steps import resolve
+    from tasks.errors import UserError
 
+    if not keep and not every:
+        raise UserError("thin deletes checkpoints: name those that stay, --keep 100,200 or --every 100")
     folder = RunFolder.open(run)
     kept = resolve(folder, keep) if keep else ()
+    before = folder.steps
     removed = fewer.thin(folder, kept, every)
-    show.note(f"{run}: {removed} checkpoints removed, {len(folder.steps)} left")
+    there = frozenset(folder.steps)
+    gone = [f"{step}" for step in before if step not in there]
+    show.note(f"{run}: {removed} checkpoints removed, {len(there)} left")
+    if gone:
+        show.note(f"removed: steps {few(gone, MOST_STEPS)}; cached results of these can no longer be shown")
     return 0
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,8 +41,11 @@ def console() -> Output:
     return Output(width=columns(), highlight=False, no_color=not sys.stdout.isatty())
 
 
-def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> None:
-    """Print a frame, figures to four digits; missing values as a dash. A terminal shows a screen of it unless --all.
+def table(
+    frame: pd.DataFrame, title: str = "", spare: Sequence[str] = (), keep: Collection[int] = ()
+) -> None:
+    """Print a frame, figures to four digits; missing values as a dash. A terminal shows a screen of it unless --all,
+    the steps in `keep` among it.
 
     Where it is wider than the line, columns in `spare` are left out, the first named first; then the others go into
     tables beneath each other. Cells are folded only where a column alone is too wide.
@@ -51,7 +54,7 @@ def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> No
     if room == 0:
         screen().hidden.append(title)
         return
-    frame, cut = shortened(frame, room)
+    frame, cut = shortened(frame, room, keep)
     left_out = []
     for name in spare:
         if _width(frame) <= out.width:
@@ -70,23 +73,25 @@ def table(frame: pd.DataFrame, title: str = "", spare: Sequence[str] = ()) -> No
         note(f"columns not shown: {', '.join(left_out)}; --json has all")
 
 
-def shortened(frame: pd.DataFrame, most: int | None) -> tuple[pd.DataFrame, int]:
+def shortened(frame: pd.DataFrame, most: int | None, keep: Collection[int] = ()) -> tuple[pd.DataFrame, int]:
     """At most so many rows, and how many are left out: of checkpoints an even spread from first to last, with the
-    controls, else the first ones.
+    controls and whatever steps are to be kept, else the first ones.
     """
     if most is None or len(frame) <= most:
         return frame, 0
     if frame.columns[0] != "step":
         return frame.head(most), len(frame) - most
-    steps = pd.to_numeric(frame["step"], errors="coerce").notna().to_numpy()
+    numbers = pd.to_numeric(frame["step"], errors="coerce")
+    steps = numbers.notna().to_numpy()
+    named = numbers.isin(list(keep)).to_numpy().nonzero()[0]
     places, levels = steps.nonzero()[0], (~steps).nonzero()[0]
-    kept = max(2, most - len(levels))
+    kept = max(2, most - len(levels) - len(named))
     spread = (
         {int(places[round(i * (len(places) - 1) / (kept - 1))]) for i in range(kept)}
         if len(places)
         else set()
     )
-    chosen = sorted({*spread, *map(int, levels)})
+    chosen = sorted({*spread, *map(int, levels), *map(int, named)})
     return frame.iloc[chosen], len(frame) - len(chosen)
 
 

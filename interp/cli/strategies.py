@@ -10,7 +10,11 @@ from interp.cli.options import Count, Json, Out, Steps, WithoutInterventions
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 12  # checkpoints in the table
+SHARES = (
+    "unexplained: what the mixture leaves over, a share of the outputs' own mean square (of token outputs: of "
+    "probabilities minus uniform, so that it is meaningless where outputs are nearly uniform); residual: the same over "
+    "the predictors' mean square"
+)
 
 
 def strategies(
@@ -47,11 +51,24 @@ def strategies(
     if json:
         return results.print_json(result)
     results.concluded(result)
+    named = steps_named(result.table)
     for distribution, rows in result.table.groupby("distribution", sort=False):
-        show.table(weights(rows), f"weights on {distribution} prompts, by checkpoint")
+        title = f"weights on {distribution} prompts, by checkpoint"
+        show.table(weights(rows), title, keep=named.get(str(distribution), ()))
     show_distances(result.table)
+    show.note(SHARES)
     show.note(result.caption)
     return 0
+
+
+def steps_named(table: pd.DataFrame) -> dict[str, list[int]]:
+    """Of each distribution the steps that the conclusion names."""
+    from interp.emergence.strategies import stages
+
+    return {
+        str(distribution): [int(s) for name in ("step", "ci_low", "lost") for s in rows[name].dropna()]
+        for distribution, rows in stages(table).groupby("distribution", sort=False)
+    }
 
 
 def show_distances(table: pd.DataFrame) -> None:
@@ -74,14 +91,12 @@ def distances(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def weights(rows: pd.DataFrame) -> pd.DataFrame:
-    """Weight of each strategy and the share unexplained, a line a checkpoint (evenly spread where there are many)."""
-    shown = rows[rows["metric"].isin(["weight", "unexplained"]) & rows["step"].notna()]
-    named = shown.assign(strategy=shown["strategy"].where(shown["metric"] == "weight", "unexplained"))
+    """Weight of each strategy, the share unexplained and the residual, a line a checkpoint."""
+    shown = rows[rows["metric"].isin(["weight", "unexplained", "residual"]) & rows["step"].notna()]
+    named = shown.assign(strategy=shown["strategy"].where(shown["metric"] == "weight", shown["metric"]))
     return _by_checkpoint(named.rename(columns={"strategy": "name"}), 3)
 
 
 def _by_checkpoint(rows: pd.DataFrame, digits: int) -> pd.DataFrame:
     wide = rows.pivot(index="step", columns="name", values="value")[list(dict.fromkeys(rows["name"]))]
-    every = max(1, -(-len(wide) // SHOWN))
-    kept = wide.iloc[sorted({*range(0, len(wide), every), len(wide) - 1})]
-    return kept.round(digits).reset_index().rename_axis(columns=None)
+    return wide.round(digits).reset_index().rename_axis(columns=None)

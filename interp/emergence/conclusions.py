@@ -138,7 +138,7 @@ def onsets(table: pd.DataFrame) -> list[Sentence]:
     heads = table[_of_heads(table)]
     skills = table[~_of_heads(table)]
     parts = [*_order(skills), *_never(skills), *_heads(heads)]
-    return parts or [_nothing(table)]
+    return [*(parts or [_nothing(table)]), *_two_checkpoints(table)]
 
 
 def _of_heads(table: pd.DataFrame) -> pd.Series:
@@ -184,6 +184,21 @@ def _heads(heads: pd.DataFrame) -> list[Sentence]:
 def _nothing(table: pd.DataFrame) -> Sentence:
     last = float(table["last"].max())
     return Sentence(f"Nothing emerged by step {last:,.0f}.", {"last": last})
+
+
+def _two_checkpoints(table: pd.DataFrame) -> list[Sentence]:
+    """That a rise between the only two checkpoints has no half-rise and no width."""
+    if not {"half", "before"} <= set(table.columns):
+        return []
+    rose = table[table["step"].notna() & table["before"].notna()]
+    if rose.empty or rose["half"].notna().any():
+        return []
+    first, last = float(rose["before"].min()), float(rose["step"].max())
+    text = (
+        f"There are only two checkpoints, {first:,.0f} and {last:,.0f}: a rise lies anywhere between them, and "
+        "half-rise and width are not determined."
+    )
+    return [Sentence(text, {"checkpoints": 2.0})]
 
 
 def instruments(table: pd.DataFrame) -> list[Sentence]:

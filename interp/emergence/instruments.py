@@ -23,6 +23,8 @@ from interp.emergence.rises import FEWEST
 from interp.landscape.landscape import Curvature
 from interp.landscape.llc import LearningCoefficient
 from interp.pictures.labels import short_site
+from interp.readouts.label_targets import label_target
+from interp.readouts.own_targets import OwnTargets
 from interp.readouts.readouts import Readouts
 from interp.runs.checkpoints import Checkpoints
 from tasks import UserError
@@ -65,10 +67,14 @@ def instrument_onsets(
 
 
 def _readouts(run: Checkpoints, steps: tuple[int, ...], progress: Progress | None) -> pd.DataFrame:
-    table = analyse(run, [Readouts()], steps, progress)[Readouts.name]
+    labels = label_target(run.task)
+    asked = Readouts() if labels is None else OwnTargets(target=labels)
+    table = analyse(run, [asked], steps, progress)[asked.name]
     table = table[(table["control"] == "none") & table["metric"].isin(["accuracy", "mse"])]
     if table["readout"].notna().any():  # one readout for all output positions together where there are many
         table = table[(table["readout"] == "all") & (table["position"] == "all")]
+    elif labels is not None:
+        table = table[table["position"] == "all"]
     table = table.assign(subject=table["position"].astype(str) + " at " + table["site"].map(short_site))
     return _either_way(table)
 

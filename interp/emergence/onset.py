@@ -31,6 +31,7 @@ from interp.emergence.phases import TAIL, Noise, Stretch, losses, noise_of
 from interp.emergence.rises import FALSE_POSITIVES, FEWEST, rise_p_value, rising
 from tasks import UserError
 
+SHAPED = 3  # checkpoints without which a rise has a step but no half-rise and no width
 State = Literal["emerged", "transient", "not emerged"]
 
 
@@ -42,9 +43,9 @@ class Onset:
 
     [`ci_low`, `ci_high`] covers the true time of the crossing (nan at the open end of a rise that some
     replicates never make). `half` (half-rise) and `width` (10% to 90% of the rise) are in steps,
-    interpolated; nan without a rise. `first_rise` and `first_loss` are the steps of the first rise and of the first
-    loss (None where nothing was lost; `first_rise` is then `step`), `lost` how many rises were lost. A transient curve
-    has no `step`; its interval, half-rise and width are those of its last rise.
+    interpolated; nan without a rise, and of fewer than three checkpoints. `first_rise` and `first_loss` are the steps
+    of the first rise and of the first loss (None where nothing was lost; `first_rise` is then `step`), `lost` how many
+    rises were lost. A transient curve has no `step`; its interval, half-rise and width are those of its last rise.
     """
 
     step: int | None
@@ -146,7 +147,8 @@ def _dated(
         )
     course = _Course(steps, y, threshold, noise_of(y, draws), exact=draws is None)
     fit = course.rise
-    shape: dict[str, Any] = {"half": fit.at_share(0.5), "width": fit.width}
+    shaped = len(steps) >= SHAPED
+    shape: dict[str, Any] = {"half": fit.at_share(0.5), "width": fit.width} if shaped else {}
     if fit.crossed is None:
         return Onset(None, last, last, course.level, **shape)
     low, high = _interval(steps, course, draws, threshold)

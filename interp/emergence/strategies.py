@@ -12,6 +12,7 @@ strategy leads belong to none.
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from scipy.special import stdtrit
@@ -21,7 +22,7 @@ from probes.interval import LEVEL
 LEADS = 0.5
 COLUMNS = [
     "distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "rival", "rival weight",
-    "unexplained",
+    "unexplained", "mean weight", "mean rival weight",
 ]  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def simultaneous(rows: pd.DataFrame, limit: str, tests: int) -> pd.Series:
 def stages(table: pd.DataFrame) -> pd.DataFrame:
     """One row a stage, in order: strategy, first step with the interval of its onset, the step at which it had lost
     the lead (missing while it leads), "sustained" or "transient"; at the stage's end its weight, the strategy of the
-    next largest weight (`rival`), and the share unexplained.
+    next largest weight (`rival`), and the share unexplained; over its checkpoints the mean of both weights.
     """
     rows = []
     for distribution in _distributions(table):
@@ -71,12 +72,20 @@ def _stage(
     weights = at[at["metric"] == "weight"].set_index("strategy")["value"]
     others = weights.drop(name)
     left = at[at["metric"] == "unexplained"]["value"]
+    rival = str(others.idxmax())
+    within = table[
+        (table["distribution"] == distribution)
+        & (table["metric"] == "weight")
+        & table["step"].isin(steps[first : last + 1])
+    ]
+    means = within.groupby("strategy")["value"].mean()
     return {
         "distribution": distribution, "strategy": name, "step": steps[first],
         "ci_low": steps[first - 1] if first else steps[0], "ci_high": steps[first],
         "lost": float("nan") if ends else float(steps[last + 1]), "state": "sustained" if ends else "transient",
-        "weight": float(weights[name]), "rival": str(others.idxmax()), "rival weight": float(others.max()),
+        "weight": float(weights[name]), "rival": rival, "rival weight": float(others.max()),
         "unexplained": float(left.iloc[0]),
+        "mean weight": float(means[name]), "mean rival weight": float(means[rival]),
     }  # fmt: skip
 
 
@@ -91,10 +100,15 @@ def sentences(table: pd.DataFrame) -> list[str]:
     for distribution in _distributions(table):
         rows = found[found["distribution"] == distribution]
         where = "" if distribution == "own" else f"On {distribution}: "
+        steps = table.loc[table["distribution"] == distribution, "step"].dropna().unique()
+        once = len(steps) == 1
+        when = f"at step {steps[0]:.0f} " if once else ""
         if rows.empty:
-            text = "no strategy leads at any checkpoint (lower confidence limit of a weight above one half)"
+            leads = f"no strategy leads {when.strip() or 'at any checkpoint'}"
+            text = f"{leads} (lower confidence limit of a weight above one half)"
         else:
-            text = "outputs follow " + ", then ".join(_part(row) for row in rows.to_dict("records"))
+            parts = [_followed(row) if once else _part(row) for row in rows.to_dict("records")]
+            text = f"{when}outputs follow " + ", then ".join(parts)
             last = rows.iloc[-1]
             if last["state"] == "sustained":
                 text += f"; {last['unexplained']:.1%} of the outputs remain unexplained"
@@ -104,12 +118,25 @@ def sentences(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _part(row: dict[str, object]) -> str:
+def _followed(row: dict[str, Any]) -> str:
+    """The leader of a single checkpoint."""
+    return (
+        f"{row['strategy']} (weight {row['weight']:.2f} against {row['rival weight']:.2f} of {row['rival']})"
+    )
+
+
+def _part(row: dict[str, Any]) -> str:
+    """A stage: where it begins, and its weight while it lasts, or at the last checkpoint."""
     low, step = row["ci_low"], row["step"]
-    after = f"after {low}; " if low != step else ""
-    lost = f" until step {row['lost']:.0f}, transient" if row["state"] == "transient" else ""
-    against = f"weight {row['weight']:.2f} against {row['rival weight']:.2f} of {row['rival']}"
-    return f"{row['strategy']} from step {step}{lost} ({after}{against})"
+    onset = f"onset between {low} and {step}" if low != step else ""
+    begins = f"{row['strategy']} from step {step}"
+    if row["state"] == "transient":
+        mean = f"mean weight there {row['mean weight']:.2f} against {row['mean rival weight']:.2f} of {row['rival']}"
+        return f"{begins}{f' ({onset})' if onset else ''} until step {row['lost']:.0f} (transient; {mean})"
+    against = (
+        f"weight {row['weight']:.2f} against {row['rival weight']:.2f} of {row['rival']} at the last step"
+    )
+    return f"{begins} ({f'{onset}; ' if onset else ''}{against})"
 
 
 def _notes(table: pd.DataFrame, distribution: str) -> list[object]:

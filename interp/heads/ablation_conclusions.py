@@ -99,6 +99,8 @@ def agreement(table: pd.DataFrame) -> list[Sentence]:
     by_chance = float(last["chance"].iloc[0]) * len(last)
     agreed = f"{len(last) - len(odd)} of {len(last)} heads"
     text = f"Circuit and attention agree on {agreed} ({by_chance:.1f} by chance){apart}."
+    if by_chance == len(last):
+        text = f"Circuit and attention agree on {agreed}, and could not do otherwise: this shows nothing."
     found = {"agree": float(len(last) - len(odd)), "heads": float(len(last)), "by chance": by_chance}
     return [Sentence(text, found), *pairs(last)]
 

@@ -3,10 +3,10 @@
 Predicted: the rise of the loss in the run through the circuit when a head's edges in it carry other prompts as well;
 measured: the same in the whole model. Both are shares of the difference between the whole model and the run on other
 prompts (0: nothing changes, 1: as bad as other prompts; no bound above). The circuit is found on other prompts than
-those that measure. "rank correlation" is Spearman's over all heads, those outside the circuit predicted at 0, with its interval over heads,
-as if these were a sample of such heads (Bonett and Wright, Psychometrika 2000, eq. 5: standard error of its Fisher
-transform sqrt((1 + r^2 / 2) / (n - 3))). Resampling prompts would not do: noise moves ranks, always towards 0. High
-where the circuit has the right heads in the right order; that it has the right edges is not shown.
+those that measure. "rank correlation" is Spearman's over all heads, those outside the circuit predicted at 0, with its
+interval over heads, as if these were a sample of such heads (Bonett and Wright, Psychometrika 2000: standard error of
+its Fisher transform sqrt((1 + r^2 / 2) / (n - 3))). Resampling prompts would not do: noise moves ranks, always towards
+0. High where the circuit has the right heads in the right order; that it has the right edges is not shown.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def fit_in_words(table: pd.DataFrame) -> str:
     positive curvature.
     """
     wide = table.pivot(index="step", columns="metric", values="value")
-    if "stride" not in table or "gradient norm" not in wide:
+    if "stride" not in table or not {"gradient norm", "directional smoothness"} <= set(wide.columns):
         return ""
     true = wide.loc[table.loc[table["stride"] == 1, "step"]]
     g, bend = (

@@ -99,6 +99,11 @@ class ReadoutAccumulator:
 
     def _start(self, batch: Batch) -> Readout | Decoder:
         if not batch.targets.is_floating_point():
+            if batch.targets.ndim < 2 or batch.targets.shape[1] != len(self.task.output_names):
+                raise UserError(
+                    "this readout applies to tasks with a label at each named output position, not to task "
+                    f"{self.task.kind!r}: ask run.probe(), or give a target of your own"
+                )
             return self._decoder()
         return Readout(self.task.output_names, self._target_names(batch), self._config())
 

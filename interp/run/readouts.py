@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from interp.analysis.base import Progress
 from interp.analysis.result import Result
+from interp.readouts.label_targets import CAPTION, label_target
 from interp.readouts.strategies import require as require_strategies
 from interp.readouts.strategy_targets import strategy_target
 from interp.run.measuring import Measuring
@@ -42,8 +44,9 @@ class ReadoutQuestions(Measuring):
     ) -> Result:
         """Held-out score of a linear readout of the target at each layer, and of the untrained model.
 
-        With `target` one's own in place of the task's: a function of a batch to numbers [batch, position, k], or to
-        whole numbers, symbols to decode; positions are all of the prompt's, or the output positions. With
+        Where the task has a label at every output position (a Markov chain's next symbol), one readout is shared by
+        them all. With `target` one's own in place of the task's: a function of a batch to numbers [batch, position, k],
+        or to whole numbers, symbols to decode; positions are all of the prompt's, or the output positions. With
         `targets` the score of readouts of those, see `targets`; of a run of another task one of its closed-form
         predictors ("bigram"). With `algorithms` (seconds a
         checkpoint) the algorithms whose iterates the readouts match, see `algorithms`. With `causal` whether the model
@@ -71,12 +74,15 @@ class ReadoutQuestions(Measuring):
         name = next((name for name, wanted in asked.items() if wanted), "probe")
         if targets and self.task.kind != "regression":
             name, target, targets = "own-target", strategy_target(self.task, targets), ()
-        return self._measured(
-            name, steps, progress, target=target, targets=tuple(targets) or None, families=_tuple(families),
+        labels = label_target(self.task) if name == "probe" else None
+        found = self._measured(
+            name if labels is None else "own-target", steps, progress,
+            target=labels or target, targets=tuple(targets) or None, families=_tuple(families),
             context=context, shift=None if shift is None else dict(shift), normalised=normalised,
             per_position=per_position, strengths=_tuple(strengths), quick=quick,
             checkpoints=self._corrected() if algorithms else None,
         )  # fmt: skip
+        return found if labels is None else replace(found, caption=CAPTION)
 
     def strategies(
         self,

@@ -10,7 +10,7 @@ import pytest
 
 from interp.analysis import registry
 from interp.analysis.base import Analysis
-from interp.analysis.conclusion import Sentence, paragraph
+from interp.analysis.conclusion import Sentence, interval, paragraph
 from interp.analysis.registry import conclusion_of, entries, register
 from interp.analysis.result import Result
 from interp.analysis.shipped import DERIVED, SHIPPED
@@ -124,10 +124,30 @@ def circuit(value: float, low: float, random: float) -> str:
 
 def test_a_circuit_is_stated_with_what_random_ones_carry() -> None:
     assert "circuit of 1 edge through 0 heads: faithfulness 0.93 [0.92, 1.00]" in circuit(0.93, 0.92, 0.6)
-    assert "not significantly more than the best of them" not in circuit(0.93, 0.92, 0.6)
-    assert "not significantly more than the best of them" in circuit(0.93, 0.5, 0.6)
+    assert "; 2 matched random circuits 0.45 (max 0.60)." in circuit(0.93, 0.92, 0.6)
+    close = "more faithful than all 2 matched random circuits, 0.45 (max 0.60); the margin over the best of them is not"
+    assert close in circuit(0.93, 0.5, 0.6)
+    assert "not more than the best of them" in circuit(0.5, 0.4, 0.6)
     nothing = table("value", (None, None, None), metric="edge", note="no behaviour to explain")
     assert stated("circuit", nothing) == "Step 8: no circuit: no behaviour to explain."
+
+
+def test_sites_are_tested_together_and_a_larger_one_may_be_left_open() -> None:
+    row = "layer head position value"
+    sites = [(0, 0, "all", 0.6, 0.5, 0.7), (0, 1, "all", 0.9, -0.3, 2.1), (0, 2, "all", 0.1, 0.001, 0.199)]
+    found = stated("patch", table(row, *sites, pair="swap"))
+    assert "largest significant normalised effect" in found
+    assert "1 of 3 sites have a significant one (Holm, 5%)" in found
+    few = stated("patch", table(row, *sites[:1], (0, 1, "all", 0.3, -0.001, 0.6), pair="swap"))
+    assert "largest normalised effect" in few
+    assert interval(pd.Series({"value": -0.001, "ci_low": -0.004, "ci_high": 0.02})) == "0.00 [0.00, 0.02]"
+
+
+def test_a_rise_between_two_checkpoints_is_said_to_be_no_more_than_that() -> None:
+    rose = {"subject": "hop 1", "position": "hop 1", "metric": "accuracy", "step": 300.0, "before": 0.0,
+            "ci_low": 0.0, "ci_high": 300.0, "half": None, "last": 300.0}  # fmt: skip
+    assert "There are only two checkpoints, 0 and 300:" in stated("emergence", pd.DataFrame([rose]))
+    assert "only two" not in stated("emergence", pd.DataFrame([{**rose, "half": 16.0}]))
 
 
 def test_onsets_are_in_order_and_what_has_not_emerged_is_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,6 +157,13 @@ def test_a_rise_some_replicates_never_make_has_an_open_end() -> None:
     assert found.step == 90
     assert np.isnan(found.ci_high)
     assert found.ci_low == 80
+
+
+def test_two_checkpoints_have_a_step_but_no_shape_of_the_rise() -> None:
+    found = onset([0, 300], [0.0, 1.0], 0.5)
+    assert (found.step, found.before) == (300, 0)
+    assert math.isnan(found.half)
+    assert math.isnan(found.width)
 
 
 def test_too_few_checkpoints_to_tell_a_rise_from_noise_are_refused() -> None:

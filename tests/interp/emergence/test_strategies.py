@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from interp.cli.strategies import distances, show_distances
+from interp.cli.show import shortened
+from interp.cli.strategies import distances, show_distances, steps_named, weights
 from interp.config.model_transformer import TransformerConfig
 from interp.emergence.strategies import sentences, stages
 from interp.models.build import build_model
@@ -39,19 +40,43 @@ def table(*weights: dict[str, float], distribution: str = "own", left: float = 0
 
 def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
     early, middle, late = {"a": 0.9, "b": 0.1}, {"a": 0.5, "b": 0.5}, {"a": 0.05, "b": 0.95}
+    uneven = {"a": 0.8, "b": 0.2}
     found = stages(table(middle, early, early, middle, late, late))
     assert found["strategy"].tolist() == ["a", "b"]
     assert found["state"].tolist() == ["transient", "sustained"]
     assert found["step"].tolist() == [100, 400]
     assert found["ci_low"].tolist() == [0, 300]
     assert found["lost"].tolist()[0] == 300
-    (sentence,) = sentences(table(middle, early, early, middle, late, late))
+    (sentence,) = sentences(table(middle, uneven, early, middle, late, late))
     assert (
-        "Outputs follow a from step 100 until step 300, transient (after 0; weight 0.90 against 0.10 of b)"
+        "Outputs follow a from step 100 (onset between 0 and 100) until step 300 (transient; mean weight there 0.85 "
+        "against 0.15 of b)"
+    ) in sentence
+    assert (
+        "then b from step 400 (onset between 300 and 400; weight 0.95 against 0.05 of a at the last step)"
         in sentence
     )
-    assert "then b from step 400 (after 300; weight 0.95 against 0.05 of a)" in sentence
     assert "2.0% of the outputs remain unexplained" in sentence
+
+
+def test_a_single_checkpoint_is_no_onset():
+    (sentence,) = sentences(table({"a": 0.05, "b": 0.95}))
+    assert sentence.startswith("At step 0 outputs follow b (weight 0.95 against 0.05 of a); 2.0% of")
+    assert sentences(table({"a": 0.5, "b": 0.5}))[0].startswith("No strategy leads at step 0 (")
+
+
+def test_the_terminal_prints_every_checkpoint_and_never_leaves_out_one_that_is_named():
+    courses = [{"a": 0.9, "b": 0.1}] * 17 + [{"a": 0.1, "b": 0.9}] * 23
+    whole = table(*courses)
+    shown = weights(whole)
+    assert len(shown) == 40
+    assert list(shown.columns) == ["step", "a", "b", "unexplained", "residual"]
+    named = steps_named(whole)["own"]
+    assert set(named) == {0, 1600, 1700}
+    kept, cut = shortened(shown, 12, named)
+    assert set(named) <= set(kept["step"])
+    assert len(kept) + cut == 40
+    assert len(kept) <= 12
 
 
 def test_no_strategy_leads_where_none_has_more_than_half():

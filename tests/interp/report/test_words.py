@@ -95,6 +95,9 @@ def test_agreement_counts_heads_and_names_those_that_say_otherwise() -> None:
     total = len(whole)
     assert agreement_sentence(whole).startswith(f"Circuit and attention agree on {total} of {total} heads (")
     assert agreement_sentence(whole).endswith("by chance).")
+    forced = agreement_sentence(whole.assign(chance=1.0))
+    assert forced.endswith("this shows nothing.")
+    assert "by chance" not in forced
     less = agreement(Circuit(planted[:1], (1.0,)), held).assign(step=8)
     said = agreement_sentence(pd.concat([whole, less]))
     assert f"agree on {total - 1} of {total} heads" in said

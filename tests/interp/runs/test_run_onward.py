@@ -110,6 +110,16 @@ def test_thinned_checkpoints_are_no_damage_and_their_rows_stay(folder):
     assert not run.folder.checkpoint_path(2).exists()
 
 
+def test_the_command_thins_only_where_it_is_told_what_stays(folder, capsys):
+    assert cli(["thin", str(folder)]) == 2
+    assert "--keep 100,200 or --every 100" in capsys.readouterr().err
+    assert interp.load(folder).steps == (0, 2, 4)
+    assert cli(["thin", str(folder), "--every", "4"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "removed: steps 2; cached results of these can no longer be shown" in said
+    assert interp.load(folder).steps == (0, 4)
+
+
 def test_a_record_of_thinning_that_was_altered_is_found(folder):
     thin(interp.load(folder).folder, keep=())
     path = folder / "thinned.json"
