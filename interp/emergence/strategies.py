@@ -22,7 +22,7 @@ from probes.interval import LEVEL
 LEADS = 0.5
 COLUMNS = [
     "distribution", "strategy", "step", "ci_low", "ci_high", "lost", "state", "weight", "rival", "rival weight",
-    "unexplained", "mean weight", "mean rival weight",
+    "unexplained", "mean weight", "mean rival", "mean rival weight",
 ]  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def simultaneous(rows: pd.DataFrame, limit: str, tests: int) -> pd.Series:
 def stages(table: pd.DataFrame) -> pd.DataFrame:
     """One row a stage, in order: strategy, first step with the interval of its onset, the step at which it had lost
     the lead (missing while it leads), "sustained" or "transient"; at the stage's end its weight, the strategy of the
-    next largest weight (`rival`), and the share unexplained; over its checkpoints the mean of both weights.
+    next largest weight (`rival`), and the share unexplained; over its checkpoints its mean weight and the next
+    largest one.
     """
     rows = []
     for distribution in _distributions(table):
@@ -72,20 +73,20 @@ def _stage(
     weights = at[at["metric"] == "weight"].set_index("strategy")["value"]
     others = weights.drop(name)
     left = at[at["metric"] == "unexplained"]["value"]
-    rival = str(others.idxmax())
     within = table[
         (table["distribution"] == distribution)
         & (table["metric"] == "weight")
         & table["step"].isin(steps[first : last + 1])
     ]
     means = within.groupby("strategy")["value"].mean()
+    beside = means.drop(name)
     return {
         "distribution": distribution, "strategy": name, "step": steps[first],
         "ci_low": steps[first - 1] if first else steps[0], "ci_high": steps[first],
         "lost": float("nan") if ends else float(steps[last + 1]), "state": "sustained" if ends else "transient",
-        "weight": float(weights[name]), "rival": rival, "rival weight": float(others.max()),
+        "weight": float(weights[name]), "rival": str(others.idxmax()), "rival weight": float(others.max()),
         "unexplained": float(left.iloc[0]),
-        "mean weight": float(means[name]), "mean rival weight": float(means[rival]),
+        "mean weight": float(means[name]), "mean rival": str(beside.idxmax()), "mean rival weight": float(beside.max()),
     }  # fmt: skip
 
 
@@ -131,7 +132,8 @@ def _part(row: dict[str, Any]) -> str:
     onset = f"onset between {low} and {step}" if low != step else ""
     begins = f"{row['strategy']} from step {step}"
     if row["state"] == "transient":
-        mean = f"mean weight there {row['mean weight']:.2f} against {row['mean rival weight']:.2f} of {row['rival']}"
+        other = f"{row['mean rival weight']:.2f} of {row['mean rival']}"
+        mean = f"mean weight there {row['mean weight']:.2f} against {other}"
         return f"{begins}{f' ({onset})' if onset else ''} until step {row['lost']:.0f} (transient; {mean})"
     against = (
         f"weight {row['weight']:.2f} against {row['rival weight']:.2f} of {row['rival']} at the last step"

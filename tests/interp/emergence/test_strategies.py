@@ -59,6 +59,16 @@ def test_a_hand_over_is_dated_and_the_first_strategy_called_transient():
     assert "2.0% of the outputs remain unexplained" in sentence
 
 
+def test_the_rival_of_a_past_stage_is_that_of_the_whole_stage():
+    first, second, other = (
+        {"a": 0.8, "b": 0.16, "c": 0.04},
+        {"a": 0.9, "b": 0.02, "c": 0.08},
+        {"a": 0.4, "b": 0.3, "c": 0.3},
+    )
+    (sentence,) = sentences(table(first, second, other))
+    assert "(transient; mean weight there 0.85 against 0.09 of b)" in sentence
+
+
 def test_a_single_checkpoint_is_no_onset():
     (sentence,) = sentences(table({"a": 0.05, "b": 0.95}))
     assert sentence.startswith("At step 0 outputs follow b (weight 0.95 against 0.05 of a); 2.0% of")
