@@ -57,7 +57,7 @@ class Strategies(Direct):
         return pd.DataFrame(rows)
 
     def constants(self, model: HookedModel, task: Task, untrained: Any) -> pd.DataFrame:
-        """Bayes risk of every strategy on every distribution, in the task's loss."""
+        """Expected loss of every strategy on every distribution, in the task's loss."""
         names = list(task.strategies(task.sample(self.seed, "strategies", 0, 2)))
         rows = [
             {"distribution": on or OWN, "position": read, "metric": "loss", "strategy": name, "control": "risk",
