@@ -187,7 +187,7 @@ def test_the_command_prints_keeps_and_reads_again(tmp_path, capsys, monkeypatch)
         "smoothness is along the line to the next asked"
     )
     assert command(["curvature", str(run.path), "--prompts", "0"]) == 2
-    assert "at least 1 prompt" in capsys.readouterr().err
+    assert "--prompts 0: must be 1 or more" in capsys.readouterr().err
 
 
 SMALL = {
