@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
 import traceback
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -95,9 +95,10 @@ def _run(code: str, words: list[str], cwd: str, place: str, env: dict[str, str],
     os.chdir(cwd)
     sys.path[:0] = [*path, cwd]
     sys.argv = ["-c", *words]
-    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    program = Path(place, "program.py")
+    program.write_text(code, encoding="utf-8")
     try:
-        exec(compile(code, "<string>", "exec"), main.__dict__)  # noqa: S102
+        runpy.run_path(str(program), run_name="__main__")
         ended = 0
     except SystemExit as left:
         ended = left.code if isinstance(left.code, int) else int(left.code is not None)

@@ -33,7 +33,12 @@ NAMES = (
     "shift_by_2",
     "sort_unique",
 )
+PADDED = (
+    "count_less_freq",
+    "sort_unique",
+)  # answer otherwise where a prompt is filled up: one length alone is theirs
 SOME = NAMES if os.environ.get("ALGOSCOPE_FULL") == "1" else ("frac_prevs_causal", "hist")
+SEVERAL = [name for name in NAMES if name not in PADDED] if SOME == NAMES else ["shift_by_2"]
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="compiled programs: set ALGOSCOPE_DATA to the folder that holds tracr/"
 )
@@ -77,12 +82,10 @@ def test_no_edge_is_false_and_each_that_moves_an_output_is_found(name, change):
     assert true <= found
 
 
-@pytest.mark.parametrize("name", NAMES if len(SOME) == len(NAMES) else ("shift_by_2",))
+@pytest.mark.parametrize("name", SEVERAL)
 def test_prompts_of_several_lengths_show_more_of_the_circuit(name):
     task, model, weights, settings, known = loaded(name)
     run = torch.no_grad()(model)
-    if name in ("count_less_freq", "sort_unique"):
-        pytest.skip("this net answers otherwise with padding")
     several = of_lengths(task, range(3, max(task.lengths) + 1), run)
     found = set(find_circuit(model, several).edges)
     assert found <= known.edges

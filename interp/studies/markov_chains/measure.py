@@ -18,7 +18,6 @@ from jaxtyping import Float
 from interp.causal.behaviour import resampled_pair
 from interp.causal.edge_effects import exact_edges
 from interp.causal.metrics import metric_of
-from interp.emergence.curriculum import drops
 from interp.emergence.strategies import stages
 from interp.run import Run
 
@@ -67,19 +66,6 @@ def attention(run: Run, relation: str, layer: int) -> pd.Series:
     return rows[own].groupby("step")["value"].max().sort_index()
 
 
-def losses(run: Run) -> pd.Series:
-    """Loss on held-out prompts at every checkpoint."""
-    rows = run.scores().table
-    own = (rows["metric"] == "loss") & (rows["control"] == "none") & (rows["position"] == READ)
-    return rows[own].set_index("step")["value"].sort_index()
-
-
-def dropped(run: Run) -> int:
-    """How many separate drops the loss has."""
-    found = losses(run)
-    return len(drops([int(step) for step in found.index], found.tolist()))
-
-
 def path(run: Run, prompts: int) -> pd.DataFrame:
     """At every checkpoint the loss, and its rise when the path from the first layer into the keys of the second alone
     carries other prompts (both paired: the same prompts everywhere)."""
@@ -93,20 +79,6 @@ def path(run: Run, prompts: int) -> pd.DataFrame:
             loss = float(measure(model(pair.clean.inputs)).mean())
         found.append({"step": step, "loss": loss, "effect": float(rise.values[0].mean())})
     return pd.DataFrame(found).set_index("step")
-
-
-def path_lead(run: Run, prompts: int) -> float:
-    """Steps from the path's half effect to the loss's half fall between the checkpoint nearest to the unigram predictor
-    and the last one; not a number where one of them did not come."""
-    return lead(path(run, prompts), int(distances(run, "unigram").idxmin()))  # type: ignore[arg-type]
-
-
-def lead(curve: pd.DataFrame, begin: int) -> float:
-    """The same from a curve of losses and effects, the fall counted from the step `begin`."""
-    steps, end = curve.index.to_numpy(dtype=float), curve.iloc[-1]
-    fell = crossed(steps, -curve["loss"].to_numpy(), -(curve["loss"].loc[begin] + end["loss"]) / 2)
-    rose = crossed(steps, curve["effect"].to_numpy(), end["effect"] / 2)
-    return fell - rose
 
 
 def head_lead(run: Run) -> float:

@@ -18,6 +18,14 @@ from probes.stats import Interval, share
 
 ORDER = ("unigram", "bigram", "trigram")
 COST = "scale cpu: 32 runs of 6,000 steps, about two hours on one core"
+SMOOTHER = (
+    "losses of weights averaged over steps: with the loss's scatter from checkpoint to checkpoint here (.003 nats), "
+    "two planted drops are counted as two in less than half of the simulations"
+)
+OTHERWISE = (
+    "another statistic than the effect on the loss: ablating the path gives back what the loss has fallen by, so that "
+    "the two rise together whatever comes first"
+)
 
 
 def words(study: Study, condition: str) -> dict[str, Any]:
@@ -32,12 +40,11 @@ def order(study: Study) -> list[Row]:
     found = [[measure.onset(run, name) for name in ORDER[:2]] for run in runs]
     ends = [measure.followed_at_end(run) for run in runs]
     note = f"steps of onset (unigram, bigram) a run: {'; '.join(f'{a:g}, {b:g}' for a, b in found)}"
-    counts = [measure.dropped(run) for run in runs]
     return [
         study.row("unigram-first", _share([in_order(steps) for steps in found]), note=note, **said),
         study.row("bigram-last", _share([end == "bigram" for end in ends]), **said),
         study.row("bigram-close", [float(measure.distances(run, "bigram").iloc[-1]) for run in runs], **said),
-        study.row("two-drops", _share([n == 2 for n in counts]), note=f"drops a run: {counts}", **said),
+        study.claims["two-drops"].not_testable(would_need=SMOOTHER, command=study.command),
     ]
 
 
@@ -60,16 +67,11 @@ def heads(study: Study) -> list[Row]:
     rows = [
         study.row(claim, [float(mass.iloc[-1]) for mass in each], **said) for claim, each in masses.items()
     ]
-    leads = [measure.path_lead(run, study.budget.prompts) for run in runs]
     return [
         *rows,
         study.row("head-leads", _median([measure.head_lead(run) for run in runs]), **said),
-        study.row("path-leads", _median(leads), note=_each(leads), **said),
+        study.claims["path-leads"].not_testable(would_need=OTHERWISE, command=study.command),
     ]
-
-
-def _each(leads: Sequence[float]) -> str:
-    return f"steps a run: {', '.join(f'{lead:.0f}' for lead in leads)}"
 
 
 def _median(leads: Sequence[float]) -> Interval:
