@@ -82,10 +82,19 @@ def path(run: Run, prompts: int) -> pd.DataFrame:
 
 
 def head_lead(run: Run) -> float:
-    """Steps from half the final mass on the previous token to the onset of the bigram predictor."""
+    """Steps from half the final mass on the previous token to the onset of the bigram predictor, both between two
+    checkpoints: an onset dated at the later one would lead by half their distance where nothing does.
+    """
     mass = attention(run, PREVIOUS, 0)
     half = (mass.iloc[0] + mass.iloc[-1]) / 2
-    return onset(run, "bigram") - crossed(mass.index.to_numpy(dtype=float), mass.to_numpy(), half)
+    return between(run, "bigram") - crossed(mass.index.to_numpy(dtype=float), mass.to_numpy(), half)
+
+
+def between(run: Run, strategy: str) -> float:
+    """The middle of the interval of a strategy's first onset, infinite where there is none."""
+    found = staged(run)
+    own = found[found["strategy"] == strategy]
+    return float(own[["ci_low", "ci_high"]].iloc[0].mean()) if len(own) else math.inf
 
 
 def crossed(steps: Float[np.ndarray, " step"], values: Float[np.ndarray, " step"], level: float) -> float:

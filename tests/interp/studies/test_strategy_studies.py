@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from interp.emergence.curriculum import drops
@@ -81,6 +82,16 @@ def test_two_planted_drops_are_rarely_counted_as_two_at_the_scatter_of_these_los
     seen = [len(drops(steps.tolist(), fall + 0.003 * rng.normal(size=len(steps)))) for _ in range(100)]
     assert np.mean(np.array(seen) == 2) < 0.5
     assert len(drops(steps.tolist(), fall)) == 2
+
+
+def test_a_head_and_an_onset_at_the_same_time_do_not_lead_one_another(monkeypatch):
+    dated = pd.DataFrame({"strategy": ["bigram"], "step": [20], "ci_low": [10], "ci_high": [20]})
+    mass = pd.Series([0.0, 0.0, 1.0, 1.0], index=[0, 10, 20, 30])
+    monkeypatch.setattr(chains, "staged", lambda run: dated)
+    monkeypatch.setattr(chains, "attention", lambda *asked: mass)
+    assert chains.head_lead(None) == 0
+    monkeypatch.setattr(chains, "attention", lambda *asked: pd.Series([0.0, 1.0, 1.0, 1.0], index=mass.index))
+    assert chains.head_lead(None) == 10
 
 
 def test_an_order_needs_every_predictor():
