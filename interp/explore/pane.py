@@ -125,11 +125,11 @@ class Pane:
 
     def _normalised(self, pair: Pair, clean: Intact, corrupt: Intact, outputs: Tensor) -> pd.DataFrame:
         measure = metric_of(self.run.task, pair, "loss")
-        ends = [measure(side.outputs) for side in (clean, corrupt)]
+        full, empty = measure(clean.outputs), measure(corrupt.outputs)
         row: dict[str, Any] = {"metric": "normalised effect", "output": "all", "n": len(outputs), "note": ""}
-        if not has_behaviour(*ends):
+        if not has_behaviour(full, empty):
             return pd.DataFrame([{**row, "note": NO_BEHAVIOUR}])
-        found = normalised(measure(outputs)[:, None], *ends)[0]
+        found = normalised(measure(outputs)[:, None], full, empty)[0]
         return pd.DataFrame([{**row, "value": found.value, "ci_low": found.low, "ci_high": found.high}])
 
 

@@ -24,12 +24,12 @@ def number(value: Any) -> float | None:
 
 def drawn_pane(pane: Pane, parts: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Scores, effects and the circuit of one pane."""
-    circuit = pane.circuit()
+    circuit, model = pane.circuit(), pane.net.config
     return {
         "title": f"{pane.run.name}, step {pane.step:,}",
         "step": pane.step,
-        "layers": int(pane.run.config.model.n_layers),
-        "heads": int(pane.run.config.model.n_heads),
+        "layers": int(model.n_layers),
+        "heads": int(model.n_heads),
         "scores": _scores(parts["heads"]),
         "effects": [_row(row) for row in parts["effects"].to_dict("records")],
         "downstream": [
@@ -87,7 +87,9 @@ def drawn_attention(
     picked = [label for label in chosen.selected if label in there][-1:]
     asked = [chosen.head] if chosen.head in there else []
     moving = max(moved, key=lambda label: moved[label]) if moved and max(moved.values()) > 0 else None
-    found = [(label, "selected", None) for label in picked if label not in asked]
+    found: list[tuple[str, str, Attention | None]] = [
+        (label, "selected", None) for label in picked if label not in asked
+    ]
     if asked:
         found.append((asked[0], "chosen", after))
     elif after is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -125,7 +126,7 @@ class PromptForm:
             return MarkovBatch(inputs, inputs, torch.zeros(1, self.task.states, self.task.symbols))
         return Batch(inputs, inputs)
 
-    def best(self, batch: Batch, own: bool) -> Float[Tensor, "1 pos d_out"] | None:
+    def best(self, batch: Any, own: bool) -> Float[Tensor, "1 pos d_out"] | None:
         """The best answer to a batch of one prompt, in the shape of the outputs; None where it is not known."""
         if own and isinstance(self.task, MultiHopRetrieval):
             return _followed(self.task, batch.inputs[0].tolist())

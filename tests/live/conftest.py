@@ -35,6 +35,8 @@ def page() -> Iterator:
         found = browser.new_page(viewport={"width": 1500, "height": 1800})
         found.set_default_timeout(120_000)
         yield found
+        if SHOTS:
+            found.screenshot(path=str(Path(SHOTS) / "last.png"))
         browser.close()
 
 

@@ -26,7 +26,8 @@ function fill(found, properties, children) {
 /** A number as the view writes it; a dash where there is none. */
 function written(value, digits = 3) {
   if (value === null || value === undefined) return "–";
-  return value.toFixed(digits).replace("-", "−");
+  const text = value.toFixed(digits);
+  return Number(text) ? text.replace("-", "−") : text.replace("-", ""); // no zero below zero
 }
 
 /** A number with its interval. */
