@@ -22,28 +22,28 @@ Row = dict[str, Any]
 Outputs = Float[Tensor, "1 pos d_out"]
 
 
-def answers(form: PromptForm, intact: Outputs, changed: Outputs | None, best: Outputs | None) -> list[Row]:
-    """Rows of one prompt: `output`, `symbol` ("" for numbers), `intact`, `changed` and `best` (or None), `right`."""
+def answers(
+    form: PromptForm, at: int, intact: Outputs, changed: Outputs | None, best: Outputs | None
+) -> list[Row]:
+    """Rows of one prompt: `output`, `symbol` ("" for numbers), `intact`, `changed` and `best` (or None), `right`.
+
+    `at`: the token whose output is shown where symbols are answered.
+    """
     if form.face.inputs == "continuous":
         return _numbers(form, intact, changed, best)
-    names = _names(form, intact.shape[1])
-    found = [None if run is None else _read(form, run, len(names)) for run in (intact, changed, best)]
+    names = _names(form, at)
+    found = [
+        None if run is None else run[0, at].double().unflatten(-1, (len(names), -1))
+        for run in (intact, changed, best)
+    ]
     return [
         row for i, name in enumerate(names) for row in _symbols(form, name, [_at(run, i) for run in found])
     ]
 
 
-def _names(form: PromptForm, length: int) -> list[str]:
-    """The outputs that are answered at the last token."""
-    if len(form.face.output_positions) == 1:
-        return list(form.task.output_names)
-    return [f"after token {length}"]
-
-
-def _read(form: PromptForm, run: Outputs, count: int) -> Float[Tensor, "output symbol"]:
-    """The last token's outputs, one row an output."""
-    last = max(p for p in form.face.output_positions if p < run.shape[1])
-    return run[0, last].double().unflatten(-1, (count, -1))
+def _names(form: PromptForm, at: int) -> list[str]:
+    """The outputs that are answered at a token."""
+    return list(form.task.output_names) if len(form.face.output_positions) == 1 else [f"after token {at + 1}"]
 
 
 def _at(run: Tensor | None, i: int) -> Tensor | None:

@@ -189,7 +189,7 @@ class Session:
             effects = pane.effects(drawn, selection, chosen.replacement)
             moved = largest_change(here.attention, attention)
         best = self.form.best(batch, chosen.own is not None)
-        rows = answers(self.form, here.outputs, outputs, best)
+        rows = answers(self.form, self.form.answered_at(batch), here.outputs, outputs, best)
         parts = {
             "heads": pane.heads(),
             "effects": effects,

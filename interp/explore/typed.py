@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tasks import Batch, Task, UserError
+from tasks.given import GivenBatch
 from tasks.markov import MarkovBatch, MarkovChains
 from tasks.regression import InContextRegression
 from tasks.regression_layout import RegressionBatch, tokens
@@ -125,6 +126,12 @@ class PromptForm:
         if isinstance(self.task, MarkovChains):
             return MarkovBatch(inputs, inputs, torch.zeros(1, self.task.states, self.task.symbols))
         return Batch(inputs, inputs)
+
+    def answered_at(self, batch: Any) -> int:
+        """The token of the first prompt at which its answer is given: the last that counts."""
+        if isinstance(batch, GivenBatch):
+            return int(batch.mask[0].nonzero().max())
+        return max(p for p in self.face.output_positions if p < batch.inputs.shape[1])
 
     def best(self, batch: Any, own: bool) -> Float[Tensor, "1 pos d_out"] | None:
         """The best answer to a batch of one prompt, in the shape of the outputs; None where it is not known."""

@@ -15,7 +15,7 @@ function attentionMaps(pane, shown, theme, ask, number) {
   }
   choices(pick, all, pane.attention.find((each) => each.why === "chosen")?.head ?? "");
   return make("section", null,
-    make("h4", null, "Attention on this prompt ", make("label", { class: "plain" }, "of head ", pick)), maps);
+    make("h4", null, "Attention on this prompt: rows attend to columns ", make("label", { class: "plain" }, "of head ", pick)), maps);
 }
 
 function oneHead(pane, each, theme) {

@@ -63,8 +63,12 @@ function css(colour) {
   return `rgb(${colour.join(",")})`;
 }
 
-/** Whether what the view stands on is dark: the first ground that is painted, through shadow roots, else the system. */
+/** Whether what the view stands on is dark: what the notebook states, else the first ground that is painted, through
+    shadow roots, else the system. */
 function themeAround(element) {
+  const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
+  if (jpThemeLight !== undefined) return jpThemeLight === "false" ? "dark" : "light";
+  if (vscodeThemeKind !== undefined) return vscodeThemeKind.includes("light") ? "light" : "dark";
   for (let at = element; at; at = at.parentElement ?? at.getRootNode().host ?? null) {
     const ground = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
     if (ground.length === 3 || ground[3] > 0.5) {

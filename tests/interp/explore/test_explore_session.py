@@ -7,10 +7,13 @@ import math
 
 import pytest
 
+import interp
 from interp.explore.session import Session
 from tasks import UserError
+from tests.external.adopting import theirs
 
 MARKOV = {"kind": "markov", "symbols": 3, "length": 12}
+INDUCTION = {"kind": "induction", "vocabulary": 13, "length": 4}
 REGRESSION = {"kind": "regression", "d": 2, "n": 3}
 
 
@@ -185,6 +188,22 @@ def test_other_tasks_are_shown_as_far_as_they_go(untrained) -> None:
     again = regression.ask(own=shown["text"])["panes"][0]["answers"]
     assert [row["changed"] for row in again] == pytest.approx([row["changed"] for row in first], abs=1e-2)
     assert again[-1]["best"] == pytest.approx(first[-1]["best"], abs=1e-2)
+
+
+def test_an_adopted_module_is_shown_as_any_run() -> None:
+    run = interp.adopt(theirs.drawn(theirs.NanoGPT()), task=INDUCTION, quiet=True)
+    view = Session(run, prompts=32)
+    view.ask(selected=["L0H1"], replacement="pair")
+    found = run.patch("z", by=("layer", "head"), direction="noise", prompts=32).table
+    assert found["value"].isna().all()  # it is not trained: clean and corrupt runs do not differ
+    assert math.isnan(view.tables["effects"].iloc[-1]["value"])
+    moved = view.tables["attention"].set_index("head")["change"]
+    assert moved["L0H0"] == moved["L0H1"] == 0
+    assert moved.drop(["L0H0", "L0H1"]).max() > 0
+    assert (
+        view.ask(own=view.shown["text"])["panes"][0]["labels"]
+        == run.task.labels(view.prompts("rebind").clean)[0]
+    )
 
 
 def test_models_without_heads_and_other_tasks_are_refused_in_one_line(untrained, run) -> None:
