@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.kept import opened
+from interp.analysis.base import Analysis
+from interp.analysis.kept import opened, table_paths
 from interp.analysis.registry import entry
 from interp.analysis.stream import analyse
 from interp.causal.arithmetic import has_edges
@@ -54,7 +55,10 @@ class Pane:
                 "`run.without_interventions().explore()`"
             )
         self._heads: dict[int, pd.DataFrame] = {}
-        self._circuits: dict[int, pd.DataFrame] = {}
+        self._circuits: dict[int, tuple[int, pd.DataFrame]] = {}  # with the time of the table's file
+        self.drawn_scores: dict[
+            int, list[dict[str, Any]]
+        ] = {}  # `interp.explore.shown` draws them once a step
         self._sides: dict[str, tuple[Intact, Intact | None]] = {}
 
     def load(self, step: int) -> None:
@@ -86,7 +90,15 @@ class Pane:
 
         Empty where none is kept (`circuit_words`), or where none was found.
         """
-        job = opened(self.run, CircuitSearch().of(self.run.config))
+        search = CircuitSearch().of(self.run.config)
+        place = table_paths(self.run, search)[0]
+        written = place.stat().st_mtime_ns if place.exists() else 0
+        if self._circuits.get(self.step, (-1,))[0] != written:
+            self._circuits[self.step] = (written, self._kept(search))
+        return self._circuits[self.step][1]
+
+    def _kept(self, search: Analysis) -> pd.DataFrame:
+        job = opened(self.run, search)
         if job.known is None or job.hashes.get(self.step) != self.run.weights_hash(self.step):
             return pd.DataFrame()
         rows = job.known

@@ -164,9 +164,7 @@ class Session:
             found.append(drawn)
             for name, table in parts.items():
                 tables[name].append(table if name == "heads" else table.assign(run=pane.run.name, step=step))
-        return found, {
-            name: pd.concat(each).drop_duplicates(ignore_index=True) for name, each in tables.items()
-        }
+        return found, {name: _joined(each) for name, each in tables.items()}
 
     def _pane(
         self, pane: Pane, chosen: Chosen, batch: Batch, other: Tensor | None, labels: list[str]
@@ -223,6 +221,11 @@ class Session:
             "form": self.form.form,
             "selected": list(chosen.selected),
         }
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of both panes, what is in both once."""
+    return parts[0] if len(parts) == 1 else pd.concat(parts).drop_duplicates(ignore_index=True)
 
 
 def _one(of: Checkpoints, step: Any) -> int:

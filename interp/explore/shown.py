@@ -25,12 +25,14 @@ def number(value: Any) -> float | None:
 def drawn_pane(pane: Pane, parts: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Scores, effects and the circuit of one pane."""
     circuit, model = pane.circuit(), pane.net.config
+    if pane.step not in pane.drawn_scores:
+        pane.drawn_scores[pane.step] = _scores(parts["heads"])
     return {
         "title": f"{pane.run.name}, step {pane.step:,}",
         "step": pane.step,
         "layers": int(model.n_layers),
         "heads": int(model.n_heads),
-        "scores": _scores(parts["heads"]),
+        "scores": pane.drawn_scores[pane.step],
         "effects": [_row(row) for row in parts["effects"].to_dict("records")],
         "downstream": [
             {"head": head, "value": number(value)}

@@ -69,11 +69,13 @@ function themeAround(element) {
   const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
   if (jpThemeLight !== undefined) return jpThemeLight === "false" ? "dark" : "light";
   if (vscodeThemeKind !== undefined) return vscodeThemeKind.includes("light") ? "light" : "dark";
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   for (let at = element; at; at = at.parentElement ?? at.getRootNode().host ?? null) {
-    const ground = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
-    if (ground.length === 3 || ground[3] > 0.5) {
-      return 0.299 * ground[0] + 0.587 * ground[1] + 0.114 * ground[2] < 128 ? "dark" : "light";
-    }
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = getComputedStyle(at).backgroundColor; // in any notation of colours
+    pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, painted] = pen.getImageData(0, 0, 1, 1).data;
+    if (painted > 128) return 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
   }
   return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }

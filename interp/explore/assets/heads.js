@@ -6,7 +6,7 @@ function headTable(pane, shown, theme, ask, number) {
     for (let head = 0; head < pane.heads; head++) heads.push(`L${layer}H${head}`);
   }
   const moved = new Map(pane.downstream.map((each) => [each.head, each.value]));
-  const columns = pane.scores.map((each) => each.relation);
+  const columns = pane.scores.map((each) => each.relation.replaceAll("->", "-\u2060>")); // arrows are not broken
   if (moved.size) columns.push("attention changed");
   const rows = heads.map((head) => [
     make("th", { scope: "row" }, headButton(head, shown, ask, number)),

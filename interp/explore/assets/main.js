@@ -10,6 +10,7 @@ function render({ model, el }) {
   const status = make("p", { class: "status", role: "status" });
   const complaint = make("p", { class: "complaint", role: "alert", hidden: true });
   const panes = make("div", { class: "panes" });
+  const root = make("div", { class: "algoscope", tabindex: -1 });
   let sent = Math.max(model.get("answered"), model.get("request").id ?? 0);
   let timers = [];
   let typed = false;
@@ -18,6 +19,7 @@ function render({ model, el }) {
   const say = (text, alarm) => {
     status.textContent = text;
     status.classList.toggle("alarm", Boolean(alarm));
+    root.classList.toggle("alarmed", Boolean(alarm)); // seen wherever the view is scrolled to
   };
   const quiet = () => timers.splice(0).forEach(clearTimeout);
   const lost = () => {
@@ -43,7 +45,7 @@ function render({ model, el }) {
 
   const parts = controls(ask);
   parts.text.addEventListener("input", () => { typed = true; });
-  const root = make("div", { class: "algoscope", tabindex: -1 }, parts.root, complaint, status, panes);
+  root.append(parts.root, complaint, status, panes);
   el.append(root);
 
   const draw = () => {
@@ -83,9 +85,10 @@ function render({ model, el }) {
 function onePane(pane, shown, theme, ask, number) {
   const title = make("h3", null, pane.title);
   if (pane.note) return make("section", { class: "pane", "aria-label": pane.title }, title, make("p", null, pane.note));
+  const tables = [headTable(pane, shown, theme, ask, number), effectTable(pane), answerTable(pane)];
+  const pictures = [attentionMaps(pane, shown, theme, ask, number), circuitView(pane, shown, theme, ask, number)];
   return make("section", { class: "pane", "aria-label": pane.title }, title, tokens(pane),
-    headTable(pane, shown, theme, ask, number), effectTable(pane), answerTable(pane),
-    attentionMaps(pane, shown, theme, ask, number), circuitView(pane, shown, theme, ask, number));
+    make("div", { class: "halves" }, make("div", null, tables), make("div", null, pictures)));
 }
 
 /** What happens around the view: notebooks mark widgets whose kernel is gone, and change their theme. */
