@@ -13,7 +13,7 @@ function headTable(pane, shown, theme, ask, number) {
     ...pane.scores.map((each) => scoreCell(each, head, theme, ask)),
     ...(moved.size ? [cell(moved.get(head) ?? null, theme, "", 1)] : []),
   ]);
-  const chance = ["uniform attention", ...pane.scores.map((each) => make("td", { class: "muted" }, written(each.chance, 2)))];
+  const chance = ["uniform", ...pane.scores.map((each) => make("td", { class: "muted" }, written(each.chance, 2)))];
   if (moved.size) chance.push(make("td", null, ""));
   const words = pane.scores.length
     ? `Scores of heads (${pane.scores[0].unit}); a click changes a head`
