@@ -85,7 +85,13 @@ def test_a_sink_of_a_module_that_a_variable_names(tmp_path, monkeypatch) -> None
     monkeypatch.syspath_prepend(str(written(tmp_path)))
     monkeypatch.setenv(sinks.MODULES, "lines")
     monkeypatch.delitem(sys.modules, "lines", raising=False)
-    changes = {"train.steps": 4, "train.batch": 4, "train.eval_batch": 4, "model.n_layers": 1, "model.d_model": 8}
+    changes = {
+        "train.steps": 4,
+        "train.batch": 4,
+        "train.eval_batch": 4,
+        "model.n_layers": 1,
+        "model.d_model": 8,
+    }
     run = interp.Run.train("retrieval", tmp_path / "run", changes=changes, sinks=["lines"])
     lines = [json.loads(line) for line in (run.path / "lines.txt").read_text().splitlines()]
     losses = run.metrics().query("split == 'train' and metric == 'loss'")["value"].tolist()

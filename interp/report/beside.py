@@ -1,15 +1,14 @@
 """Runs of one condition side by side, as the page draws it: onsets, roles and circuits over seeds, with their limits.
 
-The parts and their sentences are those of `interp.compare` (`interp.sweep`), of the runs that a condition has once each;
-a part that cannot be had says why. Lines are drawn on the server, as SVG with a table beside it, so that the figures are
-whole without scripts.
+The parts and their sentences are those of `interp.compare` (`interp.sweep`), of the runs of a condition, each once; a
+part that cannot be had says why. Lines are drawn as SVG, with a table beside it, so that figures are whole without
+scripts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from interp.analysis.base import Progress
 from interp.analysis.registry import entry
@@ -39,7 +38,9 @@ FEWEST_STEPS = 3
 LEFT, WIDE, ROW, TOP = 250, 560, 24, 16  # of a forest, in the units of its own
 
 
-def together(pages: Sequence[RunReport], runs: Sequence[Run], progress: Progress | None = None) -> list[Together]:
+def together(
+    pages: Sequence[RunReport], runs: Sequence[Run], progress: Progress | None = None
+) -> list[Together]:
     """What is drawn of each of `groups(pages)`; `runs` are those of the pages."""
     found = []
     for group in groups(pages):
@@ -154,7 +155,9 @@ def _table(found: Result, drawn: Mapping[str, Sequence[Line]], runs: Sequence[st
     for metric, some in drawn.items():
         for line in some:
             own = {p.run: _point(metric, "", p.value, p.head).removeprefix(": ") for p in line.points}
-            rows.append([AXES_LABELS[metric], line.name, _said(metric, line), *(own.get(run, "–") for run in runs)])
+            rows.append(
+                [AXES_LABELS[metric], line.name, _said(metric, line), *(own.get(run, "–") for run in runs)]
+            )
     table = found.table
     if "edges" in table:
         each = table[table["metric"] == "faithfulness"].set_index("run")

@@ -23,7 +23,7 @@ from interp.run.landscape import LandscapeQuestions
 from interp.run.readouts import ReadoutQuestions
 from interp.runs.asking import now
 from interp.runs.folder import RunFolder
-from interp.runs.sinks import Sink
+from interp.runs.handing import Sink
 from tasks import UserError
 from tasks.renamed import keywords
 

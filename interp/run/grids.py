@@ -77,7 +77,10 @@ def _alike(rows: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
     sizes = sorted(has.groupby(list(has)), key=lambda each: -len(each[1]))
     for place, (pattern, part) in enumerate(sizes):
         axes = [axis for axis, there in zip(has, pattern, strict=True) if there]
-        yield (["by", *axes] if place else []), rows.loc[part.index, [c for c in rows if c not in _none(axes)]]
+        yield (
+            (["by", *axes] if place else []),
+            rows.loc[part.index, [c for c in rows if c not in _none(axes)]],
+        )
 
 
 def _given(rows: pd.DataFrame, axis: str) -> pd.Series:

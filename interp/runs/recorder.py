@@ -25,9 +25,10 @@ from interp.models.build import build_model
 from interp.models.pretrained import shared_prefixes
 from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
+from interp.runs.handing import HandingOver, Sink
 from interp.runs.header import Recording
 from interp.runs.metrics import MetricsLog
-from interp.runs.sinks import HandingOver, Sink, sinks_of
+from interp.runs.sinks import sinks_of
 from tasks.complaints import first_problem
 from tasks.errors import UserError
 

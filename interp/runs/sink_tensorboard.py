@@ -1,7 +1,7 @@
-"""The sink "tensorboard": event files under RUN/tensorboard, written by tensorboardX, which needs no TensorBoard itself.
+"""The sink "tensorboard": event files under RUN/tensorboard, written by tensorboardX.
 
-Of the two writers, `torch.utils.tensorboard` needs the whole of TensorBoard with its server; tensorboardX needs protobuf.
-To look at them: `tensorboard --logdir runs`.
+Of the two writers, `torch.utils.tensorboard` needs the whole of TensorBoard with its server, tensorboardX protobuf
+alone. To look at them: `tensorboard --logdir runs`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interp.runs.sinks import Training
+from interp.runs.handing import Training
 from tasks.errors import UserError
 
 FOLDER = "tensorboard"

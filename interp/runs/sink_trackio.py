@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from interp.runs.conditions import flattened
-from interp.runs.sinks import Training
+from interp.runs.handing import Training
 from tasks.errors import UserError
 
 HASH = "settings_hash"

@@ -23,7 +23,6 @@ from interp.pictures.labels import relation_label
 from interp.pictures.over_runs import EACH, ONSET
 
 
-
 def scores(table: pd.DataFrame) -> list[Sentence]:
     """Scores at the last checkpoint that all runs have, with limits over runs."""
     metric = "accuracy" if (table["metric"] == "accuracy").any() else "loss"
@@ -104,5 +103,7 @@ def circuits(table: pd.DataFrame) -> list[Sentence]:
     if {"none", "matched random"} <= set(overlap):
         both, chance = overlap["none"], overlap["matched random"]
         found |= {"overlap": of(both, "value"), "by chance": of(chance, "value")}
-        text += f"; two of them share {over(both, '.2f')} of their edges (matched random {over(chance, '.2f')})"
+        text += (
+            f"; two of them share {over(both, '.2f')} of their edges (matched random {over(chance, '.2f')})"
+        )
     return [Sentence(f"{text}.", found)]

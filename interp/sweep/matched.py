@@ -102,7 +102,12 @@ def circuits(runs: Sequence[Run], step: int, progress: Progress | None = None) -
         carried = over_seeds(table["value"].tolist())
         sizes = over_seeds([float(len(circuit)) for circuit in found], 0.0)
         alike = [
-            {"metric": "mean faithfulness", "control": "none", "unit": "share of the behaviour", **_limited(carried)},
+            {
+                "metric": "mean faithfulness",
+                "control": "none",
+                "unit": "share of the behaviour",
+                **_limited(carried),
+            },
             {"metric": "mean size", "control": "none", "unit": "edges", **_limited(sizes)},
             *overlaps(edges_of(runs[0].untrained_model()), found),
         ]

@@ -29,8 +29,9 @@ from interp.models.fused import fuse
 from interp.models.weights import load_weights
 from interp.runs.asking import check_device, threads
 from interp.runs.folder import RunFolder
+from interp.runs.handing import Sink, handed_over
 from interp.runs.metrics import MetricsLog
-from interp.runs.sinks import Sink, handed_over, sinks_of
+from interp.runs.sinks import sinks_of
 from interp.runs.source_models import clamps_of, resolve_sources
 from interp.train.optimisers import Optimisers
 from interp.train.spherical import warn_of_unstable_rate

@@ -18,7 +18,8 @@ from interp.config.run import RunConfig, parse_config
 from interp.models.build import build_model
 from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
-from interp.runs.sinks import Sink, sinks_of
+from interp.runs.handing import Sink
+from interp.runs.sinks import sinks_of
 from interp.train.loop import TrainingProgress, train
 from tasks.errors import UserError
 
@@ -38,7 +39,8 @@ def train_on(
 ) -> RunFolder:
     """A run of `steps` further steps from the parent's checkpoint of `step`, under its settings and `changes`.
 
-    `changes` are dotted settings, `sinks` those of `train`. Raises UserError for settings that do not take the parent's weights, and as `train`.
+    `changes` are dotted settings, `sinks` those of `train`. Raises UserError for settings that do not take the
+    parent's weights, and as `train`.
     """
     handed = sinks_of(sinks)
     config = child_of(parent, step, steps, changes or {})

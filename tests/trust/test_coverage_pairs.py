@@ -1,7 +1,8 @@
 """Simulated coverage of a mean over all pairs of seeds: overlaps of circuits that are random sets of edges.
 
-Each of 30 edges is in a seed's circuit with probability 1/2 or 0.7, whichever the seed has. Of two such circuits an edge
-in either is in both with probability pq / (p + q - pq), which is the expected overlap, whatever the union's size.
+Each of 30 edges is in a seed's circuit with probability 1/2 or 0.7, whichever the seed has. Of two such circuits an
+edge in either is in both with probability pq / (p + q - pq), which is the expected overlap, whatever the union's
+size.
 """
 
 from __future__ import annotations

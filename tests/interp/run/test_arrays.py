@@ -17,7 +17,6 @@ from interp.run import Run, load
 from interp.run.grids import cells, grids, labels
 from tasks.errors import UserError
 
-
 SMALL = {
     "train.steps": 8, "train.batch": 8, "train.eval_batch": 8, "train.schedule.log": 0, "train.schedule.every": 4,
     "model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8,
@@ -28,7 +27,9 @@ SMALL = {
 def runs(tmp_path_factory) -> list[Run]:
     root = tmp_path_factory.mktemp("arrays")
     found = [
-        Run.train(configure("retrieval", seed=s, changes={**SMALL, "train.lr": rate}), root / f"lr{rate}-seed{s}")
+        Run.train(
+            configure("retrieval", seed=s, changes={**SMALL, "train.lr": rate}), root / f"lr{rate}-seed{s}"
+        )
         for s, rate in ((0, 0.01), (1, 0.01), (0, 0.02))
     ]
     for run in found:

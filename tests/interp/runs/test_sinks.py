@@ -13,8 +13,9 @@ from interp.cli import run as cli
 from interp.config.run import RunConfig, configure
 from interp.runs import sinks
 from interp.runs.folder import RunFolder
+from interp.runs.handing import SinkFailed, Training, values_of
 from interp.runs.recorder import Recorder
-from interp.runs.sinks import SinkFailed, Training, sinks_of, values_of
+from interp.runs.sinks import sinks_of
 from interp.runs.verify import verify
 from interp.train.loop import resume, train
 from tasks.errors import UserError
@@ -64,7 +65,12 @@ def logged(folder: RunFolder) -> list[tuple[int, dict]]:
 
 
 def same(one: Path, other: Path) -> None:
-    for file in ("config.json", "metrics.jsonl", "resume/state.safetensors", "checkpoints/00000008.safetensors"):
+    for file in (
+        "config.json",
+        "metrics.jsonl",
+        "resume/state.safetensors",
+        "checkpoints/00000008.safetensors",
+    ):
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 
@@ -115,7 +121,9 @@ def test_a_sink_that_raises_is_left_out_and_the_training_is_whole(config, plain,
     same(folder.path, plain.path)
 
 
-def test_what_is_no_sink_or_not_installed_is_one_line_before_training(config, tmp_path, monkeypatch, capsys) -> None:
+def test_what_is_no_sink_or_not_installed_is_one_line_before_training(
+    config, tmp_path, monkeypatch, capsys
+) -> None:
     with pytest.raises(UserError, match=r"unknown sink 'tensorbord': did you mean 'tensorboard'\?"):
         train(config, tmp_path / "run", sinks=["tensorbord"])
     with pytest.raises(UserError, match="needs the methods start, record and end"):
@@ -129,8 +137,8 @@ def test_what_is_no_sink_or_not_installed_is_one_line_before_training(config, tm
 
 def test_sinks_are_registered_by_modules_that_a_variable_names(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sinks, "_SINKS", dict(sinks._SINKS))
-    text = "from interp.runs.sinks import register\nfrom tests.interp.runs.test_sinks import Kept\nregister('mine')(Kept)\n"
-    (tmp_path / "my_sinks.py").write_text(text)
+    lines = ["from interp.runs.sinks import register", "from tests.interp.runs.test_sinks import Kept"]
+    (tmp_path / "my_sinks.py").write_text("\n".join([*lines, "register('mine')(Kept)"]))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ALGOSCOPE_SINKS", "my_sinks")
     (found,) = sinks_of("mine")
@@ -145,7 +153,11 @@ def test_a_loop_of_ones_own_hands_over_its_metrics(tmp_path) -> None:
     for step in range(5):
         recorder.record(step, {"w": torch.ones(1)}, loss=step, gain=float("nan") if step == 2 else 1.5)
     recorder.close()
-    assert [(step, values.get("train/gain")) for step, values in sink.points] == [(0, 1.5), (2, None), (4, 1.5)]
+    assert [(step, values.get("train/gain")) for step, values in sink.points] == [
+        (0, 1.5),
+        (2, None),
+        (4, 1.5),
+    ]
     assert [values["train/loss"] for _, values in sink.points] == [0, 2, 4]
     assert sink.states == ["finished"]
 
@@ -165,7 +177,9 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
     return found
 
 
-def test_tensorboard_has_each_point_once_although_training_was_broken_off(config, plain, tmp_path, capsys) -> None:
+def test_tensorboard_has_each_point_once_although_training_was_broken_off(
+    config, plain, tmp_path, capsys
+) -> None:
     def stop(step: int, loss: float) -> None:
         if step == 6:
             raise KeyboardInterrupt

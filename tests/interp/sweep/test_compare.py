@@ -13,7 +13,7 @@ from interp.analysis.conclusion import paragraph
 from interp.analysis.registry import conclusion_of
 from interp.config.run import configure
 from interp.run import Run
-from interp.sweep.matched import means, overlaps
+from interp.sweep.matched import means
 from interp.sweep.plan import SweepPlan
 from interp.sweep.results import Sweep
 from tasks.errors import UserError
