@@ -87,7 +87,7 @@ def _part(name: str, ask: Callable[[], Result], runs: Sequence[Run]) -> JsonRow:
     end = float(found.table["step"].max())
     return {
         **part,
-        "said": [str(sentence) for sentence in found.conclusion],
+        "conclusion": [str(sentence) for sentence in found.conclusion],
         "caption": found.caption,
         "forests": [_forest(metric, some, end) for metric, some in drawn.items() if some],
         "table": _table(found, drawn, [run.name for run in runs]),
@@ -108,19 +108,19 @@ def _forest(metric: str, found: Sequence[Line], last: float) -> JsonRow:
         spans = not (math.isnan(line.low) or math.isnan(line.high))
         rows.append(
             {
-                "name": line.name, "y": TOP + ROW * place + ROW / 2, "said": _said(metric, line),
+                "name": line.name, "y": TOP + ROW * place + ROW / 2, "text": _said(metric, line),
                 "x": x(line.value), "came": math.isfinite(line.value),
                 "low": x(line.low) if spans else None, "high": x(line.high) if spans else None,
                 "open": math.isinf(line.high),
                 "points": [
-                    {"x": x(p.value), "came": math.isfinite(p.value), "said": _point(metric, p.run, p.value, p.head)}
+                    {"x": x(p.value), "came": math.isfinite(p.value), "text": _point(metric, p.run, p.value, p.head)}
                     for p in line.points
                 ],
             }
         )  # fmt: skip
     height = TOP + ROW * len(found)
     ticks = [{"x": x(end * i / 4), "text": _number(metric, end * i / 4)} for i in range(5)]
-    told = "; ".join(f"{row['name']} {row['said']}" for row in rows)
+    told = "; ".join(f"{row['name']} {row['text']}" for row in rows)
     label = AXES_LABELS[metric]
     return {"label": label, "rows": rows, "ticks": ticks, "bottom": height, "title": f"{label}: {told}"}
 

@@ -59,7 +59,7 @@ def _diagram(table: pd.DataFrame, distribution: str) -> JsonRow:
     return {
         "distribution": distribution, "maps": maps, "bottom": TOP + ROW * len(pools),
         "pools": [{"y": TOP + ROW * (i + 0.7), "text": f"{pool:,}"} for i, pool in enumerate(pools)],
-        "said": _said(table, distribution, pools, steps[-1]), "table": _leading(rows, pools, shown),
+        "conclusion": _said(table, distribution, pools, steps[-1]), "table": _leading(rows, pools, shown),
         "seeds": int(table["n"].max()), "left_out": len(steps) - len(shown),
     }  # fmt: skip
 
@@ -77,7 +77,7 @@ def _cell(row: JsonRow, left: float, wide: float, pools: Sequence[int], steps: S
     return {
         "x": round(left + wide * steps.index(step), 1), "y": TOP + ROW * pools.index(pool),
         "width": round(wide - 1, 1), "height": ROW - 1, "weight": round(float(row["value"]), 3), "leads": leads,
-        "said": f"pool {pool:,}, step {step:,}: {row['strategy']} {row['value']:.2f}{limits}, leads in {leads} of "
+        "text": f"pool {pool:,}, step {step:,}: {row['strategy']} {row['value']:.2f}{limits}, leads in {leads} of "
         f"{int(row['n'])}",
     }  # fmt: skip
 
