@@ -157,12 +157,16 @@ class Evidence:
 
 
 def judge(
-    seen: Observations, config: FilterConfig, others: Mapping[str, Observations] | None = None
+    seen: Observations,
+    config: FilterConfig,
+    others: Mapping[str, Observations] | None = None,
+    given: Mapping[str, Float[Tensor, "prompt d"]] | None = None,
 ) -> Evidence:
     """Evidence for every family of `config` and the free filter.
 
     `others` are families that run on other problems than X'X, each with the same outputs observed there:
-    "preconditioned-gd" with those of P^(1/2) X'X P^(1/2).
+    "preconditioned-gd" with those of P^(1/2) X'X P^(1/2). `given` are rivals without sizes, as the weight vectors that
+    they have on these prompts: "dMMSE" of a pool of tasks.
     """
     scans: dict[Step, Scan] = {}
     entries = {name: candidates(seen, name, config.steps, scans=scans) for name in config.families}
@@ -172,6 +176,7 @@ def judge(
         _fit(own, name, candidates(own, "gd", config.steps), folds, {})
         for name, own in (others or {}).items()
     ]
+    more += [_fit_given(seen, name, weights, folds) for name, weights in (given or {}).items()]
     return dataclasses.replace(evidence, fits=(*evidence.fits, *more))
 
 
@@ -214,6 +219,19 @@ def _fit(
         algorithm, size, _ = _best(fitted, retuned(fitted, own, shared.setdefault(i, {})))
         left[test] = remainder(_part(seen, test, -1 - i), algorithm, size)
     return FilterFit(name, whole, gain, left)
+
+
+def _fit_given(
+    seen: Observations, name: str, weights: Float[Tensor, "prompt d"], folds: list[tuple[Tensor, Tensor]]
+) -> FilterFit:
+    """A rival whose weights are given: the gain alone is tuned."""
+    own = Member(Algorithm(name), (seen.problems.basis[:, 0].mT @ weights.double()[..., None])[..., 0])
+    times, squared, gains = explained(seen, [own])
+    left = torch.empty_like(seen.size)
+    for train, test in folds:
+        gain = times[train].sum().clamp_min(0) / squared[train].sum().clamp_min(1e-300)
+        left[test] = seen.size[test] - 2 * gain * times[test, 0] + gain**2 * squared[test, 0]
+    return FilterFit(name, own.algorithm, float(gains[0]), left)
 
 
 def _part(seen: Observations, prompts: Tensor, fold: int) -> Observations:

@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tasks.errors import UserError
 from tasks.streams import generator
+from tasks.theory.pool import pool_weights
 
 MOST = 2**20  # tasks of a pool
 MOST_NUMBERS = 2**27  # of a pool's rows: 512 MiB of float32
@@ -53,3 +55,18 @@ def label_variance(task: Any) -> float:
     weights = task.whiten(rows, basis)
     spread = torch.einsum("bti,bik->btk", weights, basis).square().mean((0, 1))
     return float((spread * spread.new_tensor(task.covariance_eigenvalues)).sum()) + task.noise**2
+
+
+def posterior_weights(
+    task: Any,
+    x: Float[Tensor, "batch example d"],
+    y: Float[Tensor, "batch example"],
+    basis: Float[Tensor, "batch d d"],
+) -> Float[Tensor, "batch d"]:
+    """dMMSE's weight vectors after these examples of a task, in float64. Raises UserError without a pool, or without
+    label noise."""
+    if not (task.pool and task.noise):
+        raise UserError("dMMSE is the predictor of a pool of tasks with noisy labels: this run has none")
+    rows = pool_rows(task.pool, task.d, task.pool_seed).to(x.device)
+    found = pool_weights(task.whiten(x.double(), basis), y, rows, task.noise)
+    return task.whiten(found[:, None], basis)[:, 0]

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from probes import rivals
 from probes.algorithms import iterates as algorithms
-from probes.algorithms.iterates import Algorithm, Problems
+from probes.algorithms.iterates import GIVEN, Algorithm, Problems
 from probes.rivals import LADDERED, RIVALS, Ladder
 from tasks import UserError
 from tasks.complaints import nearest
 from tasks.regression import InContextRegression
 
-BAYES, PRECONDITIONED = "bayes", "preconditioned-gd"
+BAYES, PRECONDITIONED, (POOLED,) = "bayes", "preconditioned-gd", GIVEN
 FAMILIES = (*LADDERED, PRECONDITIONED, BAYES)
 
 
@@ -87,4 +87,4 @@ class Posed:
         return algorithms.predictions(self.plain, [Algorithm("ols")])[0]
 
 
-__all__ = ["BAYES", "FAMILIES", "PRECONDITIONED", "RIVALS", "Posed", "check_families"]
+__all__ = ["BAYES", "FAMILIES", "POOLED", "PRECONDITIONED", "RIVALS", "Posed", "check_families"]

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interp.analysis.base import Accumulator
-from interp.readouts.iterates import FAMILIES, RIVALS, Posed
+from interp.readouts.iterates import FAMILIES, POOLED, RIVALS, Posed
 from interp.readouts.readouts import ReadoutAccumulator, Readouts
 from interp.readouts.shift import shifted
 from probes.readout import Readout
@@ -30,7 +30,6 @@ from tasks.regression import InContextRegression
 from tasks.regression_layout import RegressionBatch
 
 VECTORS = {"label": "label", "w": "w", "xy": "X'y", "spectrum": "eigenvalue"}
-POOLED = "dMMSE"
 TARGETS = (*VECTORS, POOLED, "iterates", *FAMILIES)
 
 

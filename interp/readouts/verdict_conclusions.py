@@ -26,6 +26,7 @@ FULL_NAMES = {
     "flow": "gradient flow",
     "ogd": "online gradient descent",
     "bayes": "the Bayes estimator",
+    "dMMSE": "dMMSE (the Bayes predictor of the pool of tasks)",
 }
 OUTPUT_IS = {
     "identified": "its output is that of {}",

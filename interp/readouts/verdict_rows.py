@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.readouts.iterates import PRECONDITIONED, Posed
+from interp.readouts.iterates import POOLED, PRECONDITIONED, Posed
 from probes import doubling, filter_shape, filters, induced, verdict
 from probes.algorithms.problems import Problems
 from probes.filters import Evidence
 from probes.observations import Observations
 from probes.verdict import FREE, Verdict
 from tasks import UserError
+from tasks.regression_pool import posterior_weights
 
 Row = dict[str, Any]
 NAMED = "filter verdict"
@@ -58,7 +59,8 @@ def verdict_rows(accumulator: Any, silent: Mapping[str, str]) -> list[Row]:
 def judged(
     accumulator: Any, posed: Posed, asked: Any, layer: int, memory: dict[str, Observations] | None = None
 ) -> Evidence:
-    """Evidence on one layer; gradient descent preconditioned by the law is among the rivals where it is another.
+    """Evidence on one layer. Gradient descent preconditioned by the law is among the rivals where it is another, dMMSE
+    where the run was trained on a pool of tasks.
 
     `memory` is kept from layer to layer: what depends on prompts and queries alone is computed once.
     """
@@ -74,9 +76,17 @@ def judged(
     others = {}
     if len(set(posed.distribution.spectrum)) > 1:
         others[PRECONDITIONED] = seen(PRECONDITIONED, posed.whitened)
-    return filters.judge(
-        seen("plain", posed.plain), accumulator.settings.filters(len(accumulator.sites)), others
-    )
+    config = accumulator.settings.filters(len(accumulator.sites))
+    return filters.judge(seen("plain", posed.plain), config, others, _pooled(posed, accumulator.context))
+
+
+def _pooled(posed: Posed, context: int) -> dict[str, Tensor]:
+    """Weight vectors of the Bayes predictor of the run's pool of tasks, by name; empty without one."""
+    law = posed.distribution
+    if not (law.pool and law.noise):
+        return {}
+    x, y = posed.x[:, :context], posed.y[:, :context]
+    return {POOLED: posterior_weights(law, x, y, posed.basis)}
 
 
 def _verdict_row(evidence: Evidence, found: Verdict) -> Row:

@@ -120,6 +120,7 @@ FAMILIES: dict[str, Family] = {
     )
 }
 RUN = ("cg", "bfgs", "lbfgs", "ogd", "svd-rank", "zero")
+GIVEN = ("dMMSE",)  # rivals that know more than the examples: their weights are computed elsewhere
 
 UNITS: dict[Step, str] = {
     "fixed": "",
@@ -141,8 +142,10 @@ class Algorithm:
     sizes: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES and self.family not in RUN:
-            raise UserError(f"unknown algorithm {self.family!r}: known are {sorted([*FAMILIES, *RUN])}")
+        if self.family not in FAMILIES and self.family not in (*RUN, *GIVEN):
+            raise UserError(
+                f"unknown algorithm {self.family!r}: known are {sorted([*FAMILIES, *RUN, *GIVEN])}"
+            )
         needed = FAMILIES[self.family].sizes if self.family in FAMILIES else ()
         if set(self.sizes) != set(needed):
             raise UserError(f"algorithm {self.family!r} needs sizes {list(needed)}, got {sorted(self.sizes)}")
@@ -152,6 +155,8 @@ class Algorithm:
     @property
     def label(self) -> str:
         """Name, steps and sizes on one line, for tables."""
+        if self.family in GIVEN:
+            return self.family
         sizes = ", ".join(f"{name}={value:.3g}" for name, value in self.sizes.items())
         unit = UNITS[self.step] if self.sizes else ""
         return f"{self.family}({self.k}{'; ' if sizes else ''}{sizes}{unit})"
@@ -160,7 +165,9 @@ class Algorithm:
 def coefficients(
     problems: Problems, algorithms: Sequence[Algorithm]
 ) -> Float[Tensor, "algorithm prompt context d"]:
-    """V'w of every algorithm on every problem."""
+    """V'w of every algorithm on every problem. Raises UserError for one that knows more than the problems."""
+    if given := [a.family for a in algorithms if a.family in GIVEN]:
+        raise UserError(f"{given[0]} is no iterate of the examples: its weights have to be given")
     out = problems.projected.new_zeros(len(algorithms), *problems.projected.shape)
     names = {a.family for a in algorithms}
     run = {name: path(problems, _most(algorithms, name)) for name, path in PATHS.items() if name in names}

@@ -46,3 +46,31 @@ def pool_predictions(
         weighted = weighted * shrink + (share * guess).sum(-1)
         best = top
     return weighted / total
+
+
+def pool_weights(
+    a: Float[Tensor, "batch example d"],
+    y: Float[Tensor, "batch example"],
+    pool: Float[Tensor, "task d"],
+    noise: float,
+) -> Float[Tensor, "batch d"]:
+    """The posterior-mean weight vector after all of the examples: its product with the next input is the prediction.
+
+    `noise` is a standard deviation above 0. Without examples it is the pool's mean. Memory is bounded as above.
+    """
+    batch, examples, _ = a.shape
+    prompts = max(1, HELD // (max(examples, 1) * min(LEAST, len(pool))))
+    if batch > prompts:
+        parts = zip(a.split(prompts), y.split(prompts), strict=True)
+        return torch.cat([pool_weights(some, labels, pool, noise) for some, labels in parts])
+    a, y, pool = a.double(), y.double(), pool.double()
+    best = a.new_full((batch, 1), -torch.inf)
+    total, weighted = torch.zeros_like(best), a.new_zeros(batch, pool.shape[1])
+    for some in pool.split(max(1, HELD // (batch * max(examples, 1)))):
+        misfit = (y[..., None] - a @ some.T).square().sum(1) / (-2 * noise**2)
+        top = torch.maximum(best, misfit.amax(-1, keepdim=True))
+        share, shrink = (misfit - top).exp(), (best - top).exp()
+        total = total * shrink + share.sum(-1, keepdim=True)
+        weighted = weighted * shrink + share @ some
+        best = top
+    return weighted / total
