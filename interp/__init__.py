@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tasks
     from interp.adoption import adopt
     from interp.run import Run, load
-    from interp.run.arrays import to_xarray
+    from interp.sweep.arrays import to_xarray
     from interp.sweep.compare import compare
     from interp.sweep.results import load_sweep
     from interp.train import Recorder
@@ -32,7 +32,7 @@ _HOMES = {
     "compare": "interp.sweep.compare",
     "load": "interp.run",
     "load_sweep": "interp.sweep.results",
-    "to_xarray": "interp.run.arrays",
+    "to_xarray": "interp.sweep.arrays",
 }
 __all__ = [
     "Recorder", "Run", "UserError", "adopt", "compare", "load", "load_sweep", "probes", "tasks", "to_xarray",

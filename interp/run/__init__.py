@@ -112,9 +112,9 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
         >>> run.to_xarray()["scores_accuracy"].dims
         ('run', 'seed', 'step', 'position')
         """
-        from interp.run.arrays import to_xarray
+        from interp.run.arrays import dataset
 
-        return to_xarray(self)
+        return dataset([self])
 
     def by(self, attribute: str) -> Groups:
         """The same run asked of each group of its prompts apart: `run.by("hops").scores()` has a column `group`.

@@ -21,8 +21,8 @@ from interp.analysis.columns import column
 from interp.analysis.kept import opened
 from interp.analysis.registry import build, entries, entry
 from interp.io.tables import read_table
-from interp.run import Run, load
 from interp.run.grids import Grid, Labels, cells, grids, labels
+from interp.runs.checkpoints import Checkpoints
 from interp.runs.conditions import condition_names, without_seeds
 from interp.runs.names import distinguished
 from tasks.errors import UserError
@@ -35,22 +35,17 @@ ABOUT = {"prompt_position": "Position of a prompt, from 0.", "name": "Folder of 
 Places = list[tuple[str, int]]
 
 
-def to_xarray(runs: Sequence[Run | str | Path] | Run | str | Path) -> Dataset:
-    """One Dataset of the tables that runs have: `scores_accuracy`, `scores_accuracy_ci_low`, `heads_query_link_1` ...
+def dataset(runs: Sequence[Checkpoints]) -> Dataset:
+    """One Dataset of the tables that runs have (`interp.sweep.arrays.to_xarray`); each run under a name of its own.
 
-    `runs`: runs or their folders, such as `interp.load_sweep(folder).runs`. Axes are run, seed, step, layer, head,
-    position, and further ones where rows need them (site, target, pair ...); missing values are NaN. Raises UserError
-    where xarray is not installed (the extra `xarray`), for no run at all, and where no run has a table.
+    Raises UserError where xarray is not installed (the extra `xarray`), and where no run has a table.
     """
     try:
         import xarray
     except ImportError:
         raise UserError("to_xarray needs xarray: pip install 'algoscope[xarray]'") from None
 
-    given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
-    together = distinguished([run if isinstance(run, Run) else load(run) for run in given])
-    if not together:
-        raise UserError("to_xarray needs at least one run")
+    together = distinguished(runs) if len(runs) > 1 else list(runs)
     kept = [_kept(run) for run in together]
     if not any(kept):
         where = ", ".join(str(run.path) for run in together[:3])
@@ -74,7 +69,7 @@ def to_xarray(runs: Sequence[Run | str | Path] | Run | str | Path) -> Dataset:
     return xarray.Dataset(held, {axis: _coordinate(axis, axes) for axis in axes}, about)
 
 
-def _kept(run: Run) -> dict[str, tuple[Analysis, pd.DataFrame]]:
+def _kept(run: Checkpoints) -> dict[str, tuple[Analysis, pd.DataFrame]]:
     """The tables of a run that hold, by the name of their files."""
     found = {}
     for folder in dict.fromkeys(path.parent for path in run.tables_at("any")):
@@ -101,7 +96,7 @@ def _analysis(path: Path) -> Analysis | None:
         return None
 
 
-def _places(runs: Sequence[Run]) -> Places:
+def _places(runs: Sequence[Checkpoints]) -> Places:
     """Where each run stands on the axes run and seed: those of one condition together, unless a seed is there twice."""
     conditions = [str(without_seeds(run.config.settings)) for run in runs]
     first = {condition: i for i, condition in reversed(list(enumerate(conditions)))}
@@ -132,7 +127,7 @@ def _grids(
     return found, left
 
 
-def _missing(runs: Sequence[Run], kept: Sequence[dict[str, tuple[Analysis, pd.DataFrame]]]) -> str:
+def _missing(runs: Sequence[Checkpoints], kept: Sequence[dict[str, tuple[Analysis, pd.DataFrame]]]) -> str:
     """In words, which analyses a run could have and has not, and of which some checkpoints are not measured."""
     said = []
     for run, tables in zip(runs, kept, strict=True):
@@ -148,7 +143,7 @@ def _missing(runs: Sequence[Run], kept: Sequence[dict[str, tuple[Analysis, pd.Da
     return "; ".join(said) or "nothing"
 
 
-def _names(runs: Sequence[Run], places: Places, axes: Labels) -> np.ndarray:
+def _names(runs: Sequence[Checkpoints], places: Places, axes: Labels) -> np.ndarray:
     names = np.full((len(axes["run"]), len(axes["seed"])), "", dtype=f"U{max(len(r.name) for r in runs)}")
     for run, (condition, seed) in zip(runs, places, strict=True):
         if condition in axes["run"]:
