@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tasks.base import Interface, Level, Pair, Relation, Task, register
 from tasks.retrieval_draws import RetrievalBatch, RetrievalDraws, edges, embedded, in_order, ranked, rows_of
-from tasks.retrieval_reading import chain_relations, exact, hop_loss, hop_score, token_labels
+from tasks.retrieval_reading import chain_relations, exact, guesses, hop_loss, hop_score, token_labels
 from tasks.streams import check_batch, generator
 
 MAX_LINKS = 65536
@@ -237,10 +237,9 @@ class MultiHopRetrieval(Task):
         the answer is a key too and the rule no longer helps: 1/symbols. "mix" asks for each hop equally
         often.
         """
-        last = 1 / self.n_symbols if self.dangling else 1 / (self.chains + self.distractors)
-        return self._level(
-            [1 / self.n_symbols] * (self.hops - 1) + [last], "a guess among the prompt's symbols"
-        )
+        ends = self.n_symbols if self.dangling else self.chains + self.distractors
+        why = guesses(self.n_symbols, ends, self.hops, self.hops == 1 or self.target == "final")
+        return self._level([1 / self.n_symbols] * (self.hops - 1) + [1 / ends], why)
 
     def elimination(self) -> Level:
         """Accuracy of the best guess that uses which symbols occur as keys and which as values, but follows

@@ -42,6 +42,19 @@ def exact(
     return out
 
 
+def guesses(symbols: int, ends: int, hops: int, last_alone: bool) -> str:
+    """Why chance is what it is: `ends` symbols can be the answer of the last hop, `symbols` that of any before.
+
+    >>> guesses(16, 4, 3, last_alone=True)
+    'hop 3 ends at one of the 4 symbols that are never a key: a guess is right 1 time in 4'
+    """
+    inner = f"a guess among the prompt's {symbols} symbols is right 1 time in {symbols}"
+    last = f"hop {hops} ends at one of the {ends} symbols that are never a key: a guess is right 1 time in {ends}"
+    if ends == symbols:
+        return inner
+    return last if last_alone else f"{inner}; {last}"
+
+
 def chain_relations(
     links: Int[Tensor, "batch chains hops"], query: int, flat_links: int
 ) -> tuple[Relation, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -29,18 +30,9 @@ def library(package: str, path: str) -> str:
     return "\n".join(lines).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def at_once(text: str) -> str:
-    """A bundle whose factory stands in brackets of its own: browsers take that as a sign to compile it as they read it.
-
-    Without them plotly's factory, handed over as an argument, is read twice. A bundle that is built otherwise stays as
-    it is.
-    """
-    head, tail = " : this, () => {\n", "\n}));"
-    found, whole = text.find(head), text.rstrip()
-    if found < 0 or not whole.endswith(tail):
-        return text
-    inner = whole[found + len(head) : -len(tail)]
-    return f"{whole[:found]} : this, (() => {{\n{inner}\n}})));"
+def compressed(text: str) -> Markup:
+    """A text deflated (zlib's format, which browsers inflate by themselves), in base64: it may stand in any element."""
+    return Markup(base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii"))
 
 
 def policy(scripts: Sequence[str]) -> str:

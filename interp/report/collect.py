@@ -30,7 +30,7 @@ from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.page import render, write
 from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
-from interp.report.words import answers, verdict
+from interp.report.words import answers, findings, reasons, verdict
 from interp.run import Run
 from interp.runs.conditions import without_seeds
 from interp.runs.names import distinguished
@@ -91,7 +91,7 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         optional(run, lambda: run.agreement(progress=progress).table, lost, "roles") if agreed else None
     )
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
-    found, missing = _evidence(run, progress)
+    found, missing, patched = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
     tables["causal-probe"] = _moved(run, progress)
     return RunReport(
@@ -99,6 +99,8 @@ def collect(run: Run, progress: Progress | None = None) -> RunReport:
         identity=run.identity,
         verdict=verdict(run, tables),
         answers=answers(run, tables),
+        findings=findings({**tables, "filters": found["filters"]}, patched),
+        reasons=reasons(run.task),
         sketch=_sketch(run, tables),
         condition=_condition(run),
         outputs=(run.task.kind, *run.task.output_names),
@@ -142,14 +144,16 @@ def _taken(tables: Tables, found: Tables, drawn: bool) -> list[str]:
     return [*there, *(["edges"] if drawn else []), *matched]
 
 
-def _evidence(run: Run, progress: Progress | None) -> tuple[dict[str, pd.DataFrame | None], dict[str, str]]:
-    """The measurements that take longer, and why one is not there."""
-    grids, no_grids = evidence.patching(run, progress)
+def _evidence(
+    run: Run, progress: Progress | None
+) -> tuple[dict[str, pd.DataFrame | None], dict[str, str], str]:
+    """The measurements that take longer, why one is not there, and what patching shows in words."""
+    grids, no_grids, patched = evidence.patching(run, progress)
     weights, no_weights = evidence.weights(run, progress)
     matches, curves, no_matches = evidence.algorithms(run, progress)
     found = {"patching": grids, "weights": weights, "algorithms": matches, "filters": curves}
     reasons = {"patching": no_grids, "weights": no_weights, "algorithms": no_matches}
-    return found, {section: reason for section, reason in reasons.items() if reason}
+    return found, {section: reason for section, reason in reasons.items() if reason}, patched
 
 
 def _nameable(run: Run, heads: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 from interp.analysis.base import Analysis, Progress
+from interp.analysis.conclusion import paragraph
 from interp.analysis.kept import opened
+from interp.analysis.registry import conclusion_of
 from interp.causal.over_training import PatchGrid
 from interp.heads.weights import HeadWeights
 from interp.readouts.algorithms import AlgorithmMatch
@@ -39,31 +41,36 @@ def spread(steps: Sequence[int], count: int = FEW) -> tuple[int, ...]:
     return tuple(steps[i] for i in sorted(picked))
 
 
-def patching(run: Run, progress: Progress | None) -> Found:
+def patching(run: Run, progress: Progress | None) -> tuple[pd.DataFrame | None, str, str]:
     """Effect of patching every head and every residual-stream site, for every kind of pair; columns `grid`, `column`.
 
-    Where a site has no head, `column` is its position. The second value gives the reason where there is no table.
+    Where a site has no head, `column` is its position. The second value gives the reason where there is no table, the
+    third what the first grid shows, in words.
     """
     model: Any = run.config.model
     if model.kind != "transformer":
-        return None, f"patching grids are drawn for transformers, and this is a {model.kind}"
+        return None, f"patching grids are drawn for transformers, and this is a {model.kind}", ""
     if not run.task.pair_kinds:
-        return None, f"task {run.task.kind} has no clean and corrupt pairs with these settings"
+        return None, f"task {run.task.kind} has no clean and corrupt pairs with these settings", ""
     grids = [HEADS, STREAM] if model.n_layers * run.task.interface.n_ctx <= MOST_SITES else [HEADS]
     wanted = [(grid, PatchGrid(pair=pair, **GRIDS[grid])) for grid in grids for pair in _pairs(run)]
     try:
-        tables = [_grid(run, grid, analysis, progress) for grid, analysis in wanted]
+        tables = [(grid, _measured(run, analysis, progress)) for grid, analysis in wanted]
     except UserError as error:
-        return None, str(error)
-    return pd.concat(tables, ignore_index=True), ""
+        return None, str(error), ""
+    shown = pd.concat([_grid(run, grid, table) for grid, table in tables], ignore_index=True)
+    return shown, "", paragraph(conclusion_of("patch", tables[0][1]))
 
 
 def _pairs(run: Run) -> tuple[str, ...]:
     return run.task.pair_kinds[:MOST_PAIRS]
 
 
-def _grid(run: Run, grid: str, analysis: PatchGrid, progress: Progress | None) -> pd.DataFrame:
-    table = run.tables([analysis], spread(run.steps), progress)[analysis.name]
+def _measured(run: Run, analysis: PatchGrid, progress: Progress | None) -> pd.DataFrame:
+    return run.tables([analysis], spread(run.steps), progress)[analysis.name]
+
+
+def _grid(run: Run, grid: str, table: pd.DataFrame) -> pd.DataFrame:
     column = table["head"] if grid == HEADS else table["position"]
     labels = run.task.labels(run.task.sample(run.config.data_seed, "report", 0, 1))[0]
     named = [f"H{c}" if grid == HEADS else f"{c} · {labels[int(c)]}" for c in column]

@@ -150,6 +150,8 @@ class RunReport:
     lower_is_better: the metrics that are errors, so that a strong colour always means a good score.
     labels: a metric's axis title with its unit, such as {"loss": "squared error / label variance"}.
     identity: what the run is, wherever it lies; pages of equal identity are copies of one run ("": not known).
+    reasons: why a level is what it is, in the task's words, by level ("chance", "bayes_risk").
+    findings: what a section's figure shows, as one or two sentences (`interp.analysis.conclusion`), by section.
     sources: for a section, the command and the table its figure came from; `made` the same for all, one row a table.
     missing: for a section whose table is None, why (one line).
     """
@@ -178,6 +180,8 @@ class RunReport:
     filters: pd.DataFrame | None = None
     lower_is_better: tuple[str, ...] = ("loss",)
     labels: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     made: tuple[tuple[str, str, str], ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

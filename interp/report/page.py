@@ -1,7 +1,8 @@
 """One self-contained HTML file from plain data: no request leaves it, and no label can become markup.
 
 Scripts are allowed by their hash alone, so a script that got in by a label would not run even if the escaping failed.
-What enters the page unescaped is listed here and nowhere else: the libraries, the page's own assets, JSON and base64.
+What enters the page unescaped is listed here and nowhere else: the page's own assets, and base64. Data and CircuitsVis
+lie in it compressed, and a browser unpacks them when they are asked for.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from interp.io.files import make_room, write_atomically
-from interp.pictures.inline import as_json, at_once, library, policy
+from interp.pictures import drawing
+from interp.pictures.inline import as_json, compressed, library, policy
 from interp.report.cells import given, rows_of
 from interp.report.compare import groups
+from interp.report.glossary import terms
 from interp.report.ledgers import shown
 from interp.report.model import DrawnAttention, Fact, RunReport
 from interp.report.payload import payload
@@ -29,8 +32,9 @@ from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
 SCRIPTS = (
+    "words",
     "core",
-    "figure",
+    "steps",
     "track",
     "learning",
     "head_card",
@@ -66,25 +70,22 @@ def render(
     """
     if not pages:
         raise UserError("a report needs at least one run; name a run folder")
-    libraries = {
-        "plotly": at_once(library("plotly", "package_data/plotly.min.js")),
-        "circuitsvis": library("circuitsvis", "dist/cdn/iife.js"),
-    }
+    libraries = {"circuitsvis": _circuitsvis()} if any(page.attention for page in pages) else {}
     own = _own()
     return (
         _templates()
         .get_template("page.html.j2")
         .render(
-            libraries={name: Markup(text) for name, text in libraries.items()},
+            libraries={name: packed for name, (_, packed) in libraries.items()},
             own=Markup(own),
-            policy=policy([*libraries.values(), own]),
-            style=Markup(_asset("style.css")),
+            policy=policy([*(text for text, _ in libraries.values()), own]),
+            style=Markup(f"{_asset('style.css')}\n{drawing.style()}"),
             title=" · ".join(p.title for p in pages),
             runs=[_run(index, page) for index, page in enumerate(pages)],
             titles=[page.title for page in pages],
             groups=(compared := groups(pages)),
             together=[*together, *[Together()] * (len(compared) - len(together))],
-            compared=as_json(compared),
+            compared=compressed(as_json(compared)),
             ledgers=[shown(ledger) for ledger in ledgers],
         )
     )
@@ -110,7 +111,8 @@ def _run(index: int, run: RunReport) -> dict[str, Any]:
         "index": index,
         "report": run,
         "facts": groups,
-        "data": as_json({**payload(run), "attention": [_pattern(a, p) for a, p in pairs]}),
+        "terms": terms(run),
+        "data": compressed(as_json({**payload(run), "attention": [_pattern(a, p) for a, p in pairs]})),
         "bytes": [Markup(p.data) for _, p in pairs],
         "tables": {name: _last(run.table(name)) for name in TABLES},
     }
@@ -154,6 +156,13 @@ def _cell(value: Any) -> str:
 
 
 @cache
+def _circuitsvis() -> tuple[str, Markup]:
+    """The bundle as it will run, and as it lies in the page."""
+    text = library("circuitsvis", "dist/cdn/iife.js")
+    return text, compressed(text)
+
+
+@cache
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("interp.report"),
@@ -169,5 +178,5 @@ def _asset(name: str) -> str:
 
 
 def _own() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    parts = "\n".join([drawing.script(), *(_asset(f"{name}.js") for name in SCRIPTS)])
     return f'(() => {{\n"use strict";\n{parts}\n}})();'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,8 @@ from interp.causal.conclusions import paths
 from interp.causal.report_lines import heads_in
 from interp.heads.ablation_conclusions import agreement, mechanism, roles
 from interp.run import Run
+from tasks import Task
+from tasks.errors import UserError
 
 TASKS = {
     "retrieval": "It is given a shuffled list of pairs and has to follow a chain of {hops} of them from a queried key",
@@ -53,6 +56,33 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
         "How certain this is": _certain(run, tables, tested),
     }
     return {question: text for question, text in found.items() if text}
+
+
+CONCLUSIONS = {  # of a section's figures, by the table that they draw
+    "learning": "scores",
+    "circuit": "circuit",
+    "heads": "heads",
+    "emergence": "emergence",
+    "probes": "probe",
+    "algorithms": "algorithms",
+}
+
+
+def findings(tables: Tables, patched: str = "") -> dict[str, str]:
+    """What each section's figures show, in their tables' sentences; `patched` is patching's, concluded elsewhere."""
+    found = {
+        section: paragraph(conclusion_of(name, tables.get(name))) for section, name in CONCLUSIONS.items()
+    }
+    return {section: text for section, text in {**found, "patching": patched}.items() if text}
+
+
+def reasons(task: Task) -> dict[str, str]:
+    """Why the task's levels are what they are, by level, where it knows them."""
+    found = {}
+    for name in ("bayes_risk", "chance"):
+        with suppress(UserError):
+            found[name] = getattr(task, name)().source
+    return found
 
 
 def _hops(tables: Tables) -> list[Sentence]:

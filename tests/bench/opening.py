@@ -1,8 +1,7 @@
 """When a page is open, from Chromium's own trace of its start.
 
-Nobody is attached to the browser meanwhile: an inspector has it note where every error is thrown, and plotly, which
-throws and catches as it starts, is then read twice more. Open is when the page has loaded, everything in the first
-screen is drawn and the main thread is free for a reader's first move.
+Nobody is attached to the browser meanwhile, as an inspector makes it work. Open is when the page has loaded, everything
+in the first screen is drawn and the main thread is free for a reader's first move.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ function algorithmViews(run) {
   choice(controls, "Filter at", sites.map(siteName), (i) => { state.site = i; redraw([filter]); });
   const select = [...controls.querySelectorAll("select")].at(-1);
   if (sites.length > 1) select.value = state.site;
-  addView(match, () => {}, (el) => drawMatch(now(), now().maps[state.map], el));
+  addView(match, (el) => drawMatch(now(), now().maps[state.map], el), (el) => { if (Number(el.dataset.step) !== now().step) drawMatch(now(), now().maps[state.map], el); });
   if (sites.length) addView(filter, (el) => drawFilter(run, sites[state.site], el));
   else filter.replaceChildren(make("p", "No site's readout is better than its controls, so no filter is shown.", { class: "absent" }));
   addView(verdicts, () => {}, (el) => tellVerdicts(now(), el));
@@ -27,52 +27,35 @@ function algorithmViews(run) {
 
 function drawMatch(at, map, element) {
   if (!map) return;
-  const good = map.metric !== "relative L2";
+  const values = map.value.flat().filter((v) => v !== null);
   const slopes = at.slopes.filter((s) => s.algorithm === map.algorithm);
-  const x = map.k.map(String);
-  const mark = (k) => (k === null ? null : String(k));
-  const banded = at.sites.map((_, i) => i).filter((i) => map.low[i] !== null);
-  const traces = [{
-    type: "heatmap", z: map.value, x, y: at.sites.map((_, i) => i), colorscale: ramp(!good), colorbar: bar(map.metric),
-    customdata: map.value.map((row, r) => row.map((v, c) => [siteName(at.sites[r]), map.k[c], number(v)])),
-    hovertemplate: "%{customdata[0]}, step %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
-  }];
-  for (const i of banded) traces.push({ x: [mark(map.low[i]), mark(map.high[i])], y: [i, i], mode: "lines", line: { color: ink("accent"), width: 3 }, hoverinfo: "skip", showlegend: false });
-  traces.push({
-    x: map.best.map(mark), y: at.sites.map((_, i) => i), mode: "markers", marker: { size: 9, color: ink("accent"), line: { color: ink("card"), width: 1.5 } },
-    hoverinfo: "skip", showlegend: false,
-  });
-  const told = slopes.map((s) => `${s.metric}: ${number(s.value)} [${number(s.low)}, ${number(s.high)}] a layer`).join("<br>");
-  plot(element, traces, {
-    title: (told || `step ${whole(at.step)}`), height: Math.max(300, 146 + 30 * at.sites.length), margin: { l: 64, r: 8, t: 66, b: 46 },
-    xaxis: { type: "category", showgrid: false, title: { text: plain(`steps of ${map.algorithm}`) } },
-    yaxis: { showgrid: false, tickvals: at.sites.map((_, i) => i), ticktext: at.sites.map(siteName), ticks: "" },
+  const place = (k) => (k === null ? null : map.k.indexOf(k));
+  const told = slopes.map((s) => `${s.metric}: ${number(s.value)}${between(s.low, s.high)} a layer`).join("\n");
+  drawFigure(element, {
+    title: told || `step ${whole(at.step)}`, height: Math.max(280, 90 + 30 * at.sites.length), legend: false,
+    x: { names: map.k.map(String), title: `steps of ${map.algorithm}` }, y: { names: at.sites.map(siteName) },
+    cells: {
+      value: map.value, low: Math.min(...values), high: Math.max(...values), stops: ramp(map.metric === "relative L2"), bar: { title: map.metric },
+      tell: (r, c) => `${siteName(at.sites[r])}, step ${map.k[c]}\n${number(map.value[r][c])}`,
+    },
+    series: [{
+      x: map.best.map(place), y: at.sites.map((_, i) => i), name: "best-matching step", line: false, mark: "circle", size: 9, colour: ink("accent"),
+      low: map.low.map(place), high: map.high.map(place), along: "x", spread: "bars",
+      tell: (i) => `${siteName(at.sites[i])}: best-matching step ${map.best[i]}${between(map.low[i], map.high[i])}`,
+    }],
   });
   element.dataset.step = at.step;
 }
 
 function drawFilter(run, site, element) {
-  const colours = inks("series");
   const curves = run.filters.filter((f) => f.site === site);
   const measured = curves.find((f) => f.algorithm === "measured");
-  const traces = curves.filter((f) => f !== measured).map((f, i) => ({
-    x: f.x, y: f.value, mode: "lines", name: plain(`${f.algorithm} (misfit ${(100 * f.misfit).toFixed(1)}%)`),
-    line: { color: colours[i % colours.length], width: 1.8, dash: DASHES[i % DASHES.length] },
-    hovertemplate: `${plain(f.member)}<br>%{x:.3g}: %{y:.3g}<extra></extra>`,
+  const series = curves.filter((f) => f !== measured).map((f, i) => ({
+    x: f.x, y: f.value, name: `${f.algorithm} (misfit ${(100 * f.misfit).toFixed(1)}%)`, colour: hue(i), width: 1.8, dash: dashOf(i),
+    tell: (j) => `${f.member}\n${number(f.x[j])}: ${number(f.value[j])}`,
   }));
-  if (measured) traces.push({
-    x: measured.x, y: measured.value, mode: "markers", name: "measured", marker: { size: 8, color: ink("ink") },
-    error_y: {
-      type: "data", symmetric: false, thickness: 1.5, width: 3, color: ink("ink"),
-      array: measured.value.map((v, i) => (measured.high[i] === null ? 0 : measured.high[i] - v)),
-      arrayminus: measured.value.map((v, i) => (measured.low[i] === null ? 0 : v - measured.low[i])),
-    },
-    hovertemplate: "measured<br>%{x:.3g}: %{y:.3g}<extra></extra>",
-  });
-  plot(element, traces, {
-    height: 360, showlegend: true, margin: { l: 56, r: 14, t: 76, b: 46 },
-    xaxis: { type: "log", title: { text: "eigenvalue of S (log)" } }, yaxis: { title: { text: "filter (1: least squares)" } },
-  });
+  if (measured) series.push({ x: measured.x, y: measured.value, name: "measured", line: false, mark: "circle", size: 8, low: measured.low, high: measured.high, spread: "bars" });
+  drawFigure(element, { height: 320, legend: true, x: { scale: "log", title: "eigenvalue of S (log)" }, y: { title: "filter (1: least squares)" }, series });
 }
 
 function tellVerdicts(at, place) {

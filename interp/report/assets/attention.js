@@ -19,7 +19,7 @@ const element = (type, props, key) =>
 
 function attentionViews(run) {
   if (!run.attention.length) return;
-  const state = { prompt: 0, layer: run.attention[0].shape[1] - 1, wanted: null, set: null, pressing: 0, bytes: new Map() };
+  const state = { prompt: 0, layer: run.attention[0].shape[1] - 1, wanted: null, mounted: null, set: null, pressing: 0, bytes: new Map() };
   const place = part(run, "attention");
   const controls = article(run).querySelector('[data-controls="attention"]');
   const again = () => redraw([place]);
@@ -125,9 +125,8 @@ async function showAttention(run, state, place) {
   const at = nearest(a.steps, page.step);
   const layer = Math.min(state.layer, a.shape[1] - 1);
   const attention = unpack(a, bytes, at, layer);
-  show(`stage-${run.index}`, "AttentionHeads", state, {
-    ...look(a), attention, heads: a.shape[2], attentionHeadNames: attention.map((_, h) => `L${layer}H${h}`),
-  });
+  const names = attention.map((_, h) => `L${layer}H${h}`);
+  if (!(await show(`stage-${run.index}`, "AttentionHeads", state, { ...look(a), attention, heads: a.shape[2], attentionHeadNames: names }))) return;
   place.dataset.step = a.steps[at];
   place.dataset.layer = layer;
   place.dataset.shown = `${index}/${state.layer}`;
@@ -150,8 +149,8 @@ async function showPattern(run, state, layer, head) {
   if (turn !== state.turn) return;
   const at = nearest(a.steps, page.step);
   place.querySelector("h3").textContent = patternTitle(a, layer, head, at);
-  state.card ??= { wanted: null, set: null };
-  show(`pattern-${run.index}`, "AttentionPattern", state.card, { ...look(a), attention: unpack(a, bytes, at, layer)[head] });
+  state.card ??= { wanted: null, mounted: null, set: null };
+  if (!(await show(`pattern-${run.index}`, "AttentionPattern", state.card, { ...look(a), attention: unpack(a, bytes, at, layer)[head] }))) return;
   place.dataset.step = a.steps[at];
   place.dataset.head = `L${layer}H${head}`;
 }
@@ -184,18 +183,24 @@ function printHeads(run, state, place) {
   describeLinks(a, attention, layer, place.querySelector('[data-part="links"]'));
 }
 
-/** CircuitsVis is called once a place; what is asked for while React still mounts is handed over when it has. */
-function show(id, name, state, props) {
-  const first = state.wanted === null;
+/** CircuitsVis is called once a place, and handed whatever is wanted by then. False where something newer is wanted. */
+async function show(id, name, state, props) {
   state.wanted = props;
-  if (state.set) state.set(props);
-  if (!first) return;
+  state.mounted ??= mount(id, name, state);
+  await state.mounted;
+  if (state.wanted === props && state.set) state.set(props);
+  return state.wanted === props;
+}
+
+/** What is asked for while React still mounts is handed over when it has. */
+async function mount(id, name, state) {
+  await need("circuitsvis");
+  const first = state.wanted;
   const ready = (set) => {
     state.set = set;
-    if (state.wanted !== props) set(state.wanted);
+    if (state.wanted !== first) set(state.wanted);
   };
-  need("circuitsvis");
-  CircuitsVis.render(id, Stage, { component: CircuitsVis[name], first: props, ready });
+  CircuitsVis.render(id, Stage, { component: CircuitsVis[name], first, ready });
 }
 
 /** Checkpoints are kept as differences to the one before, modulo 256. */
@@ -224,7 +229,7 @@ function describeLinks(a, attention, layer, place) {
     const links = a.links.filter((l) => l[0] === relation);
     const rows = new Set(links.map((l) => l[1])).size;
     const line = make("tr");
-    const name = make("th", relation, { scope: "row" });
+    const name = make("th", relationName(relation), { scope: "row" });
     if (links.length === 1) name.append(make("div", `${a.tokens[links[0][1]]} → ${a.tokens[links[0][2]]}`, { class: "quiet" }));
     line.append(name);
     for (const pattern of attention) {

@@ -1,14 +1,13 @@
 // The circuit: positions across, layers up, heads at their nodes, edges as wide as their causal effect.
 // Everything is drawn with attributes of its own, so that the exported SVG looks the same outside the page.
 
-const SVG = "http://www.w3.org/2000/svg";
 const CELL = { height: 74, top: 26, bottom: 74, left: 62, right: 16 };
 const WIDE = 1124;
 
 function circuitViews(run) {
   const c = run.circuit;
   if (!c) return;
-  const state = { chosen: null, edges: [] };
+  const state = { chosen: null, told: null, edges: [] };
   const places = ["circuit", "circuit-lines"].map((name) => part(run, name));
   const told = article(run).querySelector('[data-part="circuit-told"]');
   const pick = (node) => {
@@ -18,9 +17,10 @@ function circuitViews(run) {
   };
   const controls = article(run).querySelector('[data-controls="circuit"]');
   const save = make("button", "Save as SVG", { type: "button" });
-  save.addEventListener("click", () => saveSvg(places[0].querySelector("svg"), `${run.title} circuit`));
+  save.addEventListener("click", () => saveCircuit(places[0].querySelector("svg"), `${run.title} circuit`));
   controls.append(save);
-  addView(places[0], (el) => drawCircuit(run, state, el, pick, told), (el) => moveCircuit(run, state, el));
+  const tell = (node) => { told.textContent = describeNode(run, node); };
+  addView(places[0], (el) => drawCircuit(run, state, el, pick, tell, Math.max(WIDE, el.clientWidth)), (el) => moveCircuit(run, state, el));
   addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
   caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
     `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint, or the nearest at which it was measured: blue where it supports the answer, orange and ` +
@@ -54,15 +54,8 @@ function circuitPlaces(c, width) {
   return { at, x, y, layers, height };
 }
 
-function draw(parent, tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-}
-
-function drawCircuit(run, state, element, pick, told, width = WIDE) {
+/** `tell` says a node's numbers; it is called again when the checkpoint moves, for the node that was read last. */
+function drawCircuit(run, state, element, pick, tell, width = WIDE) {
   const c = run.circuit;
   const p = circuitPlaces(c, width);
   const svg = document.createElementNS(SVG, "svg");
@@ -77,8 +70,11 @@ function drawCircuit(run, state, element, pick, told, width = WIDE) {
   }, token.length > 8 ? `${token.slice(0, 7)}…` : token));
   drawChain(svg, c, p);
   state.edges = c.endpoints.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
-  for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { told.textContent = describeNode(run, node); }, run);
+  state.tell = () => { if (state.told) tell(state.told); };
+  for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { state.told = node; tell(node); });
+  const focused = element.contains(document.activeElement) && document.activeElement.dataset.node;
   element.replaceChildren(svg);
+  if (focused) svg.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus();
 }
 
 /** The places that the answer is reached over, named under their tokens and joined in order. */
@@ -100,16 +96,17 @@ function drawEdge(svg, from, to) {
   return path;
 }
 
-function drawNode(svg, node, at, chosen, press, tell, run) {
-  const group = draw(svg, "g", { tabindex: 0, role: "button", "aria-label": node.name, "data-node": node.name });
+function drawNode(svg, node, at, chosen, press, tell) {
+  const group = draw(svg, "g", { tabindex: 0, role: "button", "aria-label": node.name, "aria-pressed": chosen, "data-node": node.name });
   draw(group, "title", {}, node.name);
   const line = { stroke: ink(chosen ? "accent" : "ink"), "stroke-width": chosen ? 3 : 1.3, fill: ink("card") };
+  draw(group, "circle", { cx: at.x, cy: at.y, r: 15, fill: "transparent" });  // room to press a small one
   if (node.kind === "token") draw(group, "circle", { cx: at.x, cy: at.y, r: 4, ...line });
   else if (node.kind === "head") draw(group, "circle", { cx: at.x, cy: at.y, r: 15, ...line });
   else draw(group, "rect", { x: at.x - 22, y: at.y - 12, width: 44, height: 24, rx: 4, ...line });
   const text = { head: `H${node.head}`, mlp: "MLP", output: "output", token: "" }[node.kind];
   if (text) draw(group, "text", { x: at.x, y: at.y + 4, "text-anchor": "middle", fill: ink("ink") }, text);
-  const act = () => { press(); if (node.kind === "head" && run.showHead) tell(); };
+  const act = () => { tell(); press(); };
   group.addEventListener("click", act);
   group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); } });
   group.addEventListener("pointerenter", tell);
@@ -120,17 +117,17 @@ function moveCircuit(run, state, element) {
   const c = run.circuit;
   const i = nearest(c.steps, page.step);
   const top = Math.max(...c.value.flat().map((v) => Math.abs(v ?? 0)), 1e-12);
-  const [faint, colours] = [ink("faint"), inks("series")];  // once: to ask for a colour is to style the page
   state.edges.forEach((path, e) => {
     const value = c.value[e][i] ?? 0;
     const unsure = c.low && c.low[e][i] !== null && c.low[e][i] <= 0 && c.high[e][i] >= 0;
-    path.setAttribute("stroke", unsure ? faint : colours[value < 0 ? 1 : 0]);
+    path.setAttribute("stroke", unsure ? ink("line") : hue(value < 0 ? 1 : 0));
     path.setAttribute("stroke-width", unsure ? 1 : Math.max(0.6, (12 * Math.abs(value)) / top).toFixed(2));
     path.setAttribute("stroke-dasharray", !unsure && value < 0 ? "7 5" : "none");
     path.setAttribute("stroke-opacity", unsure ? 0.7 : 0.75);
     path.firstChild.textContent = `${c.rows[e]}: ${number(value)} ${interval(c, e, i)}`;
   });
   element.dataset.step = c.steps[i];
+  state.tell();
 }
 
 const touching = (c, name) => c.endpoints.map((pair, e) => (pair.includes(name) ? e : -1)).filter((e) => e >= 0);
@@ -156,11 +153,10 @@ function drawTouching(run, state, element) {
     button.addEventListener("click", () => run.showHead(node.layer, node.head));
     controls.append(button);
   }
-  const colours = inks("series");
   const peak = (e) => Math.max(...c.value[e].map((v) => Math.abs(v ?? 0)));
   const shown = touching(c, node.name).sort((a, b) => peak(b) - peak(a)).slice(0, 6);
-  const traces = shown.flatMap((e, i) => ribbon(c.steps, c, e, colours[i], { dash: DASHES[i] }));
-  plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(c.unit) } } });
+  const series = shown.map((e, i) => ribbon(c.steps, c, e, hue(i), { dash: dashOf(i) }));
+  drawFigure(element, { height: 240, legend: true, x: stepAxis(run.steps), y: { title: c.unit }, series });
 }
 
 function moveTouching(run, state, element) {
@@ -169,12 +165,9 @@ function moveTouching(run, state, element) {
   moveCard(run, run.circuit.nodes.find((n) => n.name === state.chosen), article(run).querySelector('[data-part="head-card"]'));
 }
 
-function saveSvg(svg, name) {
+function saveCircuit(svg, name) {
   const copy = svg.cloneNode(true);
   copy.setAttribute("xmlns", SVG);
   copy.setAttribute("style", `background:${ink("paper")}`);
-  const url = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
-  const link = make("a", "", { href: url, download: `${name.replace(/[^\w -]+/g, "_")}.svg` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  download(new Blob([inColour(copy)], { type: "image/svg+xml" }), `${fileName(name)}.svg`);
 }

@@ -67,7 +67,6 @@ function compareCircuits(group, place) {
 }
 
 const HALF = 680;  // drawn on half of the page
-const TITLED = { l: 56, r: 14, t: 62, b: 46 };
 
 function goToCircuit(index) {
   showRun(index);
@@ -80,23 +79,19 @@ const nearestStep = (group) => group.steps[nearest(group.steps, page.step)];
 const conditionOf = (group, run) => group.conditions.findIndex((condition) => condition.runs.includes(run));
 
 function drawLosses(group, element) {
-  const colours = inks("series");
-  const at = placeOf(group);
-  const traces = group.runs.filter((r) => page.runs[r].metrics).map((r) => {
+  const series = group.runs.filter((r) => page.runs[r].metrics).map((r) => {
     const run = page.runs[r];
     const condition = conditionOf(group, r);
-    const name = plain(run.title);
-    return {
-      x: run.metrics.steps.map(at), y: run.metrics.series.loss || Object.values(run.metrics.series)[0], name, mode: "lines", connectgaps: true,
-      line: { color: colours[(group.conditions.length > 1 ? condition : r) % colours.length], width: 1.6, dash: DASHES[condition % DASHES.length] },
-      hovertemplate: `${name}<br>step %{x:,}<br>%{y:.4g}<extra></extra>`,
-    };
+    const style = { colour: hue(group.conditions.length > 1 ? condition : r), width: 1.6, dash: dashOf(condition), bridged: true };
+    return onGroup(group, run.title, run.metrics.steps, run.metrics.series.loss || Object.values(run.metrics.series)[0], style);
   });
-  plot(element, traces, {
-    title: "training loss", margin: TITLED, showlegend: true, xaxis: stepAxis(group.steps),
-    yaxis: { title: { text: plain(labelOf(page.runs[group.runs[0]], "loss")) }, rangemode: "tozero" },
+  drawFigure(element, {
+    title: "training loss", legend: true, x: stepAxis(group.steps), y: { title: labelOf(page.runs[group.runs[0]], "loss"), zero: true }, series,
   });
 }
+
+/** A run's curve on the steps of the whole group, which decide where step 0 stands on a log axis. */
+const onGroup = (group, name, steps, y, style) => ({ ...curve(name, steps, y, style), x: steps.map(placeOf(group)) });
 
 /** One metric and row of the averaged panels, chosen by name; every condition's mean over its runs. */
 function comparePanels(group, kind, controls, element, move) {
@@ -105,37 +100,33 @@ function comparePanels(group, kind, controls, element, move) {
   const first = Math.max(0, options.findLastIndex(([metric]) => metric === "accuracy"));
   let chosen = options[first];
   const label = kind === "scores" ? "Score" : "Relation";
-  choice(controls, label, options.map(([metric, row]) => (kind === "scores" ? `${metric} · ${row}` : metric)), (i) => { chosen = options[i]; redraw([element]); });
+  choice(controls, label, options.map(([metric, row]) => (kind === "scores" ? `${metric} · ${row}` : relationName(metric))), (i) => { chosen = options[i]; redraw([element]); });
   const select = [...controls.querySelectorAll("select")].at(-1);
   if (options.length > 1) select.value = first;
   addView(element, (el) => drawConditions(group, kind, chosen, el), move);
 }
 
 function drawConditions(group, kind, [metric, row], element) {
-  const colours = inks("series");
-  const at = placeOf(group);
-  const traces = group.runs.flatMap((r) => singleRun(page.runs[r], kind, metric, row).map((line) => ({
-    x: line.x.map(at), y: line.y, mode: "lines", showlegend: false, opacity: 0.45,
-    line: { color: colours[conditionOf(group, r) % colours.length], width: 1 }, hovertemplate: `${plain(page.runs[r].title)}<br>step %{x:,}<br>%{y:.3g}<extra></extra>`,
-  })));
+  const series = group.runs.flatMap((r) => singleRun(page.runs[r], kind, metric, row).map((line) =>
+    onGroup(group, page.runs[r].title, line.x, line.y, { colour: hue(conditionOf(group, r)), width: 1, opacity: 0.45, legend: false })));
   group.conditions.forEach((condition, i) => {
     const panel = (condition[kind] || []).find((p) => p.keys.metric === metric && p.rows.includes(row));
     if (!panel) return;
     const named = { ...panel, rows: panel.rows.map(() => condition.name) };
-    traces.push(...ribbon(panel.steps, named, panel.rows.indexOf(row), colours[i % colours.length], { dash: DASHES[i % DASHES.length] }));
+    series.push({ ...ribbon(panel.steps, named, panel.rows.indexOf(row), hue(i), { dash: dashOf(i) }), x: panel.steps.map(placeOf(group)) });
   });
   const guessed = new Set(kind === "scores" ? group.runs.map((r) => levelAt(page.runs[r], metric, "chance", row)) : []);
   for (const value of guessed) {
-    if (value !== null) traces.push(level(value, `chance ${number(value)}`, ink("muted"), "dot", [at(0), group.steps.at(-1)]));
+    if (value !== null) series.push(level(value, `chance ${number(value)}`, "dot", [placeOf(group)(0), group.steps.at(-1)]));
   }
-  const title = kind === "scores" ? `${metric}, ${row}` : `${metric}, strongest head`;
-  plot(element, traces, { title: plain(title), margin: TITLED, showlegend: group.conditions.length > 1, xaxis: stepAxis(group.steps), yaxis: compareRange(traces) });
+  const title = kind === "scores" ? `${metric}, ${row}` : `${relationName(metric)}, strongest head`;
+  drawFigure(element, { title, legend: group.conditions.length > 1, x: stepAxis(group.steps), y: compareRange(series), series });
 }
 
 /** Shares keep the scale from 0 to 1: the interval of two runs alone would be several times as high. */
-function compareRange(traces) {
-  const values = traces.filter((t) => t.fill !== "toself").flatMap((t) => t.y).filter((v) => v !== null);
-  return values.every((v) => v >= 0 && v <= 1) ? { range: [-0.02, 1.04] } : { rangemode: "tozero" };
+function compareRange(series) {
+  const values = series.flatMap((s) => s.y).filter((v) => v !== null);
+  return values.every((v) => v >= 0 && v <= 1) ? { range: [-0.02, 1.04] } : { zero: values.every((v) => v >= 0) };
 }
 
 function singleRun(run, kind, metric, row) {
@@ -145,38 +136,32 @@ function singleRun(run, kind, metric, row) {
   return panel.rows.includes(row) ? [{ x: panel.steps, y: panel.value[panel.rows.indexOf(row)] }] : [];
 }
 
+const MARKS = ["circle", "diamond", "square", "x", "hexagon", "cross"];
+
 /** One row a subject: output positions by name, relations by their earliest head; a mark for every run, at its end if censored. */
 function drawOnsets(group, element) {
-  const colours = inks("series");
   const at = placeOf(group);
   const found = group.runs.flatMap((r) => firstOnsets(r));
   const end = (name) => { const s = found.filter((e) => e.name === name).map((e) => e.step ?? Infinity).sort((a, b) => a - b); return s[Math.floor((s.length - 1) / 2)]; };
-  const names = [...new Set(found.map((e) => e.name))].sort((a, b) => end(a) - end(b));
-  const symbols = ["circle-open", "diamond-open", "square-open", "x-open", "hexagon-open", "cross-open"];
+  const names = [...new Set(found.map((e) => e.name))].sort((a, b) => end(b) - end(a));  // the earliest on top
   const last = (e) => page.runs[e.run].steps.at(-1);
   const lane = (e) => (0.7 * group.conditions.flatMap((condition) => condition.runs).indexOf(e.run)) / group.runs.length;
-  const told = (e) => [plain(page.runs[e.run].title), plain(`${e.subject} · ${e.metric}`),
-    e.step === null ? `not emerged by step ${whole(last(e))}` : `step ${whole(e.step)}`, e.low === null ? "" : `[${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`];
-  const marks = (own, colour, symbol) => ({
-    x: own.map((e) => at(e.step ?? last(e))), y: own.map((e) => 0.3 - names.indexOf(e.name) - lane(e)), mode: "markers",
-    marker: { size: 9, symbol, color: colour, line: { width: 2 } }, customdata: own.map(told),
-    hovertemplate: "%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} %{customdata[3]}<extra></extra>",
+  const told = (e) => `${page.runs[e.run].title}\n${e.subject} · ${relationName(e.metric)}\n` +
+    (e.step === null ? `not emerged by step ${whole(last(e))}` : `step ${whole(e.step)}${e.low === null ? "" : ` [${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`}`);
+  const marks = (own, colour, mark, name) => ({
+    x: own.map((e) => at(e.step ?? last(e))), y: own.map((e) => 0.3 + names.indexOf(e.name) - lane(e)), line: false, mark, hollow: true, size: 9, colour, name, tell: (i) => told(own[i]),
   });
-  const traces = group.conditions.flatMap((condition, i) => {
-    const colour = colours[i % colours.length];
+  const series = group.conditions.flatMap((condition, i) => {
     const [came, never] = apart(found.filter((e) => condition.runs.includes(e.run)), (e) => e.step !== null);
-    const spans = {
-      type: "data", symmetric: false, thickness: 1.5, width: 3, color: colour,
-      array: came.map((e) => (e.high === null ? 0 : at(e.high) - at(e.step))), arrayminus: came.map((e) => (e.low === null ? 0 : at(e.step) - at(e.low))),
-    };
+    const limits = (limit) => came.map((e) => (e[limit] === null ? null : at(e[limit])));
     return [
-      { ...marks(came, colour, symbols[i % symbols.length]), error_x: spans, name: plain(condition.name) },
-      { ...marks(never, colour, "triangle-right-open"), name: plain(`${condition.name}: right-censored`), showlegend: never.length > 0 },
+      { ...marks(came, hue(i), MARKS[i % MARKS.length], condition.name), low: limits("low"), high: limits("high"), along: "x", spread: "bars" },
+      { ...marks(never, hue(i), "triangle", `${condition.name}: right-censored`), legend: never.length > 0 },
     ];
   });
-  plot(element, traces, {
-    title: "step of emergence", height: Math.max(320, 110 + 30 * names.length), margin: TITLED, showlegend: group.conditions.length > 1, xaxis: stepAxis(group.steps),
-    yaxis: { tickvals: names.map((_, i) => -i), ticktext: names.map(plain), ticks: "", range: [0.6 - names.length, 0.6] },
+  drawFigure(element, {
+    title: "step of emergence", height: Math.max(300, 90 + 30 * names.length), legend: group.conditions.length > 1, x: stepAxis(group.steps),
+    y: { names: names.map(relationName) }, series,
   });
 }
 

@@ -1,6 +1,6 @@
-// What every view shares: the chosen run and checkpoint, the colours of the theme, and when to draw.
+// What every view shares: the chosen run and checkpoint, when to draw, what lies compressed in the page.
 // A view is an element with `draw` (from nothing) and `move` (to another checkpoint). It is drawn when first seen, a
-// plot also while the page rests, and moved only while seen; one that was missed catches up when it comes into sight.
+// figure also while the page rests, and moved only while seen; one that was missed catches up when it comes into sight.
 
 const page = { run: 0, step: Infinity, axis: "linear", runs: [] };
 const views = new Map();
@@ -9,29 +9,8 @@ const byId = (id) => document.getElementById(id);
 const article = (run) => byId(`run-${run.index}`);
 const part = (run, view) => article(run).querySelector(`[data-view="${view}"]`);
 
-function make(tag, text = "", attributes = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
 function caption(run, name, text) {
   article(run).querySelector(`[data-caption="${name}"]`).textContent = text;
-}
-
-function number(value) {
-  if (value === null || value === undefined) return "–";
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
-}
-
-const grouped = new Intl.NumberFormat("en-US");  // once: a heat map writes thousands of steps
-const whole = (value) => grouped.format(Math.round(value));
-
-function interval(panel, row, column) {
-  if (!panel.low || panel.low[row][column] === null) return "";
-  return `[${number(panel.low[row][column])}, ${number(panel.high[row][column])}]`;
 }
 
 /** Index of the step in a sorted list that lies nearest to the chosen one. */
@@ -41,33 +20,27 @@ function nearest(steps, step) {
   return step === Infinity ? steps.length - 1 : best;
 }
 
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const inks = (name) => ink(name).split(/\s*;\s*|\s+/).filter(Boolean);
-
-function ramp(reversed = false) {
-  const colours = reversed ? inks("ramp").reverse() : inks("ramp");
-  return colours.map((colour, i) => [i / (colours.length - 1), colour]);
-}
+/** Colours of a heat map from low to high, a strong one for a good score. */
+const ramp = (reversed = false) => (reversed ? paints("ramp").reverse() : paints("ramp"));
 
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) views.get(entry.target).visible = entry.isIntersecting;
-  const near = entries.filter((entry) => entry.isIntersecting);
-  const [waiting, ready] = byId("library-plotly") ? apart(near, (entry) => isPlot(entry.target)) : [[], near];
-  for (const entry of ready) refresh(views.get(entry.target));
-  // words, numbers and the track are shown before plotly is read, and plots in sight before those on the way
+  const near = entries.filter((entry) => entry.isIntersecting).map((entry) => views.get(entry.target));
+  const [figures, words] = apart(near, (view) => isPlot(view.element) && !view.drawn);
+  for (const view of words) refresh(view);
+  // words, numbers and the track are shown before figures are drawn
   requestAnimationFrame(() => setTimeout(() => {
-    for (const entry of waiting) if (entry.boundingClientRect.top < innerHeight) refresh(views.get(entry.target));
+    for (const view of figures) refresh(view);
     performance.mark("in sight");
     whileResting();
   }));
 }, { rootMargin: "240px" });
 
 const isPlot = (element) => element.classList.contains("plot");
-const apart = (items, holds) => [items.filter(holds), items.filter((item) => !holds(item))];
 const later = [];  // work that can wait until the first screen stands
 let resting = 0;
 
-/** While nobody asks for anything, the plots further down are drawn one by one, so that scrolling finds them there. */
+/** While nobody asks for anything, the figures further down are drawn one by one, so that scrolling finds them there. */
 function whileResting() {
   cancelIdleCallback(resting);
   resting = requestIdleCallback(() => {
@@ -143,14 +116,12 @@ function moveTo(step) {
   });
 }
 
-/** Run a library that lies in the page as plain text: words and numbers stand before a browser reads its megabytes. */
-function need(name) {
-  const text = byId(`library-${name}`);
-  if (!text) return;  // it ran before
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 0;  // plotly throws and catches as it starts; to say where, the browser would read it all again
-  text.replaceWith(make("script", text.textContent));
-  Error.stackTraceLimit = limit;
+/** Run a library that lies in the page compressed: nothing is read of it before it is asked for. */
+async function need(name) {
+  const packed = byId(`library-${name}`);
+  if (!packed) return;  // it ran before
+  const text = await unpackText(packed.textContent);
+  if (packed.isConnected) packed.replaceWith(make("script", text));
 }
 
 /** A labelled select that remembers its choice; left out when there is nothing to choose. */
@@ -171,3 +142,6 @@ async function inflate(base64) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+
+const unpackText = async (base64) => new TextDecoder().decode(await inflate(base64));
+const unpackJson = async (id) => JSON.parse(await unpackText(byId(id).textContent));

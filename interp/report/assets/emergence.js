@@ -14,25 +14,21 @@ function emergenceViews(run) {
 function drawEmergence(run, events, element) {
   const found = events.filter((e) => e.step !== null);
   const at = place(run.steps);
-  const y = found.map((_, i) => -i);
-  plot(element, [{
-    x: found.map((e) => at(e.step)), y, mode: "markers", marker: { size: 10, color: ink("accent"), symbol: "circle-open", line: { width: 2 } },
-    error_x: {
-      type: "data", symmetric: false, color: ink("muted"), thickness: 1.5, width: 4,
-      array: found.map((e) => (e.high === null ? 0 : at(e.high) - at(e.step))),
-      arrayminus: found.map((e) => (e.low === null ? 0 : at(e.step) - at(e.low))),
-    },
-    customdata: found.map((e) => [plain(e.subject), plain(e.metric), whole(e.step), e.low === null ? "" : `[${whole(e.low)}, ${whole(e.high)}]`]),
-    hovertemplate: "%{customdata[0]}, %{customdata[1]}<br>step %{customdata[2]} %{customdata[3]}<extra></extra>",
-  }], {
-    height: 90 + 30 * found.length, margin: { l: 56, r: 14, t: 12, b: 46 }, showlegend: false, xaxis: stepAxis(run.steps),
-    yaxis: { tickvals: y, ticktext: found.map((e) => `${plain(e.subject)} · ${plain(e.metric)}`), ticks: "", range: [0.6 - found.length, 0.6] },
+  const limits = (end) => found.map((e) => (e[end] === null ? null : at(e[end])));
+  const span = (e) => (e.low === null ? "" : ` [${whole(e.low)}, ${e.high === null ? "–" : whole(e.high)}]`);
+  drawFigure(element, {
+    height: 70 + 26 * found.length, x: stepAxis(run.steps),
+    y: { names: found.map((e) => `${e.subject} · ${relationName(e.metric)}`).reverse() },
+    series: [{
+      x: found.map((e) => at(e.step)), y: found.map((_, i) => found.length - 1 - i), line: false, mark: "circle", size: 10, hollow: true, colour: ink("accent"),
+      low: limits("low"), high: limits("high"), along: "x", spread: "bars", bar: ink("muted"),
+      tell: (i) => `${found[i].subject}, ${relationName(found[i].metric)}\nstep ${whole(found[i].step)}${span(found[i])}`,
+    }],
   });
 }
 
 function moveEmergence(run, events, element) {
   const step = run.steps[nearest(run.steps, page.step)];
-  const symbols = events.filter((e) => e.step !== null).map((e) => (e.step <= step ? "circle" : "circle-open"));
-  Plotly.restyle(element, { "marker.symbol": [symbols] }, [0]);
+  element.figure.set(0, { hollow: events.filter((e) => e.step !== null).map((e) => e.step > step) });
   movePoint(run, element);
 }

@@ -31,13 +31,11 @@ function drawHeadScores(run, node, element) {
   const own = (run.heads || []).filter((p) => p.keys.control === "none" && p.rows.includes(node.name));
   const peak = (p) => Math.max(...p.value[p.rows.indexOf(node.name)].map((v) => Math.abs(v ?? 0)));
   const shown = own.sort((a, b) => peak(b) - peak(a)).slice(0, 5);
-  const colours = inks("series");
-  const traces = shown.flatMap((p, i) => {
+  const series = shown.map((p, i) => {
     const row = p.rows.indexOf(node.name);
-    const named = { ...p, rows: p.rows.map((r, j) => (j === row ? p.keys.metric : r)) };
-    return ribbon(p.steps, named, row, colours[i], { dash: DASHES[i] });
+    return ribbon(p.steps, { ...p, rows: p.rows.map(() => relationName(p.keys.metric)) }, row, hue(i), { dash: dashOf(i) });
   });
-  plot(element, traces, { height: 260, showlegend: true, xaxis: stepAxis(run.steps), yaxis: { title: { text: "attention mass" } } });
+  drawFigure(element, { height: 240, legend: true, x: stepAxis(run.steps), y: { title: "attention mass" }, series });
   movePoint(run, element);
 }
 

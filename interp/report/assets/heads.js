@@ -8,7 +8,7 @@ function headViews(run) {
   if (!relations.length) return;
   let chosen = relations[0];
   const places = ["head-map", "head-lines"].map((name) => part(run, name));
-  choice(article(run).querySelector('[data-controls="heads"]'), "Relation", relations.map((p) => p.keys.metric), (i) => {
+  choice(article(run).querySelector('[data-controls="heads"]'), "Relation", relations.map((p) => relationName(p.keys.metric)), (i) => {
     chosen = relations[i];
     redraw(places);
   });
@@ -26,49 +26,35 @@ function drawHeadMap(run, panel, element) {
   const signed = Math.min(...values) < 0;
   const top = Math.max(...values.map(Math.abs));
   const layers = panel.rows.map((name) => name.split("H")[0]);
-  const breaks = layers.map((l, i) => (i && l !== layers[i - 1] ? i - 0.5 : null)).filter((v) => v !== null);
-  plot(element, [{
-    type: "heatmap", z: panel.value, x: panel.steps.map((_, i) => i), y: panel.rows.map((_, i) => i),
-    zmin: signed ? -top : 0, zmax: signed ? top : Math.max(top, values.every((v) => v <= 1) ? 1 : top),
-    colorscale: signed ? diverging() : ramp(), colorbar: bar(panel.keys.metric),
-    customdata: panel.value.map((v, r) => v.map((_, c) => [panel.rows[r], whole(panel.steps[c]), interval(panel, r, c)])),
-    hovertemplate: "%{customdata[0]} at step %{customdata[1]}<br>%{z:.3g} %{customdata[2]}<extra></extra>",
-  }], {
-    height: Math.max(320, 110 + 15 * panel.rows.length), margin: { l: 56, r: 8, t: 40, b: 46 },
-    xaxis: columnAxis(panel.steps),
-    yaxis: { title: { text: "head" }, showgrid: false, tickvals: panel.rows.map((_, i) => i), ticktext: panel.rows.map(plain), ticks: "" },
-    shapes: breaks.map((y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y", y0: y, y1: y, line: { color: ink("paper"), width: 3 } })),
+  const high = signed ? top : Math.max(top, values.every((v) => v <= 1) ? 1 : top);
+  drawFigure(element, {
+    height: headHeight(panel), x: columnAxis(panel.steps), y: { title: "head", names: panel.rows },
+    cells: {
+      value: panel.value, low: signed ? -top : 0, high, stops: signed ? paints("diverging") : ramp(), bar: { title: relationName(panel.keys.metric) },
+      breaks: layers.map((l, i) => (i && l !== layers[i - 1] ? i - 0.5 : null)).filter((v) => v !== null),
+      tell: (r, c) => `${panel.rows[r]} at step ${whole(panel.steps[c])}\n${number(panel.value[r][c])} ${interval(panel, r, c)}`,
+    },
   });
 }
 
-const diverging = () => inks("diverging").map((c, i, all) => [i / (all.length - 1), c]);
-
-function bar(text) {
-  return {
-    thickness: 9, len: 1, xpad: 6, ypad: 0, outlinewidth: 0, tickfont: { size: 11 }, nticks: 6,
-    title: { text: plain(text), side: "right", font: { size: 12.5 } },
-  };
-}
+const headHeight = (panel) => Math.max(320, 90 + 15 * panel.rows.length);
 
 function drawHeadLines(run, panel, element) {
-  const colours = inks("series");
   const peak = panel.value.map((row) => Math.max(...row.map((v) => Math.abs(v ?? 0))));
   const order = peak.map((_, r) => r).sort((a, b) => peak[b] - peak[a]);
   const strong = order.slice(0, STRONGEST).filter((r) => peak[r] >= 0.25 * peak[order[0]]);
-  const at = place(run.steps);
-  const traces = order.slice(strong.length).reverse().map((r) => ({
-    x: panel.steps.map(at), y: panel.value[r], mode: "lines", line: { color: ink("faint"), width: 1 }, showlegend: false,
-    hovertemplate: `${plain(panel.rows[r])}<br>%{y:.3g}<extra></extra>`,
+  const others = order.slice(strong.length).reverse();
+  const series = others.map((r) => ({
+    ...ribbon(panel.steps, { ...panel, low: null }, r, ink("line")), width: 1, legend: false,
   }));
-  strong.forEach((r, i) => traces.push(...ribbon(panel.steps, panel, r, colours[i % colours.length], { dash: DASHES[i % DASHES.length] })));
+  if (others.length) series.push({ x: [], y: [], name: others.length > 1 ? `the other ${others.length} heads` : "the other head", colour: ink("line"), width: 1 });
+  strong.forEach((r, i) => series.push(ribbon(panel.steps, panel, r, hue(i), { dash: dashOf(i) })));
+  const ends = [place(run.steps)(0), run.steps.at(-1)];
   for (const control of run.heads.filter((p) => p.keys.metric === panel.keys.metric && p.keys.control !== "none")) {
     const highest = Math.max(...control.value.flat().filter((v) => v !== null));
-    traces.push(level(highest, `${control.keys.control}: largest head ${number(highest)}`, ink("muted"), "dot", [at(0), run.steps.at(-1)]));
+    series.push(level(highest, `${CONTROL_NAMES[control.keys.control] || control.keys.control}: largest head ${number(highest)}`, control.keys.control === "untrained" ? "dot" : "dash", ends));
   }
-  plot(element, traces, {
-    height: Math.max(320, 110 + 15 * panel.rows.length), showlegend: true, xaxis: stepAxis(run.steps),
-    yaxis: { title: { text: plain(labelOf(run, panel.keys.metric)) }, ...range(run, panel) },
-  });
+  drawFigure(element, { height: headHeight(panel), legend: true, x: stepAxis(run.steps), y: { title: labelOf(run, panel.keys.metric), ...range(run, panel) }, series });
 }
 
 /** The strongest head of every relation at the selected checkpoint, and the strongest one of each control. */
@@ -81,7 +67,7 @@ function describeBest(run, relations, place) {
   for (const panel of relations) {
     const [row, column] = strongest(panel);
     const line = make("tr");
-    line.append(make("th", panel.keys.metric, { scope: "row" }), make("td", panel.rows[row], { class: "big" }),
+    line.append(make("th", relationName(panel.keys.metric), { scope: "row" }), make("td", panel.rows[row], { class: "big" }),
       make("td", number(panel.value[row][column])), make("td", interval(panel, row, column) || "–"));
     for (const name of controls) {
       const control = run.heads.find((p) => p.keys.metric === panel.keys.metric && p.keys.control === name);

@@ -6,7 +6,6 @@ const MANY_OUTPUTS = 6;
 const labelOf = (run, metric) => run.labels[metric] || metric;
 const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-const LEVEL_NAMES = { bayes_risk: "Bayes risk", chance: "chance" };
 
 /** The Bayes risk, or chance, of one output position, else of "all". */
 function levelAt(run, metric, kind, read) {
@@ -60,82 +59,73 @@ function movePoint(run, element) {
 }
 
 function drawLoss(run, element) {
-  const colours = inks("series");
-  const at = place(run.steps);
-  const x = run.metrics.steps.map(at);
-  const ends = [at(0), Math.max(...run.steps, ...run.metrics.steps)];
-  const traces = Object.entries(run.metrics.series).map(([name, y], i) => ({
-    x, y, name: plain(labelOf(run, name) === name ? name : name.replace(/_/g, " ")), mode: "lines", connectgaps: true,
-    line: { color: colours[i % colours.length], width: 2, dash: DASHES[i % DASHES.length] },
-    hovertemplate: "step %{x:,}<br>%{y:.4g}<extra></extra>",
-  }));
+  const ends = [place(run.steps)(0), Math.max(...run.steps, ...run.metrics.steps)];
+  const series = Object.entries(run.metrics.series).map(([name, y], i) =>
+    curve(lossName(run, name), run.metrics.steps, y, { colour: hue(i), dash: dashOf(i), bridged: true }));
   for (const [kind, dash] of [["bayes_risk", "dash"], ["chance", "dot"]]) {
     const value = levelAt(run, "loss", kind, "all");
-    if (value !== null) traces.push(level(value, `${LEVEL_NAMES[kind]} ${number(value)}`, ink("muted"), dash, ends));
+    if (value !== null) series.push(level(value, `${LEVEL_NAMES[kind]} ${number(value)}`, dash, ends));
   }
-  plot(element, traces, {
-    xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(labelOf(run, "loss")) }, rangemode: "tozero" }, showlegend: true,
-  });
+  drawFigure(element, { x: stepAxis(run.steps), y: { title: labelOf(run, "loss"), zero: true }, series, legend: true });
 }
+
+/** "loss" is what the optimiser saw; the other columns say themselves what they are. */
+const lossName = (run, name) => (name === "loss" ? "training loss" : labelOf(run, name) === name ? name.replace(/_/g, " ") : labelOf(run, name));
 
 function drawScores(run, panel, element) {
   const metric = panel.keys.metric;
-  const colours = inks("series");
   const ends = [place(run.steps)(0), run.steps.at(-1)];
-  const traces = panel.rows.flatMap((_, row) =>
-    ribbon(panel.steps, panel, row, colours[row % colours.length], { dash: DASHES[row % DASHES.length] }));
+  const series = panel.rows.map((_, row) => ribbon(panel.steps, panel, row, hue(row), { dash: dashOf(row) }));
   for (const [kind, dash] of [["chance", "dot"], ["bayes_risk", "dash"]]) {
     const found = levelsOf(run, metric, kind);
-    const values = [...new Set(found.map((l) => l.value))];
-    if (values.length === 1) traces.push(level(values[0], `${LEVEL_NAMES[kind]} ${number(values[0])}`, ink("muted"), dash, ends));
-    else for (const l of found) {
-      const row = panel.rows.indexOf(l.position);
-      if (row >= 0) traces.push({ ...level(l.value, `${LEVEL_NAMES[kind]}, ${l.position}`, colours[row % colours.length], dash, ends), showlegend: false });
+    for (const [value, reads] of alike(found.filter((l) => panel.rows.includes(l.position)))) {
+      const whose = reads.length < panel.rows.length ? ` (${reads.join(", ")})` : "";
+      series.push(level(value, `${LEVEL_NAMES[kind]} ${number(value)}${whose}`, dash, ends));
     }
   }
-  plot(element, traces, {
-    xaxis: stepAxis(run.steps), yaxis: { title: { text: plain(labelOf(run, metric)) }, ...range(run, panel) }, showlegend: true,
-  });
+  drawFigure(element, { x: stepAxis(run.steps), y: { title: labelOf(run, metric), ...range(run, panel) }, series, legend: true });
+}
+
+/** Output positions by the level that they share. */
+function alike(levels) {
+  const found = new Map();
+  for (const l of levels) found.set(l.value, [...(found.get(l.value) || []), l.position]);
+  return found;
 }
 
 /** Shares keep the whole scale from 0 to 1; anything else is scaled to its values. */
 function range(run, panel) {
   const values = panel.value.flat().filter((v) => v !== null);
   const share = !run.lower.includes(panel.keys.metric) && values.every((v) => v >= 0 && v <= 1);
-  return share ? { range: [-0.02, 1.04] } : { rangemode: "tozero" };
+  return share ? { range: [-0.02, 1.04] } : { zero: values.every((v) => v >= 0) };
 }
 
 function drawProfile(run, panel, element) {
   const metric = panel.keys.metric;
-  const outputs = panel.rows.map(plain);
+  const x = panel.rows.map((_, i) => i);
   const last = panel.steps.length - 1;
-  const line = (name, y, style) => ({ x: outputs, y, name, mode: "lines", line: style, hovertemplate: `${name}<br>%{x}: %{y:.3g}<extra></extra>` });
-  const traces = [
-    { ...line("selected checkpoint", panel.value.map((v) => v[last]), { color: ink("accent"), width: 2.5 }), mode: "lines+markers",
-      marker: { size: 6 }, error_y: { type: "data", symmetric: false, thickness: 1, width: 0, array: [], arrayminus: [] } },
-    line(`step ${whole(panel.steps[0])}`, panel.value.map((v) => v[0]), { color: inks("series")[0], width: 1.5, dash: "dashdot" }),
+  const named = (name, y, style) => ({ x, y, name, tell: (i) => `${name}\n${panel.rows[i]}: ${number(y[i])}`, ...style });
+  const column = (of, i) => panel[of] && panel[of].map((v) => v[i]);
+  const series = [
+    { x, y: column("value", last), name: "selected checkpoint", colour: ink("accent"), width: 2.5, mark: "circle", size: 6, spread: "bars", low: column("low", last), high: column("high", last) },
+    named(`step ${whole(panel.steps[0])}`, column("value", 0), { colour: hue(0), width: 1.5, dash: "dashdot" }),
   ];
   for (const [kind, dash] of [["bayes_risk", "dash"], ["chance", "dot"]]) {
     const y = panel.rows.map((read) => levelAt(run, metric, kind, read));
-    if (y.some((v) => v !== null)) traces.push(line(LEVEL_NAMES[kind], y, { color: ink("muted"), width: 1.5, dash }));
+    if (y.some((v) => v !== null)) series.push(named(LEVEL_NAMES[kind], y, { colour: ink("muted"), width: 1.5, dash }));
   }
-  const every = Math.ceil(outputs.length / 10);
-  const highest = Math.max(...traces.slice(1).flatMap((t) => t.y), ...panel.value.flat().filter((v) => v !== null));
-  plot(element, traces, {
-    xaxis: { title: { text: "output position (in prompt order)" }, type: "category", tickvals: outputs.filter((_, i) => i % every === 0), showgrid: false },
-    yaxis: { title: { text: plain(labelOf(run, metric)) }, range: [0, 1.06 * highest] }, showlegend: true,
+  const highest = Math.max(...series.slice(1).flatMap((s) => s.y), ...panel.value.flat().filter((v) => v !== null));
+  drawFigure(element, {
+    x: { title: "output position (in prompt order)", names: panel.rows }, y: { title: labelOf(run, metric), range: [0, 1.06 * highest] }, series, legend: true,
   });
 }
 
 function moveProfile(run, panel, element) {
   const i = nearest(panel.steps, page.step);
-  const y = panel.value.map((v) => v[i]);
-  const update = { y: [y], name: [`step ${whole(panel.steps[i])} (selected)`] };
-  if (panel.low) {
-    update["error_y.array"] = [y.map((v, r) => panel.high[r][i] - v)];
-    update["error_y.arrayminus"] = [y.map((v, r) => v - panel.low[r][i])];
-  }
-  Plotly.restyle(element, update, [0]);
+  const column = (of) => panel[of] && panel[of].map((v) => v[i]);
+  const name = `step ${whole(panel.steps[i])} (selected)`;
+  const tell = (r) => `${panel.rows[r]} at step ${whole(panel.steps[i])}\n${number(panel.value[r][i])} ${interval(panel, r, i)}`;
+  element.figure.set(0, { y: column("value"), low: column("low"), high: column("high"), name, tell });
 }
 
 /** The selected checkpoint in numbers: a few output positions with their intervals and reference levels. */

@@ -20,9 +20,9 @@ function wireTheme() {
   system.addEventListener("change", () => redraw());
 }
 
-function start() {
-  page.runs = [...document.querySelectorAll("article[data-run]")].map((_, index) =>
-    ({ index, ...JSON.parse(byId(`data-${index}`).textContent) }));
+async function start() {
+  const runs = [...document.querySelectorAll("article[data-run]")];
+  page.runs = await Promise.all(runs.map(async (_, index) => ({ index, ...(await unpackJson(`data-${index}`)) })));
   byId("bar").hidden = false;
   for (const run of page.runs) {
     learningViews(run);
@@ -35,7 +35,7 @@ function start() {
     algorithmViews(run);
     attentionViews(run);
   }
-  if (byId("data-compare")) compareViews(JSON.parse(byId("data-compare").textContent));
+  if (byId("data-compare")) compareViews(await unpackJson("data-compare"));
   wireSlider();
   wireTheme();
   wirePrint();

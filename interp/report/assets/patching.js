@@ -17,15 +17,10 @@ function patchingViews(run) {
 }
 
 function drawPatching(panel, element) {
-  plot(element, [{
-    type: "heatmap", z: [], x: panel.columns.map(plain), y: panel.layers.map((l) => `layer ${l}`), zmin: -1, zmax: 1,
-    colorscale: diverging(), colorbar: { ...bar("share restored"), tickvals: [-1, -0.5, 0, 0.5, 1] }, xgap: 1, ygap: 1, hoverongaps: true,
-    texttemplate: panel.columns.length <= 16 ? "%{text}" : "",
-    hovertemplate: "%{y}, %{x}<br>%{customdata}<extra></extra>",
-  }], {
-    height: 130 + 34 * panel.layers.length, margin: { l: 64, r: 8, t: 34, b: 60 },
-    xaxis: { type: "category", showgrid: false, title: { text: panel.keys.grid === "head outputs" ? "head" : "prompt position" } },
-    yaxis: { type: "category", showgrid: false, ticks: "" },
+  drawFigure(element, {
+    height: 110 + 34 * panel.layers.length, title: " ",
+    x: { names: panel.columns, title: panel.keys.grid === "head outputs" ? "head" : "prompt position" }, y: { names: panel.layers.map((l) => `layer ${l}`) },
+    cells: { value: panel.layers.map(() => panel.columns.map(() => null)), low: -1, high: 1, stops: paints("diverging"), bar: { title: "share restored", ticks: [-1, -0.5, 0, 0.5, 1].map((v) => [v, String(v)]) }, gap: true },
   });
 }
 
@@ -34,11 +29,12 @@ function movePatching(run, panel, element) {
   const cell = (layer, column) => panel.rows.indexOf(`${layer}/${column}`);
   const table = (f) => panel.layers.map((l) => panel.columns.map((c) => f(cell(l, c))));
   const sure = (r) => r >= 0 && panel.value[r][i] !== null && !(panel.low && panel.low[r][i] <= 0 && panel.high[r][i] >= 0);
-  const said = (r) => (r < 0 ? "–" : `${number(panel.value[r][i])} ${interval(panel, r, i)}`);
-  Plotly.restyle(element, {
-    z: [table((r) => (sure(r) ? panel.value[r][i] : null))],
-    text: [table((r) => (sure(r) ? panel.value[r][i].toFixed(2) : ""))], customdata: [table(said)],
-  }, [0]);
-  Plotly.relayout(element, { "title.text": `step ${whole(panel.steps[i])}` });
+  const said = (r) => (r < 0 ? "not measured" : `${number(panel.value[r][i])} ${interval(panel, r, i)}${sure(r) ? "" : " (not significant: blank)"}`);
+  element.figure.setCells({
+    value: table((r) => (sure(r) ? panel.value[r][i] : null)),
+    text: panel.columns.length <= 16 ? table((r) => (sure(r) ? panel.value[r][i].toFixed(2) : "")) : null,
+    tell: (y, x) => `layer ${panel.layers[y]}, ${panel.columns[x]}\n${said(cell(panel.layers[y], panel.columns[x]))}`,
+  });
+  element.figure.tellTitle(`step ${whole(panel.steps[i])}`);
   element.dataset.step = panel.steps[i];
 }

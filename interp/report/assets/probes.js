@@ -20,7 +20,7 @@ function probeViews(run) {
   addView(places[1], (el) => drawProbeControls(run, chosen, el), (el) => moveProbeControls(run, chosen, el));
 }
 
-const probeName = ({ keys }) => ["metric", "target", "algorithm", "k", "position"].map((k) => keys[k]).filter(Boolean).join(" · ");
+const probeName = ({ keys }) => ["metric", "target", "algorithm", "k", "position"].map((k) => keys[k]).filter(Boolean).map(relationName).join(" · ");
 
 function controlsOf(run, panel) {
   return run.probes.filter((p) => p.keys.control !== "none" && probeName(p) === probeName(panel));
@@ -32,25 +32,20 @@ function probeScale(run, panel) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const log = low > 0 && high / low > 20;
   const f = (v) => (v === null || v === undefined ? null : log ? Math.log10(v) : v);
-  const colorbar = bar(labelOf(run, panel.keys.metric));
-  if (log) {
-    const ticks = [-4, -3, -2, -1, 0, 1, 2, 3].flatMap((e) => [10 ** e, 3 * 10 ** e]).filter((t) => t >= low && t <= high);
-    Object.assign(colorbar, { tickvals: ticks.map(Math.log10), ticktext: ticks.map(number) });
-  }
-  return { f, trace: { type: "heatmap", zmin: f(low), zmax: f(high), colorscale: ramp(run.lower.includes(panel.keys.metric)), colorbar } };
+  const ticks = log && [-4, -3, -2, -1, 0, 1, 2, 3].flatMap((e) => [10 ** e, 3 * 10 ** e]).map((t) => [Math.log10(t), number(t)]);
+  return { f, cells: { low: f(low), high: f(high), stops: ramp(run.lower.includes(panel.keys.metric)), bar: { title: labelOf(run, panel.keys.metric), ticks } } };
 }
 
-const siteName = (site) => plain(site.replace(/^blocks\.(\d+)\.hook_/, "block $1 ").replace(/^hook_/, "").replace(/_/g, " "));
+const siteName = (site) => site.replace(/^blocks\.(\d+)\.hook_/, "block $1 ").replace(/^hook_/, "").replace(/_/g, " ");
 
 function drawProbeMap(run, panel, element) {
-  const { f, trace } = probeScale(run, panel);
-  plot(element, [{
-    ...trace, z: panel.value.map((row) => row.map(f)), x: panel.steps.map((_, i) => i), y: panel.rows.map((_, i) => i),
-    customdata: panel.value.map((row, r) => row.map((v, c) => [siteName(panel.rows[r]), whole(panel.steps[c]), number(v), interval(panel, r, c)])),
-    hovertemplate: "%{customdata[0]} at step %{customdata[1]}<br>%{customdata[2]} %{customdata[3]}<extra></extra>",
-  }], {
-    height: probeHeight(panel), margin: { l: 56, r: 8, t: 12, b: 46 }, xaxis: columnAxis(panel.steps),
-    yaxis: { showgrid: false, tickvals: panel.rows.map((_, i) => i), ticktext: panel.rows.map(siteName), ticks: "" },
+  const { f, cells } = probeScale(run, panel);
+  drawFigure(element, {
+    height: probeHeight(panel), x: columnAxis(panel.steps), y: { names: panel.rows.map(siteName) },
+    cells: {
+      ...cells, value: panel.value.map((row) => row.map(f)),
+      tell: (r, c) => `${siteName(panel.rows[r])} at step ${whole(panel.steps[c])}\n${number(panel.value[r][c])} ${interval(panel, r, c)}`,
+    },
   });
 }
 
@@ -66,15 +61,11 @@ function controlColumns(run, panel) {
 }
 
 function drawProbeControls(run, panel, element) {
-  const { trace } = probeScale(run, panel);
-  const names = ["trained", ...controlsOf(run, panel).map((p) => plain(p.keys.control))];
-  plot(element, [{
-    ...trace, showscale: false, xgap: 3, x: names.map((_, i) => i), y: panel.rows.map((_, i) => i), z: [], text: [],
-    texttemplate: "%{text}", hoverinfo: "skip",
-  }], {
-    height: probeHeight(panel), margin: { l: 10, r: 8, t: 12, b: 46 },
-    xaxis: { tickvals: names.map((_, i) => i), ticktext: names, showgrid: false, range: [-0.5, names.length - 0.5], title: { text: "at the selected checkpoint" } },
-    yaxis: { showgrid: false, showticklabels: false, ticks: "" },
+  const { cells } = probeScale(run, panel);
+  const names = ["trained", ...controlsOf(run, panel).map((p) => CONTROL_NAMES[p.keys.control] || p.keys.control)];
+  drawFigure(element, {
+    height: probeHeight(panel), x: { names, title: "at the selected checkpoint" }, y: { names: panel.rows.map(siteName) },
+    cells: { ...cells, bar: null, value: panel.rows.map(() => names.map(() => null)), gap: true },
   });
 }
 
@@ -83,5 +74,8 @@ const short = (value) => (value !== null && Math.abs(value) >= 0.1 && Math.abs(v
 function moveProbeControls(run, panel, element) {
   const { f } = probeScale(run, panel);
   const columns = controlColumns(run, panel);
-  Plotly.restyle(element, { z: [columns.map((row) => row.map(f))], text: [columns.map((row) => row.map(short))] }, [0]);
+  element.figure.setCells({
+    value: columns.map((row) => row.map(f)), text: columns.map((row) => row.map(short)),
+    tell: (r, c) => `${siteName(panel.rows[r])}, ${element.figure.spec.x.names[c]}\n${number(columns[r][c])}`,
+  });
 }

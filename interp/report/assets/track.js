@@ -63,7 +63,7 @@ const MOST_DESCRIBED = 3;
 function appeared(run, i) {
   const after = i ? run.steps[i - 1] : -1;
   const found = (run.emergence || []).filter((e) => e.step !== null && after < e.step && e.step <= run.steps[i]);
-  const told = [...found.filter(isOutput), ...found.filter((e) => !isOutput(e))].map((e) => (isOutput(e) ? e.subject : `${e.subject} ${e.metric}`));
+  const told = [...found.filter(isOutput), ...found.filter((e) => !isOutput(e))].map((e) => (isOutput(e) ? e.subject : `${e.subject} ${relationName(e.metric)}`));
   if (!told.length) return "";
   const more = told.length > MOST_DESCRIBED ? ` and ${told.length - MOST_DESCRIBED} more` : "";
   return ` · emerged: ${told.slice(0, MOST_DESCRIBED).join(", ")}${more}`;
@@ -92,7 +92,7 @@ function wireSlider() {
   slider.addEventListener("input", () => go(Number(slider.value)));
   document.addEventListener("keydown", (event) => {
     const busy = event.target.closest("input, select, textarea, [contenteditable]");
-    if (busy || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (busy || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
     const here = Number(slider.value);
     const target = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: Number(slider.max) }[event.key];
     if (target === undefined) return;

@@ -76,14 +76,18 @@ class Opened:
     def cursor(self, view: str) -> list[float]:
         """Where the cursor stands on the screen, read back through the figure's axis: its left and right edge."""
         edges = """e => {
-            const [cursor, axis] = [e.querySelector('.cursor'), e._fullLayout.xaxis];
+            const { cursor, over, x } = e.figure;
             const at = cursor.getBoundingClientRect();
-            const left = e.querySelector('.svg-container').getBoundingClientRect().left + axis._offset;
             if (!cursor.clientLeft) throw new Error('the cursor has no line to see');
+            const left = over.getBoundingClientRect().left;
             const half = cursor.clientLeft / 2;
-            return [at.left + half, at.right - half].map((x) => axis.p2d(x - left));
+            return [at.left + half, at.right - half].map((p) => x.value(p - left));
         }"""
         return self.see(view).evaluate(edges)
+
+    def shown(self, view: str, what: str, within: str = "") -> list[str]:
+        """The texts that a view shows in elements of a class: ticks, legend entries, numbers in cells, a title."""
+        return self.see(view, within=within).locator(f".{what}").all_text_contents()
 
     def attention(self, step: int, unlike: str = "") -> str:
         """The pixels of the large pattern, once the page shows this step and has painted something new."""

@@ -45,21 +45,30 @@ def test_patching_grids_move_with_the_slider_and_leave_unsure_cells_blank(opened
     run = retrieval(count=12, tokens=8)
     page = opened(run)
     grid = page.see("patching")
-    cells = "e => e.data[0].z.flat().filter(v => v !== null).map(v => Math.round(100 * v) / 100)"
-    late = grid.evaluate(cells)
+    painted = """e => {
+        const copy = document.createElement('canvas').getContext('2d');
+        copy.drawImage(e.querySelector('canvas'), 0, 0);
+        return [...copy.getImageData(0, 0, 4, 3).data].filter((v, i) => i % 4 === 3 && v);
+    }"""
+    late = page.shown("patching", "cell-text")
     assert len(late) == 1, "L1H3 alone"
-    assert late[0] > 0.7
+    assert float(late[0]) > 0.7
+    assert grid.evaluate(painted) == [255]
     page.page.keyboard.press("Home")
-    assert page.see("patching").evaluate(cells) == []
+    assert page.shown("patching", "cell-text") == []
+    assert grid.evaluate(painted) == []
     page.page.locator('[data-controls="patching"] select').select_option(label="residual stream · swap-hop-2")
-    assert page.see("patching").evaluate("e => e.data[0].x.length") == 8
+    assert len(page.shown("patching", "x-tick")) == 8
     page.quiet()
 
 
 def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(opened, retrieval):
     page = opened(retrieval(count=12, tokens=8))
-    told = page.see("faithfulness").evaluate("e => e.data[0].customdata.map(c => c[0])")
-    assert told.count("matched random circuits") == 3
+    told = page.see("faithfulness").evaluate(
+        "e => e.figure.spec.series[0].x.map((_, i) => e.figure.spec.series[0].tell(i))"
+    )
+    assert [text.startswith("matched random circuits, 8 edges\n") for text in told].count(True) == 3
+    assert page.see("faithfulness").locator(".figure-plot .mark").count() == len(told)
     page.see("circuit").locator('[data-node="L1H3"]').focus()
     page.page.keyboard.press("Enter")
     card = page.page.locator('#run-0 [data-part="head-card"]')
@@ -82,10 +91,11 @@ def test_the_circuit_stands_beside_random_ones_and_a_head_tells_its_weights(open
 def test_matches_carry_bands_and_slopes_and_the_filter_its_families(opened, regression):
     page = opened(regression())
     match = page.see("match")
-    assert match.evaluate("e => e.data.at(-1).x") == ["1", "2", "3", "4"]
-    assert "slope of best step: 1 [0.95, 1.05] a layer" in match.evaluate("e => e.layout.title.text")
-    names = page.see("filter").evaluate("e => e.data.map(t => t.name)")
-    assert names == ["gd (misfit 4.0%)", "ridge (misfit 4.0%)", "measured"]
+    best = "e => e.figure.spec.series[0].x.map((k) => e.figure.spec.x.names[k])"
+    assert match.evaluate(best) == ["1", "2", "3", "4"]
+    assert match.locator(".figure-plot .mark").count() == 4
+    assert "slope of best step: 1 [0.95, 1.05] a layer" in page.shown("match", "figure-title")[0]
+    assert page.shown("filter", "key") == ["gd (misfit 4.0%)", "ridge (misfit 4.0%)", "measured"]
     told = page.see("verdicts").inner_text()
     assert "indistinguishable" in told
     assert "gd, ridge" in told
@@ -100,23 +110,17 @@ def test_runs_stand_side_by_side_with_their_mean_over_seeds(opened, retrieval):
     alike = [replace(run, outputs=("retrieval", "hop 3"), condition='{"hops": 3}') for run in runs]
     page = opened(*alike)
     within = "#compare"
-    assert page.see("compare-loss", within=within).evaluate("e => e.data.length") == 3
-    drawn = page.see("compare-scores", within=within).evaluate(
-        "e => e.data.filter(t => t.fill === 'toself').length"
-    )
+    assert page.see("compare-loss", within=within).locator(".figure-plot .line").count() == 3
+    drawn = page.see("compare-scores", within=within).locator(".figure-plot .band").count()
     assert drawn == 1, "one ribbon over the seeds of the only arm"
     page.see("compare-heads", within=within)
-    assert page.see("compare-emergence", within=within).evaluate("e => e.data[0].x.length") == 9
+    assert page.see("compare-emergence", within=within).locator(".figure-plot .mark").count() == 9
     words = page.page.locator("#compare ul").inner_text()
     assert "3 runs: seed 0, seed 1, seed 2" in words
-    titles = [
-        page.see(f"compare-scores{i}", within=within).evaluate("e => e.layout.title.text")
-        for i in ("", "-1", "-2")
-    ]
+    titles = [page.shown(f"compare-scores{i}", "figure-title", within)[0] for i in ("", "-1", "-2")]
     assert titles == [f"accuracy, hop {hop}" for hop in (1, 2, 3)]
-    page.page.locator(f"{within} select").select_option(label="link_1->link_2")
-    title = page.see("compare-heads", within=within).evaluate("e => e.layout.title.text")
-    assert title == "link_1-&gt;link_2, strongest head"
+    page.page.locator(f"{within} select").select_option(label="link 1->link 2")
+    assert page.shown("compare-heads", "figure-title", within) == ["link 1->link 2, strongest head"]
     page.quiet()
 
 
@@ -148,20 +152,18 @@ def test_arms_with_and_without_the_curriculum_stand_side_by_side(opened, retriev
     assert "hop 1 at step 500 to 600, hop 2 at step 1,000 to 1,100" in words[0]
     assert words[0].endswith("Order: hop 1 < hop 2 < hop 3 in 2 of 2.")
     assert "hop 3 5.5% [range 5.0%, 6.0%]. Emerged: hop 3 in no run." in words[1]
-    lines = "e => e.data.filter(t => t.name && t.name.startsWith('task')).map(t => t.name)"
-    single = "e => e.data.filter(t => t.opacity === 0.45).length"
     conditions = ["task.target ic", "task.target final"]
     for view, named, runs_seen in (
         ("compare-scores", conditions[:1], 2),
         ("compare-scores-2", conditions, 4),
     ):
         seen = page.see(view, within=within)
-        assert seen.evaluate(lines) == named
-        assert seen.evaluate(single) == runs_seen, "an arm that is not asked for a read has no line there"
+        keys = page.shown(view, "key", within)
+        assert [key for key in keys if key.startswith("task")] == named
+        single = seen.locator('[opacity="0.45"] .line').count()
+        assert single == runs_seen, "an arm that is not asked for a read has no line there"
     onsets = page.see("compare-emergence", within=within)
-    ends = onsets.evaluate(
-        "e => e.data.filter(t => t.marker.symbol === 'triangle-right-open').flatMap(t => t.x)"
-    )
+    ends = onsets.evaluate("e => e.figure.spec.series.filter(s => s.mark === 'triangle').flatMap(s => s.x)")
     assert ends == [runs[0].steps[-1]] * 2, "hop 3 of the two that were asked for it alone"
     assert page.see("compare-circuit-0", within=within).locator('[data-node="L1H3"]').count() == 1
     assert (
@@ -225,14 +227,14 @@ def test_printing_draws_what_was_never_scrolled_to(opened, retrieval, tmp_path):
 
 def test_paper_has_plots_of_its_own_width_and_the_heads_that_were_never_scrolled_to(opened, retrieval):
     page = opened(retrieval(count=6, tokens=8))
-    wide = "() => document.querySelector('#run-0 [data-view=loss] .main-svg').getBoundingClientRect().width"
+    wide = "() => document.querySelector('#run-0 [data-view=loss] .figure-area svg').getBoundingClientRect().width"
     page.see("loss")
     before = page.page.evaluate(wide)
     page.until("() => document.getElementById('run-0').dataset.unpacked === 'true'")
     page.page.emulate_media(media="print")
     page.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.page.evaluate(wide) < 350 < before, "half of an A4 page's 688"
-    over = """() => [...document.querySelectorAll('#run-0 .plot:not([hidden]) .main-svg')]
+    over = """() => [...document.querySelectorAll('#run-0 .plot:not([hidden]) .figure-area svg')]
         .map(e => e.getBoundingClientRect().right - document.querySelector('main').getBoundingClientRect().right)"""
     assert max(page.page.evaluate(over)) <= 1
     heads = page.page.locator("#run-0 .paper-heads canvas")

@@ -94,10 +94,13 @@ def test_attention_unpacks_to_the_weights_that_were_given(opened, regression):
     stage = page.see("attention")
     page.until(f"e => e.dataset.step === '{run.steps[20]}'", stage)
     unpacked = page.page.evaluate("""async () => {
-        const a = JSON.parse(document.getElementById('data-0').textContent).attention[0];
-        const raw = Uint8Array.from(atob(document.getElementById('bytes-0-0').textContent), c => c.charCodeAt(0));
-        const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream('deflate'));
-        const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+        const inflate = async (id) => {
+            const raw = Uint8Array.from(atob(document.getElementById(id).textContent), c => c.charCodeAt(0));
+            const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream('deflate'));
+            return new Uint8Array(await new Response(stream).arrayBuffer());
+        };
+        const a = JSON.parse(new TextDecoder().decode(await inflate('data-0'))).attention[0];
+        const bytes = await inflate('bytes-0-0');
         const [, layers, heads, n] = a.shape;
         const each = layers * heads * n * n;
         let level = 0;
