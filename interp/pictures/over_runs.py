@@ -37,7 +37,7 @@ AXES_LABELS = {
 
 
 @dataclass(frozen=True)
-class Point:
+class RunValue:
     """One run's value; `head` where it is a head's."""
 
     run: str
@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class Compared:
     """What one row of a comparison draws: name, value over runs with limits (NaN: none; infinite: not by the last
     checkpoint), whether these are a range, and the runs' own values.
     """
@@ -56,10 +56,10 @@ class Line:
     low: float
     high: float
     is_range: bool
-    points: tuple[Point, ...] = ()
+    points: tuple[RunValue, ...] = ()
 
 
-def lines(table: pd.DataFrame, metric: str) -> list[Line]:
+def lines(table: pd.DataFrame, metric: str) -> list[Compared]:
     """The lines of one metric; onsets in their order, all else as in the table. Empty where there is none."""
     key = NAMED_BY[metric]
     own = table[table["metric"] == metric]
@@ -70,14 +70,14 @@ def lines(table: pd.DataFrame, metric: str) -> list[Line]:
     return sorted(found, key=lambda line: line.value) if metric == ONSET else found
 
 
-def _line(row: pd.Series, key: str, each: pd.DataFrame) -> Line:
+def _line(row: pd.Series, key: str, each: pd.DataFrame) -> Compared:
     name = OVERLAPS.get(str(row[key]), relation_label(str(row[key])))
     points = tuple(
-        Point(str(one["run"]), math.inf if pd.isna(one["value"]) else float(one["value"]), _head(one))
+        RunValue(str(one["run"]), math.inf if pd.isna(one["value"]) else float(one["value"]), _head(one))
         for _, one in each.iterrows()
     )
     value, low, high = (_number(row.get(column)) for column in ("value", "ci_low", "ci_high"))
-    return Line(name, value, low, high, "range" in str(row.get("method", "")), points)
+    return Compared(name, value, low, high, "range" in str(row.get("method", "")), points)
 
 
 def _number(value: Any) -> float:
@@ -101,7 +101,7 @@ def side_by_side(count: int) -> np.ndarray:
     return every[:count]
 
 
-def forest(ax: Axes, found: list[Line], metric: str) -> Axes:
+def forest(ax: Axes, found: list[Compared], metric: str) -> Axes:
     """Lines from top to bottom: bars for the limits, dots for values over runs, small marks for single runs."""
     found = [line for line in found if math.isfinite(line.value)]
     if not found:

@@ -14,7 +14,7 @@ from interp.analysis.base import Progress
 from interp.analysis.registry import entry
 from interp.analysis.result import Result
 from interp.heads.heads import has_roles
-from interp.pictures.over_runs import AXES_LABELS, NEEDED, ONSET, OVERLAP, STRONGEST, Line, lines
+from interp.pictures.over_runs import AXES_LABELS, NEEDED, ONSET, OVERLAP, STRONGEST, Compared, lines
 from interp.report.cells import JsonRow
 from interp.report.circuit_view import is_searched
 from interp.report.compare import groups
@@ -94,7 +94,7 @@ def _part(name: str, ask: Callable[[], Result], runs: Sequence[Run]) -> JsonRow:
     }
 
 
-def _forest(metric: str, found: Sequence[Line], last: float) -> JsonRow:
+def _forest(metric: str, found: Sequence[Compared], last: float) -> JsonRow:
     """Lines with their places in the picture; what did not emerge stands at the end."""
     known = [v for line in found for v in _all(line) if math.isfinite(v)]
     end = last if metric == ONSET else 1.0 if metric in (STRONGEST, OVERLAP) else max([1.0, *known])
@@ -125,7 +125,7 @@ def _forest(metric: str, found: Sequence[Line], last: float) -> JsonRow:
     return {"label": label, "rows": rows, "ticks": ticks, "bottom": height, "title": f"{label}: {told}"}
 
 
-def _all(line: Line) -> list[float]:
+def _all(line: Compared) -> list[float]:
     return [line.value, line.low, line.high, *(point.value for point in line.points)]
 
 
@@ -137,7 +137,7 @@ def _number(metric: str, value: float) -> str:
     return f"{value:.2g}" if metric == NEEDED else f"{value:.2f}"
 
 
-def _said(metric: str, line: Line) -> str:
+def _said(metric: str, line: Compared) -> str:
     """A value with its limits in words; a range says so."""
     if math.isnan(line.low) or math.isnan(line.high):
         return _number(metric, line.value)
@@ -149,7 +149,7 @@ def _point(metric: str, run: str, value: float, head: str) -> str:
     return f"{run}: {head + ' ' if head else ''}{_number(metric, value)}"
 
 
-def _table(found: Result, drawn: Mapping[str, Sequence[Line]], runs: Sequence[str]) -> JsonRow:
+def _table(found: Result, drawn: Mapping[str, Sequence[Compared]], runs: Sequence[str]) -> JsonRow:
     """The same as text: a row a line, a column a run; of circuits one row a run besides."""
     rows = []
     for metric, some in drawn.items():
