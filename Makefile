@@ -3,9 +3,10 @@ BIN := .venv/bin
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
+unexport PYTHONDONTWRITEBYTECODE   # without bytecode every Python that starts compiles the packages again: seconds each
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo report test check style types trust external bench verdicts notebooks docs clean
+.PHONY: demo report test check style types trust external live bench verdicts notebooks docs clean
 
 demo: .venv/ready          # one small run, trained and analysed in about a minute: runs/quick/report.html
 	$(BIN)/interp demo --quick
@@ -13,13 +14,13 @@ demo: .venv/ready          # one small run, trained and analysed in about a minu
 report: .venv/ready        # the two demo runs and runs/demo/report.html
 	$(BIN)/interp demo --out runs/demo
 
-# style, then every test at small counts (notebooks but the first are executed by `make docs`); types and layers are checked beside them and told after them
+# style, then every test at small counts (notebooks but the first are executed by `make docs`); layers are checked beside them and told after them
 test: .venv/ready style
-	@told=$$(mktemp); { $(BIN)/pyright; types=$$?; $(BIN)/lint-imports && exit $$types; } > $$told 2>&1 & checks=$$!; \
-	echo "$(BIN)/python -m pytest -q -n 2 $(SHARED) -m 'not notebook'  (pyright and lint-imports beside it)"; \
+	@told=$$(mktemp); $(BIN)/lint-imports > $$told 2>&1 & checks=$$!; \
+	echo "$(BIN)/python -m pytest -q -n 2 $(SHARED) -m 'not notebook'  (lint-imports beside it)"; \
 	$(BIN)/python -m pytest -q -n 2 $(SHARED) -m 'not notebook'; tests=$$?; \
-	wait $$checks; types=$$?; cat $$told; rm -f $$told; \
-	test $$tests -eq 0 -a $$types -eq 0
+	wait $$checks; layers=$$?; cat $$told; rm -f $$told; \
+	test $$tests -eq 0 -a $$layers -eq 0
 
 check: .venv/ready style types
 
@@ -27,7 +28,7 @@ style: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/ready
+types: .venv/ready         # the type checker over all three packages, and the layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
@@ -39,6 +40,9 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 external: .venv/ready      # models and truths made elsewhere (ALGOSCOPE_DATA names their folder; without it they are skipped by name)
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/interp/importers/test_hop_models.py \
 		tests/interp/heads/test_growth.py tests/tasks/test_khop.py tests/tasks/test_program.py tests/interp/test_program_lengths.py
+
+live: .venv/live           # the live view in a real JupyterLab and a real marimo, in Chromium
+	$(BIN)/python -m pytest -q -rs tests/live
 
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m tests.bench.table
@@ -70,6 +74,11 @@ notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML,
 .venv/docs: .venv/ready
 	@echo "installing the pinned packages of the site into .venv ..."
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.venv/live: .venv/ready
+	@echo "installing JupyterLab and marimo into .venv ..."
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[live]'
 	@touch $@
 
 clean:
