@@ -121,12 +121,17 @@ def _growth(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     verdicts = table[table["metric"] == "verdict"]
     said = verdicts[["step", "members", "position", "note"]]
     said = said.rename(columns={"members": "verdict", "position": "furthest", "note": "because"})
+    told = said.drop(columns="step").fillna("")
+    said = said[(told != told.shift()).any(axis=1)].rename(columns={"step": "from step"})
+    title, reasons = "how reach grows, checkpoints at which that changes", set(said["because"])
+    if len(reasons) == 1:  # said once, not a line a checkpoint
+        title, said = f"{title}; {reasons.pop()}".rstrip("; "), said.drop(columns="because")
     rows = last[last["metric"] != "verdict"]
     heads = "L" + rows["layer"].astype(str) + "H" + rows["head"].astype(str)
     shown = rows[["metric", "position", "members", "value", "ci_low", "ci_high"]]
     shown = shown.rename(columns={"position": "hop", "members": "from", "ci_low": "low", "ci_high": "high"})
     shown.insert(0, "head", heads)
-    return [("how reach grows, by checkpoint", said), (f"{at}: reach of heads, and effects on it", shown)]
+    return [(title, said), (f"{at}: reach of heads, and effects on it", shown)]
 
 
 def _damage(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
