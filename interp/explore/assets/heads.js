@@ -7,14 +7,14 @@ function headTable(pane, shown, theme, ask, number) {
   }
   const moved = new Map(pane.downstream.map((each) => [each.head, each.value]));
   const columns = pane.scores.map((each) => each.relation.replaceAll("->", "-\u2060>")); // arrows are not broken
-  if (moved.size) columns.push("attention changed");
+  if (moved.size) columns.unshift("attention changed"); // first: what a click has done is seen without scrolling
   const rows = heads.map((head) => [
     make("th", { scope: "row" }, headButton(head, shown, ask, number)),
-    ...pane.scores.map((each) => scoreCell(each, head, theme, ask)),
     ...(moved.size ? [cell(moved.get(head) ?? null, theme, "", 1)] : []),
+    ...pane.scores.map((each) => scoreCell(each, head, theme, ask)),
   ]);
-  const chance = ["uniform", ...pane.scores.map((each) => make("td", { class: "muted" }, written(each.chance, 2)))];
-  if (moved.size) chance.push(make("td", null, ""));
+  const chance = ["uniform", ...(moved.size ? [""] : []),
+    ...pane.scores.map((each) => make("td", { class: "muted" }, written(each.chance, 2)))];
   const words = pane.scores.length
     ? `Scores of heads (${pane.scores[0].unit}); a click changes a head`
     : "Heads; this task names no relations to score them on";
