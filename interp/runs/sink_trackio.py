@@ -38,13 +38,20 @@ class Trackio:
     def start(self, training: Training) -> None:
         """Begin the run anew."""
         with contextlib.redirect_stdout(sys.stderr):  # it greets, and a command's output is for results
-            for run in list(self._trackio.Api().runs(self.project)):
+            for run in self._earlier():
                 if run.name == training.name and (run.config or {}).get(HASH) == training.hash:
                     run.delete()
             self._run = self._trackio.init(
                 project=self.project, name=training.name, config={**flattened(training.settings), HASH: training.hash},
                 embed=False, auto_log_gpu=False, auto_log_cpu=False,
             )  # fmt: skip
+
+    def _earlier(self) -> list[Any]:
+        """The runs that the project has."""
+        try:
+            return list(self._trackio.Api().runs(self.project))
+        except ValueError:  # no such project yet
+            return []
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """All values of a step at once."""
