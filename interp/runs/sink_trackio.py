@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from interp.runs.conditions import flattened
@@ -29,10 +30,9 @@ class Trackio:
 
     def __init__(self, project: str = "algoscope"):
         try:
-            import trackio
+            self._trackio: Any = import_module("trackio")
         except ImportError:
             raise UserError("sink 'trackio' needs trackio: pip install 'algoscope[trackio]'") from None
-        self._trackio: Any = trackio
         self.project = project
 
     def start(self, training: Training) -> None:
