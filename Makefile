@@ -6,7 +6,7 @@ export OPENBLAS_NUM_THREADS = 1
 unexport PYTHONDONTWRITEBYTECODE   # without bytecode every Python that starts compiles the packages again: seconds each
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo report test check style types trust external bench verdicts notebooks docs clean
+.PHONY: demo report test check style types trust external live bench verdicts notebooks docs clean
 
 demo: .venv/ready          # one small run, trained and analysed in about a minute: runs/quick/report.html
 	$(BIN)/interp demo --quick
@@ -41,6 +41,9 @@ external: .venv/ready      # models and truths made elsewhere (ALGOSCOPE_DATA na
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/interp/importers/test_hop_models.py \
 		tests/interp/heads/test_growth.py tests/tasks/test_khop.py tests/tasks/test_program.py tests/interp/test_program_lengths.py
 
+live: .venv/live           # the live view in a real JupyterLab and a real marimo, in Chromium
+	$(BIN)/python -m pytest -q -rs tests/live
+
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m tests.bench.table
 	$(BIN)/python -m tests.bench.page
@@ -71,6 +74,11 @@ notebooks: .venv/ready     # a full-size executed copy of each notebook as HTML,
 .venv/docs: .venv/ready
 	@echo "installing the pinned packages of the site into .venv ..."
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.venv/live: .venv/ready
+	@echo "installing JupyterLab and marimo into .venv ..."
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[live]'
 	@touch $@
 
 clean:

@@ -38,8 +38,8 @@ __all__ = ["Recorder", "Run", "UserError", "adopt", "compare", "load", "load_swe
 def __getattr__(name: str) -> Any:
     if name in ("tasks", "probes"):
         return import_module(name)
-    if name == "emergence":  # a package that can be called: the onsets of several runs
-        return import_module("interp.emergence")
+    if name in ("emergence", "explore"):  # packages that can be called: onsets of several runs, the live view
+        return import_module(f"interp.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'interp' has no attribute {name!r}")

@@ -8,7 +8,7 @@ receivers apart ("L1H2.k"); a bare head ("L1H2") stands for its three. Effects a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -98,6 +98,32 @@ def all_paths(model: HookedModel, pairs: Sequence[Edge] | None = None) -> list[t
     return [([s.label], [r.label]) for r in receivers(model) for s in writers if precedes(model, s, r)]
 
 
+def path_hooks(
+    model: HookedModel, change: Mapping[str, Tensor], reads: Sequence[str]
+) -> list[tuple[str, Any]]:
+    """Forward hooks by which receivers read, on top of what reaches them in a run, the changes of what senders write.
+
+    `change` is [batch, pos, d_model] for each sender by its label. A sender that does not precede a receiver does not
+    reach it. Raises UserError for names that are no sender or receiver, and where no sender precedes a receiver.
+    """
+    known = {site.label: site for site in senders(model)}
+    _require_senders(change, known)
+    hooks: list[tuple[str, Any]] = []
+    for receiver in expand_receivers(model, reads):
+        before = [s for s in change if precedes(model, known[s], receiver)]
+        if before:
+            hooks += _shift(model, receiver, torch.stack([change[s] for s in before]).sum(0))
+    if not hooks:
+        raise UserError(f"no sender of {'+'.join(change)} comes before a receiver of {'+'.join(reads)}")
+    return hooks
+
+
+def _require_senders(names: Iterable[str], known: Container[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{name!r} is no sender of this model: use embed, a head, or an MLP's .mlp_out")
+
+
 def _run(
     model: HookedModel,
     inputs: Tensor,
@@ -107,20 +133,10 @@ def _run(
     reads: Sequence[str],
     metric: Metric,
 ) -> Float[Tensor, "batch"]:
-    from_sites = [Site.parse(name) for name in sends]
-    unknown = [s for s in from_sites if s.label not in here.out]
-    if unknown:
-        raise UserError(
-            f"{unknown[0].label!r} is no sender of this model: use embed, a head, or an MLP's .mlp_out"
-        )
-    hooks: list[tuple[str, Any]] = []
-    for receiver in expand_receivers(model, reads):
-        before = [s.label for s in from_sites if precedes(model, s, receiver)]
-        if before:
-            hooks += _shift(model, receiver, torch.stack([there.out[s] - here.out[s] for s in before]).sum(0))
-    if not hooks:
-        raise UserError(f"no sender of {'+'.join(sends)} comes before a receiver of {'+'.join(reads)}")
-    return metric(model.run_with_hooks(inputs, fwd_hooks=hooks))
+    labels = [Site.parse(name).label for name in sends]
+    _require_senders(labels, here.out)
+    change = {s: there.out[s] - here.out[s] for s in labels}
+    return metric(model.run_with_hooks(inputs, fwd_hooks=path_hooks(model, change, reads)))
 
 
 def _shift(

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.config.run import RunConfig, configure
 from interp.run.causes import CausalQuestions
@@ -23,8 +23,12 @@ from interp.run.landscape import LandscapeQuestions
 from interp.run.readouts import ReadoutQuestions
 from interp.runs.asking import now
 from interp.runs.folder import RunFolder
+from interp.runs.steps import Steps
 from tasks import UserError
 from tasks.renamed import keywords
+
+if TYPE_CHECKING:
+    from interp.explore.view import View
 
 __all__ = ["Run", "load"]
 
@@ -102,3 +106,20 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
         `attribute` is one that the task's prompts have (`run.task.attributes`). Raises UserError for another.
         """
         return Groups(attribute, self.in_groups(attribute))
+
+    def explore(
+        self, other: Run | None = None, *, step: Steps = "last", prompts: int = 64, seed: int = 0
+    ) -> View:
+        """The live view of this run in a notebook (JupyterLab, VS Code, marimo), or of it and another side by side.
+
+        A slider over checkpoints, scores and attention of the heads, the circuit that is kept of a step; a click on a
+        head, an MLP or an edge ablates it or patches it from the pair's other prompt, and shows what that does to the
+        scores of `prompts` prompts (those of `patch`, drawn with `seed`), to the answer on the prompt on show, and to
+        the attention of later heads. What is chosen can be read and set: `view.step`, `view.selected`, `view.prompt`;
+        `view.table`, `view.effects` and `view.answers` are DataFrames. Needs the extra `widget`; raises UserError
+        without it, for a run without heads, without weights or with active interventions, and for two runs whose tasks
+        differ.
+        """
+        from interp.explore.opening import explore
+
+        return explore(self, other, step=step, prompts=prompts, seed=seed)

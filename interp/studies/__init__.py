@@ -26,6 +26,8 @@ Log = Callable[[str], None]
 def run_study(name: str, scale: Scale, out: Path, log: Log, **asked: Any) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
+    What it will take is logged first: its runs, how many are there, and its cost when it was last measured.
+
     `asked` are settings of that study alone (which language model). Raises UserError for an unknown study, and where
     runs of an older version of training lie under `out`.
     """
@@ -35,11 +37,15 @@ def run_study(name: str, scale: Scale, out: Path, log: Log, **asked: Any) -> Led
 
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
+    from interp.studies.cost import announced, counted, spent
     from interp.studies.fingerprint import fingerprint, refuse_older
+    from interp.studies.summary import measured
 
     refuse_older(out)
-    ledger = import_module(STUDIES[name]).run(scale, out, log, **asked)
-    ledger = replace(ledger, fingerprint=fingerprint(name, scale))
+    log(announced(name, scale, out, measured(name)))
+    with counted(out, scale):
+        ledger = import_module(STUDIES[name]).run(scale, out, log, **asked)
+    ledger = replace(ledger, fingerprint=fingerprint(name, scale), cpu_seconds=spent(out, scale))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"ledger-{scale}.json", ledger.to_json().encode() + b"\n")
     return ledger

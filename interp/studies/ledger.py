@@ -178,13 +178,15 @@ def by_kind(rows: Iterable[Row]) -> dict[Kind, list[Row]]:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A study's claims and their verdicts. `fingerprint`: what made it (`interp.studies.fingerprint`)."""
+    """A study's claims and their verdicts. `fingerprint`: what made it (`interp.studies.fingerprint`);
+    `cpu_seconds`: what it cost, from its first run on (`interp.studies.cost`; None where that was not counted)."""
 
     study: str
     scale: Scale
     seeds: Sequence[int]
     claims: Sequence[Row] = field(default_factory=tuple)
     fingerprint: dict[str, str] = field(default_factory=dict)
+    cpu_seconds: float | None = None
 
     def to_json(self) -> str:
         """The document that `interp study NAME --json` prints."""
@@ -193,6 +195,7 @@ class Ledger:
             "scale": self.scale,
             "seeds": list(self.seeds),
             "fingerprint": self.fingerprint,
+            "cpu_seconds": self.cpu_seconds,
             "claims": [json.loads(row.model_dump_json()) for row in self.claims],
         }
         return json.dumps(document, indent=1, allow_nan=False)
@@ -202,7 +205,8 @@ class Ledger:
         document = json.loads(text)
         rows = tuple(Row(**row) for row in document["claims"])
         made = dict(document.get("fingerprint", {}))
-        return Ledger(document["study"], document["scale"], tuple(document["seeds"]), rows, made)
+        cost = document.get("cpu_seconds")
+        return Ledger(document["study"], document["scale"], tuple(document["seeds"]), rows, made, cost)
 
     def table(self) -> pd.DataFrame:
         """One row a claim."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from interp._version import __version__
 from interp.io.files import write_atomically
-from interp.studies import STUDIES
+from interp.studies.catalogue import STUDIES
 from interp.studies.fingerprint import changes
 from interp.studies.ledger import Claim, Ledger, Measured
 from interp.studies.rejudge import rejudged

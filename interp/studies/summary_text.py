@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from interp.studies.cost import minutes
 from interp.studies.criteria import VERDICTS
 from interp.studies.ledger import Claim, Measured, Row, by_kind
 from tasks.errors import UserError
@@ -68,6 +69,8 @@ def _study_line(study: str, claims: dict[str, Claim], found: Measured | None) ->
     count = Counter(row.verdict for row in kinds["confirmatory"])
     seeds = len(found.ledger.seeds)
     when = f"{found.ledger.scale}, {seeds} seed{'s' * (seeds != 1)}, {found.version}, {found.date}"
+    if found.ledger.cpu_seconds is not None:
+        when += f", {minutes(found.ledger.cpu_seconds)}"
     apart = [_of(kinds[kind]) for kind in ("identity", "exploratory")]
     unstated = sum(not row.stated for row in kinds["confirmatory"])
     stale = f"; **stale**: {', '.join(found.stale)}" if found.stale else ""
