@@ -214,7 +214,9 @@ def _prompt(run: Run) -> Any:
 
 
 def _loss_label(run: Run) -> str:
-    return "loss (nats)" if run.task.score_name == "accuracy" else "squared error / label variance"
+    if run.task.interface.inputs != "continuous":
+        return "loss (nats)"
+    return "squared error" if run.task.score_name == "accuracy" else "squared error / label variance"
 
 
 def _losses(metrics: pd.DataFrame) -> pd.DataFrame | None:

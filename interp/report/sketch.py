@@ -45,6 +45,11 @@ class Sketch:
     base: float
     height: float
 
+    @property
+    def turned(self) -> bool:
+        """Whether token labels are too long to stand side by side."""
+        return max(len(label) for label, _ in self.tokens) * 7 > (LEFT - 20) / len(self.tokens)
+
     def x(self, step: float | int) -> float:
         """Where a training step lies on the timeline."""
         return RIGHT + (WIDTH - 14 - RIGHT) * step / max(1, self.last)
@@ -74,7 +79,7 @@ def sketch(
     looks = [
         Line(
             relation_label(name),
-            f"L{layer}H{head} attends with {score:.0%}",
+            f"L{layer}H{head}, {score:.0%}",
             *_onset(emergence, f"L{layer}H{head}", name),
             _arc(at, pair, base),
         )

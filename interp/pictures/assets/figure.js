@@ -1,8 +1,8 @@
 // A figure in an element: title, plot with axes, legend, readout, zoom, saved files. One call draws it, or draws it again.
 //
-//   drawFigure(element, { title, describe, height, x, y, series, cells, legend, rotate })
+//   drawFigure(element, { title, describe, height, widest, x, y, series, cells, legend })
 //
-// `describe` is what a screen reader is told of it, x and y are axes (axes.js), series lines and points (marks.js), cells
+// `describe` is what a screen reader is told of it, `widest` the most pixels of its plot, x and y are axes (axes.js), series lines and points (marks.js), cells
 // a heat map (cells.js). The figure is then `element.figure`: `point(x, half)` puts a cursor at a value of the x axis,
 // `set(index, changes)` redraws one series, `setCells(changes)` the heat map.
 
@@ -74,7 +74,8 @@ class Figure {
   /** Everything from the specification: margins, axes, series, cells, cursor. */
   render() {
     this.width = this.place.clientWidth || 600;
-    this.height = this.spec.height || 320;
+    const scale = this.spec.y.names ? 1 : Number(paint("figure-scale")) || 1;  // rows keep room for their names
+    this.height = Math.round(scale * (this.spec.height || 320));
     this.layout();
     const { svg, box } = this;
     svg.replaceChildren();
@@ -99,7 +100,7 @@ class Figure {
     const tall = new Axis(up, values("y", []), 1, 0, this.zoom.y);
     const left = spec.y.hidden ? 8 : 10 + wide(tall) + 8 + (spec.y.title ? 20 : 0);
     const right = spec.cells?.bar ? barRoom(spec.cells) : 14;
-    const width = Math.max(40, this.width - left - right);
+    const width = Math.max(40, Math.min(this.width - left - right, spec.widest || Infinity));
     this.x = new Axis(across, values("x", []), 0, width, this.zoom.x);
     const most = wide(this.x);
     this.turned = Boolean(across.names) && most + 8 > width / Math.max(1, this.x.high - this.x.low);

@@ -194,6 +194,7 @@ async function show(id, name, state, props) {
 
 /** What is asked for while React still mounts is handed over when it has. */
 async function mount(id, name, state) {
+  nameMaps(byId(id));
   await need("circuitsvis");
   const first = state.wanted;
   const ready = (set) => {
@@ -201,6 +202,23 @@ async function mount(id, name, state) {
     if (state.wanted !== first) set(state.wanted);
   };
   CircuitsVis.render(id, Stage, { component: CircuitsVis[name], first, ready });
+}
+
+/** CircuitsVis' maps have no names and its small ones take a mouse alone: names for all, and Enter pins a small one. */
+function nameMaps(stage) {
+  const named = () => {
+    for (const label of stage.querySelectorAll("h4")) {
+      const box = label.parentElement;
+      if (box.dataset.named === label.textContent) continue;
+      box.dataset.named = label.textContent;
+      label.setAttribute("aria-level", 3);
+      for (const [key, value] of Object.entries({ tabindex: 0, role: "button", "aria-label": `${label.textContent}: show its attention enlarged` })) box.setAttribute(key, value);
+      box.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); label.click(); } };
+    }
+    const large = stage.querySelector("h2") || stage.parentElement.querySelector("h3");
+    for (const canvas of stage.querySelectorAll("canvas")) canvas.setAttribute("aria-label", `Attention map of ${canvas.closest("[data-named]")?.dataset.named || large?.textContent}`);
+  };
+  new MutationObserver(named).observe(stage, { childList: true, subtree: true, characterData: true });
 }
 
 /** Checkpoints are kept as differences to the one before, modulo 256. */

@@ -62,7 +62,7 @@ function describeBest(run, relations, place) {
   const controls = [...new Set(run.heads.map((p) => p.keys.control))].filter((c) => c !== "none");
   const table = make("table");
   const head = make("tr");
-  for (const text of ["relation", "strongest head", "score", "95% CI", ...controls]) head.append(make("th", text, { scope: "col" }));
+  for (const text of ["relation", "strongest head", "score", "95% CI", ...controls.map((name) => CONTROL_NAMES[name] || name)]) head.append(make("th", text, { scope: "col" }));
   table.append(head);
   for (const panel of relations) {
     const [row, column] = strongest(panel);

@@ -18,7 +18,7 @@ function patchingViews(run) {
 
 function drawPatching(panel, element) {
   drawFigure(element, {
-    height: 110 + 34 * panel.layers.length, title: " ",
+    height: 110 + 34 * panel.layers.length, widest: 110 * panel.columns.length, title: " ",
     x: { names: panel.columns, title: panel.keys.grid === "head outputs" ? "head" : "prompt position" }, y: { names: panel.layers.map((l) => `layer ${l}`) },
     cells: { value: panel.layers.map(() => panel.columns.map(() => null)), low: -1, high: 1, stops: paints("diverging"), bar: { title: "share restored", ticks: [-1, -0.5, 0, 0.5, 1].map((v) => [v, String(v)]) }, gap: true },
   });

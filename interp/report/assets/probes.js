@@ -64,7 +64,7 @@ function drawProbeControls(run, panel, element) {
   const { cells } = probeScale(run, panel);
   const names = ["trained", ...controlsOf(run, panel).map((p) => CONTROL_NAMES[p.keys.control] || p.keys.control)];
   drawFigure(element, {
-    height: probeHeight(panel), x: { names, title: "at the selected checkpoint" }, y: { names: panel.rows.map(siteName) },
+    height: probeHeight(panel), widest: 160 * names.length, x: { names, title: "at the selected checkpoint" }, y: { names: panel.rows.map(siteName) },
     cells: { ...cells, bar: null, value: panel.rows.map(() => names.map(() => null)), gap: true },
   });
 }
