@@ -1,4 +1,4 @@
-"""The study at toy size: every claim gets a row, finished runs are reused, and nothing is learned in six steps."""
+"""The study at toy size: every claim gets a row, finished runs are reused, and nothing is learned in eight steps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOY = replace(
     QUICK,
     order_seeds=2,
     seeds=1,
-    steps=dict.fromkeys(QUICK.steps, 6),
+    steps=dict.fromkeys(QUICK.steps, 8),
     cells=((1, 2),),
     grid=((1,), (1, 3)),
     llc=LearningCoefficient(prompts=8, minibatch=8, chains=2, draws=20, burn_in=0),
@@ -99,7 +99,7 @@ def test_a_second_run_trains_what_was_broken_off_and_nothing_else_and_changes_no
         shutil.rmtree(path)
 
         def stop(step: int, *_: Any, path: Path = path) -> None:
-            if step >= 4:
+            if step >= 6:
                 raise Interrupted(path, step)
 
         with pytest.raises(Interrupted):
@@ -114,7 +114,7 @@ def test_a_second_run_trains_what_was_broken_off_and_nothing_else_and_changes_no
     again = measured(kept)
     assert again.to_json() == first.to_json()
     assert stamps() == before
-    assert all(load(path).steps == (0, 2, 4, 6) for path in broken)
+    assert all(load(path).steps == (0, 2, 4, 6, 8) for path in broken)
 
 
 def test_at_most_a_third_of_the_ledger_is_not_testable(ledger) -> None:
