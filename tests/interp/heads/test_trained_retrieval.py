@@ -55,7 +55,8 @@ def test_the_trained_circuit_is_look_ahead_and_its_heads_are_found(runs) -> None
         assert best["look-ahead 1", "all", "", ""] > 0.8
         assert best["attention", "queried", "query", "link_1"] > 0.9
         assert best["attention", "queried", "query", "link_2"] > 0.9
-        named = identified_circuit(run.tables([Mechanism()])["mechanism"]).set_index("step")
+        ends = [run.steps[0], run.steps[-1]]
+        named = identified_circuit(run.tables([Mechanism()], ends)["mechanism"]).set_index("step")
         assert named["hop 3"].iloc[-1] == "look-ahead"
         assert named["hop 1"].iloc[-1] == "stacked"
         assert named["circuit"].iloc[0] == "not solved"
