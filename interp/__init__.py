@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tasks
     from interp.adoption import adopt
     from interp.run import Run, load
+    from interp.sweep.arrays import to_xarray
     from interp.sweep.compare import compare
     from interp.sweep.results import load_sweep
     from interp.train import Recorder
@@ -31,8 +32,11 @@ _HOMES = {
     "compare": "interp.sweep.compare",
     "load": "interp.run",
     "load_sweep": "interp.sweep.results",
+    "to_xarray": "interp.sweep.arrays",
 }
-__all__ = ["Recorder", "Run", "UserError", "adopt", "compare", "load", "load_sweep", "probes", "tasks"]
+__all__ = [
+    "Recorder", "Run", "UserError", "adopt", "compare", "load", "load_sweep", "probes", "tasks", "to_xarray",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -83,6 +83,33 @@ def over_seeds(
     return Interval(middle, low, high, n, f"Student's t, {scale} scale")
 
 
+def over_pairs(
+    values: np.ndarray, least: float | int = -math.inf, most: float | int = math.inf, level: float = LEVEL
+) -> Interval:
+    """Mean over all pairs of training seeds of a symmetric quantity of two, such as an overlap: `values` [seed, seed].
+
+    Pairs of one seed are not independent, so from four seeds on the standard error is the jackknife's over seeds
+    (Arvesen 1969, "Jackknifing U-statistics"), with Student's t on the scale of `over_seeds`. Three seeds have the
+    range of their three pairs, two a value alone. Raises UserError for fewer than two seeds, and as `over_seeds`.
+    """
+    n = len(values)
+    if n < 2 or values.shape != (n, n):
+        raise UserError(f"pairs of seeds need a square table of at least two, not {list(values.shape)}")
+    pairs = _numbers(values[np.triu_indices(n, 1)])
+    if pairs.min() < least or pairs.max() > most:
+        raise UserError(f"values {pairs.min():g} .. {pairs.max():g} lie outside of [{least:g}, {most:g}]")
+    middle = float(pairs.mean())
+    if n == 2:
+        return Interval(middle, math.nan, math.nan, 2, "none: one pair")
+    if n <= MOST_FOR_A_RANGE:
+        return Interval(middle, float(pairs.min()), float(pairs.max()), n, RANGE)
+    own = (values.sum(1) - np.diag(values)) / (n - 1)  # of each seed with all others
+    error = 2 * (n - 1) / (n - 2) * float(own.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * error
+    low, high, scale = _within(middle, half, least, most)
+    return Interval(middle, low, high, n, f"jackknife over seeds, Student's t, {scale} scale")
+
+
 def _within(middle: float, half: float, least: float | int, most: float | int) -> tuple[float, float, str]:
     if half == 0:
         return middle, middle, "linear"

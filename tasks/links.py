@@ -83,8 +83,11 @@ def _constant(value: float) -> Node:
     if not math.isfinite(value):
         raise UserError(f"a constant of the link comes out as {value}: scale it down")
     held = np.full(1, value)
-    node = lambda z: held  # noqa: E731 - a node with a value attached, so that divisions can ask for it
-    node.value = value  # type: ignore[attr-defined]
+
+    def node(z: ndarray) -> ndarray:
+        return held
+
+    node.value = value  # type: ignore[attr-defined]  # so that divisions can ask for it
     return node
 
 

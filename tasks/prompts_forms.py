@@ -106,24 +106,22 @@ def plan(form: Form, shape: SentenceShape) -> Plan:
 
 def _functions(shape: SentenceShape, every: list[tuple[int, int]], asked: int) -> Plan:
     """f ( A ) = B: the step needs function and argument; a distractor applies another function to the same argument."""
-    name = lambda link: shape.extras + link - 1  # noqa: E731
-    distractor = shape.extras + shape.links
-    said = [(name(j), "(", shape.key(c, j), ")", "=", shape.value(c, j), ".") for c, j in every]
+    names, distractor = range(shape.extras, shape.extras + shape.links), shape.extras + shape.links
+    said = [(names[j - 1], "(", shape.key(c, j), ")", "=", shape.value(c, j), ".") for c, j in every]
     others = [
         (distractor + 2 * i, "(", shape.key(c, j), ")", "=", distractor + 2 * i + 1, ".")
         for i, (c, j) in enumerate(every)
     ]
-    opened = [part for j in range(shape.links, shape.first - 1, -1) for part in (name(j), "(")]
+    opened = [part for j in range(shape.links, shape.first - 1, -1) for part in (names[j - 1], "(")]
     return Plan(tuple(said), tuple(others), ("So", *opened, asked, *([")"] * shape.hops), "="))
 
 
 def _relatives(shape: SentenceShape, every: list[tuple[int, int]], asked: int) -> Plan:
     """Whom a person lives with depends on the person's class, the class's rule and the relation so named."""
     rules = [("Every", shape.extras + i, "lives", "with", "the", shape.extras + 2 + i, ".") for i in range(2)]
-    place = lambda i: shape.extras + 4 + 4 * i  # noqa: E731
     said, others = [], []
     for i, (c, j) in enumerate(every):
-        key, at = shape.key(c, j), place(i)
+        key, at = shape.key(c, j), shape.extras + 4 + 4 * i
         said.append(("The", at + 1, "of", key, "is", shape.value(c, j), "."))
         others.append((key, "is", "a", at, "."))
         others.append(("The", at + 2, "of", key, "is", at + 3, "."))

@@ -1,4 +1,4 @@
-"""The recipes under docs/ work as they stand there: a task, a model kind, an analysis and a study's folder."""
+"""The recipes under docs/ work as they stand there: a task, a model kind, an analysis, a sink and a study's folder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import interp
 from interp import studies
 from interp.analysis import registry
+from interp.runs import sinks
 from interp.studies import STUDIES, run_study
 from tests.interp.studies import test_rooms as rooms
 
@@ -76,6 +78,25 @@ def test_an_analysis_of_an_installed_package(tmp_path, monkeypatch) -> None:
     assert found.words() == "interp measure RUN spread"
     assert "{prompts}" in found.caption
     assert "over 8 prompts" in found.caption_of(registry.build("spread", prompts=8), _Scored())
+
+
+def test_a_sink_of_a_module_that_a_variable_names(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sinks, "_SINKS", dict(sinks._SINKS))
+    monkeypatch.syspath_prepend(str(written(tmp_path)))
+    monkeypatch.setenv(sinks.MODULES, "lines")
+    monkeypatch.delitem(sys.modules, "lines", raising=False)
+    changes = {
+        "train.steps": 4,
+        "train.batch": 4,
+        "train.eval_batch": 4,
+        "model.n_layers": 1,
+        "model.d_model": 8,
+    }
+    run = interp.Run.train("retrieval", tmp_path / "run", changes=changes, sinks=["lines"])
+    lines = [json.loads(line) for line in (run.path / "lines.txt").read_text().splitlines()]
+    losses = run.metrics().query("split == 'train' and metric == 'loss'")["value"].tolist()
+    assert [line["train/loss"] for line in lines] == losses
+    assert "eval/accuracy/hop 1" in lines[0]
 
 
 class _Scored:

@@ -280,6 +280,10 @@ PLOTTED = {  # how such results are plotted where they are no series of values
     "emergence of edges": PLOTS + "onsets",
     "agreement": PLOTS + "agreement",
     "llc sweep": PLOTS + "llc_sweep",
+    **{
+        f"{name} over runs": f"interp.pictures.over_runs:{name}"
+        for name in ("emergence", "roles", "circuits")
+    },
 }
 DERIVED = {  # what concludes from results that are made of several analyses, by the result's name
     "emergence": SCORES + "onsets",

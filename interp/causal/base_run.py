@@ -70,7 +70,10 @@ class BaseRun:
 
     def _layer(self, index: int) -> Layer:
         stem = f"blocks.{index}."
-        get = lambda name: self.cache[stem + name]  # noqa: E731
+
+        def get(name: str) -> Tensor:
+            return self.cache[stem + name]
+
         pre = get("hook_resid_pre")
         return Layer(
             self.model.blocks[index],

@@ -1,18 +1,10 @@
-"""What `interp heads` and `interp emergence` measure for each view, and the tables they print of it."""
+"""The tables that `interp heads` and `interp emergence` print of each view."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pandas as pd
 
-from interp.analysis.result import Result
 from interp.cli.wide import best_heads, every_head, head_levels, relation_label
-
-if TYPE_CHECKING:
-    from interp.analysis.base import Progress
-    from interp.run import Run
-    from interp.run.groups import Groups
 
 Tables = list[tuple[str, pd.DataFrame]]
 MOST_PAIRS = 12
@@ -22,17 +14,6 @@ CACHED = {
     "relations": "heads", "statistics": "head-statistics", "chain": "chain", "roles": "roles", "circuits": "mechanism",
     "composition": "composition",
 }  # fmt: skip # the analyses of views, which may be at hand (`interp.analysis.cached`)
-
-
-def measured(run: Run | Groups, view: str, steps: Any, advance: Progress | None) -> Result:
-    """The rows of a view. Raises UserError where the run has nothing of the kind."""
-    asked = {
-        "relations": run.heads, "statistics": run.head_statistics, "chain": run.chain, "patterns": run.patterns,
-        "roles": run.roles, "circuits": run.mechanism, "growth": run.hop_growth, "damage": run.damage,
-        "composition": run.composition,
-        "attribution": lambda steps, advance: run.output_attribution(steps=steps, progress=advance),
-    }  # fmt: skip
-    return asked[view](steps, advance)
 
 
 def legend(table: pd.DataFrame) -> str:
@@ -140,12 +121,17 @@ def _growth(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:
     verdicts = table[table["metric"] == "verdict"]
     said = verdicts[["step", "members", "position", "note"]]
     said = said.rename(columns={"members": "verdict", "position": "furthest", "note": "because"})
+    told = said.drop(columns="step").fillna("")
+    said = said[(told != told.shift()).any(axis=1)].rename(columns={"step": "from step"})
+    title, reasons = "how reach grows, checkpoints at which that changes", set(said["because"])
+    if len(reasons) == 1:  # said once, not a line a checkpoint
+        title, said = f"{title}; {reasons.pop()}".rstrip("; "), said.drop(columns="because")
     rows = last[last["metric"] != "verdict"]
     heads = "L" + rows["layer"].astype(str) + "H" + rows["head"].astype(str)
     shown = rows[["metric", "position", "members", "value", "ci_low", "ci_high"]]
     shown = shown.rename(columns={"position": "hop", "members": "from", "ci_low": "low", "ci_high": "high"})
     shown.insert(0, "head", heads)
-    return [("how reach grows, by checkpoint", said), (f"{at}: reach of heads, and effects on it", shown)]
+    return [(title, said), (f"{at}: reach of heads, and effects on it", shown)]
 
 
 def _damage(table: pd.DataFrame, last: pd.DataFrame, at: str) -> Tables:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
 from interp.emergence.choices import Of
-
-View = Literal[
-    "relations",
-    "statistics",
-    "chain",
-    "patterns",
-    "roles",
-    "circuits",
-    "growth",
-    "damage",
-    "composition",
-    "attribution",
-]
+from interp.heads.choices import View
 
 
 def heads(
@@ -75,7 +63,7 @@ def heads(
         opened = results.by_group(load(run, without_interventions=without_interventions), by)
         with show.progress("heads") as advance:
             if asked is None:
-                result = head_views.measured(opened, view, steps, advance)
+                result = opened.heads(steps=steps, progress=advance, view=view)
             else:
                 result = opened.heads(steps, advance, relation=asked)
     results.keep(result, out)

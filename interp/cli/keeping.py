@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli.options import Count
+from interp.cli.options import Count, Sinks
 
 MOST_STEPS = 40  # named one by one
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
@@ -22,6 +22,7 @@ def extend(
     start: str = "last",
     settings: Settings = None,
     device: str = "cpu",
+    sink: Sinks = None,
 ) -> int:
     """Continue training from a checkpoint, as a new run that names its parent.
 
@@ -55,7 +56,7 @@ def extend(
     with show.progress(out.name) as advance:
         child = train_on(
             parent, out, step=step, steps=steps, changes=changes, device=device,
-            progress=lambda at, loss: advance("training", at, steps),
+            progress=lambda at, loss: advance("training", at, steps), sinks=sink or (),
         )  # fmt: skip
     show.note(f"{child.path}: trained on from step {step} of {run}, {len(child.steps)} checkpoints")
     return 0

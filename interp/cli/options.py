@@ -43,3 +43,12 @@ Group = Annotated[
         name="--by", show_default=False, help="Each group of prompts apart: an attribute such as hops."
     ),
 ]
+Sinks = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--sink",
+        negative="",
+        show_default=False,
+        help="Where metrics go as well: tensorboard, trackio, or a sink of your own; may be given several times.",
+    ),
+]

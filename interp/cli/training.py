@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from interp.cli.options import Sinks
 from interp.presets import preset_names
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
@@ -29,6 +30,7 @@ def train(
     threads: int | None = None,
     settings: Settings = None,
     device: str = "cpu",
+    sink: Sinks = None,
 ) -> int:
     from interp.cli import show, training_notes
     from interp.config.run import configure
@@ -41,7 +43,8 @@ def train(
     folder = out or Path("runs") / f"{Path(config).stem}-seed{config_.seed}"
     ended = training_notes.is_finished(folder)
     with show.progress(folder.name) as advance:
-        run = train_run(config_, folder, device=device, progress=training_notes.tell(advance, config_))
+        progress = training_notes.tell(advance, config_)
+        run = train_run(config_, folder, device=device, progress=progress, sinks=sink or ())
     return training_notes.trained(run, ended)
 
 
@@ -70,8 +73,8 @@ train.__doc__ = f"""Train a model and save its checkpoints.
     """
 
 
-def resume(run: Path, /) -> int:
-    """Resume an interrupted run; does nothing when it is finished.
+def resume(run: Path, /, *, sink: Sinks = None) -> int:
+    """Resume an interrupted run; of a finished one only sinks are handed what was logged.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def resume(run: Path, /) -> int:
 
     config, ended = RunFolder.open(run).config, training_notes.is_finished(run)
     with show.progress(run.name) as advance:
-        folder = resume_run(run, progress=training_notes.tell(advance, config))
+        folder = resume_run(run, progress=training_notes.tell(advance, config), sinks=sink or ())
     return training_notes.trained(folder, ended)
 
 

@@ -16,6 +16,7 @@ from interp.analysis.conclusion import (
     head,
     interval,
     measured,
+    significant,
 )
 
 MOST_HEADS = 4
@@ -75,18 +76,20 @@ def pairs(table: pd.DataFrame) -> list[Sentence]:
 
 
 def ablation(table: pd.DataFrame) -> list[Sentence]:
-    """The head whose ablation costs most, and how many have an effect at some output position."""
+    """The head whose ablation costs most, and how many have an effect at some output position: heads and positions
+    are tested together (Holm)."""
     own = measured(table).dropna(subset=["value"])
     if own.empty:
         return []
     top = own.loc[own["value"].idxmax()]
-    sure = own[own["ci_low"] > 0][["layer", "head"]].drop_duplicates()
+    sure = own[significant(own) & (own["value"] > 0)][["layer", "head"]].drop_duplicates()
     among = own[["layer", "head"]].drop_duplicates()
     found = {**figures(top), "heads with an effect": float(len(sure))}
     where = f"{head(top)} at {top['position']}, {interval(top)} of all heads' effect"
     if sure.empty:
-        return [Sentence(f"{at(own)}: no head's ablation has a significant effect; largest: {where}.", found)]
-    count = f"{len(sure)} of {len(among)} heads have a significant one at some output position"
+        text = f"no head's ablation has a significant effect (Holm, 5%); largest: {where}"
+        return [Sentence(f"{at(own)}: {text}.", found)]
+    count = f"{len(sure)} of {len(among)} heads have a significant one at some output position (Holm, 5%)"
     return [Sentence(f"{at(own)}: largest ablation effect: {where}; {count}.", found)]
 
 

@@ -11,6 +11,7 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def lexicon(tokenizer: Any) -> Lexicon:
     prefix = whole[: len(whole) - len(bare)]
     if whole != [*prefix, *bare]:
         raise UserError("the model's tokenizer adds tokens after a text, where the answer should come")
-    encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
+    encode = partial(tokenizer.encode, add_special_tokens=False)
     return lexicon_of(encode, len(tokenizer), tuple(prefix), tokenizer.unk_token_id)
 
 

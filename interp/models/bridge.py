@@ -19,7 +19,6 @@ is proven at every load, its edges are known, and it takes prompts of one's own.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import warnings
 from collections.abc import Iterator, Mapping
@@ -34,6 +33,7 @@ from interp.hooks.lens import HookPoint, transformer_bridge
 from interp.io.hf_reference import Reference
 from interp.models.bridge_parts import BridgedBlock
 from interp.models.hooked import layer_range, residual
+from interp.models.narrow import Narrowing
 from interp.models.pretrained import line_of, load_model, quiet
 from interp.models.surface import LensConfig, LensSurface
 from tasks.base import Interface
@@ -47,7 +47,7 @@ _IN_BLOCK = (
 )  # fmt: skip
 
 
-class BridgedModel(LensSurface):
+class BridgedModel(Narrowing, LensSurface):
     """A bridged model with our hook names, weights per head, and `start_at_layer` / `stop_at_layer`.
 
     It is for analysis, not for training: its weights take no gradient, activations do.
@@ -58,7 +58,6 @@ class BridgedModel(LensSurface):
         self.config, self.interface, self._seed = config, interface, seed
         self._lens = _lens_config(config, interface)
         self._reads: tuple[int, ...] | None = None
-        self._narrow = False
         self._forget()
 
     def _forget(self) -> None:
@@ -190,15 +189,6 @@ class BridgedModel(LensSurface):
             return self._run(inputs[:1], start_at_layer=start)
         finally:
             handle.remove()
-
-    @contextlib.contextmanager
-    def narrow(self) -> Iterator[None]:
-        """Within it, the layers before the one that a forward pass starts at run on one prompt: nobody sees them."""
-        self._narrow = True
-        try:
-            yield
-        finally:
-            self._narrow = False
 
     def _last_stream(self, inputs: Tensor, start: int | None) -> Tensor:
         """The residual stream after the last block."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from interp.pictures import over_runs
 from interp.pictures.edges import circuit
 from interp.pictures.labels import relation_label, short_site
 from interp.pictures.panels import CurveLine, Heat, LevelLine, curves, heats, spans
@@ -184,4 +185,5 @@ CHARTS: dict[str, Chart] = {
     "patch": patch,
     "circuit": circuit,
     "llc sweep": llc_sweep,
+    **over_runs.CHARTS,
 }

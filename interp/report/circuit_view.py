@@ -67,11 +67,16 @@ def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:
 
 def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame | None:
     """The circuit of the last checkpoint with its figures; None for a clamped run, too many edges, or no behaviour."""
-    model = run.untrained_model()
-    if run.interventions_active or not has_edges(model) or len(edges(model)) > MOST_SEARCHED:
+    if not is_searched(run):
         return None
     found = run.tables([CircuitSearch()], "last", progress)["circuit"]
     return found if circuit_at(found, run.steps[-1]).edges else None
+
+
+def is_searched(run: Run) -> bool:
+    """Whether a page searches a circuit of this run: not of a clamped one, nor where there are too many edges."""
+    model = run.untrained_model()
+    return not run.interventions_active and has_edges(model) and len(edges(model)) <= MOST_SEARCHED
 
 
 def _places(heads: pd.DataFrame, relations: tuple[Relation, ...], length: int) -> dict[str, Place]:

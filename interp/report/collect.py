@@ -24,6 +24,7 @@ from interp.io.files import make_room
 from interp.readouts.probe_interventions import ProbeInterventions
 from interp.report import evidence
 from interp.report.at_hand import everywhere, optional
+from interp.report.beside import together
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
 from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.page import render, write
@@ -31,6 +32,7 @@ from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch
 from interp.report.words import answers, findings, reasons, verdict
 from interp.run import Run
+from interp.runs.conditions import without_seeds
 from interp.runs.names import distinguished
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
@@ -61,7 +63,7 @@ def write_report(
     for run in runs:
         with run.computing():
             found.append(collect(run, progress))
-    return write(render(found, ledgers), out)
+    return write(render(found, ledgers, together(found, runs, progress)), out)
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
@@ -193,8 +195,7 @@ def _sketch(run: Run, tables: Tables) -> Sketch | None:
 
 def _condition(run: Run) -> str:
     """The settings without the seeds, as one line."""
-    settings = {k: v for k, v in run.config.settings.items() if not k.endswith("seed")}
-    return json.dumps(settings, sort_keys=True)
+    return json.dumps(without_seeds(run.config.settings), sort_keys=True)
 
 
 def _judged(circuit: pd.DataFrame | None) -> pd.DataFrame | None:

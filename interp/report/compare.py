@@ -18,9 +18,9 @@ import pandas as pd
 
 from interp.report.cells import JsonRow, number
 from interp.report.model import RunReport
+from interp.runs.conditions import condition_names
 from probes.stats import Interval, over_seeds
 
-MOST_DIFFERENCES = 4
 UNKNOWN = (-math.inf, math.inf)
 POSSIBLE = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 
@@ -44,9 +44,10 @@ def _group(pages: Sequence[RunReport], members: list[int]) -> JsonRow:
     conditions: dict[str, list[int]] = {}
     for index in members:
         conditions.setdefault(pages[index].condition, []).append(index)
-    names = _names(
+    titles = [" + ".join(pages[i].title for i in own) for own in conditions.values()]
+    names = condition_names(
         [json.loads(condition or "{}") for condition in conditions],
-        [[pages[i].title for i in own] for own in conditions.values()],
+        titles if len(titles) > 1 else ["all runs"],
     )
     shown = [
         {"name": name, "runs": own, **_averages(_once([pages[i] for i in own]))}
@@ -87,29 +88,6 @@ def _copies(pages: list[RunReport]) -> list[str]:
         f"{' and '.join(titles)} are copies of one run (same settings, same first weights): counted once"
         for titles in same
     ]
-
-
-def _names(settings: list[dict[str, Any]], titles: list[list[str]]) -> list[str]:
-    """Conditions by the settings in which they differ; by the names of their runs where these are too many or none."""
-    flat = [_flat(one) for one in settings]
-    keys = [
-        key
-        for key in dict.fromkeys(k for one in flat for k in one)
-        if len({str(one.get(key)) for one in flat}) > 1
-    ]
-    if 0 < len(keys) <= MOST_DIFFERENCES:
-        return [", ".join(f"{key} {one.get(key, '–')}" for key in keys) for one in flat]
-    return ["all runs"] if len(settings) == 1 else [" + ".join(own) for own in titles]
-
-
-def _flat(value: Any, above: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {above: value}
-    return {
-        k: v
-        for name, part in value.items()
-        for k, v in _flat(part, f"{above}.{name}" if above else name).items()
-    }
 
 
 def _averages(pages: list[RunReport]) -> JsonRow:

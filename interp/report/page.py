@@ -27,6 +27,7 @@ from interp.report.ledgers import shown
 from interp.report.model import DrawnAttention, Fact, RunReport
 from interp.report.payload import payload
 from interp.report.quantise import Packed, pack
+from interp.report.together import Together
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
@@ -57,8 +58,13 @@ COLUMNS = (
 )
 
 
-def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()) -> str:
-    """The page of one or several runs, followed by the ledgers of studies.
+def render(
+    pages: Sequence[RunReport],
+    ledgers: Sequence[Ledger | Measured] = (),
+    together: Sequence[Together] = (),
+) -> str:
+    """The page of one or several runs, followed by the ledgers of studies; `together`: what is drawn of the runs of
+    each of `groups(pages)`, in their order.
 
     Raises UserError when there is no run, or when a run's data cannot be drawn as it is.
     """
@@ -77,8 +83,9 @@ def render(pages: Sequence[RunReport], ledgers: Sequence[Ledger | Measured] = ()
             title=" · ".join(p.title for p in pages),
             runs=[_run(index, page) for index, page in enumerate(pages)],
             titles=[page.title for page in pages],
-            groups=(together := groups(pages)),
-            compared=compressed(as_json(together)),
+            groups=(compared := groups(pages)),
+            together=[*together, *[Together()] * (len(compared) - len(together))],
+            compared=compressed(as_json(compared)),
             ledgers=[shown(ledger) for ledger in ledgers],
         )
     )

@@ -9,7 +9,7 @@ this package, one module for each package that implements them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,14 @@ from interp.run.landscape import LandscapeQuestions
 from interp.run.readouts import ReadoutQuestions
 from interp.runs.asking import now
 from interp.runs.folder import RunFolder
+from interp.runs.handing import Sink
 from interp.runs.steps import Steps
 from tasks import UserError
 from tasks.renamed import keywords
 
 if TYPE_CHECKING:
+    from xarray import Dataset
+
     from interp.explore.view import View
 
 __all__ = ["Run", "load"]
@@ -79,12 +82,14 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
         steps: int | None = None,
         changes: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        sinks: Iterable[Sink | str] = (),
     ) -> Run:
         """Train a run into a folder (or resume it there) and open it.
 
         `config` is a preset's name, a TOML file, settings as nested dictionaries, or a RunConfig, which takes no
-        further changes. `changes` are dotted settings such as {"train.lr": 2e-3}. Raises UserError for settings or a
-        folder that will not do, and what the training loop raises (`Diverged`, `Interrupted`).
+        further changes. `changes` are dotted settings such as {"train.lr": 2e-3}. `sinks`: where metrics go as well,
+        such as ["tensorboard"] or an object of your own (`interp.runs.sinks`). Raises UserError for settings, sinks or
+        a folder that will not do, and what the training loop raises (`Diverged`, `Interrupted`).
         """
         from interp.train import train as train_folder
 
@@ -94,11 +99,25 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
             resolved = config
         else:
             resolved = configure(config, seed=seed, steps=steps, changes=changes)
-        return cls(train_folder(resolved, out, device=device))
+        return cls(train_folder(resolved, out, device=device, sinks=sinks))
 
     def without_interventions(self) -> Run:
         """The same run without interventions: its weights alone."""
         return self._like(without_interventions=True)
+
+    def to_xarray(self) -> Dataset:
+        """The tables that the run has as an xarray Dataset (`interp.to_xarray`); nothing is measured.
+
+        Raises UserError where xarray is not installed (the extra `xarray`), and where the run has no table.
+
+        >>> from interp import load
+        >>> run = load("runs/demo/retrieval")
+        >>> run.to_xarray()["scores_accuracy"].dims
+        ('run', 'seed', 'step', 'position')
+        """
+        from interp.run.arrays import dataset
+
+        return dataset([self])
 
     def by(self, attribute: str) -> Groups:
         """The same run asked of each group of its prompts apart: `run.by("hops").scores()` has a column `group`.

@@ -13,12 +13,14 @@ from interp.analysis.nameable import keep, reachable
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
 from interp.causal.reach import reaching
+from interp.heads.choices import METHODS, View
 from interp.heads.direct import score_attribution
 from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
 from interp.run.measuring import Measuring
 from interp.runs.steps import Steps
 from tasks import Batch, Relation, UserError
+from tasks.complaints import nearest
 from tasks.renamed import keywords
 
 
@@ -31,11 +33,14 @@ class HeadQuestions(Measuring):
         progress: Progress | None = None,
         *,
         relation: Callable[[Batch], Relation | tuple[Tensor, ...]] | None = None,
+        view: View = "relations",
     ) -> Result:
         """Attention mass of every head on every relation of the task; with `relation` on one's own instead.
 
         That is a function of a batch to (dest, source) or (dest, source, valid), rows and columns of attention, each
-        [batch, pair] (`tasks.Relation`). Raises UserError for other shapes and for positions that prompts do not have.
+        [batch, pair] (`tasks.Relation`). Another `view` is what `interp heads RUN --view` shows, in its usual settings:
+        "roles" is `run.roles(steps)` and so on (`interp.heads.choices.METHODS`). Raises UserError for an unknown view,
+        for other shapes and for positions that prompts do not have.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -43,6 +48,8 @@ class HeadQuestions(Measuring):
         >>> bool(last["value"].between(0, 1).all())
         True
         """
+        if view != "relations":
+            return self._view(view, steps, progress, relation)
         if relation is not None:
             return self._measured("own-relation", steps, progress, relation=relation)
         found = self._measured("heads", steps, progress)
@@ -51,6 +58,14 @@ class HeadQuestions(Measuring):
         if self.asking.tables is None and self._group is None:
             keep(self.folder.analysis_path, self.folder.config_hash, known)
         return replace(found, named=reachable(found.table, known))
+
+    def _view(self, view: str, steps: Steps, progress: Progress | None, relation: object) -> Result:
+        """Another view of the heads, by its name. Raises UserError for an unknown one, naming the nearest."""
+        if view not in METHODS:
+            raise UserError(f"heads have no view {view!r}{nearest(view, METHODS)}")
+        if relation is not None:
+            raise UserError(f"relation goes with the view 'relations' only, not with {view!r}: leave one out")
+        return getattr(self, METHODS[view])(steps=steps, progress=progress)
 
     def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Attention mass, argmax share and inner product of every head with every relation, with chance levels.

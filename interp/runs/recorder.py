@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from interp.models.build import build_model
 from interp.models.pretrained import shared_prefixes
 from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
+from interp.runs.handing import HandingOver, Sink
 from interp.runs.header import Recording
 from interp.runs.metrics import MetricsLog
+from interp.runs.sinks import sinks_of
 from tasks.complaints import first_problem
 from tasks.errors import UserError
 
@@ -36,7 +38,8 @@ class Recorder:
 
     `schedule` lists the steps whose weights are saved, from 0 to the last; with a `RunConfig` it may be left out. A
     second recording into the same folder is refused unless `start` gives the step from which on it is overwritten.
-    Metrics are written at scheduled steps and every `log_every` steps. Raises UserError as `RunFolder.create` does.
+    Metrics are written at scheduled steps and every `log_every` steps, and handed to `sinks` (`interp.runs.sinks`), if
+    any. Raises UserError as `RunFolder.create` does.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class Recorder:
         *,
         start: int = 0,
         log_every: int = 20,
+        sinks: Iterable[Sink | str] = (),
     ):
+        handed = sinks_of(sinks)
         self.folder = RunFolder.create(out, _recording(config, schedule))
         self._planned = frozenset(self.folder.schedule)
         self._log_every = max(1, log_every)
@@ -56,6 +61,7 @@ class Recorder:
         self._lock.__enter__()
         self._last = start - 1
         self._log = self._begin(start)
+        self._handing = HandingOver(self.folder, handed, self._before)
 
     def record(self, step: int, weights: nn.Module | Mapping[str, Tensor], **metrics: float) -> None:
         """Record a step: weights after `step` updates (a model or its state dict) and their metrics.
@@ -79,6 +85,7 @@ class Recorder:
             state = weights.state_dict() if isinstance(weights, nn.Module) else weights
             line["weights"] = self.folder.keep(step, self._fitting(step, state))
         self._log.append(line)
+        self._handing.record(line)
         if step == self.folder.last_step:
             self.close()
 
@@ -100,7 +107,8 @@ class Recorder:
         return weights
 
     def close(self) -> None:
-        """Release the lock on the folder; called automatically at the last step."""
+        """Release the lock on the folder and end its sinks; called automatically at the last step."""
+        self._handing.end("finished" if self._last == self.folder.last_step else "interrupted")
         self._lock.__exit__(None, None, None)
 
     def _begin(self, start: int) -> MetricsLog:
@@ -110,7 +118,7 @@ class Recorder:
             raise UserError(
                 f"{self.folder.path}: holds a recording up to step {records[-1]['step']}; {go_on}"
             )
-        kept = [record for record in records if record["step"] < start]
+        self._before = kept = [record for record in records if record["step"] < start]
         log = MetricsLog.after(self.folder.metrics_path, kept, self.folder.config_hash)
         for step in self.folder.steps:
             if step >= start:

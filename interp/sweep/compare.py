@@ -20,18 +20,15 @@ from interp.analysis.base import Progress
 from interp.analysis.conclusion import Sentence
 from interp.analysis.registry import entry
 from interp.analysis.result import Result
-from interp.causal.graph import edges as edges_of
-from interp.causal.over_training import circuit_at
-from interp.causal.random_circuits import chance_overlap
-from interp.causal.stability import jaccard
 from interp.emergence.choices import Of
 from interp.heads.heads import has_roles
+from interp.pictures.labels import relation_label
+from interp.pictures.over_runs import EACH, ONSET, side_by_side
 from interp.run import Run, load
 from interp.runs.names import distinct
-from interp.sweep.bounds import possible
-from interp.sweep.conclusions import ONSET
+from interp.sweep import matched
+from interp.sweep.matched import caption, means
 from interp.sweep.onsets import MEDIANS, onset_tables
-from probes.seeds import over_seeds
 from tasks.errors import UserError
 
 Runs = Sequence[Run | str | Path]
@@ -64,8 +61,19 @@ class Comparison:
         return tuple(sentence for part in self.parts for sentence in part.conclusion)
 
     def plot(self, ax: Any = None) -> Any:
-        """Scores over training with their limits over runs, by matplotlib."""
-        return self.scores.plot(ax)
+        """The parts side by side with their limits over runs, by matplotlib: their axes, in the order of `parts`. Into
+        `ax` only the scores are drawn, and it is returned. Raises UserError where matplotlib is missing.
+        """
+        if ax is not None:
+            return self.scores.plot(ax)
+        drawn = side_by_side(len(self.parts))
+        for part, place in zip(self.parts, drawn, strict=True):
+            try:
+                part.plot(place).set_title(part.name)
+            except UserError as nothing:  # such as no onset at all
+                place.set_axis_off()
+                place.set_title(f"{part.name}: {nothing}", wrap=True)
+        return drawn
 
     def __repr__(self) -> str:
         shown = [f"{part.caption}\n{part.table.tail(part.rows_shown)}" for part in self.parts]
@@ -91,12 +99,12 @@ def compare(runs: Runs, *, circuits: bool = True, progress: Progress | None = No
         names,
         Result(
             "scores over runs",
-            _means(scores, ["step", "position", "metric", "control"]),
-            _caption(len(opened)),
+            means(scores, ["step", "position", "metric", "control"]),
+            caption(len(opened)),
         ),
         emergence(opened, shared, progress=progress) if len(shared) > 2 else None,
-        _roles(opened, shared[-1], progress) if with_heads else None,
-        _circuits(opened, shared[-1], progress) if circuits and _searchable(opened) else None,
+        matched.roles(opened, shared[-1], progress) if with_heads else None,
+        matched.circuits(opened, shared[-1], progress) if circuits and _searchable(opened) else None,
     )
 
 
@@ -115,11 +123,13 @@ def emergence(
 def onsets_result(tables: Mapping[str, pd.DataFrame]) -> Result:
     """The medians of `onset_tables`, with how firmly hops keep their order."""
     events, medians = tables["events"], tables[MEDIANS].assign(metric=ONSET, unit="steps")
-    table = pd.concat([medians, tables.get("order of the hops", medians.iloc[:0])], ignore_index=True)
+    each = events.assign(event=events["event"].map(relation_label), metric=ONSET + EACH, unit="steps")
+    each = each.rename(columns={"step": "value"}).drop(columns="last")
+    parts = [medians, tables.get("order of the hops", medians.iloc[:0]), each]
+    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
     table = table.assign(step=float(events["last"].max()), control="none")
-    return Result(
-        "emergence over runs", table, _caption(events["run"].nunique(), "medians", "by order statistics")
-    )
+    words = caption(events["run"].nunique(), "medians", "by order statistics")
+    return Result("emergence over runs", table, words)
 
 
 def together(runs: Runs) -> list[Run]:
@@ -142,75 +152,5 @@ def _shared(runs: Sequence[Run]) -> list[int]:
     return found
 
 
-def _caption(n: int, what: str = "Mean", how: str = "") -> str:
-    limits = (
-        "their range (too few runs for a 95% interval)"
-        if n < 4
-        else f"95% intervals{f' {how}' if how else ''}"
-    )
-    return f"{what.capitalize()} over {n} runs; limits are {limits}."
-
-
-def _means(tables: Sequence[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    """Mean over runs of what all of them have, by `keys`, with limits and what these are."""
-    joined = pd.concat([table.assign(_run=i) for i, table in enumerate(tables)], ignore_index=True)
-    rows = []
-    for values, part in joined.groupby(keys, sort=False, dropna=False):
-        part = part.dropna(subset=["value"])
-        if part["_run"].nunique() == len(tables):
-            found = over_seeds(part["value"].tolist(), *possible(part))
-            unit = part["unit"].iloc[0] if "unit" in part else ""
-            rows.append(
-                {**dict(zip(keys, values, strict=True)), **found.row(), "unit": unit, "method": found.method}
-            )
-    return pd.DataFrame(rows)
-
-
-def _roles(runs: Sequence[Run], step: int, progress: Progress | None) -> Result | None:
-    """The strongest head on each relation, and how many heads of each role are needed, at one checkpoint."""
-    scored, needed = [], []
-    for run in runs:
-        table = run.heads(step, progress).table
-        own = table[table["control"] == "none"]
-        scored.append(own.groupby(["metric", "unit"], sort=False, as_index=False)["value"].max())
-        roles = run.roles(step, progress).table
-        counts = roles[roles["role"] != ""].assign(value=(roles["verdict"] == "needed").astype(float))
-        needed.append(counts.groupby("role", sort=False, as_index=False)["value"].sum())
-    every = list(dict.fromkeys(role for table in needed for role in table["role"]))
-    full = [t.set_index("role")["value"].reindex(every, fill_value=0.0).reset_index() for t in needed]
-    parts = [_means(scored, ["metric"]).rename(columns={"metric": "role"}).assign(metric="strongest head")]
-    if every:
-        counted = _means([t.assign(unit="heads") for t in full], ["role"])
-        parts.append(counted.assign(metric="needed heads"))
-    table = pd.concat(parts, ignore_index=True).assign(step=float(step), control="none")
-    return Result("roles over runs", table, _caption(len(runs)))
-
-
 def _searchable(runs: Sequence[Run]) -> bool:
     return all(entry("circuit").applies_to(run.config.model, run.task) for run in runs)
-
-
-def _circuits(runs: Sequence[Run], step: int, progress: Progress | None) -> Result:
-    """Each run's circuit, and the mean overlap of every two."""
-    rows, found = [], []
-    for run in runs:
-        table = run.circuit(steps=step, progress=progress).table
-        own = table[(table["metric"] == "faithfulness") & (table["control"] == "none")]
-        circuit = circuit_at(table, step)
-        found.append(circuit)
-        limits = (
-            own[["value", "ci_low", "ci_high", "n"]].iloc[0].to_dict()
-            if len(own)
-            else {"value": float("nan")}
-        )
-        rows.append({"run": run.name, "metric": "faithfulness", "edges": float(len(circuit.edges)), **limits})
-    table = pd.DataFrame(rows).assign(control="none", unit="share of the behaviour")
-    if all(circuit.edges for circuit in found):
-        every = edges_of(runs[0].untrained_model())
-        chance = chance_overlap(every, [circuit.edges for circuit in found])
-        shared = {"metric": "edge overlap", "unit": "Jaccard", "n": float(len(runs))}
-        overlap = [{**shared, "control": "none", "value": jaccard(found)},
-                   {**shared, "control": "matched random", "value": chance}]  # fmt: skip
-        table = pd.concat([table, pd.DataFrame(overlap)], ignore_index=True)
-    caption = "Circuit of each run (95% CI over prompts), and overlap of every two; head numbers permute over seeds."
-    return Result("circuits over runs", table.assign(step=float(step)), caption)

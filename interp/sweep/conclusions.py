@@ -20,8 +20,7 @@ from interp.analysis.conclusion import (
     of,
 )
 from interp.pictures.labels import relation_label
-
-ONSET = "onset"
+from interp.pictures.over_runs import EACH, ONSET
 
 
 def scores(table: pd.DataFrame) -> list[Sentence]:
@@ -78,7 +77,8 @@ def roles(table: pd.DataFrame) -> list[Sentence]:
     needed = own[own["metric"] == "needed heads"]
     first = [f"{relation_label(str(row.role))} {over(row, '.2f')}" for row in strongest.itertuples()]
     second = [f"{relation_label(str(row.role))} {over(row, '.2g')}" for row in needed.itertuples()]
-    found = {str(row.role): float(row.value) for row in own.itertuples()}
+    over_runs = own[~own["metric"].astype(str).str.endswith(EACH)]
+    found = {str(row.role): float(row.value) for row in over_runs.itertuples()}
     texts = [f"{at(own)}: strongest head of each run, mean over {_runs(own)}: {few(first)}."] if first else []
     texts += [f"Needed heads of each role: {few(second)}."] if second else []
     return [Sentence(text, found) for text in texts]
@@ -99,9 +99,11 @@ def circuits(table: pd.DataFrame) -> list[Sentence]:
         f"{len(own)} circuits of {sizes.min():.0f} to {sizes.max():.0f} edges, faithfulness {carried.min():.2f} to "
         f"{carried.max():.2f}"
     )
-    overlap = table[table["metric"] == "edge overlap"].set_index("control")["value"]
-    if {"none", "matched random"} <= set(overlap.index):
-        found |= {"overlap": float(overlap["none"]), "by chance": float(overlap["matched random"])}
-        chance = f"matched random {overlap['matched random']:.2f}"
-        text += f"; two of them share {overlap['none']:.2f} of their edges ({chance})"
+    overlap = {str(row.control): row for row in table[table["metric"] == "edge overlap"].itertuples()}
+    if {"none", "matched random"} <= set(overlap):
+        both, chance = overlap["none"], overlap["matched random"]
+        found |= {"overlap": of(both, "value"), "by chance": of(chance, "value")}
+        text += (
+            f"; two of them share {over(both, '.2f')} of their edges (matched random {over(chance, '.2f')})"
+        )
     return [Sentence(f"{text}.", found)]

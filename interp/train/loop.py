@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from interp.models.fused import fuse
 from interp.models.weights import load_weights
 from interp.runs.asking import check_device, threads
 from interp.runs.folder import RunFolder
+from interp.runs.handing import Sink, handed_over
 from interp.runs.metrics import MetricsLog
+from interp.runs.sinks import sinks_of
 from interp.runs.source_models import clamps_of, resolve_sources
 from interp.train.optimisers import Optimisers
 from interp.train.spherical import warn_of_unstable_rate
@@ -60,29 +62,40 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    config: RunConfig, out: str | Path, *, device: str = "cpu", progress: TrainingProgress | None = None
+    config: RunConfig,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    progress: TrainingProgress | None = None,
+    sinks: Iterable[Sink | str] = (),
 ) -> RunFolder:
     """Train a run into a folder, resuming an interrupted earlier call with the same settings.
 
-    Returns at once when the run is finished. Raises UserError (bad folder, damage), Diverged, or Interrupted.
+    `sinks`: where metrics go besides the folder, by name or as objects (`interp.runs.sinks`); of a finished run they
+    are handed what was logged. Returns at once when the run is finished. Raises UserError (bad folder, damage, a sink
+    that is not installed), Diverged, or Interrupted.
     """
     check_device(device)
+    handed = sinks_of(sinks)
     config = resolve_sources(config)
-    return _run(RunFolder.create(out, config, device), progress)
+    return _run(RunFolder.create(out, config, device), progress, handed)
 
 
-def resume(out: str | Path, *, progress: TrainingProgress | None = None) -> RunFolder:
-    """Resume the run in a folder; returns at once when it is finished. Raises as `train` does."""
+def resume(
+    out: str | Path, *, progress: TrainingProgress | None = None, sinks: Iterable[Sink | str] = ()
+) -> RunFolder:
+    """Resume the run in a folder; returns at once when it is finished. `sinks` and errors as those of `train`."""
+    handed = sinks_of(sinks)
     folder = RunFolder.open(out)
     if folder.recorded:
         raise UserError(
             f"{folder.path}: was recorded from an external training loop; continue with that loop"
         )
     check_device(folder.head.device)
-    return _run(folder, progress)
+    return _run(folder, progress, handed)
 
 
-def _run(folder: RunFolder, progress: TrainingProgress | None) -> RunFolder:
+def _run(folder: RunFolder, progress: TrainingProgress | None, sinks: tuple[Sink, ...]) -> RunFolder:
     config = folder.config
     if not folder.finished:
         _refuse_to_begin_again(folder)
@@ -91,7 +104,10 @@ def _run(folder: RunFolder, progress: TrainingProgress | None) -> RunFolder:
         if folder.diverged is not None:
             raise Diverged(folder.path, folder.diverged, max(folder.steps, default=None))
         if not folder.finished:
-            _Training(folder, config, progress, stop).run()
+            _Training(folder, config, progress, stop).run(sinks)
+        elif sinks:
+            with handed_over(folder, sinks, folder.records()):
+                pass
     return folder
 
 
@@ -157,7 +173,11 @@ class _Training:
         self.held_out = self._batch(EVAL, 0, config.train.eval_batch)
         self.start, self.first_loss = self._restore()
 
-    def run(self) -> None:
+    def run(self, sinks: tuple[Sink, ...]) -> None:
+        with handed_over(self.folder, sinks, self.records) as self.hand:
+            self._steps()
+
+    def _steps(self) -> None:
         self.clock = (time.perf_counter(), time.process_time())
         self.model.train()
         for step in range(self.start, self.settings.steps + 1):
@@ -209,6 +229,7 @@ class _Training:
             record["weights"] = self.folder.keep(step, self.model.state_dict())
         if kept or is_logged(self.settings, step):
             self.log.append(record)
+            self.hand(record)
             self._time(step)
         if step == self.settings.steps or (step and step % self.settings.save_every == 0):
             self._save(step)
@@ -250,7 +271,7 @@ class _Training:
         """Bring everything to the last resume state; returns its step and the first loss."""
         saved = self.folder.resume_state()
         tensors, facts = saved or ({}, {"step": 0, "size": 0, "chain": self.folder.config_hash})
-        records = self._metrics_until(facts["size"], facts["chain"])
+        self.records = records = self._metrics_until(facts["size"], facts["chain"])
         if saved:
             load_weights(self.model, _under("weights/", tensors), str(self.folder.resume_path))
             self.optimisers.restore(_under("optimiser/", tensors), self.device)

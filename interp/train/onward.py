@@ -8,7 +8,7 @@ start, bit for bit on CPU: the child keeps the parent's version of training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from interp.config.run import RunConfig, parse_config
 from interp.models.build import build_model
 from interp.models.weights import check_fit
 from interp.runs.folder import RunFolder
+from interp.runs.handing import Sink
+from interp.runs.sinks import sinks_of
 from interp.train.loop import TrainingProgress, train
 from tasks.errors import UserError
 
@@ -33,17 +35,20 @@ def train_on(
     changes: Mapping[str, Any] | None = None,
     device: str = "cpu",
     progress: TrainingProgress | None = None,
+    sinks: Iterable[Sink | str] = (),
 ) -> RunFolder:
     """A run of `steps` further steps from the parent's checkpoint of `step`, under its settings and `changes`.
 
-    `changes` are dotted settings. Raises UserError for settings that do not take the parent's weights, and as `train`.
+    `changes` are dotted settings, `sinks` those of `train`. Raises UserError for settings that do not take the
+    parent's weights, and as `train`.
     """
+    handed = sinks_of(sinks)
     config = child_of(parent, step, steps, changes or {})
     tensors = _begin(parent, config, step)
     folder = RunFolder.create(out, config, device, BITS if parent.recorded else parent.head.bits)
     if not folder.resume_path.exists() and not folder.steps:
         folder.save_resume(tensors, 0, 0, folder.config_hash)
-    return train(config, out, device=device, progress=progress)
+    return train(config, out, device=device, progress=progress, sinks=handed)
 
 
 def child_of(parent: RunFolder, step: int, steps: int, changes: Mapping[str, Any]) -> RunConfig:

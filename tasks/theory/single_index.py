@@ -195,7 +195,10 @@ def taylor(target: Function, student: Function, pattern: Float[ndarray, " L"], o
         raise UserError(
             f"{length} tokens are too many for quadrature at order {order}: use population_loss (sampled)"
         )
-    square = lambda z: (np.asarray(student(z)).reshape(len(z), -1) ** 2).sum(-1)  # noqa: E731
+
+    def square(z: ndarray) -> ndarray:
+        return (np.asarray(student(z)).reshape(len(z), -1) ** 2).sum(-1)
+
     g, f, f2 = (expand(x, length, order) for x in (target, student, square))
     values, errors = {}, {}
     for j, k in [(n - k, k) for n in range(1, order + 1) for k in range(n + 1)]:

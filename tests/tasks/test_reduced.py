@@ -72,8 +72,11 @@ def test_attention_slopes_are_the_gradient(reduction):
     rng = np.random.default_rng(0)
     z, student = rng.standard_normal((4, 3)), attention_student(reduction, 3)
     label = np.asarray(student(rng.standard_normal((4, 3)))) * 0.3
-    loss = lambda z: ((label - student(z)).reshape(4, -1) ** 2).sum(-1)  # noqa: E731
     h = 1e-6
+
+    def loss(z):
+        return ((label - student(z)).reshape(4, -1) ** 2).sum(-1)
+
     numeric = np.stack([(loss(z + h * row) - loss(z - h * row)) / (2 * h) for row in np.eye(3)], -1)
     np.testing.assert_allclose(
         attention_slopes(z, label, reduction_weights(reduction, 3)), numeric, atol=1e-7

@@ -40,7 +40,10 @@ def test_the_escape_direction_turns_at_the_published_transition():
 
 def test_the_expansion_agrees_with_finite_differences_of_the_loss():
     target = positional_semantic(0.3, 0.85)
-    loss = lambda e, m: population_loss(target, IDENTITY, OPPOSITE, e, m, nodes=25).value  # noqa: E731
+
+    def loss(e, m):
+        return population_loss(target, IDENTITY, OPPOSITE, e, m, nodes=25).value
+
     hessian, h, middle = taylor(target, IDENTITY, OPPOSITE, 2).hessian, 0.02, loss(0, 0)
     numeric = [
         (loss(*(h * v)) + loss(*(-h * v)) - 2 * middle) / h**2 for v in (np.array([1, 0]), np.array([0, 1]))
@@ -49,7 +52,9 @@ def test_the_expansion_agrees_with_finite_differences_of_the_loss():
 
 
 def test_polynomial_targets_expand_exactly():
-    square = lambda z: (z**2).sum(-1) / 2  # noqa: E731 - the tied square network on two tokens, without its cross term
+    def square(z):  # the tied square network on two tokens, without its cross term
+        return (z**2).sum(-1) / 2
+
     series = taylor(parse_link("sum(He2(z))", 2), square, NONE, 4)
     # R = E g^2 + E f^2 - 2 sum_l E[He2(z*_l) z_l^2 / 2] = const - 4 m^2
     assert series.values[0, 2] == pytest.approx(-2 * 2 * 2 * 0.5)

@@ -51,7 +51,8 @@ WORLDS = {
     "probes/filters.py": "filters: misfit above the best; filters: misfit",
     "probes/matching.py": "matching: relative distance to a step; bootstrap, slope of matched steps",
     "probes/readout.py": "readout: squared error, R2",
-    "probes/seeds.py": "over seeds, a share of 5; Clopper-Pearson, share of 8 seeds; "
+    "probes/seeds.py": "over seeds, a share of 5; over pairs, overlap of the circuits of 5 seeds; "
+    "Clopper-Pearson, share of 8 seeds; "
     "order statistics, median of 8 seeds",
     "probes/strategy_weights.py": "strategies: weight in a mixture; strategies: share unexplained; "
     "strategies: residual; strategies: weight of dMMSE beside ridge",

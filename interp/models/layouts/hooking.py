@@ -19,6 +19,7 @@ from interp.hooks.lens import HookPoint
 from interp.models.hooked import Name
 from interp.models.layouts.parts import BlockParts, Parts
 from interp.models.layouts.wires import names_of, wire_heads, wire_input, wire_norm, wire_output
+from interp.models.narrow import Narrowing
 from interp.models.surface import LensSurface
 from tasks.errors import UserError
 
@@ -36,7 +37,7 @@ def bare(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith("blocks.") else name
 
 
-class AdoptedHooks(LensSurface):
+class AdoptedHooks(Narrowing, LensSurface):
     """Hook points on the parts of a module. Also a `Watcher` of the kernels of its attention.
 
     `refused` says what analyses cannot have, and why: hook names without their block ("attn.hook_pattern"), and "edges"
@@ -54,7 +55,7 @@ class AdoptedHooks(LensSurface):
         self.__dict__["_points"] = points = {name: HookPoint() for name in names_of(self.config, self.parts)}
         for name, point in points.items():
             point.name = name
-        self._running = self._muted = self._narrow = False
+        self._running = self._muted = False
         self.clear()
         self._wire()
 
@@ -85,15 +86,6 @@ class AdoptedHooks(LensSurface):
             yield
         finally:
             self._muted = was
-
-    @contextlib.contextmanager
-    def narrow(self) -> Iterator[None]:
-        """Within it, what lies before the layer that a forward pass starts at runs on one prompt: nobody sees it."""
-        self._narrow = True
-        try:
-            yield
-        finally:
-            self._narrow = False
 
     @property
     def live(self) -> bool:

@@ -37,8 +37,8 @@ class PoolBudget:
 
 
 BUDGETS = {
-    "quick": PoolBudget(SEEDS, 1000, (8, 16, 32, 64, 128)),
-    "cpu": PoolBudget(6, 4000, (4, 8, 16, 32, 64, 128, 256, 1024), (16, 32), 40_000),
+    "quick": PoolBudget(SEEDS, 4000, (8, 16, 32, 64, 128)),
+    "cpu": PoolBudget(6, 6000, (4, 8, 16, 32, 64, 128, 256, 1024), (16, 32), 40_000),
     "paper": PoolBudget(6, 100_000, tuple(2**k for k in range(2, 15)), (16, 32, 64), 500_000),
 }
 Study = StudyContext[PoolBudget]

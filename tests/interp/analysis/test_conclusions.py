@@ -182,6 +182,14 @@ def test_what_intervals_leave_open_stays_open(name, columns, planted, chance, sa
     assert said_of_chance not in one(planted)
 
 
+def test_ablated_heads_are_tested_together() -> None:
+    borderline = [(0, head, "x", 0.1, 0.01, 0.19) for head in range(8)]
+    rows = [(1, 0, "x", 0.5, 0.4, 0.6), *borderline]
+    found = stated("ablation", table("layer head position value", *rows, metric="ablation effect"))
+    assert "1 of 9 heads have a significant one at some output position (Holm, 5%)" in found
+    assert "8 heads" not in found
+
+
 def test_a_probe_is_compared_with_the_untrained_model() -> None:
     def probe(low: float) -> str:
         shared = {"metric": "accuracy", "site": "blocks.1.hook_resid_post", "readout": None, "target": None}

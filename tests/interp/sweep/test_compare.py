@@ -13,7 +13,7 @@ from interp.analysis.conclusion import paragraph
 from interp.analysis.registry import conclusion_of
 from interp.config.run import configure
 from interp.run import Run
-from interp.sweep import compare as together
+from interp.sweep.matched import means
 from interp.sweep.plan import SweepPlan
 from interp.sweep.results import Sweep
 from tasks.errors import UserError
@@ -77,7 +77,7 @@ def test_four_runs_have_intervals_and_a_value_that_one_lacks_is_left_out() -> No
             metric="accuracy", unit="share of prompts"
         )
 
-    found = together._means([table(v) for v in (0.4, 0.6, 0.7, 0.9)], ["metric", "position"])
+    found = means([table(v) for v in (0.4, 0.6, 0.7, 0.9)], ["metric", "position"])
     (row,) = found.itertuples()
     assert (row.position, row.n) == ("hop 1", 4)
     assert row.value == pytest.approx(0.65)
