@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from interp.runs.conditions import flattened
@@ -29,22 +30,28 @@ class Trackio:
 
     def __init__(self, project: str = "algoscope"):
         try:
-            import trackio
+            self._trackio: Any = import_module("trackio")
         except ImportError:
             raise UserError("sink 'trackio' needs trackio: pip install 'algoscope[trackio]'") from None
-        self._trackio: Any = trackio
         self.project = project
 
     def start(self, training: Training) -> None:
         """Begin the run anew."""
         with contextlib.redirect_stdout(sys.stderr):  # it greets, and a command's output is for results
-            for run in list(self._trackio.Api().runs(self.project)):
+            for run in self._earlier():
                 if run.name == training.name and (run.config or {}).get(HASH) == training.hash:
                     run.delete()
             self._run = self._trackio.init(
                 project=self.project, name=training.name, config={**flattened(training.settings), HASH: training.hash},
                 embed=False, auto_log_gpu=False, auto_log_cpu=False,
             )  # fmt: skip
+
+    def _earlier(self) -> list[Any]:
+        """The runs that the project has."""
+        try:
+            return list(self._trackio.Api().runs(self.project))
+        except ValueError:  # no such project yet
+            return []
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """All values of a step at once."""

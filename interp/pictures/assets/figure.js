@@ -74,8 +74,9 @@ class Figure {
   /** Everything from the specification: margins, axes, series, cells, cursor. */
   render() {
     this.width = this.place.clientWidth || 600;
-    const scale = this.spec.y.names ? 1 : Number(paint("figure-scale")) || 1;  // rows keep room for their names
-    this.height = Math.round(scale * (this.spec.height || 320));
+    const asked = this.spec.height || 320;
+    const least = this.spec.y.names ? 70 + 16 * this.spec.y.names.length : 0;  // rows keep room for their names
+    this.height = Math.round(Math.max(Math.min(least, asked), (Number(paint("figure-scale")) || 1) * asked));
     this.layout();
     const { svg, box } = this;
     svg.replaceChildren();

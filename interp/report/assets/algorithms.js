@@ -39,7 +39,7 @@ function drawMatch(at, map, element) {
       tell: (r, c) => `${siteName(at.sites[r])}, step ${map.k[c]}\n${number(map.value[r][c])}`,
     },
     series: [{
-      x: map.best.map(place), y: at.sites.map((_, i) => i), name: "best-matching step", line: false, mark: "circle", size: 9, colour: ink("accent"),
+      x: map.best.map(place), y: at.sites.map((_, i) => i), name: "best-matching step", line: false, mark: "circle", size: 9, hollow: true, colour: ink("accent"),
       low: map.low.map(place), high: map.high.map(place), along: "x", spread: "bars",
       tell: (i) => `${siteName(at.sites[i])}: best-matching step ${map.best[i]}${between(map.low[i], map.high[i])}`,
     }],

@@ -113,7 +113,7 @@ function describeAttention(run, state) {
   const a = run.attention[state.prompt];
   const scale = a.signed ? `Weights may be negative here (red) and are drawn on ±${number(127 * a.scale)}. ` : "";
   caption(run, "attention", `${a.note ? `${a.note} ` : ""}Rows are destination tokens (queries), columns source tokens (keys); hover a small map to ` +
-    `enlarge it, click to pin it. ${scale}Weights are stored in one byte each, within ` +
+    `enlarge it, click it or press Enter on it to pin it. ${scale}Weights are stored in one byte each, within ` +
     `${number(a.error)} of the model's value (at most 1/255 of the range). Drawn by CircuitsVis.`);
 }
 

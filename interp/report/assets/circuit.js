@@ -20,7 +20,7 @@ function circuitViews(run) {
   save.addEventListener("click", () => saveCircuit(places[0].querySelector("svg"), `${run.title} circuit`));
   controls.append(save);
   const tell = (node) => { told.textContent = describeNode(run, node); };
-  addView(places[0], (el) => drawCircuit(run, state, el, pick, tell, Math.max(el.clientWidth, Math.min(WIDE, roomFor(c.tokens)))), (el) => moveCircuit(run, state, el));
+  addView(places[0], (el) => drawCircuit(run, state, el, pick, tell, Math.max(el.clientWidth, Math.min(WIDE, roomFor(c)))), (el) => moveCircuit(run, state, el));
   addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
   caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
     `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint, or the nearest at which it was measured: blue where it supports the answer, orange and ` +
@@ -28,8 +28,11 @@ function circuitViews(run) {
     "click it for its effects and its attention over training, a summary of its weights, and its pattern.");
 }
 
-/** Width at which no token's label touches the next. */
-const roomFor = (tokens) => 140 + tokens.length * (6 * Math.min(8, Math.max(...tokens.map((token) => token.length))) + 5);
+/** Width at which no token's label touches the next: heads take room of their own. */
+function roomFor({ tokens, nodes }) {
+  const label = 6 * Math.min(8, Math.max(...tokens.map((token) => token.length))) + 5;
+  return CELL.left + CELL.right + label * (tokens.length + 1.6 * nodes.filter((node) => node.kind === "head").length);
+}
 
 /** Positions that carry nodes get more room than bare tokens; a node's place depends on its neighbours in a cell. */
 function circuitPlaces(c, width) {

@@ -54,7 +54,7 @@ function drawHeadLines(run, panel, element) {
     const highest = Math.max(...control.value.flat().filter((v) => v !== null));
     series.push(level(highest, `${CONTROL_NAMES[control.keys.control] || control.keys.control}: largest head ${number(highest)}`, control.keys.control === "untrained" ? "dot" : "dash", ends));
   }
-  drawFigure(element, { height: headHeight(panel), legend: true, x: stepAxis(run.steps), y: { title: labelOf(run, panel.keys.metric), ...range(run, panel) }, series });
+  drawFigure(element, { height: headHeight(panel), legend: true, x: stepAxis(run.steps), y: { title: relationName(labelOf(run, panel.keys.metric)), ...range(run, panel) }, series });
 }
 
 /** The strongest head of every relation at the selected checkpoint, and the strongest one of each control. */

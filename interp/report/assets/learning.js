@@ -4,7 +4,9 @@
 const MANY_OUTPUTS = 6;
 
 const labelOf = (run, metric) => run.labels[metric] || metric;
-const levelsOf = (run, metric, kind) => run.levels.filter((l) => l.metric === metric && l.level === kind);
+/** A loss and the same over the label variance are one scale, and share their levels. */
+const scaleOf = (metric) => metric.replace(/^loss \/ .*/, "loss");
+const levelsOf = (run, metric, kind) => run.levels.filter((l) => scaleOf(l.metric) === scaleOf(metric) && l.level === kind);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** The Bayes risk, or chance, of one output position, else of "all". */

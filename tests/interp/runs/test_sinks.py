@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,3 +194,46 @@ def test_tensorboard_has_each_point_once_although_training_was_broken_off(
     assert losses[8] == pytest.approx(plain.records()[-1]["loss"], rel=1e-6)
     assert {"eval/accuracy/hop_1", "eval/loss/hop_3"} <= {tag for tag, _, _ in found}
     assert verify(tmp_path / "run").ok
+
+
+class Tracked:
+    """What the sink uses of trackio, without its database."""
+
+    def __init__(self, name: str, config: dict, kept: list):
+        self.name, self.config, self.kept = name, config, kept
+        self.steps: list[int] = []
+        kept.append(self)
+
+    def log(self, values: dict, step: int) -> None:
+        assert "train/loss" in values
+        self.steps.append(step)
+
+    def finish(self) -> None:
+        print("uploading")
+
+    def delete(self) -> None:
+        self.kept.remove(self)
+
+
+def test_trackio_replaces_its_own_run_and_no_other_of_that_name(
+    config, tmp_path, monkeypatch, capsys
+) -> None:
+    kept: list[Tracked] = []
+
+    def runs(project: str) -> list[Tracked]:
+        if not kept:
+            raise ValueError("no such project")
+        return kept
+
+    def init(project: str, name: str, config: dict, **how: bool) -> Tracked:
+        assert (project, config["task.kind"]) == ("algoscope", "retrieval")
+        return Tracked(name, config, kept)
+
+    stand_in = SimpleNamespace(Api=lambda: SimpleNamespace(runs=runs), init=init)
+    monkeypatch.setitem(sys.modules, "trackio", stand_in)
+    train(config, tmp_path / "run", sinks=["trackio"])
+    other = Tracked("run", {"settings_hash": "of another run"}, kept)
+    resume(tmp_path / "run", sinks=["trackio"])
+    assert [run.steps for run in kept] == [[], list(range(9))]
+    assert kept[0] is other
+    assert capsys.readouterr().out == "", "what it prints goes to standard error"
