@@ -74,6 +74,8 @@ def serve() -> None:
     """One JSON object a line on standard input: what to run; on standard output the exit code of each, and the CPU
     seconds of this process and its children so far.
     """
+    import torch._dynamo  # noqa: F401  what the first optimiser of a process loads
+
     import interp.cli
     import interp.report.collect
     import interp.train  # noqa: F401

@@ -52,6 +52,7 @@ def installed(tmp_path_factory) -> Path:
         "-q",
         "--no-index",
         "--no-deps",
+        "--no-compile",
         "--disable-pip-version-check",
     ]
     subprocess.run([*pip, "--target", str(place / "site"), str(wheel)], check=True, timeout=120)

@@ -59,7 +59,12 @@ def _library_places() -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def installed(file: Path) -> bool:
-    return any(place in file.resolve().parents for place in _library_places())
+    """Whether a file is a library's: below a place of this interpreter's, or below a folder that pip installs into (of
+    another environment on the path)."""
+    above = file.resolve().parents
+    return any(place in above for place in _library_places()) or any(
+        folder.name in ("site-packages", "dist-packages") for folder in above
+    )
 
 
 def imports_of(text: bytes, module: str, is_package: bool) -> list[str]:

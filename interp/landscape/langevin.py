@@ -84,6 +84,9 @@ def chain(
         k = int(torch.randint(len(slopes), (1,), generator=noise))
         value, slope = slopes[k](w)
         found.append(value - centre[k])
+        if not math.isfinite(value) and not bool(torch.isfinite(w).all()):
+            found += [value.new_full((), math.nan)] * (burn_in + draws - len(found))  # it stays there
+            break
         kick.normal_(std=math.sqrt(step), generator=noise)
         w = (w + kick).sub_(slope, alpha=step / 2 * beta_n).sub_(w - weights, alpha=step / 2 * gamma)
     return torch.stack(found[burn_in:]).double()

@@ -1,6 +1,7 @@
 """Circuits of nets that descend or iterate by wired weights: exactly what was planted, nothing in untrained nets.
 
-The deepest nets stand among 8 decoys here, among 20 with ALGOSCOPE_FULL=1.
+Nets of more than a layer stand among 8 decoys here, of which a quarter read the task's tokens, among 20 with
+ALGOSCOPE_FULL=1; those of one stand among 20.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tasks import InContextRegression
 from tasks.errors import UserError
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
-DEEP = ("3 hops", "4 hops", "3 steps", "Newton, 2 steps")  # 20 decoys each with full counts, here 8
+SHALLOW = ("1 hops", "1 steps")  # 20 decoys each; the others have them with full counts
 D, N = 3, 12
 TASK = InContextRegression(d=D, n=N, layout="merged")
 
@@ -34,7 +35,7 @@ def search(model, **settings):
 def test_the_default_search_returns_exactly_what_was_planted_among_decoys(name):
     exact = not name.startswith(("GD", "Newton"))  # retrieval makes no error, so few prompts show it
     prompts = 32 if exact else 64
-    distractors = 20 if FULL or not any(word in name for word in DEEP) else 8
+    distractors = 20 if FULL or any(word in name for word in SHALLOW) else 8
     row = recovered([name], prompts=prompts, distractors=distractors).iloc[0]
     assert row["distractors"] == distractors
     assert (row["precision"], row["recall"], row["right_heads"]) == (1.0, 1.0, True)

@@ -1,8 +1,12 @@
-"""Circuits: planted ones found exactly, nothing on untrained nets, and what faithfulness means at its ends."""
+"""Circuits: planted ones found exactly, nothing on untrained nets, and what faithfulness means at its ends.
+
+Planted among 8 decoys here, among 20 with ALGOSCOPE_FULL=1.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 import torch
@@ -32,7 +36,10 @@ NETS = {
 }
 
 
-def constructed(name: str, distractors: int = 20):
+DISTRACTORS = 20 if os.environ.get("ALGOSCOPE_FULL") == "1" else 8
+
+
+def constructed(name: str, distractors: int = DISTRACTORS):
     build, settings = NETS[name]
     return build(distractors=distractors, dtype="float32", **settings)
 

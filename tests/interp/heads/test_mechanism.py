@@ -20,14 +20,14 @@ def _named(net: ConstructedModel) -> dict[str, str]:
 
 @pytest.mark.parametrize("hops", [2, 3, 4])
 def test_the_wired_look_ahead_net_is_named(hops: int) -> None:
-    found = _named(constructed_retrieval(hops, "merge", distractors=12, seed=hops))
+    found = _named(constructed_retrieval(hops, "merge", distractors=12, seed=hops, dtype="float32"))
     assert found["circuit"] == found[f"hop {hops}"] == "look-ahead"
     assert found["hop 1"] == "stacked"
 
 
 @pytest.mark.parametrize("hops", [2, 4])
 def test_the_wired_chain_of_retrieval_heads_is_named(hops: int) -> None:
-    found = _named(constructed_retrieval(hops, "chain", distractors=12, seed=hops))
+    found = _named(constructed_retrieval(hops, "chain", distractors=12, seed=hops, dtype="float32"))
     assert set(found.values()) == {"stacked"}
 
 

@@ -18,7 +18,7 @@ from tasks.retrieval import MultiHopRetrieval
 
 @pytest.mark.parametrize("hops", [2, 4])
 def test_every_planted_role_is_found_and_none_among_20_decoys(hops: int) -> None:
-    net = constructed_retrieval(hops, distractors=20, seed=hops)
+    net = constructed_retrieval(hops, distractors=20, seed=hops, dtype="float32")
     table = roles(net.model, net.task, prompts=48)
     found = {f"L{r.layer}H{r.head}": (r.role, r.verdict) for r in table.itertuples()}
     for head, role in net.circuit.roles.items():
@@ -40,7 +40,7 @@ def _doubled(net: ConstructedModel, head: str) -> tuple[int, int]:
 
 
 def test_a_head_with_a_twin_is_redundant_and_one_that_writes_nothing_is_idle() -> None:
-    net = constructed_retrieval(3, "chain", distractors=9, seed=1)
+    net = constructed_retrieval(3, "chain", distractors=9, seed=1, dtype="float32")
     first = next(head for head, role in net.circuit.roles.items() if role == "query -> link_1")
     layer = int(first[1])
     attn = net.model.typed_blocks()[layer].attn

@@ -8,7 +8,6 @@ import pytest
 from huggingface_hub import constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
 from torch.nn import functional as F
-from transformers import BertConfig, BertLMHeadModel, MambaConfig, MambaForCausalLM
 
 from interp.cli import run as cli
 from interp.importers import hf
@@ -131,6 +130,9 @@ def saved(model, place):
 
 
 def test_models_without_a_causal_mask_or_without_attention_are_refused_by_name(tmp_path):
+    # not at the top, where each worker would pay for these
+    from transformers import BertConfig, BertLMHeadModel, MambaConfig, MambaForCausalLM
+
     size = word_level().vocabulary
     with quiet():
         two_way = BertLMHeadModel(

@@ -21,6 +21,7 @@ SMALL = {
     "train.steps": 8, "train.batch": 16, "train.eval_batch": 16, "train.warmup": 0,
     "train.schedule": {"log": 0, "every": 4, "explicit": []},
 }  # fmt: skip
+ENDS = {"train.schedule": {"log": 0, "every": 8, "explicit": []}}  # the first and the last checkpoint
 TINY = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 16}
 
 
@@ -89,7 +90,7 @@ def test_a_circuit_of_too_many_edges_is_told_and_judged_but_not_drawn(
 
 def test_a_regression_run_with_linear_attention(tmp_path) -> None:
     linear = {"model.attention": "linear", "model.layer_norm": "none"}
-    report = collect(_run("regression", tmp_path / "r", **TINY, **linear))
+    report = collect(_run("regression", tmp_path / "r", **TINY, **linear, **ENDS))
     assert report.attention[0].signed
     assert report.attention[0].causal
     assert "mse" in report.lower_is_better
@@ -102,7 +103,7 @@ def test_a_regression_run_with_linear_attention(tmp_path) -> None:
 
 def test_an_lstm_has_a_page_without_heads(tmp_path) -> None:
     model = {"kind": "lstm", "n_layers": 1, "d_model": 16}
-    run = _run("regression", tmp_path / "r", model=model)
+    run = _run("regression", tmp_path / "r", model=model, **ENDS)
     report = collect(run)
     assert report.heads is None
     assert not report.attention
@@ -136,7 +137,7 @@ def test_the_demo_says_what_it_does(tmp_path, monkeypatch) -> None:
         "train.eval_batch=16",
         "train.warmup=0",
         "train.schedule.log=0",
-        "train.schedule.every=4",
+        "train.schedule.every=8",
     ]
     page = demo(tmp_path / "demo", said.append, [*sizes, *small])
     assert page == tmp_path / "demo" / "report.html"

@@ -170,18 +170,20 @@ def test_starts_of_deep_fits_are_all_kept() -> None:
     assert deep.loss / deep.reference == min(deep.reached)
 
 
-def test_descent_at_a_large_rate_finds_the_better_basin_and_says_when_it_does_not() -> None:
+def test_descent_at_a_large_rate_finds_the_better_basin_and_says_when_it_does_not(monkeypatch) -> None:
     """Two layers of GD++ have two basins of multiples of the identity; a short training ends in neither."""
     task = linear_attention_runs.SETTINGS["S1"].task
     (deep,) = linear_attention_deep.descended(task, 2, [[0, 1]], 4000, rate=0.1, steps=500, batch=96)
     assert max(deep.reached) < 1.1
     assert max(deep.far) < 0.1
     assert deep.flattening == pytest.approx(deep.optimum.flattening, rel=0.1)
+    monkeypatch.setattr(linear_attention_deep, "RISK_PROMPTS", 2000)  # far from any basin
     (short,) = linear_attention_deep.descended(task, 2, [[0]], 4000, rate=0.1, steps=20, batch=96)
     assert short.reached[0] > 2
 
 
-def test_members_of_a_descent_go_their_own_ways() -> None:
+def test_members_of_a_descent_go_their_own_ways(monkeypatch) -> None:
+    monkeypatch.setattr(linear_attention_deep, "RISK_PROMPTS", 1000)  # a floor that all share
     task = linear_attention_runs.SETTINGS["S1"].task
     sizes = {"rate": 0.1, "steps": 5, "batch": 8}
     both, other = linear_attention_deep.descended(task, 2, [[0, 1], [2]], 200, **sizes)
