@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def relation_label(name: str) -> str:
     """A relation as tables, sentences and pages show it.
@@ -21,3 +23,12 @@ def short_site(site: str) -> str:
         return site
     name = "embed" if parts[2].startswith("hook_resid_pre") else f"L{parts[1]}"
     return f"{name} LN" if site.endswith("(normalised)") else name
+
+
+def natural(name: str) -> tuple[str | int, ...]:
+    """A key by which names sort as people number them.
+
+    >>> sorted(["x 10", "x 2"], key=natural)
+    ['x 2', 'x 10']
+    """
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp.pictures.labels import relation_label
+from interp.pictures.labels import natural, relation_label
 from interp.pictures.panels import spans
 from interp.pictures.plots import new_axes
 from interp.pictures.svg import Picture
@@ -67,7 +67,7 @@ def lines(table: pd.DataFrame, metric: str) -> list[Compared]:
         return []
     each = table[table["metric"] == metric + EACH]
     found = [_line(row, key, each[each[key] == row[key]]) for _, row in own.iterrows()]
-    return sorted(found, key=lambda line: line.value) if metric == ONSET else found
+    return sorted(found, key=lambda line: (line.value, natural(line.name))) if metric == ONSET else found
 
 
 def _line(row: pd.Series, key: str, each: pd.DataFrame) -> Compared:

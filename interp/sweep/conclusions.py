@@ -19,7 +19,7 @@ from interp.analysis.conclusion import (
     measured,
     of,
 )
-from interp.pictures.labels import relation_label
+from interp.pictures.labels import natural, relation_label
 from interp.pictures.over_runs import EACH, ONSET
 
 
@@ -48,7 +48,9 @@ def _runs(rows: pd.DataFrame) -> str:
 
 def emergence(table: pd.DataFrame) -> list[Sentence]:
     """Median onsets in order; how many runs each event is right-censored in; how firmly the order of hops is kept."""
-    own = table[table["metric"] == ONSET].sort_values("value", kind="stable")
+    own = table[table["metric"] == ONSET]
+    numbered = sorted(range(len(own)), key=lambda i: natural(str(own["event"].iloc[i])))
+    own = own.iloc[numbered].sort_values("value", kind="stable")
     rose = own[own["value"].map(math.isfinite)]
     parts = [f"{row.event} {_when(row)}" for row in rose.itertuples()]
     found = {str(row.event): float(row.value) for row in rose.itertuples()}
