@@ -99,7 +99,7 @@ def all_paths(model: HookedModel, pairs: Sequence[Edge] | None = None) -> list[t
 
 
 def path_hooks(
-    model: HookedModel, change: Mapping[str, Tensor], reads: Sequence[str]
+    model: HookedModel, change: Mapping[str, Tensor], receivers: Sequence[str]
 ) -> list[tuple[str, Any]]:
     """Forward hooks by which receivers read, on top of what reaches them in a run, the changes of what senders write.
 
@@ -109,12 +109,12 @@ def path_hooks(
     known = {site.label: site for site in senders(model)}
     _require_senders(change, known)
     hooks: list[tuple[str, Any]] = []
-    for receiver in expand_receivers(model, reads):
+    for receiver in expand_receivers(model, receivers):
         before = [s for s in change if precedes(model, known[s], receiver)]
         if before:
             hooks += _shift(model, receiver, torch.stack([change[s] for s in before]).sum(0))
     if not hooks:
-        raise UserError(f"no sender of {'+'.join(change)} comes before a receiver of {'+'.join(reads)}")
+        raise UserError(f"no sender of {'+'.join(change)} comes before a receiver of {'+'.join(receivers)}")
     return hooks
 
 
@@ -130,13 +130,13 @@ def _run(
     here: Written,
     there: Written,
     sends: Sequence[str],
-    reads: Sequence[str],
+    receivers: Sequence[str],
     metric: Metric,
 ) -> Float[Tensor, "batch"]:
     labels = [Site.parse(name).label for name in sends]
     _require_senders(labels, here.out)
     change = {s: there.out[s] - here.out[s] for s in labels}
-    return metric(model.run_with_hooks(inputs, fwd_hooks=path_hooks(model, change, reads)))
+    return metric(model.run_with_hooks(inputs, fwd_hooks=path_hooks(model, change, receivers)))
 
 
 def _shift(

@@ -24,9 +24,9 @@ from interp.io.files import make_room
 from interp.readouts.probe_interventions import ProbeInterventions
 from interp.report import evidence
 from interp.report.at_hand import everywhere, optional
-from interp.report.beside import together
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
 from interp.report.model import DrawnAttention, DrawnLink, RunReport
+from interp.report.over_seeds import together
 from interp.report.page import render, write
 from interp.report.provenance import facts, made, sources
 from interp.report.sketch import Sketch, sketch

@@ -1,4 +1,4 @@
-"""What a page draws of runs that are compared, beyond their curves: plain data, made by `beside` and `phase`."""
+"""What a page draws of runs that are compared, beyond their curves: plain data, made by `over_seeds` and `phase`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from interp.report.cells import JsonRow
 
 @dataclass(frozen=True)
 class Together:
-    """One group of runs: for each condition with several of them its name and parts (`interp.report.beside`), and the
-    phase diagrams of a varied pool (`interp.report.phase`).
+    """One group of runs: for each condition with several of them its name and parts (`interp.report.over_seeds`), and
+    the phase diagrams of a varied pool (`interp.report.phase`).
     """
 
     conditions: tuple[tuple[str, tuple[JsonRow, ...]], ...] = ()

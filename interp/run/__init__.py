@@ -112,6 +112,7 @@ class Run(EmergenceQuestions, HeadQuestions, ReadoutQuestions, CausalQuestions, 
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
+        >>> _ = run.scores(steps="last")
         >>> run.to_xarray()["scores_accuracy"].dims
         ('run', 'seed', 'step', 'position')
         """

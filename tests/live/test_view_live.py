@@ -30,9 +30,11 @@ def _():
 """
 
 
-def needs(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed: make live")
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skipped by name, before a browser is started for it."""
+    return pytest.mark.skipif(
+        importlib.util.find_spec(name) is None, reason=f"{name} is not installed: make live"
+    )
 
 
 def expected(net) -> str:
@@ -70,8 +72,8 @@ def type_a_bad_prompt(page) -> None:
     assert page.locator(".algoscope img").count() == 0
 
 
+@needs("jupyterlab")
 def test_in_jupyterlab_a_head_is_clicked_and_a_killed_kernel_reported(page, net, tmp_path, shot) -> None:
-    needs("jupyterlab")
     nbformat = pytest.importorskip("nbformat")
     lines = [
         f"import interp, os\nview = interp.load({str(net)!r}).explore()\nview",
@@ -109,8 +111,8 @@ def test_in_jupyterlab_a_head_is_clicked_and_a_killed_kernel_reported(page, net,
         shot("jupyterlab-killed")
 
 
+@needs("marimo")
 def test_in_marimo_a_head_is_clicked(page, net, tmp_path, shot) -> None:
-    needs("marimo")
     (tmp_path / "app.py").write_text(MARIMO.format(net=str(net)))
     with serving(
         tmp_path, "marimo", "-y", "run", "app.py", "--headless", "--no-token", "--host", "127.0.0.1"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from interp.analysis.result import Result
-from interp.report import beside, phase
+from interp.report import over_seeds, phase
 from interp.report.page import render
 from interp.report.together import Together
 from tasks.errors import UserError
@@ -39,18 +39,21 @@ def onsets() -> Result:
 
 
 def test_onsets_stand_where_they_are_and_what_did_not_emerge_at_the_end() -> None:
-    part = beside._part("onsets", onsets, RUNS)
+    part = over_seeds._part("onsets", onsets, RUNS)
     assert part["conclusion"] == [str(sentence) for sentence in onsets().conclusion]
     (forest,) = part["forests"]
     first, second = forest["rows"]
     assert [first["name"], second["name"]] == ["hop 1", "hop 2"]
-    quarter = beside.LEFT + beside.WIDE / 4
+    quarter = over_seeds.LEFT + over_seeds.WIDE / 4
     assert first["x"] == quarter
-    assert (first["low"], first["high"]) == (beside.LEFT + beside.WIDE * 0.2, beside.LEFT + beside.WIDE * 0.3)
+    assert (first["low"], first["high"]) == (
+        over_seeds.LEFT + over_seeds.WIDE * 0.2,
+        over_seeds.LEFT + over_seeds.WIDE * 0.3,
+    )
     assert not second["came"]
     assert second["open"]
     assert [point["came"] for point in second["points"]] == [True, False]
-    assert second["points"][1]["x"] == beside.LEFT + beside.WIDE
+    assert second["points"][1]["x"] == over_seeds.LEFT + over_seeds.WIDE
     assert part["table"]["rows"][0][1:] == ["hop 1", "25 [range 20, 30]", "20", "30"]
     assert part["table"]["rows"][1][-1] == "not by then"
 
@@ -59,7 +62,7 @@ def test_a_part_that_cannot_be_had_states_why() -> None:
     def refuse() -> Result:
         raise UserError("onsets over seeds need one schedule")
 
-    assert beside._part("onsets", refuse, RUNS)["missing"] == "onsets over seeds need one schedule"
+    assert over_seeds._part("onsets", refuse, RUNS)["missing"] == "onsets over seeds need one schedule"
 
 
 def weights() -> pd.DataFrame:
@@ -87,7 +90,7 @@ def test_a_phase_diagram_has_a_cell_for_every_pool_and_step() -> None:
 
 
 def test_the_page_draws_it_without_scripts_and_escaped(retrieval) -> None:
-    part = beside._part("onsets", onsets, RUNS)
+    part = over_seeds._part("onsets", onsets, RUNS)
     shown = Together((("all runs", (part,)),), (phase._diagram(weights(), "fresh tasks"),))
     pages = [replace(retrieval(title, count=3), outputs=("retrieval", "hop 1")) for title in "ab"]
     html = render(pages, (), [shown])

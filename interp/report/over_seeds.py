@@ -48,7 +48,7 @@ def together(
         for condition in group["conditions"]:
             own = _once(pages, condition["runs"])
             if len(own) > 1:
-                conditions.append((condition["name"], beside([runs[i] for i in own], progress)))
+                conditions.append((condition["name"], compared([runs[i] for i in own], progress)))
         every = [runs[i] for i in _once(pages, group["runs"])]
         found.append(Together(tuple(conditions), tuple(phases(every, progress))))
     return found
@@ -60,7 +60,7 @@ def _once(pages: Sequence[RunReport], places: Sequence[int]) -> list[int]:
     return sorted(known.values())
 
 
-def beside(runs: Sequence[Run], progress: Progress | None = None) -> tuple[JsonRow, ...]:
+def compared(runs: Sequence[Run], progress: Progress | None = None) -> tuple[JsonRow, ...]:
     """The parts of runs that differ in their seeds, each as the template takes it."""
     shared = sorted(set.intersection(*(set(run.steps) for run in runs)))
     wanted: dict[str, Callable[[], Result]] = {}
