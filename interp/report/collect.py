@@ -34,6 +34,7 @@ from interp.report.words import answers, findings, reasons, verdict
 from interp.run import Run
 from interp.runs.conditions import without_seeds
 from interp.runs.names import distinguished
+from interp.runs.steps import held
 from interp.studies.ledger import Ledger, Measured
 from tasks.errors import UserError
 
@@ -67,7 +68,12 @@ def write_report(
 
 
 def collect(run: Run, progress: Progress | None = None) -> RunReport:
-    """Everything a page reports about a run, measured at every checkpoint from shared forward passes."""
+    """Everything a page reports about a run, at every checkpoint there is when this begins, from shared passes."""
+    with held(run.folder):
+        return _collected(run, progress)
+
+
+def _collected(run: Run, progress: Progress | None) -> RunReport:
     asked = everywhere(run)
     has_heads = scorable(run.config.model, run.task) and "heads" in asked["heads"]
     lost: dict[str, str] = {}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import index
+from pathlib import Path
 from typing import Any, Literal
 
 from interp.runs.stored import StoredRun
 from tasks.errors import UserError
 
 Steps = Literal["all", "last"] | int | float | str | Iterable[int | float]
+_HELD: dict[Path, tuple[int, ...]] = {}
 
 
 def resolve(folder: StoredRun, steps: Steps) -> tuple[int, ...]:
@@ -45,8 +48,24 @@ def no_checkpoint(folder: StoredRun) -> UserError:
     return UserError(f"{folder.path} has no checkpoint yet: interp resume {folder.path}")
 
 
+@contextmanager
+def held(folder: StoredRun) -> Iterator[None]:
+    """Within it a run has the checkpoints that it has now, whatever its training adds: all tables of one page are of
+    the same checkpoints."""
+    if folder.path in _HELD:
+        yield
+        return
+    _HELD[folder.path] = readable(folder)
+    try:
+        yield
+    finally:
+        del _HELD[folder.path]
+
+
 def readable(folder: StoredRun) -> tuple[int, ...]:
     """The checkpoints that are here; of a copy without weights those that its metrics tell of."""
+    if folder.path in _HELD:
+        return _HELD[folder.path]
     return tuple(sorted(folder.stated_weights)) if folder.weightless else folder.steps
 
 

@@ -11,6 +11,7 @@ import interp
 from interp.cli import reports, serving
 from interp.cli import run as command
 from interp.config.run import configure
+from interp.report import collect
 from interp.run import load
 from interp.runs.folder import RunFolder
 from interp.sweep.plan import SweepPlan, cells
@@ -94,3 +95,21 @@ def test_a_sweep_folder_stands_for_its_runs(tmp_path, capsys) -> None:
     (out / PLAN).write_text(f'{{"version": "{interp.__version__}", "plan": {plan.model_dump_json()}}}')
     assert [run.name for run in reports._opened(out)] == [first.name, second.name]
     assert "1 of 3 runs are not there" in capsys.readouterr().err
+
+
+def test_a_page_is_of_the_checkpoints_that_were_there_when_it_was_begun(tmp_path, monkeypatch) -> None:
+    """A training that goes on adds some while the page is measured."""
+    out = tmp_path / "run"
+    train(configure("retrieval", overrides=SMALL), out)
+    run, last = load(out), sorted((out / "checkpoints").iterdir())[-1]
+    whole = last.read_bytes()
+    last.unlink()
+    before = run.steps
+
+    def grows(run, progress):
+        last.write_bytes(whole)
+        return run.steps, run.resolve("last")
+
+    monkeypatch.setattr(collect, "_collected", grows)
+    assert collect.collect(run) == (before, before[-1:])
+    assert run.steps == (*before, int(last.stem))
