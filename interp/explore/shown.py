@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.explore.change import ARROW
 from interp.explore.pane import Pane
+from interp.pictures.labels import relation_label
 
 MOST_TOKENS = 96  # of an attention map; of a longer prompt the last ones
 DIGITS = 4
@@ -71,7 +72,8 @@ def _scores(table: pd.DataFrame) -> list[dict[str, Any]]:
             for row in own.to_dict("records")
         }
         chance = number(uniform.iloc[0]) if len(uniform) else None
-        found.append({"relation": str(name), "chance": chance, "unit": _first(own["unit"]), "cells": cells})
+        shown = {"relation": relation_label(str(name)), "chance": chance, "unit": _first(own["unit"])}
+        found.append({**shown, "cells": cells})
     return [each for each in found if each["cells"]]
 
 
