@@ -21,6 +21,7 @@ from probes.rivals import LADDERED, RIVALS, Ladder
 from tasks import UserError
 from tasks.complaints import nearest
 from tasks.regression import InContextRegression
+from tasks.regression_pool import posterior_weights
 
 BAYES, PRECONDITIONED, (POOLED,) = "bayes", "preconditioned-gd", GIVEN
 FAMILIES = (*LADDERED, PRECONDITIONED, BAYES)
@@ -56,6 +57,14 @@ class Posed:
         basis = self.basis.double()
         inverse = basis / torch.tensor(self.distribution.spectrum, dtype=torch.float64) @ basis.mT
         return Problems.of(self.x, self.y, self.contexts, inverse)
+
+    @cached_property
+    def pooled(self) -> dict[str, Float[Tensor, "prompt d"]]:
+        """Weight vectors of dMMSE at the first context, by its name; empty for a run without a pool of noisy tasks."""
+        law, t = self.distribution, self.contexts[0]
+        if not (law.pool and law.noise):
+            return {}
+        return {POOLED: posterior_weights(law, self.x[:, :t], self.y[:, :t], self.basis)}
 
     def problems(self, family: str) -> Problems:
         """What a family works on."""

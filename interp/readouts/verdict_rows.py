@@ -17,14 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.readouts.iterates import POOLED, PRECONDITIONED, Posed
+from interp.readouts.iterates import PRECONDITIONED, Posed
 from probes import doubling, filter_shape, filters, induced, verdict
 from probes.algorithms.problems import Problems
 from probes.filters import Evidence
 from probes.observations import Observations
 from probes.verdict import FREE, Verdict
 from tasks import UserError
-from tasks.regression_pool import posterior_weights
 
 Row = dict[str, Any]
 NAMED = "filter verdict"
@@ -77,16 +76,7 @@ def judged(
     if len(set(posed.distribution.spectrum)) > 1:
         others[PRECONDITIONED] = seen(PRECONDITIONED, posed.whitened)
     config = accumulator.settings.filters(len(accumulator.sites))
-    return filters.judge(seen("plain", posed.plain), config, others, _pooled(posed, accumulator.context))
-
-
-def _pooled(posed: Posed, context: int) -> dict[str, Tensor]:
-    """Weight vectors of the Bayes predictor of the run's pool of tasks, by name; empty without one."""
-    law = posed.distribution
-    if not (law.pool and law.noise):
-        return {}
-    x, y = posed.x[:, :context], posed.y[:, :context]
-    return {POOLED: posterior_weights(law, x, y, posed.basis)}
+    return filters.judge(seen("plain", posed.plain), config, others, posed.pooled)
 
 
 def _verdict_row(evidence: Evidence, found: Verdict) -> Row:

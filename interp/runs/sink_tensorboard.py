@@ -22,7 +22,8 @@ FLUSH_SECONDS = 10
 class TensorBoard:
     """Writes scalars as TensorBoard reads them, into `folder` or, unless given, RUN/tensorboard.
 
-    Event files of an earlier start are replaced. Raises UserError where tensorboardX is not installed.
+    Event files of an earlier start of the same run, which end in its name and the hash of its settings, are replaced;
+    others in the folder stay. Raises UserError where tensorboardX is not installed.
     """
 
     def __init__(self, folder: str | Path | None = None):
@@ -39,9 +40,11 @@ class TensorBoard:
     def start(self, training: Training) -> None:
         """Begin the event file of a run."""
         folder = self._folder or training.path / FOLDER
+        own = f".{training.name}.{training.hash[:12]}"
         for file in folder.glob(EVENTS):
-            file.unlink()
-        self._writer = self._open(str(folder), flush_secs=FLUSH_SECONDS)
+            if file.name.endswith(own):
+                file.unlink()
+        self._writer = self._open(str(folder), flush_secs=FLUSH_SECONDS, filename_suffix=own)
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """One scalar a value; characters that tags may not have become underscores."""

@@ -16,6 +16,7 @@ from interp.runs import sinks
 from interp.runs.folder import RunFolder
 from interp.runs.handing import SinkFailed, Training, values_of
 from interp.runs.recorder import Recorder
+from interp.runs.sink_tensorboard import TensorBoard
 from interp.runs.sinks import sinks_of
 from interp.runs.verify import verify
 from interp.train.loop import resume, train
@@ -194,6 +195,20 @@ def test_tensorboard_has_each_point_once_although_training_was_broken_off(
     assert losses[8] == pytest.approx(plain.records()[-1]["loss"], rel=1e-6)
     assert {"eval/accuracy/hop_1", "eval/loss/hop_3"} <= {tag for tag, _, _ in found}
     assert verify(tmp_path / "run").ok
+
+
+def test_event_files_of_others_in_a_folder_of_ones_own_stay(tmp_path) -> None:
+    """A folder that several runs and other programs share: each start replaces its own file alone."""
+    foreign = tmp_path / "events.out.tfevents.1.elsewhere"
+    foreign.write_bytes(b"")
+    sink = TensorBoard(tmp_path)
+    runs = [Training("one", tmp_path, "a" * 64, {}), Training("two", tmp_path, "b" * 64, {})]
+    for value, training in enumerate([*runs, runs[0]]):
+        sink.start(training)
+        sink.record(3, {"train/loss": float(value)})
+        sink.end("finished")
+    assert foreign.exists()
+    assert sorted(scalars(tmp_path)) == [("train/loss", 3, 1.0), ("train/loss", 3, 2.0)]
 
 
 class Tracked:
