@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import checked, costs
+from tests import checked, chromium, costs
 from tests.forked import Forked
 from tests.nets import Nets
 
@@ -69,6 +69,12 @@ def forked() -> Iterator[Forked]:
 def nets(tmp_path_factory) -> Nets:
     """Runs that several tests look at."""
     return Nets.of(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """A real Chromium, one for all tests of a process."""
+    yield from chromium.started()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,30 +13,16 @@ from interp.importers.record import record
 from interp.models.constructed import constructed_retrieval
 from tasks import settings_of
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-dev-shm-usage",
-]
 SHOTS = os.environ.get("ALGOSCOPE_SHOTS")  # a folder that keeps what was seen
 
 
 @pytest.fixture(scope="session")
-def page() -> Iterator:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        found = browser.new_page(viewport={"width": 1500, "height": 1800})
-        found.set_default_timeout(120_000)
-        yield found
-        if SHOTS:
-            found.screenshot(path=str(Path(SHOTS) / "last.png"))
-        browser.close()
+def page(browser) -> Iterator:
+    found = browser.new_page(viewport={"width": 1500, "height": 1800})
+    found.set_default_timeout(120_000)
+    yield found
+    if SHOTS:
+        found.screenshot(path=str(Path(SHOTS) / "last.png"))
 
 
 @pytest.fixture

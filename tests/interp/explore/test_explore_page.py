@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 
 import pytest
 
@@ -71,22 +70,15 @@ def state(run) -> dict:
 
 
 @pytest.fixture(scope="module")
-def page(state):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        found = browser.new_page()
-        found.set_default_timeout(120_000)
-        found.clock.install()
-        found.set_content(f"<style>{view.sheet()}</style><div id='here' style='background: #ffffff'></div>")
-        filled = NOTEBOOK.replace("STATE", json.dumps(state)).replace("SCRIPT", json.dumps(view.script()))
-        found.evaluate(f"async () => {{ {filled}; await opened; }}")
-        yield found
-        browser.close()
+def page(state, browser):
+    found = browser.new_page()
+    found.set_default_timeout(120_000)
+    found.clock.install()
+    found.set_content(f"<style>{view.sheet()}</style><div id='here' style='background: #ffffff'></div>")
+    filled = NOTEBOOK.replace("STATE", json.dumps(state)).replace("SCRIPT", json.dumps(view.script()))
+    found.evaluate(f"async () => {{ {filled}; await opened; }}")
+    yield found
+    found.close()
 
 
 def test_hostile_names_are_shown_as_text(page) -> None:
