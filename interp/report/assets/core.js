@@ -78,6 +78,7 @@ function redraw(elements = [...views.keys()]) {
     const view = views.get(element);
     if (!view) continue;
     view.drawn = false;
+    delete element.dataset.at;  // what stands there is of before, until the view is in sight again
     if (view.visible) refresh(view);
   }
 }

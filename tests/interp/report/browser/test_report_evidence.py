@@ -203,6 +203,7 @@ def test_measurements_that_come_with_the_project_say_where_they_come_from(opened
 
 def test_printing_draws_what_was_never_scrolled_to(opened, retrieval, tmp_path):
     page = opened(retrieval(count=6, tokens=8), ledgers=[ledger()], color_scheme="dark")
+    page.until("() => document.getElementById('run-0').dataset.unpacked === 'true'")
     page.page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
     assert (tmp_path / "page.pdf").read_bytes().count(b"/Type /Page\n") >= 3
     plots = "[...document.querySelectorAll('#run-0 .plot:not([hidden])')]"
