@@ -20,9 +20,7 @@ from interp.studies.figure_page import Part, write_page
 from interp.studies.linear_attention import figures as linear_attention_figures
 from interp.studies.linear_attention import measure_depth as linear_attention_deep
 from interp.studies.linear_attention import measure_paths as linear_attention_paths
-from interp.studies.linear_attention import rows_optimisers as linear_attention_rows
 from interp.studies.linear_attention import runs as linear_attention_runs
-from interp.studies.linear_attention import runs_searched as linear_attention_searched
 from interp.studies.linear_attention import study as linear_attention_study
 from interp.studies.linear_attention.claims import CLAIMS as LANDSCAPE
 from interp.studies.one_step_gd import rows as one_step_rows
@@ -271,59 +269,3 @@ def test_a_searched_rate_is_one_at_which_every_run_comes_to_its_end(tmp_path, mo
         linear_attention_runs, "final_loss", lambda run: math.inf if run[1] == 500 else losses.get(run, 1.0)
     )
     assert linear_attention_runs.rate_of(study, "S1", "sgd", model, 500) == 0.1  # none does
-
-
-@pytest.mark.parametrize(("middle", "first"), [(0.7, 0.1), (0.7, 8.0), (0.003, 0.1)])
-def test_a_ladder_of_rates_ends_with_a_worse_rung_on_either_side(middle, first) -> None:
-    asked: list[float] = []
-
-    def loss(rate: float) -> float:
-        asked.append(rate)
-        return math.inf if rate > 4 else math.log(rate / middle) ** 2
-
-    best = linear_attention_searched.climbed(loss, first)
-    assert abs(math.log(best / middle)) <= math.log(2) / 2
-    assert {best / 2, best * 2} <= set(asked)
-    assert len(asked) == len(set(asked)), "no rate is trained at twice"
-
-
-def test_a_run_that_diverged_loses_at_searched_rates(tmp_path, monkeypatch) -> None:
-    """Of three seeds, one whose SGD run diverged counts for Adam, and one in which both did is not counted."""
-    losses = {("sgd", 0): 2.0, ("adam", 0): 1.0, ("sgd", 1): math.inf, ("adam", 1): 1.0}
-    monkeypatch.setattr(linear_attention_searched, "best_rate", lambda *asked: 0.1)
-    monkeypatch.setattr(
-        linear_attention_searched, "searched_run", lambda study, name, arm, model, seed, *rest: (arm, seed)
-    )
-    monkeypatch.setattr(linear_attention_searched, "late_loss", lambda run: losses.get(run, math.inf))
-    ratios, said = linear_attention_searched.searched_gap(
-        landscape(tmp_path), "S3", linear_attention_runs.model_of(), 10, (0, 1, 2)
-    )
-    assert ratios[:2] == [2.0, math.inf]
-    assert math.isnan(ratios[2])
-    assert "0.1/0.1, falling to 0" in said
-    assert (linear_attention_rows._won(ratios).value, linear_attention_rows._won(ratios).n) == (1.0, 2)
-    assert linear_attention_rows.middle([1.0, 0.0, math.inf, math.nan]).value == 1.0
-
-
-def test_rates_fall_to_zero_and_the_loss_is_that_of_late_checkpoints(tmp_path) -> None:
-    study, model = landscape(tmp_path), linear_attention_runs.model_of(1)
-    run = linear_attention_searched.searched_run(study, "S1", "adam", model, 0, 100, 0.02)
-    assert (run.config.train.decay, run.config.train.final_lr) == ("cosine", 0)
-    each = [linear_attention_runs.final_loss(run), linear_attention_searched.late_loss(run)]
-    assert each[0] < each[1] < linear_attention_runs.label_variance(run), (
-        "steps 0, 50 and 100: the middle one"
-    )
-    deeper = linear_attention_runs.model_of(2)
-    lost = linear_attention_searched.searched_run(study, "S1", "sign", deeper, 0, 30, 1e6)
-    assert lost.folder.diverged is not None
-    assert linear_attention_searched.late_loss(lost) == math.inf
-
-
-def test_rows_that_quick_leaves_to_cpu_say_what_they_need(tmp_path) -> None:
-    study = landscape(tmp_path)
-    rows = [*linear_attention_rows.depth(study), *linear_attention_rows.softmax(study)]
-    rows += linear_attention_rows.features(study)
-    assert {row.id for row in rows} == {
-        "depth-gap", "softmax-gap", "softmax-smoothness", "softmax-l0-l1", "mlp-gap", "mlp-condition"
-    }  # fmt: skip
-    assert all(row.verdict == "not testable at this scale" and "scale cpu" in row.note for row in rows)
