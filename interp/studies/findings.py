@@ -1,7 +1,7 @@
-"""What the ledgers say of each paper in one line: which of its findings hold here, which do not, which cannot be told.
+"""What the ledgers say of each paper in one line: which of its findings hold here, which do not, what is undecided.
 
 A finding is a few words and the claims that it rests on. It holds where every row of these was reproduced, it does not
-hold where one was contradicted, and otherwise it cannot be told from what was run. Which findings of a paper lead was
+hold where one was contradicted, and otherwise it is undecided by what was run. Which findings of a paper lead was
 chosen by hand, from its abstract and summary, without regard to verdicts; all claims stand in the page of the ledgers.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from interp.studies.ledger import Claim, Measured, Row
 
 Found = Mapping[str, tuple[dict[str, Claim], Measured | None]]
-HOLDS, FAILS, OPEN = "Holds", "Does not hold", "Cannot be told"
+HOLDS, FAILS, OPEN = "Holds", "Does not hold", "Undecided"
 INTRO = (
     "In short, at these sizes (a finding holds where all rows on it were reproduced, it does not where one was "
     "contradicted):"

@@ -1,4 +1,4 @@
-"""The papers in one line each: what holds, what does not, what cannot be told, by the verdicts of the kept ledgers."""
+"""The papers in one line each: what holds, what does not, what is undecided, by the verdicts of the kept ledgers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_finding_holds_where_every_row_does_and_fails_where_one_is_contradicte
     assert verdict_of(FINDING, measured(*values)) == verdict
 
 
-def test_nothing_can_be_told_without_a_ledger():
+def test_nothing_is_decided_without_a_ledger():
     assert verdict_of(FINDING, None) == OPEN
 
 
