@@ -82,7 +82,7 @@ def test_the_wheel_trains_reports_and_runs_a_study_in_an_empty_folder(installed,
 def test_the_wheel_holds_what_is_not_python(installed) -> None:
     shipped = [
         path.relative_to(ROOT)
-        for kind in ("*.toml", "*.js", "*.css", "*.j2", "*.json", "py.typed")
+        for kind in ("*.toml", "*.js", "*.css", "*.j2", "*.json", "*.tsv", "py.typed")
         for package in ("interp", "probes", "tasks")
         for path in (ROOT / package).rglob(kind)
     ]
