@@ -8,6 +8,7 @@ positions.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,18 +18,29 @@ from torch.nn import functional as F
 
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site
-from interp.models.components import EPS, LayerNorm, allowed
+from interp.models.components import ACTIVATIONS, EPS, LayerNorm, allowed
 from interp.models.fused import softmax
 from tasks.errors import UserError
+
+# torch has these as operators only; a second large array costs more than the activation itself
+IN_PLACE: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
+    ACTIVATIONS["gelu"]: torch.ops.aten.gelu_,
+    ACTIVATIONS["gelu_new"]: lambda x: torch.ops.aten.gelu_(x, approximate="tanh"),
+    ACTIVATIONS["relu"]: torch.relu_,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """Scores to weights for any rows: softmax adds `bias`; linear and relu multiply by `weight`."""
+    """Scores to weights for any rows: softmax adds `bias`; linear and relu multiply by `weight`.
+
+    `seen` is 1 where a row may see a column, else 0.
+    """
 
     kind: str
     bias: Float[Tensor, "pos pos"]
     weight: Float[Tensor, "pos pos"]
+    seen: Float[Tensor, "pos pos"]
 
     @classmethod
     def of(cls, config: Any, n_pos: int, like: Tensor) -> Mask:
@@ -37,7 +49,7 @@ class Mask:
         keys = seen.sum(-1, keepdim=True).to(like.dtype)
         scale = {"n": keys[-1:], "position": keys}.get(config.scale, torch.ones_like(keys))
         bias = torch.zeros(n_pos, n_pos, dtype=like.dtype, device=like.device).masked_fill(~seen, -torch.inf)
-        return cls(config.attention, bias, seen.to(like.dtype) / scale)
+        return cls(config.attention, bias, seen.to(like.dtype) / scale, seen.to(like.dtype))
 
     def pattern(self, scores: Float[Tensor, "*lead row pos"], rows: Any) -> Float[Tensor, "*lead row pos"]:
         """Attention weights of some rows. Overwrites `scores`."""
@@ -120,10 +132,25 @@ def mlp(block: Any, resid_mid: Float[Tensor, "*lead d_model"]) -> Float[Tensor, 
     """The block's stream after its MLP, from the stream before it (the same where there is no MLP)."""
     if block.mlp is None:
         return resid_mid
-    hidden = norm(block.ln2, resid_mid) @ block.mlp.W_in
-    if block.mlp.b_in is not None:
-        hidden = hidden.add_(block.mlp.b_in)
-    return resid_mid + neurons_out(block.mlp, hidden)
+    x = norm(block.ln2, resid_mid)
+    hidden = x @ block.mlp.W_in if block.mlp.b_in is None else _plus(block.mlp.b_in, x, block.mlp.W_in)
+    out = _plus(resid_mid, activated(block.mlp.activation, hidden), block.mlp.W_out)
+    return out if block.mlp.bias_out is None else out.add_(block.mlp.bias_out)
+
+
+def activated(
+    activation: Callable[[Tensor], Tensor], x: Float[Tensor, "*lead d_mlp"]
+) -> Float[Tensor, "*lead d_mlp"]:
+    """The activation of neurons that nobody needs any more: written over them unless there are gradients to take."""
+    return (activation if torch.is_grad_enabled() else IN_PLACE.get(activation, activation))(x)
+
+
+def _plus(
+    added: Float[Tensor, "*some d_to"], x: Float[Tensor, "*lead d_from"], weight: Float[Tensor, "d_from d_to"]
+) -> Float[Tensor, "*lead d_to"]:
+    """x @ weight + added, in one pass over the product."""
+    flat = added.flatten(0, -2) if added.ndim > 1 else added
+    return torch.addmm(flat, x.flatten(0, -2), weight).view(*x.shape[:-1], weight.shape[1])
 
 
 def neurons_out(layer: Any, pre: Float[Tensor, "*lead d_mlp"]) -> Float[Tensor, "*lead d_model"]:

@@ -1,54 +1,25 @@
 """The base run of some prompts, and its blocks run anew on the rows that a change reaches.
 
-Owns what the base run keeps of every block, and the arithmetic of one block when some columns of its input (or
-some head's query, key, value, pattern or output) are changed and all the rest is the base run's. With a causal
+Owns the arithmetic of one block when some columns of its input (or some head's query, key, value, pattern or output)
+are changed and all the rest is the base run's. With a causal
 mask a change at one position reaches no row before it; the last block is run at the read positions only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
+from interp.causal.base_layer import Layer, Stream, base_hooks, layer_of, part, span
+from interp.causal.one_column import OneColumn
+from interp.causal.row_attention import RowAttention
 from interp.hooks.protocol import HookedModel
 
-Stream = Float[Tensor, "site batch row d_model"]
 Columns = Float[Tensor, "site batch column d_model"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """What the base run holds of one block. `after_attn` is the stream between attention and MLP; keys are
-    divided by the score scale.
-    """
-
-    block: Any
-    pre: Float[Tensor, "batch pos d_model"]
-    q: Float[Tensor, "batch head pos k"]
-    k: Float[Tensor, "batch head k pos"]
-    v: Float[Tensor, "batch head pos k"]
-    z: Float[Tensor, "batch head pos k"]
-    pattern: Float[Tensor, "batch head pos pos"]
-    scores: Float[Tensor, "batch head pos pos"]
-    after_attn: Float[Tensor, "batch pos d_model"]
-    post: Float[Tensor, "batch pos d_model"]
-
-
-def base_hooks(model: HookedModel) -> list[str]:
-    """Activations of the base run that the engine needs."""
-    names = []
-    for layer in range(model.config.n_layers):
-        stem = f"blocks.{layer}."
-        names += [stem + "hook_resid_pre", stem + "hook_attn_out", stem + "hook_resid_post"]
-        names += [f"{stem}attn.hook_{part}" for part in ("q", "k", "v", "z", "pattern", "attn_scores")]
-        if model.blocks[layer].mlp is not None:
-            names += [stem + "hook_resid_mid", stem + "mlp.hook_pre", stem + "hook_mlp_out"]
-    return names
 
 
 class BaseRun:
@@ -66,26 +37,16 @@ class BaseRun:
         self.causal = model.config.mask == "causal"
         self.mask = ar.Mask.of(model.config, self.n_pos, self.outputs)
         self.scale = ar.score_scale(model.config)
-        self.layers = [self._layer(i) for i in range(model.config.n_layers)]
+        self.layers = [
+            layer_of(model.blocks[i], i, self.cache, self.scale) for i in range(model.config.n_layers)
+        ]
+        with torch.no_grad():
+            self.attention = [self._attention(layer) for layer in self.layers]
+        self._alone: dict[int, OneColumn] = {}
 
-    def _layer(self, index: int) -> Layer:
-        stem = f"blocks.{index}."
-
-        def get(name: str) -> Tensor:
-            return self.cache[stem + name]
-
-        pre = get("hook_resid_pre")
-        return Layer(
-            self.model.blocks[index],
-            pre,
-            get("attn.hook_q").transpose(1, 2).contiguous(),
-            get("attn.hook_k").permute(0, 2, 3, 1).contiguous().div_(self.scale),
-            get("attn.hook_v").transpose(1, 2).contiguous(),
-            get("attn.hook_z").transpose(1, 2),
-            get("attn.hook_pattern"),
-            get("attn.hook_attn_scores"),
-            pre + get("hook_attn_out"),
-            get("hook_resid_post"),
+    def _attention(self, layer: Layer) -> RowAttention:
+        return RowAttention(
+            layer.block.attn, self.mask, self.scale, layer.k.transpose(-1, -2) * self.scale, layer.v
         )
 
     def rows(self, index: int, first: int) -> list[int]:
@@ -102,7 +63,8 @@ class BaseRun:
         `columns`.
         """
         if part == "z":
-            return value[:, rows][:, :, heads].transpose(1, 2) - layer.z[:, heads][:, :, rows]
+            r, h = span(rows), span(heads)
+            return value[:, r][:, :, h].transpose(1, 2) - layer.z[:, h][:, :, r]
         v, base = layer.v[:, heads], layer.pattern[:, heads][:, :, rows]
         if part == "v":
             change = value[:, columns][:, :, heads].transpose(1, 2) - v[:, :, columns]
@@ -122,33 +84,54 @@ class BaseRun:
             scores[..., columns] += self._relative(layer, queries, rows, heads)[..., columns]
         return (self.mask.pattern(scores, rows) - base) @ v
 
+    def enter(
+        self, index: int, new: Float[Tensor, "site batch d_model"], columns: list[int], rows: list[int]
+    ) -> Stream:
+        """One block on the rows it can change, where each site changes one column of its input (`columns`) to `new`."""
+        block = self.layers[index].block
+        q, k, v = (x[:, :, :, 0] for x in self.attention[index].project(ar.norm(block.ln1, new)[:, :, None]))
+        alone = self._alone_at(index)
+        z = alone.attend(columns, span(rows), k, v)
+        pre = part(self.layers[index].pre, rows).expand(len(new), -1, -1, -1)
+        if own := [(site, rows.index(c)) for site, c in enumerate(columns) if c in set(rows)]:
+            sites, places = (list(x) for x in zip(*own, strict=True))
+            pre = pre.clone()
+            pre[sites, :, places] = new[sites]
+            z[sites, :, places] = alone.own_rows(
+                [columns[s] for s in sites], *(x[span(sites)] for x in (q, k, v))
+            )
+        return self._onward(block, z, pre)
+
     def block(self, index: int, new: Columns, columns: list[int], rows: list[int]) -> Stream:
-        """One block on the rows it can change: `new` is its input at `columns`, base everywhere else."""
-        layer = self.layers[index]
-        attn = layer.block.attn
-        x = ar.norm(layer.block.ln1, new)
-        k, v = ar.project(attn, "k", x).div_(self.scale).transpose(-1, -2), ar.project(attn, "v", x)
-        q, pre = self._queries(layer, new, x, columns, rows)
-        a, b = columns[0], columns[-1] + 1
-        scores = _scores(q, k, layer.k, a, b)
-        if attn.W_rel is not None:
-            scores += self._relative(layer, q, rows)
-        pattern = self.mask.pattern(scores, rows)
-        z = pattern[..., a:b] @ v
-        if a > 0:
-            z += _shared(pattern[..., :a], layer.v[:, :, :a])
-        if b < self.n_pos:
-            z += _shared(pattern[..., b:], layer.v[:, :, b:])
-        out = z.transpose(2, 3).flatten(3) @ attn.w_o
-        if attn.bias_o is not None:
-            out += attn.bias_o
-        return ar.mlp(layer.block, out.add_(pre))
+        """One block on the rows it can change: `new` is its input at `columns`, which run to the end, base before."""
+        block, attention, first = self.layers[index].block, self.attention[index], columns[0]
+        x, own = ar.norm(block.ln1, new), span([p - first for p in rows])
+        if 2 * len(rows) < min(attention.width, len(columns)):
+            z = attention.few(ar.project(block.attn, "q", x[:, :, own]), x, first, span(rows))
+        else:
+            q, k, v = attention.project(x)
+            z = attention.attend(q[:, :, :, own], k, v, first, span(rows))
+        return self._onward(block, z, new[:, :, own])
+
+    def _onward(self, block: Any, z: Float[Tensor, "site batch row inner"], pre: Stream) -> Stream:
+        """The stream after a block from its attention and what came in."""
+        mid = torch.addmm(pre.flatten(0, 2), z.flatten(0, 2), block.attn.w_o).view(pre.shape)
+        if block.attn.bias_o is not None:
+            mid += block.attn.bias_o
+        return ar.mlp(block, mid)
+
+    def _alone_at(self, index: int) -> OneColumn:
+        """A block's attention ready for changes of one column; made where it is first asked for."""
+        if index not in self._alone:
+            layer, attention = self.layers[index], self.attention[index]
+            self._alone[index] = OneColumn(layer, self.mask, attention.natural, self._relative)
+        return self._alone[index]
 
     def _relative(
         self,
         layer: Layer,
         q: Float[Tensor, "*lead head row k"],
-        rows: list[int],
+        rows: Any,
         heads: Any = slice(None),
     ) -> Float[Tensor, "*lead head row pos"]:
         """What relative positions add to the scaled scores of these queries; zeros where there are none."""
@@ -156,87 +139,3 @@ class BaseRun:
         if attn.W_rel is None:
             return q.new_zeros(*q.shape[:-1], self.n_pos)
         return attn.relative(q, self.n_pos, rows, heads) / self.scale
-
-    def _queries(
-        self, layer: Layer, new: Columns, x: Columns, columns: list[int], rows: list[int]
-    ) -> tuple[Float[Tensor, "site batch head row k"], Stream]:
-        """Queries and incoming stream at the rows: from the changed columns where they are rows, else from
-        the base.
-        """
-        attn = layer.block.attn
-        if rows == columns:
-            return ar.project(attn, "q", x), new
-        place = {p: i for i, p in enumerate(columns)}
-        both = [(r, place[p]) for r, p in enumerate(rows) if p in place]
-        if len(both) == len(rows):
-            picked = [i for _, i in both]
-            return ar.project(attn, "q", x[:, :, picked]), new[:, :, picked]
-        q = part(layer.q.transpose(1, 2), rows).transpose(1, 2).expand(len(new), -1, -1, -1, -1)
-        pre = part(layer.pre, rows).expand(len(new), -1, -1, -1)
-        if both:
-            q, pre = q.clone(), pre.clone()
-            into, picked = [r for r, _ in both], [i for _, i in both]
-            q[:, :, :, into] = ar.project(attn, "q", x[:, :, picked])
-            pre[:, :, into] = new[:, :, picked]
-        return q, pre
-
-    def last_block(self, new: Float[Tensor, "site batch d_model"], columns: Int[Tensor, "site"]) -> Stream:
-        """The last block on the read rows where each site changes one column of its input, all at once."""
-        layer = self.layers[-1]
-        attn = layer.block.attn
-        x = ar.norm(layer.block.ln1, new)
-        k, v = (ar.project(attn, name, x[:, :, None]).squeeze(3) for name in "kv")
-        q = layer.q[:, :, self.output_positions]
-        new = torch.einsum("bhrk,nbhk->nbhr", q, k)
-        scores = layer.scores[:, :, self.output_positions].expand(len(new), -1, -1, -1, -1).clone()
-        index = columns[:, None, None, None, None].expand(*new.shape, 1)
-        new = new / self.scale
-        if attn.W_rel is not None:
-            new += self._relative(layer, q, self.output_positions)[..., columns].permute(3, 0, 1, 2)
-        scores.scatter_(-1, index, new[..., None])
-        pattern = self.mask.pattern(scores, self.output_positions)
-        z = _shared(pattern, layer.v)
-        weight = pattern.gather(-1, index)
-        z += weight * (v - layer.v[:, :, columns].permute(2, 0, 1, 3))[:, :, :, None]
-        out = z.transpose(2, 3).flatten(3) @ attn.w_o
-        if attn.bias_o is not None:
-            out += attn.bias_o
-        return ar.mlp(layer.block, out + layer.pre[:, self.output_positions])
-
-
-def part(x: Float[Tensor, "batch pos *rest"], positions: list[int]) -> Float[Tensor, "batch row *rest"]:
-    """Some consecutive or scattered positions; a view where they are consecutive."""
-    if positions == list(range(positions[0], positions[0] + len(positions))):
-        return x[:, positions[0] : positions[0] + len(positions)]
-    return x[:, positions]
-
-
-def _scores(
-    q: Float[Tensor, "site batch head row k"],
-    k: Float[Tensor, "site batch head k column"],
-    base: Float[Tensor, "batch head k pos"],
-    a: int,
-    b: int,
-) -> Float[Tensor, "site batch head row pos"]:
-    """Scores against new keys at columns a..b and the base run's elsewhere."""
-    n_pos = base.shape[-1]
-    if b - a == n_pos:
-        return q @ k
-    scores = torch.empty(*q.shape[:-1], n_pos, dtype=q.dtype, device=q.device)
-    scores[..., a:b] = q @ k
-    if a > 0:
-        scores[..., :a] = _shared(q, base[..., :a])
-    if b < n_pos:
-        scores[..., b:] = _shared(q, base[..., b:])
-    return scores
-
-
-def _shared(
-    x: Float[Tensor, "site batch head row m"], y: Float[Tensor, "batch head m c"]
-) -> Float[Tensor, "site batch head row c"]:
-    """x @ y with y shared by the sites: their rows are laid side by side instead of repeating y."""
-    if len(x) == 1:
-        return (x[0] @ y)[None]
-    n, batch, head, row, m = x.shape
-    flat = x.permute(1, 2, 0, 3, 4).reshape(batch, head, n * row, m)
-    return (flat @ y).unflatten(2, (n, row)).permute(2, 0, 1, 3, 4)

@@ -4,8 +4,9 @@ A patch at block l leaves everything before l alone, and with a causal mask ever
 So each site is turned into a change of the residual stream at some rows (a head's output by its own W_O, a
 query, key, value, score or pattern by its own head's attention), and the blocks after it are run on the rows
 it reaches, against cached keys and values of the rest; the last block runs at the metric's positions only.
-Sites whose values differ nowhere from the base run cost nothing. Short suffixes of several sites are stacked,
-as far as that fits the processor's cache.
+Where a site changes its block's input at one position, the attention of all other rows is corrected for that one
+column (`interp.causal.one_column`). Sites whose values differ nowhere from the base run cost nothing. Short suffixes
+of several sites are stacked, as far as that fits the processor's cache.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
-from interp.causal.base_run import BaseRun, Stream, part
+from interp.causal.base_layer import Layer, Stream, part, span
+from interp.causal.base_run import BaseRun
 from interp.causal.metrics import Metric
 from interp.hooks.protocol import HookedModel
-from interp.hooks.sites import Site
+from interp.hooks.sites import HEAD_COMPONENTS, Site
 from tasks.errors import UserError
 
 STACK = 2048  # tokens run at once: more of them fall out of the processor's cache
+
+REACHING = ("k", "v")  # what a change at one position brings to other rows of its own block
 
 
 class FastEngine:
@@ -61,57 +65,60 @@ class FastEngine:
         out = torch.empty(
             len(sites), self.base.batch, dtype=self.base_value.dtype, device=self.base_value.device
         )
-        for places in self._groups(sites):
-            members = [sites[i] for i in places]
-            out[places] = self._group(members, replacement[members[0].hook(self.model.config.n_layers)])
+        values = [replacement[site.hook(self.model.config.n_layers)] for site in sites]
+        moved = [
+            i for i, (site, value) in enumerate(zip(sites, values, strict=True)) if self._moves(site, value)
+        ]
+        out[:] = self.base_value
+        for places in self._groups(sites, moved):
+            some, value = [sites[i] for i in places], values[places[0]]
+            out[places] = self._measure(
+                self._lone(some, value) if self._is_lone(some[0]) else self._run(some, value)
+            )
         return out
 
-    def _groups(self, sites: list[Site]) -> Iterable[list[int]]:
-        """Sites to run together: same place up to the head, or a whole row of single positions before the
-        last block.
+    def _moves(self, site: Site, value: Float[Tensor, "batch *rest"]) -> bool:
+        """Whether a site's new value is another one, and somebody looks at what it changes."""
+        at_end = self._entry(site) == len(self.base.layers) and site.component not in REACHING
+        if at_end and site.position is not None and site.position not in self.base.output_positions:
+            return False
+        return not (self.skip_unchanged and torch.equal(site.read(self.cache_of(site)), site.read(value)))
+
+    def _groups(self, sites: list[Site], moved: list[int]) -> Iterable[list[int]]:
+        """Sites to run together: heads of one layer and place, and sites of one component that each change one column
+        of the same block's input.
         """
         groups: dict[tuple, list[int]] = {}
-        for i, site in enumerate(sites):
-            lone = site.position is not None and self._columns_apart(site)
-            position = -1 if lone else site.position
+        for i in moved:
+            site = sites[i]
+            lone = self._is_lone(site)
             alone = i if site.head is None and not lone else None
+            position = "each" if lone else site.position
             groups.setdefault((site.component, site.layer, position, site.head is None, alone), []).append(i)
-        for (_, _, position, _, _), places in groups.items():
-            size = 1 if position is None else max(1, STACK // (self.base.batch * self._reach(position)))
-            yield from (places[i : i + size] for i in range(0, len(places), size))
+        for places in groups.values():
+            places.sort(key=lambda i: sites[i].position or 0)
+            while places:
+                size = max(1, STACK // (self.base.batch * self._reach(sites[places[0]])))
+                yield places[:size]
+                del places[:size]
 
-    def _columns_apart(self, site: Site) -> bool:
-        """Whether a site changes one column of the last block's input and no row that is read."""
-        return (
-            self._entry(site) == len(self.base.layers) - 1 and site.position not in self.base.output_positions
-        )
+    def _is_lone(self, site: Site) -> bool:
+        """Whether a site changes one column of a block's input."""
+        reaching = site.component in REACHING
+        return site.position is not None and not reaching and self._entry(site) < len(self.base.layers)
 
-    def _entry(self, site: Site) -> int | None:
-        """The block whose input a single-position site changes at that position alone; None where it changes
-        more.
-        """
+    def _entry(self, site: Site) -> int:
+        """The block whose input a site changes; the number of blocks where it changes the final stream."""
         if site.component == "embed":
             return 0
         if site.component == "output" or site.layer is None:
             return len(self.base.layers)
-        if site.component in ("k", "v"):
-            return None
         return site.layer if site.component == "resid_pre" else site.layer + 1
 
-    def _reach(self, position: int) -> int:
-        if position < 0:
-            return 1
-        return self.base.n_pos - position if self.base.causal else self.base.n_pos
-
-    def _group(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch"]:
-        base = self.cache_of(sites[0])
-        if self.skip_unchanged:
-            moved = [not torch.equal(s.read(base), s.read(value)) for s in sites]
-            if not any(moved):
-                return self.base_value.expand(len(sites), -1)
-        if sites[0].position is not None and self._columns_apart(sites[0]):
-            return self._measure(self._columns_of_last(sites, value))
-        return self._measure(self._run(sites, value))
+    def _reach(self, site: Site) -> int:
+        """Rows of the next block that a site changes."""
+        entry = self._entry(site)
+        return len(self.base.rows(entry, site.position or 0)) if entry < len(self.base.layers) else 1
 
     def cache_of(self, site: Site) -> Float[Tensor, "batch *rest"]:
         """The base run's activation at a site's hook."""
@@ -135,77 +142,85 @@ class FastEngine:
         return out
 
     def _run(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch output d_out"]:
-        layer, stream, columns = self._stream(sites, value)
+        """Sites of one component, layer and position."""
+        site = sites[0]
+        columns = list(range(self.base.n_pos)) if site.position is None else [site.position]
+        if site.component in HEAD_COMPONENTS:
+            stream, columns = self._after_heads(sites, value, columns)
+        else:
+            stream = self._stream(site, value, columns)[None]
+        return self._through(self._entry(site), stream, columns)
+
+    def _lone(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch output d_out"]:
+        """Sites of one component and layer that each change one column of the next block's input."""
+        site, columns = sites[0], [site.position or 0 for site in sites]
+        entry = self._entry(site)
+        if rows := self.base.rows(entry, min(columns)):
+            new = self._after_head(sites, value, columns) if site.component in HEAD_COMPONENTS else None
+            new = self._stream(site, value, columns).transpose(0, 1) if new is None else new
+            return self._through(entry + 1, self.base.enter(entry, new, columns, rows), rows)
+        return self._finish(self.base.layers[0].pre.new_empty(len(sites), self.base.batch, 0, 0), [])
+
+    def _through(
+        self, layer: int, stream: Stream, columns: list[int]
+    ) -> Float[Tensor, "site batch output d_out"]:
+        """The blocks from `layer` on, whose input is changed at `columns`, which run to the end."""
         for index in range(layer, len(self.base.layers)):
             rows = self.base.rows(index, columns[0])
             if not rows:
                 return self._finish(stream[:, :, :0], [])
-            stream = self.base.block(index, stream, columns, rows)
-            columns = rows
+            stream, columns = self.base.block(index, stream, columns, rows), rows
         return self._finish(stream, columns)
 
-    def _stream(self, sites: list[Site], value: Tensor) -> tuple[int, Stream, list[int]]:
-        """The changed stream entering a block, for sites of one component, layer and position: (block,
-        stream, where).
-        """
-        site = sites[0]
-        last = len(self.base.layers)
-        columns = list(range(self.base.n_pos)) if site.position is None else [site.position]
-        new = part(value, columns)[None]
-        if site.component in ("embed", "resid_pre"):
-            return site.layer or 0, new, columns
-        if site.component == "output":
-            return last, new, columns
+    def _stream(self, site: Site, value: Tensor, columns: list[int]) -> Float[Tensor, "batch row d_model"]:
+        """The changed stream that enters the next block, at some positions of a site without heads."""
+        new = part(value, columns)
+        if site.component in ("embed", "resid_pre", "output", "resid_post"):
+            return new
         assert site.layer is not None
         layer = self.base.layers[site.layer]
-        if site.component == "resid_post":
-            return site.layer + 1, new, columns
         if site.component == "mlp_out":
-            return site.layer + 1, part(layer.after_attn, columns) + new, columns
+            return part(layer.after_attn, columns) + new
         if site.component == "mlp_pre":
-            out = ar.neurons_out(layer.block.mlp, new)
-            return site.layer + 1, part(layer.after_attn, columns) + out, columns
+            return part(layer.after_attn, columns) + ar.neurons_out(layer.block.mlp, new)
         if site.component == "resid_mid":
-            return site.layer + 1, ar.mlp(layer.block, new), columns
-        if site.component == "attn_out":
-            return site.layer + 1, ar.mlp(layer.block, part(layer.pre, columns) + new), columns
-        return self._after_heads(sites, value, columns)
+            return ar.mlp(layer.block, new)
+        assert site.component == "attn_out"
+        return ar.mlp(layer.block, part(layer.pre, columns) + new)
 
-    def _after_heads(
-        self, sites: list[Site], value: Tensor, columns: list[int]
-    ) -> tuple[int, Stream, list[int]]:
-        """The stream after a block in which each site's head (or all heads) was patched."""
+    def _after_heads(self, sites: list[Site], value: Tensor, columns: list[int]) -> tuple[Stream, list[int]]:
+        """The stream after a block in which each site's head (or all heads) was patched, and its changed rows."""
         site = sites[0]
         assert site.layer is not None
         layer = self.base.layers[site.layer]
-        reaching = site.component in ("k", "v")
+        reaching = site.component in REACHING
         rows = self.base.rows(site.layer, columns[0]) if reaching else columns
         if site.layer == len(self.base.layers) - 1:
             rows = [p for p in rows if p in self.base.output_positions]
         if not rows:
-            return site.layer + 1, layer.pre[None, :, :0].expand(len(sites), -1, -1, -1), [self.base.n_pos]
-        moved = []
-        for s in sites:
-            heads = list(range(layer.q.shape[1])) if s.head is None else [s.head]
-            delta = self.base.head_change(layer, s.component, value, heads, columns, rows)
-            moved.append(torch.einsum("bhrk,hkd->brd", delta, layer.block.attn.W_O[heads]))
-        return site.layer + 1, ar.mlp(layer.block, part(layer.after_attn, rows) + torch.stack(moved)), rows
+            return layer.pre[None, :, :0].expand(len(sites), -1, -1, -1), [self.base.n_pos]
+        moved = torch.stack([self._moved(layer, s, value, columns, rows) for s in sites])
+        return ar.mlp(layer.block, part(layer.after_attn, rows) + moved), rows
 
-    def _columns_of_last(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch output d_out"]:
-        """Sites that each change one column of the last block's input: all at once, on the read rows."""
-        columns = torch.tensor([site.position for site in sites])
-        return self._finish(
-            self.base.last_block(self._one_column(sites, value), columns), self.base.output_positions
-        )
+    def _after_head(
+        self, sites: list[Site], value: Tensor, columns: list[int]
+    ) -> Float[Tensor, "site batch d_model"]:
+        """The same where each site has a position of its own."""
+        assert sites[0].layer is not None
+        layer = self.base.layers[sites[0].layer]
+        if sites[0].component == "z" and sites[0].head is not None:
+            heads = [s.head or 0 for s in sites]
+            delta = value[:, columns, heads] - layer.z[:, heads, columns]
+            moved = torch.einsum("bsk,skd->sbd", delta, layer.block.attn.W_O[heads])
+        else:
+            each = [self._moved(layer, s, value, [c], [c]) for s, c in zip(sites, columns, strict=True)]
+            moved = torch.stack(each)[:, :, 0]
+        return ar.mlp(layer.block, layer.after_attn[:, columns].transpose(0, 1) + moved)
 
-    def _one_column(self, sites: list[Site], value: Tensor) -> Float[Tensor, "site batch d_model"]:
-        """The changed column of each site (positions may differ) in the last block's input."""
-        by_position: dict[int, list[int]] = {}
-        for i, site in enumerate(sites):
-            by_position.setdefault(site.position or 0, []).append(i)
-        out: list[Tensor] = [torch.empty(0)] * len(sites)
-        for places in by_position.values():
-            _, stream, _ = self._stream([sites[i] for i in places], value)
-            for i, row in zip(places, stream[:, :, 0].expand(len(places), -1, -1), strict=True):
-                out[i] = row
-        return torch.stack(out)
+    def _moved(
+        self, layer: Layer, site: Site, value: Tensor, columns: list[int], rows: list[int]
+    ) -> Float[Tensor, "batch row d_model"]:
+        """What a site's head (or all heads) writes anew at some rows, less what it wrote."""
+        heads = list(range(layer.q.shape[1])) if site.head is None else [site.head]
+        delta = self.base.head_change(layer, site.component, value, heads, columns, rows)
+        return torch.einsum("bhrk,hkd->brd", delta, layer.block.attn.W_O[span(heads)])

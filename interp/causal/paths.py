@@ -17,8 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal import arithmetic as ar
-from interp.causal.graph import SLOTS, Edge, Written, precedes, receivers, senders, written
+from interp.causal.graph import SLOTS, Edge, precedes, receivers, senders
+from interp.causal.interventions import cache_of
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
+from interp.causal.suffix import SuffixEngine
 from interp.hooks.protocol import HookedModel
 from interp.hooks.sites import Site, slot_site
 from probes.stats import DRAWS
@@ -67,9 +69,10 @@ def patch_paths(
         raise UserError(f"unknown direction {direction!r}: use 'denoise' or 'noise'")
     measure = metric if isinstance(metric, Metric) else _metric(model, task, pair, metric, output)
     base, source = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
-    here, there = written(model, base.inputs), written(model, source.inputs)
+    change = sender_changes(model, base.inputs, source.inputs, [s for path in paths for s in path[0]])
     with torch.no_grad():
-        runs = [_run(model, base.inputs, here, there, *path, measure) for path in paths]
+        engine = SuffixEngine(model, base.inputs, measure)
+        runs = [_run(engine, change, *path) for path in paths]
         references = [measure(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
     found = normalised(torch.stack(runs, 1), references[0], references[1], draws)
     names = [{"sender": "+".join(s), "receiver": "+".join(r)} for s, r in paths]
@@ -124,19 +127,37 @@ def _require_senders(names: Iterable[str], known: Container[str]) -> None:
             raise UserError(f"{name!r} is no sender of this model: use embed, a head, or an MLP's .mlp_out")
 
 
+def sender_changes(
+    model: HookedModel, here: Tensor, there: Tensor, names: Iterable[str]
+) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+    """What each of some senders writes on the prompts `there` less what it writes on `here`, by its label.
+
+    Raises UserError for a name that is no sender.
+    """
+    known = {site.label: site for site in senders(model)}
+    check_eval(model)
+    labels = [Site.parse(name).label for name in names]
+    _require_senders(labels, known)
+    sites = [known[label] for label in dict.fromkeys(labels)]
+    first, second = (cache_of(model, inputs, sites) for inputs in (here, there))
+    found = {}
+    for site in sites:
+        moved = site.read(second[hook := site.hook(model.config.n_layers)]) - site.read(first[hook])
+        found[site.label] = moved if site.head is None else moved @ _out(model, site)
+    return found
+
+
+def _out(model: HookedModel, head: Site) -> Float[Tensor, "k d_model"]:
+    assert head.layer is not None
+    return model.blocks[head.layer].attn.W_O[head.head].detach()
+
+
 def _run(
-    model: HookedModel,
-    inputs: Tensor,
-    here: Written,
-    there: Written,
-    sends: Sequence[str],
-    receivers: Sequence[str],
-    metric: Metric,
+    engine: SuffixEngine, changes: Mapping[str, Tensor], sends: Sequence[str], receivers: Sequence[str]
 ) -> Float[Tensor, "batch"]:
-    labels = [Site.parse(name).label for name in sends]
-    _require_senders(labels, here.out)
-    change = {s: there.out[s] - here.out[s] for s in labels}
-    return metric(model.run_with_hooks(inputs, fwd_hooks=path_hooks(model, change, receivers)))
+    change = {label: changes[label] for label in (Site.parse(name).label for name in sends)}
+    first = min(engine.layer(site) for site in expand_receivers(engine.model, receivers))
+    return engine.hooked(path_hooks(engine.model, change, receivers), first)
 
 
 def _shift(

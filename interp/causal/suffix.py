@@ -51,7 +51,7 @@ class SuffixEngine(HooksEngine):
             return super().values(sites, replacement)
         groups: dict[tuple[int, str], list[int]] = {}
         for place, site in enumerate(sites):
-            groups.setdefault((self._layer(site), site.hook(self.model.config.n_layers)), []).append(place)
+            groups.setdefault((self.layer(site), site.hook(self.model.config.n_layers)), []).append(place)
         out = torch.empty(len(sites), len(self.inputs), dtype=self.base_value.dtype)
         size = max(1, STACK // (self.inputs.shape[0] * self.inputs.shape[1]))
         for (layer, hook), places in groups.items():
@@ -76,7 +76,19 @@ class SuffixEngine(HooksEngine):
             outputs = self.model.run_with_hooks(stream, fwd_hooks=[(hook, write)], start_at_layer=layer)
         return torch.stack([self.metric(part, self.rows) for part in outputs.split(batch)])
 
-    def _layer(self, site: Site) -> int:
+    @torch.no_grad()
+    def hooked(self, hooks: list[tuple[str, Any]], layer: int) -> Float[Tensor, "batch"]:
+        """The metric of each prompt under hooks, none of which lies before `layer`."""
+        if self._passes_whole([Site("resid_pre", layer)]):
+            outputs = self.model.run_with_hooks(self.inputs, fwd_hooks=hooks)
+        else:
+            with entered(self.model):
+                outputs = self.model.run_with_hooks(
+                    self._stream(layer).clone(), fwd_hooks=hooks, start_at_layer=layer
+                )
+        return self.metric(outputs, self.rows)
+
+    def layer(self, site: Site) -> int:
         """The layer before which a patch of the site changes nothing."""
         if site.component == "output":
             return self.model.config.n_layers - 1
@@ -93,7 +105,7 @@ class SuffixEngine(HooksEngine):
         """Whether the model cannot be entered at a layer on these prompts."""
         if self._whole is None:
             self._whole = padded(self.model.config, self.inputs) or not self._same(
-                max(map(self._layer, sites))
+                max(map(self.layer, sites))
             )
         return self._whole
 

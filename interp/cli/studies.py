@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from interp.cli.options import Count
 from interp.studies import STUDIES, run_study
 
 LANGUAGE = "retrieval-prompts"
@@ -28,6 +30,7 @@ def study(
     model: str | None = None,
     revisions: tuple[str, ...] = (),
     shots: int = 0,
+    workers: Count | None = None,
     json: Json = False,
 ) -> int:
     """Run a paper's study and print its ledger: every claim, its criterion, the measurement, the verdict.
@@ -48,6 +51,8 @@ def study(
         Training revisions of that model. May be repeated.
     shots
         For retrieval-prompts: examples with their answers before each question.
+    workers
+        Processes that train a study's runs side by side, one thread each; one a core of this machine by default.
     """
     from interp.cli import ledger_text, show
     from tasks.errors import UserError
@@ -57,7 +62,8 @@ def study(
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]
     log = (lambda line: None) if json else (lambda line: print(line, flush=True))
-    ledgers = [run_study(each, scale, out / each, log, **asked) for each in names]
+    hands = workers or len(os.sched_getaffinity(0))
+    ledgers = [run_study(each, scale, out / each, log, hands, **asked) for each in names]
     if json:
         documents = [ledger_text.document(ledger) for ledger in ledgers]
         show.document(documents if name == "all" else documents[0])

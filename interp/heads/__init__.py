@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from interp.heads.direct import OutputAttribution, output_attribution, score_attribution
     from interp.heads.heads import HeadScores, relation_mass, uniform_scores
     from interp.heads.mechanism import Mechanism, identified_circuit
+    from interp.heads.path_attention import path_attention
     from interp.heads.patterns import RegressionHeads, TokenHeads
     from interp.heads.roles import Roles
     from interp.heads.transplant import transplant_table
@@ -28,6 +29,7 @@ _HOMES = {
     "direct": ("OutputAttribution", "output_attribution", "score_attribution"),
     "heads": ("HeadScores", "relation_mass", "uniform_scores"),
     "mechanism": ("Mechanism", "identified_circuit"),
+    "path_attention": ("path_attention",),
     "patterns": ("RegressionHeads", "TokenHeads"),
     "roles": ("Roles",),
     "transplant": ("transplant_table",),
@@ -47,6 +49,7 @@ __all__ = [
     "eigenvalues",
     "identified_circuit",
     "output_attribution",
+    "path_attention",
     "qk_attribution",
     "relation_mass",
     "score_attribution",

@@ -24,7 +24,8 @@ LEFT, WIDE, ROW, GAP, TOP = 64, 1050, 22, 14, 22  # of a row of maps, in units o
 
 
 def phases(runs: Sequence[Run], progress: Progress | None = None) -> list[JsonRow]:
-    """One diagram a distribution of prompts; empty unless the runs differ in their pool and have strategies."""
+    """One diagram a distribution of prompts, or why there is none; empty unless the runs differ in their pool and have
+    strategies."""
     settings = [without_seeds(run.config.settings) for run in runs]
     if differing(settings) != [SETTING]:
         return []
@@ -32,8 +33,8 @@ def phases(runs: Sequence[Run], progress: Progress | None = None) -> list[JsonRo
         return []
     try:
         tables = [run.tables([build("strategies")], "all", progress)["strategies"] for run in runs]
-    except UserError:  # a copy without weights whose table is not whole
-        return []
+    except UserError as why:  # a copy without weights whose table is not whole
+        return [{"missing": str(why)}]
     pools = [run.config.settings["task"]["pool"] for run in runs]
     table = pd.concat(
         [t.assign(**{SETTING: pool}) for t, pool in zip(tables, pools, strict=True)], ignore_index=True

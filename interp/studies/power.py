@@ -124,7 +124,10 @@ class Signs:
 
 @dataclass(frozen=True)
 class Estimates:
-    """An estimate with a standard error, near normal (a bootstrap over many prompts or replicas, draws of a batch)."""
+    """An estimate with a standard error, near normal (a bootstrap over many prompts or replicas, draws of a batch).
+
+    `se` is that of `n` units and goes with the root of their number; with n = 1 it is that of any row.
+    """
 
     true: float | int
     false: float | int
@@ -134,11 +137,12 @@ class Estimates:
 
     def power(self, criterion: Criterion, n: int, bounds: Bounds = NONE) -> Power | None:
         half = float(ndtri((1 + LEVEL) / 2))
+        se = self.se * math.sqrt(self.n / n) if self.n > 1 and n > 0 else self.se
         unit = np.random.default_rng(0).standard_normal(DRAWS)
         chances = []
         for truth in (self.true, self.false):
-            middle = _forth(truth, self.scale) + self.se * unit
-            ends = (_back(middle + sign * half * self.se, self.scale) for sign in (-1, 1))
+            middle = _forth(truth, self.scale) + se * unit
+            ends = (_back(middle + sign * half * se, self.scale) for sign in (-1, 1))
             chances.append(float(np.mean(criterion.met(*ends))))
         return _power(*chances)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from interp._version import __version__
 from interp.io.files import write_atomically
 from interp.studies.catalogue import STUDIES
+from interp.studies.findings import short_text
 from interp.studies.fingerprint import changes
 from interp.studies.ledger import Claim, Ledger, Measured
 from interp.studies.rejudge import rejudged
@@ -97,8 +98,9 @@ def summary(folder: Path = MEASURED) -> str:
 
 
 def brief(folder: Path = MEASURED) -> str:
-    """The README's table: one short line a study. Raises UserError as `current`."""
-    return brief_text({study: (claims_of(study), current(study, folder)) for study in STUDIES})
+    """The README's table, one short line a study, and what holds of each paper. Raises UserError as `current`."""
+    found = {study: (claims_of(study), current(study, folder)) for study in STUDIES}
+    return f"{brief_text(found)}\n\n{short_text(found)}"
 
 
 def every_claim(folder: Path = MEASURED) -> str:

@@ -7,14 +7,15 @@ whose source states no value or direction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from interp.studies.cost import minutes
 from interp.studies.criteria import VERDICTS
+from interp.studies.findings import Found as Found
+from interp.studies.findings import short_text
 from interp.studies.ledger import Claim, Measured, Row, by_kind
 from tasks.errors import UserError
 
-Found = Mapping[str, tuple[dict[str, Claim], Measured | None]]
 BEGIN, END = "<!-- ledger: begin (python -m interp.studies.summary) -->", "<!-- ledger: end -->"
 UNKNOWN = "not measured yet"
 BOLD = ("contradicted",)
@@ -83,11 +84,9 @@ def _of(rows: Iterable[Row]) -> str:
 
 
 def every_claim_text(found: Found) -> str:
-    """One line a study, then a table a study, and the criteria that were replaced."""
-    return (
-        "\n\n".join([HEAD, summary_text(found), *(_claims(study, *one) for study, one in found.items())])
-        + "\n"
-    )
+    """What holds of each paper, one line a study, then a table a study, and the criteria that were replaced."""
+    parts = [HEAD, short_text(found), summary_text(found)]
+    return "\n\n".join([*parts, *(_claims(study, *one) for study, one in found.items())]) + "\n"
 
 
 def _claims(study: str, claims: dict[str, Claim], found: Measured | None) -> str:

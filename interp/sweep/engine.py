@@ -52,15 +52,41 @@ def run_sweep(
     left = [cell for cell in todo if not is_done(out / cell.name, cell.config.hash, plan.analyses)]
     failures: dict[str, str] = {}
     if left:
-        if scheduler is None:
-            guard.require()
-        with client_of(workers, scheduler) as client:
-            _write_plan(plan, out)
-            check_folder(client, out.resolve())
-            failures = _run_all(client, plan, out.resolve(), left, _counted(progress, len(todo) - len(left)))
+        counted = _counted(progress, len(todo) - len(left))
+        failures = run_cells(
+            left, out, workers=workers, scheduler=scheduler, analyses=plan.analyses, progress=counted,
+            ready=lambda: _write_plan(plan, out),
+        )  # fmt: skip
     else:
         _write_plan(plan, out)
     return gather(plan, out, todo, failures)
+
+
+def run_cells(
+    todo: Sequence[Cell],
+    out: Path,
+    *,
+    workers: int = 2,
+    scheduler: str | None = None,
+    analyses: tuple[str, ...] = (),
+    progress: SweepProgress | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> dict[str, str]:
+    """Train and measure cells under `out`, which need be no sweep; the reasons of those that failed, by name.
+
+    `ready` is called when there are workers, before the folder is touched. Raises UserError as `run_sweep`.
+    """
+    if scheduler is None:
+        guard.require()
+    with client_of(workers, scheduler) as client:
+        ready()
+        out.mkdir(parents=True, exist_ok=True)
+        check_folder(client, out.resolve())
+        return _run_all(client, analyses, out.resolve(), todo, progress or _silent)
+
+
+def _silent(done: int, steps: dict[str, tuple[int, int]], failures: dict[str, str]) -> None:
+    """For those who do not ask."""
 
 
 def _counted(progress: SweepProgress | None, before: int) -> SweepProgress:
@@ -105,13 +131,13 @@ def _write_plan(plan: SweepPlan, out: Path) -> None:
 
 
 def _run_all(
-    client: Any, plan: SweepPlan, out: Path, todo: Sequence[Cell], progress: SweepProgress
+    client: Any, analyses: tuple[str, ...], out: Path, todo: Sequence[Cell], progress: SweepProgress
 ) -> dict[str, str]:
     """Submit every cell and wait; the reasons of those that failed."""
     call = uuid.uuid4().hex  # a shared scheduler remembers keys: another sweep's "seed=0" is not ours
     left = {
         client.submit(
-            run_cell, str(out / cell.name), cell.config.settings, plan.analyses, key=f"{cell.name}-{call}"
+            run_cell, str(out / cell.name), cell.config.settings, analyses, key=f"{cell.name}-{call}"
         ): cell
         for cell in todo
     }

@@ -168,7 +168,7 @@ def _causal(study: Study, nets: Sequence[depths.Deep]) -> list[Row]:
     pairs = zip(nets, study.seeds, strict=True)
     cut = [depths.without_flattening(net, plain, study.budget.spectra, seed) for net, seed in pairs]
     fits = [
-        depths.deep_fit(plain, 3, True, starts, study.budget.spectra // 4, fixed_b=True)
+        depths.deep_fit(plain, 3, True, starts, study.budget.spectra, fixed_b=True)
         for starts in _numbers(study, study.budget.restarts)
     ]
     words: dict[str, Any] = {

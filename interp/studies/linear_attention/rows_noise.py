@@ -28,15 +28,24 @@ def _lengths(study: Study, name: str, seed: int, draws: int, batch: int, **model
     return curves.noise_lengths(seed, setting, runs.net_of(name, **model), draws=draws, batch=batch)
 
 
+def _starts(study: Study) -> tuple[int, ...]:
+    return runs.first_seeds(study, study.budget.noisy)
+
+
+def _few(study: Study) -> int:
+    """Draws at a start of nets whose gradients are dear."""
+    return max(study.budget.noise_draws // 2, 200)
+
+
 def _indices(study: Study, name: str, draws: int, batch: int, **model) -> list[float]:
     """Tail index of every start."""
-    found = [_lengths(study, name, seed, draws, batch, **model) for seed in runs.seeds_of(study, "S1")]
+    found = [_lengths(study, name, seed, draws, batch, **model) for seed in _starts(study)]
     return [tail(lengths).q99_over_median.value for lengths in found]
 
 
 def tails(study: Study) -> list[Row]:
     """Tails between settings, between depths, and of softmax attention beside linear."""
-    draws, first = max(study.budget.noise_draws // 4, 200), study.seeds[0]
+    draws, first = study.budget.noise_draws, study.seeds[0]
     drawn = {name: _lengths(study, name, first, draws, 1000) for name in runs.LINEAR}
     study.show(figures.noise_figure(drawn), "Gradient noise at the start", NOISE_WORDS)
     index = {name: _indices(study, name, draws, 1000) for name in runs.LINEAR}
@@ -44,12 +53,13 @@ def tails(study: Study) -> list[Row]:
     rows = [
         _ratio(study, f"noise-{name}", index[name], index["S1"], budget) for name in ("sphere", "S2", "S3")
     ]
-    soft = _indices(study, "S1", draws, 1000, attention="softmax")
-    rows.append(_ratio(study, "softmax-noise", soft, index["S1"], budget))
-    shallow, deepest = (_indices(study, "S1", 4 * draws, 50, layers=n) for n in (2, 8))
+    soft = _indices(study, "S1", _few(study), 1000, attention="softmax")
+    fewer = f"{_few(study)} batches of 1000 a start, {draws} of linear attention"
+    rows.append(_ratio(study, "softmax-noise", soft, index["S1"], fewer))
+    shallow, deepest = (_indices(study, "S1", 2 * draws, 50, layers=n) for n in (2, 8))
     return [
         *rows,
-        _ratio(study, "noise-depth", deepest, shallow, f"{4 * draws} batches of 50 a start"),
+        _ratio(study, "noise-depth", deepest, shallow, f"{2 * draws} batches of 50 a start"),
         _skew(study),
     ]
 
@@ -63,10 +73,10 @@ def _ratio(study: Study, claim: str, top: Sequence[float], bottom: Sequence[floa
 
 def _skew(study: Study) -> Row:
     """In how many starts of the net with features the noise is skewed to the right."""
-    draws, setting = max(study.budget.noise_draws // 4, 200), runs.SETTINGS["mlp"]
+    draws, setting = _few(study), runs.SETTINGS["mlp"]
     found = [
         asymmetry(curves.noise_lengths(seed, setting, runs.FEATURES, draws=draws, batch=1000)).value
-        for seed in runs.seeds_of(study, "S1")
+        for seed in _starts(study)
     ]
     note = "asymmetries " + ", ".join(f"{value:.3g}" for value in found)
     return study.row(

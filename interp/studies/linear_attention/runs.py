@@ -18,12 +18,12 @@ from interp.run import Run
 from interp.studies import linear_nets as nets
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Scale
-from interp.studies.linear_attention.claims import FEW, WIDE
+from interp.studies.linear_attention.claims import FEW, OWN, STARTS, WIDE
 from interp.studies.linear_nets import run_config
 from tasks.regression import InContextRegression
 
 NAME = "linear-attention"
-SEEDS = {"quick": 4, "cpu": 6, "paper": 6}
+SEEDS = {"quick": OWN, "cpu": 9, "paper": 9}
 EVAL_PROMPTS = 20_000
 LandscapeNet = LinearConfig | FeatureLinearConfig
 
@@ -65,12 +65,16 @@ SHORT_GRID = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 @dataclass(frozen=True)
 class LandscapeBudget:
     """Sizes of a scale. `searched`: learning rates of the authors' settings are the best of `GRID` instead of
-    the authors'; where the authors give none (other depths, softmax) they always are the best of a grid, of
-    `SHORT_GRID` unless `searched`. `starts`: starts a seed and kind of the GD++ fits. `wide` and `few`: seeds of
-    the conditions that need more than the study's own (see `seeds_of`).
+    the authors'; where the authors give none (softmax) they always are the best of a grid, of `SHORT_GRID` unless
+    `searched`. `heavy_steps`: of S3 at constant rates; `gap_steps`: of S3 at searched rates that fall to zero
+    (`runs_searched`), as all runs of `depth_steps` and of the gap with features are. Steps of 0: not at this scale.
+    `starts`: starts a seed and kind of the GD++ fits. `wide` and `few`: seeds of the conditions that need more than the
+    study's own (see `seeds_of`); `noisy`: starts at which gradient noise is drawn.
     """
 
     steps: int
+    heavy_steps: int
+    gap_steps: int
     depth_steps: int
     softmax_steps: int
     mlp_steps: int
@@ -82,15 +86,17 @@ class LandscapeBudget:
     searched: bool
     wide: int = WIDE
     few: int = FEW
+    noisy: int = STARTS
 
 
 SIZES = {
-    "quick": LandscapeBudget(2000, 500, 800, 1000, 1500, 6_000, 1, 2, 200, False),
-    "cpu": LandscapeBudget(10_000, 4000, 4000, 4000, 10_000, 20_000, 3, 8, 400, True),
-    "paper": LandscapeBudget(10_000, 10_000, 10_000, 10_000, 10_000, 40_000, 5, 16, 400, True),
+    "quick": LandscapeBudget(2000, 1300, 600, 0, 0, 0, 375, 6_000, 1, 1, 200, False),
+    "cpu": LandscapeBudget(10_000, 10_000, 4000, 2000, 4000, 4000, 2500, 20_000, 3, 8, 400, True),
+    "paper": LandscapeBudget(10_000, 10_000, 10_000, 10_000, 10_000, 10_000, 2500, 40_000, 5, 16, 400, True),
 }
 EVERY = 50
 HESSIANS = (250, 750, 1250)
+ASKED = 3  # seeds that a search of rates asks
 
 
 def model_of(layers: int = 3, attention: str = "linear") -> LinearConfig:
@@ -120,13 +126,18 @@ def run_of(
 ) -> Run:
     """A trained run of a setting (see `config_of`)."""
     raw = SETTINGS[name].rates[optimiser] if rate is None else rate
-    kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
     config = config_of(name, optimiser, model, seed, steps, raw)
-    return nets.trained(config, study.out, f"{kind}-{steps}-lr{raw:g}-{seed}")
+    return nets.trained(config, study.out, name_of(name, optimiser, model, seed, steps, raw))
+
+
+def name_of(name: str, optimiser: str, model: LandscapeNet, seed: int, steps: int, rate: float) -> str:
+    """The folder of a run."""
+    kind = f"{name}-{model.attention}-L{model.n_layers}-{optimiser}"
+    return f"{kind}-{steps}-lr{rate:g}-{seed}"
 
 
 def config_of(
-    name: str, optimiser: str, model: LandscapeNet, seed: int, steps: int, rate: float
+    name: str, optimiser: str, model: LandscapeNet, seed: int, steps: int, rate: float, decay: str = "none"
 ) -> RunConfig:
     """A run of a setting; checkpoints come in pairs every 50 steps, so that true steps are on disk."""
     setting, task = SETTINGS[name], SETTINGS[name].task_of(seed)
@@ -138,20 +149,24 @@ def config_of(
         # feel the unit.
         "lr": rate * unit if optimiser == "sgd" else rate, "clip": setting.clip / unit,
         "schedule": {"explicit": pairs}, "log_every": 50, "save_every": 500, "max_loss": 0.0,
+        "decay": decay,
     }  # fmt: skip
     return run_config(task, model, seed, settings)
 
 
 def rate_of(study: Study, name: str, optimiser: str, model: LandscapeNet, steps: int) -> float:
     """The authors' rate, or the best of a grid: the lowest of the seeds' worst losses after `search_steps`, among the
-    rates at which every seed's run of all `steps` comes to its end; the lowest of all where none does.
+    rates at which every seed's run of all `steps` comes to its end; the lowest of all where none does. The first
+    `ASKED` seeds are asked.
     """
     theirs = model.n_layers == 3 and model.attention == "linear"
     if theirs and not study.budget.searched:
         return SETTINGS[name].rates[optimiser]
 
     def worst(rate: float, length: int) -> float:
-        return max(final_loss(run_of(study, name, optimiser, model, s, length, rate)) for s in study.seeds)
+        return max(
+            final_loss(run_of(study, name, optimiser, model, s, length, rate)) for s in study.seeds[:ASKED]
+        )
 
     length = min(steps, study.budget.search_steps)
     rates = sorted(GRID if study.budget.searched else SHORT_GRID, key=lambda rate: worst(rate, length))
@@ -162,6 +177,8 @@ def steps_of(sizes: LandscapeBudget, model: LandscapeNet, name: str) -> int:
     """How long runs of a kind are."""
     if name == "mlp":
         return sizes.mlp_steps
+    if name == "S3":
+        return sizes.heavy_steps
     if model.attention == "softmax":
         return sizes.softmax_steps
     return sizes.steps if model.n_layers == 3 else sizes.depth_steps
@@ -182,7 +199,11 @@ def seeds_of(study: Study, name: str, layers: int = 3, attention: str = "linear"
     """The seeds of a condition: as many as its criteria need to have power, and at least the study's own."""
     few = name == "mlp" or attention == "softmax"
     wide = name in ("S1", "S2", "S3") and layers == 3 and not few
-    count = study.budget.few if few else study.budget.wide if wide else 0
+    return first_seeds(study, study.budget.few if few else study.budget.wide if wide else 0)
+
+
+def first_seeds(study: Study, count: int) -> tuple[int, ...]:
+    """So many consecutive seeds from the study's first on; the study's own where those are more."""
     first = study.seeds[0]
     return study.seeds if count <= len(study.seeds) else tuple(range(first, first + count))
 
@@ -209,14 +230,20 @@ def label_variance(run: Run) -> float:
 ANALYSES = ("preconditioners",)
 
 
-def planned(scale: Scale) -> dict[str, str]:
-    """Settings hashes of the runs at the authors' rates, by name, and the sizes of what is fitted or searched."""
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The runs at the authors' rates by the names of their folders; what is searched first is not among them."""
     sizes, found = SIZES[scale], {}
-    for name in SETTINGS:
-        wide = sizes.few if name == "mlp" else SEEDS[scale] if name == "sphere" else sizes.wide
+    for name in () if sizes.searched else LINEAR:
+        count = SEEDS[scale] if name == "sphere" else max(sizes.wide, SEEDS[scale])
         steps, model = steps_of(sizes, net_of(name), name), net_of(name)
         for optimiser, rate in SETTINGS[name].rates.items():
-            for seed in range(wide):
-                key = f"{name}-{optimiser}-{seed}"
-                found[key] = config_of(name, optimiser, model, seed, steps, rate).hash
-    return {**found, "sizes": str(sizes)}
+            for seed in range(count):
+                one = (name, optimiser, model, seed, steps, rate)
+                found[name_of(*one)] = config_of(*one)
+    return found
+
+
+def planned(scale: Scale) -> dict[str, str]:
+    """Settings hashes of the runs at the authors' rates, by name, and the sizes of what is fitted or searched."""
+    found = {name: config.hash for name, config in configs(scale).items()}
+    return {**found, "sizes": f"{SIZES[scale]} {SEEDS[scale]}"}

@@ -29,10 +29,12 @@ PARTS = (
 def run(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | None = None) -> Ledger:
     """The study at a scale; its runs stay in `out` and are reused.
 
-    `seeds` default to 4 (quick) or 6, and to more in conditions whose criteria need more.
+    `seeds` default to 9, and to more in conditions whose criteria need more.
     """
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
-    sizes = SIZES[scale] if seeds is None else replace(SIZES[scale], wide=len(chosen), few=len(chosen))
+    sizes = SIZES[scale]
+    if seeds is not None:
+        sizes = replace(sizes, wide=len(chosen), few=len(chosen), noisy=len(chosen))
     study = StudyContext(NAME, scale, Path(out), chosen, report, sizes, CLAIMS)
     found: list[Row] = []
     for part in PARTS:

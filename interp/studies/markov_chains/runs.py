@@ -89,3 +89,12 @@ def planned(scale: Scale) -> dict[str, str]:
         for name in conditions
         for seed in range(budget.seeds)
     }
+
+
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The runs of a scale by the names of their folders."""
+    budget = BUDGETS[scale]
+    conditions = [name for name in CONDITIONS if name != SECOND or budget.second]
+    return {
+        f"{name}-{seed}": config_of(budget, name, seed) for name in conditions for seed in range(budget.seeds)
+    }

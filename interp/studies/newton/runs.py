@@ -189,3 +189,15 @@ def planned(scale: Scale) -> dict[str, str]:
         for seed in range(sizes.side_seeds)
     }
     return {**main, **side, "read": f"{sizes.chunks} {sizes.filter_prompts} {sizes.draws}"}
+
+
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The runs of a scale by the names of their folders."""
+    sizes = BUDGETS[scale]
+    main = {f"main-{seed}": main_config(sizes, seed) for seed in range(sizes.seeds)}
+    side = {
+        f"{name}-{seed}": condition_config(sizes, name, seed)
+        for name in condition_names(sizes)
+        for seed in range(sizes.side_seeds)
+    }
+    return {**main, **side}

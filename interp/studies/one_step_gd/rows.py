@@ -119,7 +119,7 @@ def _relu(study: Study) -> Row:
     for seed in study.seeds:
         model = nets.fit(
             run_config(ISOTROPIC, config, seed, {"steps": 1, "batch": 1, "lr": 1.0}),
-            study.budget.fit_prompts // 4,
+            study.budget.relu_prompts,
         )
         # At a positive A the layer sees half of each overlap; Theorem 5's optimum is the positive
         # one (A < 0 here).
@@ -130,7 +130,7 @@ def _relu(study: Study) -> Row:
         "relu-attention",
         steps,
         condition="ReLU attention, L-BFGS",
-        budget=f"{study.budget.fit_prompts // 4} prompts a seed",
+        budget=f"{study.budget.relu_prompts} prompts a seed",
     )
 
 
@@ -211,7 +211,7 @@ def sweep(study: Study) -> list[Row]:
         for n, d, noise in cells:
             task = InContextRegression(d=d, n=n, layout="merged", noise=noise)
             config = run_config(task, GD, seed, {"steps": 1, "batch": 1, "lr": 1.0})
-            eta = nets.isotropic_part(one_layer(nets.fit(config, study.budget.fit_prompts // 4), n))
+            eta = nets.isotropic_part(one_layer(nets.fit(config, study.budget.fit_prompts), n))
             points.append((math.log(1 / linear.isotropic_step(n, d, noise**2)), math.log(eta)))
         x, y = np.array(points).T
         if seed == study.seeds[0]:
@@ -223,7 +223,7 @@ def sweep(study: Study) -> list[Row]:
             figure.update_layout(xaxis_title="n + d + 1 + noise variance", yaxis_title="eta = tr(G)/d")
             study.show(figure, "The step over sizes and noises", f"{len(points)} nets of the first seed.")
         slopes.append(float(np.polyfit(x, y, 1)[0]))
-    text = f"{len(cells)} cells, {study.budget.fit_prompts // 4} prompts each"
+    text = f"{len(cells)} cells, {study.budget.fit_prompts} prompts each"
     return [study.row("scaling", slopes, condition="gd family, L-BFGS", budget=text)]
 
 
@@ -236,8 +236,8 @@ def targets(study: Study) -> list[Row]:
         found = []
         for seed in study.seeds:
             config = run_config(target(name), GD, seed, {"steps": 1, "batch": 1, "lr": 1.0})
-            ratio = nets.isotropic_part(one_layer(nets.fit(config, 2 * study.budget.fit_prompts), 20)) / unit
+            ratio = nets.isotropic_part(one_layer(nets.fit(config, study.budget.target_prompts), 20)) / unit
             found.append(abs(ratio) if name == "even" else ratio)
-        text = f"{2 * study.budget.fit_prompts} prompts a seed"
+        text = f"{study.budget.target_prompts} prompts a seed"
         rows.append(study.row(claim, found, condition="gd family, L-BFGS", budget=text))
     return rows

@@ -12,17 +12,19 @@ from interp.studies import linear_nets as nets
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Scale
 from interp.studies.linear_nets import run_config
+from interp.studies.one_step_gd.claims import PLANNED, STARTS
 from tasks.regression import InContextRegression
 
 NAME = "one-step-gd"
-SEEDS = {"quick": 4, "cpu": 6, "paper": 6}
+SEEDS = {"quick": PLANNED, "cpu": 12, "paper": 12}
 SPECTRUM = (3.0, 1.0, 0.5, 0.25, 2.0)
 
 
 @dataclass(frozen=True)
 class OneStepBudget:
     """Sizes of a scale: prompts of the Monte Carlo rows and of the L-BFGS fits, training steps, prompts a step, and
-    small random starts a seed.
+    small random starts in all. `fit_prompts` are those of a cell of the sweep; ReLU attention, whose fits scatter
+    least, has a quarter of them, and targets that are not linear, whose fits scatter most, eight times as many.
     """
 
     prompts: int
@@ -31,14 +33,24 @@ class OneStepBudget:
     full_steps: int
     batch: int
     sweep: tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]
-    starts: int = 8
+    starts: int = STARTS
+
+    @property
+    def relu_prompts(self) -> int:
+        """Prompts of a fit of ReLU attention."""
+        return self.fit_prompts // 4
+
+    @property
+    def target_prompts(self) -> int:
+        """Prompts of a fit on targets that are not linear."""
+        return 8 * self.fit_prompts
 
 
 GRID = ((5, 10, 20, 40), (3, 5, 10), (0.0, 0.5, 1.0))
 BUDGETS = {
     "quick": OneStepBudget(400_000, 20_000, 2000, 4000, 512, GRID),
-    "cpu": OneStepBudget(1_000_000, 40_000, 2000, 6000, 1024, GRID),
-    "paper": OneStepBudget(4_000_000, 80_000, 4000, 8000, 1024, GRID),
+    "cpu": OneStepBudget(1_000_000, 40_000, 2000, 6000, 1024, GRID, 48),
+    "paper": OneStepBudget(4_000_000, 80_000, 4000, 8000, 1024, GRID, 48),
 }
 ISOTROPIC = InContextRegression(d=5, n=20, layout="merged")
 NOISY = InContextRegression(d=5, n=20, layout="merged", noise=0.5)
@@ -100,20 +112,24 @@ def full_run(study: Study, task: InContextRegression, model: LinearConfig, name:
 
 def starts(study: Study) -> range:
     """Seeds of the small random starts that may settle above the optimum."""
-    return range(study.budget.starts * len(study.seeds))
+    return range(study.budget.starts)
+
+
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The runs of a scale by the names of their folders."""
+    sizes, seeds = BUDGETS[scale], range(SEEDS[scale])
+    full = {"full": (NOISY, FULL, seeds), "aniso": (ANISOTROPIC, FULL, seeds)}
+    full["trap"] = (ANISOTROPIC, TRAPPED, range(sizes.starts))
+    return {
+        **{f"gd-{seed}": gd_config(sizes, seed) for seed in seeds},
+        **{
+            f"{name}-{seed}": full_config(sizes, task, model, seed)
+            for name, (task, model, own) in full.items()
+            for seed in own
+        },
+    }
 
 
 def planned(scale: Scale) -> dict[str, str]:
     """Settings hashes of the runs, by name, and the sizes of what is fitted without one."""
-    sizes, seeds = BUDGETS[scale], range(SEEDS[scale])
-    full = {"full": (NOISY, FULL, seeds), "aniso": (ANISOTROPIC, FULL, seeds)}
-    full["trap"] = (ANISOTROPIC, TRAPPED, range(sizes.starts * len(seeds)))
-    return {
-        **{f"gd-{seed}": gd_config(sizes, seed).hash for seed in seeds},
-        **{
-            f"{name}-{seed}": full_config(sizes, task, model, seed).hash
-            for name, (task, model, own) in full.items()
-            for seed in own
-        },
-        "fits": str(sizes),
-    }
+    return {**{name: config.hash for name, config in configs(scale).items()}, "fits": str(BUDGETS[scale])}

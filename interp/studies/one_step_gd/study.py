@@ -26,7 +26,7 @@ PARTS = (
 
 
 def run(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | None = None) -> Ledger:
-    """The study at a scale; its runs stay in `out` and are reused. `seeds` default to 4 (quick) or 6."""
+    """The study at a scale; its runs stay in `out` and are reused. `seeds` default to 8 (quick) or 12."""
     chosen = tuple(range(SEEDS[scale])) if seeds is None else tuple(seeds)
     study = StudyContext(NAME, scale, Path(out), chosen, report, BUDGETS[scale], CLAIMS)
     found: list[Row] = []

@@ -121,8 +121,7 @@ def ordinary_runs(study: Study) -> list[Row]:
     """Runs of the ordinary loop at batch 1, their emergence read from checkpoints, against the reduced chain."""
     onsets = []
     for seed in range(study.budget.runs):
-        config = net_config(seed)
-        folder = train(config, study.out / f"net-d32-{config.hash[:8]}")
+        folder = train(net_config(seed), study.out / f"net-{seed}")
         step = onset(*overlap_curve(Run(folder)), 0.5).step
         onsets.append(math.inf if step is None else float(step))
     reduced = SQUARE.but(length=3).escape(32, 0.1, 400, 100_000, study.seeds[0]).median()
@@ -151,8 +150,7 @@ def attention(study: Study) -> list[Row]:
     for seed in seeds:
         waits = []
         for n in lengths:
-            config = layer_config(n, seed)
-            folder = train(config, study.out / f"layer-L{n}-{config.hash[:8]}")
+            folder = train(layer_config(n, seed), study.out / f"layer-{n}-{seed}")
             metrics = [r for r in folder.records() if "eval" in r]
             learned = [1 - r["eval"]["loss"][0] for r in metrics]
             step = onset([r["step"] for r in metrics], learned, 0.5).step

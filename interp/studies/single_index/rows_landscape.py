@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.studies.ledger import Row
 from interp.studies.single_index.measure import semantic_share
-from interp.studies.single_index.runs import BUDGETS, Study
+from interp.studies.single_index.runs import Study
 from interp.studies.single_index.theory import minimum_angles, regime
 from probes.stats import Interval, share
 from tasks.errors import UserError
@@ -97,9 +97,6 @@ def transition(study: Study) -> list[Row]:
                   condition="reduced chain", budget=text, note="n counts replicas")
         for name, at in (("ends-semantic", low), ("ends-positional", high))
     ]  # fmt: skip
-    if not study.budget.wide:
-        need = f"--scale cpu: d = 1000, {BUDGETS['cpu'].semantic} replicas, about 10 minutes"
-        return [*rows, study.claims["sharper"].not_testable(would_need=need, command=study.command)]
     n = study.budget.semantic
     ends = [semantic_share(omega, 1000, n, 400_000, study.seeds[0]) for omega in (0.6, 0.7)]
     for omega, found in zip((0.6, 0.7), ends, strict=True):

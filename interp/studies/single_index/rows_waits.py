@@ -116,7 +116,7 @@ def farthest(pairs: Sequence[np.ndarray], lengths: Sequence[float | int]) -> tup
 
 
 RULES = {"rule-equal": lambda n: 1.0, "rule-root": math.sqrt, "rule-linear": float}
-BEST = (0.05, 0.1, 0.2, 0.3, 0.4)
+BEST = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 def rules(study: Study) -> list[Row]:
@@ -151,9 +151,14 @@ def rules(study: Study) -> list[Row]:
 def _best(
     wait: Callable[[int, bool, float], np.ndarray], length: int, tied: bool
 ) -> tuple[float, np.ndarray]:
-    times = {rate: wait(length, tied, rate) for rate in BEST}
-    rate = min(times, key=lambda r: float(np.median(times[r])))
-    return rate, times[rate]
+    """The rate with the shortest median wait, and its waits; the grid is gone up until the median has doubled."""
+    times: dict[float, np.ndarray] = {}
+    for rate in BEST:
+        times[rate] = wait(length, tied, rate)
+        if middle(times[rate]) > 2 * min(map(middle, times.values())):
+            break
+    best = min(times, key=lambda rate: middle(times[rate]))
+    return best, times[best]
 
 
 def staircase(study: Study) -> list[Row]:

@@ -7,13 +7,16 @@ import dataclasses
 from interp.config.run import RunConfig, configure, parse_config
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Scale
+from interp.studies.single_index.claims import ENDS, LAYERS, REPLICAS, RUNS
 
 NAME = "single-index"
 
 
 @dataclasses.dataclass(frozen=True)
 class ChainBudget:
-    """Replicas and dimensions of a scale."""
+    """Replicas and dimensions of a scale; `wide` gains are measured at d = 1000; seeds of the ordinary runs of index
+    networks (`runs`) and of one attention layer (`layers`).
+    """
 
     replicas: int
     linear: tuple[int, ...]
@@ -23,16 +26,18 @@ class ChainBudget:
     semantic: int
     wide: bool
     runs: int
-    layers: int = 6  # seeds of the ordinary attention layer
+    layers: int = 8
 
 
 BUDGETS = {
-    "quick": ChainBudget(144, (100, 400, 1600), (200, 400, 800, 1600), (25, 50, 100), (1, 2, 4, 8), 96, False, 6, 4),
+    "quick": ChainBudget(
+        REPLICAS, (100, 400, 1600), (200, 400, 800, 1600), (25, 50, 100), (1, 2, 4, 8), ENDS, False, RUNS, LAYERS
+    ),
     "cpu": ChainBudget(
-        192, (100, 400, 1600, 6400), (200, 400, 800, 1600, 3200), (25, 50, 100, 200), (1, 2, 4, 8, 16), 96, True, 12
+        384, (100, 400, 1600, 6400), (200, 400, 800, 1600, 3200), (25, 50, 100, 200), (1, 2, 4, 8, 16), 96, True, 12
     ),
     "paper": ChainBudget(
-        256, (100, 400, 1600, 6400, 25600), (200, 400, 800, 1600, 3200, 6400), (25, 50, 100, 200, 400),
+        576, (100, 400, 1600, 6400, 25600), (200, 400, 800, 1600, 3200, 6400), (25, 50, 100, 200, 400),
         (1, 2, 4, 8, 16, 32), 256, True, 24,
     ),
 }  # fmt: skip
@@ -71,11 +76,14 @@ def layer_config(length: int, seed: int) -> RunConfig:
     return _seeded(parse_config({**settings, "seed": seed}), seed)
 
 
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The ordinary runs of a scale by the names of their folders."""
+    sizes = BUDGETS[scale]
+    nets = {f"net-{seed}": net_config(seed) for seed in range(sizes.runs)}
+    layers = {f"layer-{n}-{seed}": layer_config(n, seed) for n in LENGTHS for seed in range(sizes.layers)}
+    return {**nets, **layers}
+
+
 def planned(scale: Scale) -> dict[str, str]:
     """Settings hashes of the ordinary runs, by name, and the sizes of the chains."""
-    sizes = BUDGETS[scale]
-    nets = {f"net-{seed}": net_config(seed).hash for seed in range(sizes.runs)}
-    layers = {
-        f"layer-{n}-{seed}": layer_config(n, seed).hash for n in LENGTHS for seed in range(sizes.layers)
-    }
-    return {**nets, **layers, "chains": str(sizes)}
+    return {**{name: config.hash for name, config in configs(scale).items()}, "chains": str(BUDGETS[scale])}

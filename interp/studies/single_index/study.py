@@ -33,8 +33,9 @@ PARTS = (
 
 
 def run(scale: Scale, out: Path, report: Report, seeds: Sequence[int] | None = None) -> Ledger:
-    """The study at a scale. `seeds` gives the one seed of the chains (0); ordinary runs stay in `out`."""
-    chosen = (0,) if seeds is None else tuple(seeds)
+    """The study at a scale. The first of `seeds` (0) is that of the chains; ordinary runs, which stay in `out`, have
+    seeds from 0 on, as many as the scale says."""
+    chosen = tuple(range(BUDGETS[scale].layers)) if seeds is None else tuple(seeds)
     study = StudyContext(NAME, scale, Path(out), chosen, report, BUDGETS[scale], CLAIMS)
     found: list[Row] = []
     for part in PARTS:

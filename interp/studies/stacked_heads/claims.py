@@ -14,7 +14,7 @@ from interp.studies.power import Exact, Means, Shares, Signs
 P = "Musat 2411.12118"
 POWER = "2026-11-30"  # the day on which powers were first computed
 ORDERED, SEEDS = (
-    8,
+    9,
     6,
 )  # seeds of the quick scale: of the condition on which the order is counted, of the others
 above, below, within, always, never = (

@@ -54,9 +54,9 @@ SMALL = {
 @dataclass(frozen=True)
 class StackedBudget:
     """Seeds and steps of a scale. `order_seeds`: those of the condition on which the order is counted; the others
-    have `seeds`. `steps`: of every condition, of `cells` (layers, hops; "depth") and of the `grid` (every
-    combination of these layers and hops, one small net each, see `SMALL`). `shape`: changes to every run (the
-    tests\' toy size).
+    have `seeds`. `steps`: of every condition (0: not run at this scale), of `cells` (layers, hops; "depth") and of the
+    `grid` (every combination of these layers and hops, one small net each, see `SMALL`). `shape`: changes to every run
+    (the tests' toy size).
     """
 
     order_seeds: int
@@ -73,12 +73,12 @@ LAYERS, HOPS = (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)
 WIDE = tuple(product(LAYERS, HOPS))
 QUICK = StackedBudget(
     ORDERED, SEEDS,
-    {"ic": 1500, "gaussian-ic": 1200, "mix": 1500, "no-hop-1": 1500, "final": 2500, "gaussian-final": 3000,
-     "depth": 2000, "grid": 800, "clamped": 1000},
+    {"ic": 1500, "gaussian-ic": 0, "mix": 1500, "no-hop-1": 1500, "final": 1500, "gaussian-final": 0,
+     "depth": 1500, "grid": 800, "clamped": 1000},
     ((1, 2), (2, 6)), (LAYERS, (1, 3, 5)),
 )  # fmt: skip
 CPU = StackedBudget(
-    16, 8,
+    24, 12,
     {"ic": 2000, "gaussian-ic": 5000, "mix": 6000, "no-hop-1": 6000, "final": 20_000, "gaussian-final": 20_000,
      "depth": 6000, "grid": 6000, "clamped": 2000},
     WIDE,
@@ -187,7 +187,7 @@ def plan_of(
 def planned(scale: Scale) -> dict[str, str]:
     """Settings hashes of all runs, by condition and run."""
     budget = BUDGETS[scale]
-    plans = [_condition(budget, name) for name in CONDITIONS]
+    plans = [_condition(budget, name) for name in CONDITIONS if budget.steps[name]]
     plans += [_cell(budget, *one) for one in budget.cells]
     plans += [_grid(budget)] if budget.grid else []
     plans += [(name, budget.seeds, settings_of(budget, name), {}) for name in (PERFECT, UNIFORM)]

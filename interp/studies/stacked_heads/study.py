@@ -38,7 +38,7 @@ def measure(study: Study) -> Ledger:
     ic = condition(study, "ic")
     cells = rows_depth.measured_cells(study)
     found = [*rows.order(study, ic), *rows_circuits.rows(study, ic), *rows_depth.rows(study, ic, cells)]
-    others = {name: condition(study, name) for name in OTHERS}
+    others = {name: condition(study, name) for name in OTHERS if study.budget.steps[name]}
     found += rows.curricula(study, ic, others)
     found += rows_interventions.rows(study, ic)
     page = study.out / f"figures-{study.scale}.html"

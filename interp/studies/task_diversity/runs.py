@@ -84,3 +84,15 @@ def planned(scale: Scale) -> dict[str, str]:
         for name, pool, long in asked
         for seed in range(budget.seeds)
     }
+
+
+def configs(scale: Scale) -> dict[str, RunConfig]:
+    """The runs of a scale by the names of their folders."""
+    budget = BUDGETS[scale]
+    asked = [(f"pool-{pool}", pool, False) for pool in budget.pools]
+    asked += [(f"long-{pool}", pool, True) for pool in budget.lasting]
+    return {
+        f"{name}-{seed}": config_of(budget, pool, seed, long)
+        for name, pool, long in asked
+        for seed in range(budget.seeds)
+    }

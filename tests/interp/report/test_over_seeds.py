@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from interp.analysis.result import Result
+from interp.config.run import configure
 from interp.report import over_seeds, phase
 from interp.report.page import render
 from interp.report.together import Together
@@ -87,6 +88,26 @@ def test_a_phase_diagram_has_a_cell_for_every_pool_and_step() -> None:
     assert len({(cell["x"], cell["y"]) for cell in zero["cells"]}) == 4
     assert known["cells"][1]["text"] == "pool 8, step 100: dMMSE 0.80 [range 0.75, 0.85], leads in 2 of 2"
     assert found["table"]["rows"] == [["8", "zero 2 of 2", "dMMSE 2 of 2"], ["32", "zero 2 of 2", "none"]]
+
+
+class Copy:
+    """A copy without weights of a run with a pool of tasks."""
+
+    def __init__(self, pool: int) -> None:
+        self.config = configure("task-diversity", changes={"task.pool": pool})
+        self.task = self.config.task
+
+    def tables(self, *_: object) -> None:
+        raise UserError(f"{HOSTILE}: the table of strategies is not whole")
+
+
+def test_a_phase_diagram_that_cannot_be_had_is_missed_in_words(retrieval) -> None:
+    (found,) = phase.phases([Copy(4), Copy(8)])
+    assert found == {"missing": f"{HOSTILE}: the table of strategies is not whole"}
+    pages = [replace(retrieval(title, count=3), outputs=("retrieval", "hop 1")) for title in "ab"]
+    html = render(pages, (), [Together((), (found,))])
+    assert "the table of strategies is not whole" in html
+    assert HOSTILE not in html
 
 
 def test_the_page_draws_it_without_scripts_and_escaped(retrieval) -> None:

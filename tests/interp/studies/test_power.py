@@ -138,3 +138,11 @@ def test_kept_figures_are_what_the_simulation_gives():
     for name, sides in found.items():
         for side, values in sides.items():
             assert values == pytest.approx(kept[name][side][:1], rel=1e-4)
+
+
+def test_the_standard_error_of_an_estimate_goes_with_its_units():
+    criterion = Criterion.within(1.8, 2.2)
+    design = Estimates(2.0, 1.0, 0.072, n=144)
+    assert design.power(criterion, 144) == Estimates(2.0, 1.0, 0.072).power(criterion, 144)
+    assert design.power(criterion, 576) == Estimates(2.0, 1.0, 0.036).power(criterion, 1)
+    assert design.power(criterion, 576).if_true > design.power(criterion, 144).if_true
