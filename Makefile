@@ -37,7 +37,9 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) --timeout 14400 \
 		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
 
-external: .venv/ready      # models and truths made elsewhere (ALGOSCOPE_DATA names their folder; without it they are skipped by name)
+# models and truths made elsewhere: ALGOSCOPE_DATA names their folder, ALGOSCOPE_LM that of a pretrained language model's weights
+# (540 MB, SmolLM2-135M); what is not there is skipped by name
+external: .venv/ready
 	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/interp/importers/test_hop_models.py \
 		tests/interp/heads/test_growth.py tests/tasks/test_khop.py tests/tasks/test_program.py tests/interp/test_program_lengths.py
 

@@ -111,6 +111,13 @@ def language_model(quick: bool) -> list[Row]:
     return estimates.language_rows(quick)
 
 
+def pretrained(quick: bool) -> list[Row]:
+    """A pretrained language model against the same work by hand (needs its weights)."""
+    from tests.bench import pretrained
+
+    return pretrained.rows(quick)
+
+
 def linear(quick: bool) -> list[Row]:
     """A step of the linear transformer: Gram form against token form, stacks against single runs."""
     from tests.bench import small
@@ -136,6 +143,7 @@ ROWS: dict[str, Callable[[bool], list[Row]]] = {
     "training-step": training_step, "time-to-floor": time_to_risk, "probes": probes, "patching": patching,
     "stacked": stacked, "linear": linear, "single-index": single_index, "report": report, "startup": startup,
     "cached": cached, "estimates": estimates, "muon": muon, "language-model": language_model,
+    "pretrained": pretrained,
 }  # fmt: skip
 
 
