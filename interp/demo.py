@@ -2,14 +2,15 @@
 
 The two runs train in parallel, each in its own process with one thread, and each process measures its run as soon as it
 is trained: tables are kept in the run folders, and this process, which reads their progress from disk, finds them
-there. The process that is through first measures the other run's checkpoints as they come. The quick demo trains in
-this process, which saves the start of another.
+there. The process that is through first measures the other run's checkpoints as they come. On Linux both are forked
+from one that has imported everything. The quick demo trains in this process, which saves the start of another.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -100,8 +101,21 @@ class Reporter:
 _stop: Any = None  # in a worker: the event that says that nobody waits for it any more
 
 
+def _processes() -> Any:
+    """How workers are begun: forked from a server in which nothing has run that starts a thread of torch's; anew where
+    libraries do not stand a fork.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        [__name__, "interp.train.loop", "torch._dynamo"]
+    )  # what an optimiser loads
+    return context
+
+
 def _make_all(paths: Sequence[Path], log: Log, overrides: Sequence[str]) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = _processes()
     stop = context.Event()
     with ProcessPoolExecutor(len(paths), context, _begin, (stop,)) as pool:
         futures = [pool.submit(_make, path, tuple(paths), tuple(overrides)) for path in paths]

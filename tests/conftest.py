@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from tests import checked, chromium, costs
 from tests.forked import Forked
-from tests.nets import Nets
+from tests.nets import Nets, shared
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 KEPT = Path(__file__).parents[1] / "runs" / "trust"
@@ -58,9 +58,9 @@ def _timed(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def forked() -> Iterator[Forked]:
+def forked(tmp_path_factory) -> Iterator[Forked]:
     """Runs programs in processes of their own."""
-    found = Forked()
+    found = Forked(shared(tmp_path_factory))
     yield found
     found.close()
 
@@ -68,7 +68,7 @@ def forked() -> Iterator[Forked]:
 @pytest.fixture(scope="session")
 def nets(tmp_path_factory) -> Nets:
     """Runs that several tests look at."""
-    return Nets.of(tmp_path_factory)
+    return Nets(shared(tmp_path_factory) / "nets")
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 
 
+def shared(factory: pytest.TempPathFactory) -> Path:
+    """The folder of all workers of this test run; with several each has one of its own in it."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 class Nets:
     """Makes what it is asked for, or finds it made."""
 
     def __init__(self, place: Path):
         self.place = place
         place.mkdir(exist_ok=True)
-
-    @classmethod
-    def of(cls, factory: pytest.TempPathFactory) -> Nets:
-        """Those of this test run; with several workers each has a folder of its own under the one of all."""
-        base = factory.getbasetemp()
-        return cls((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "nets")
 
     def made(self, name: str, make: Callable[[Path], object]) -> Path:
         """The folder that `make` fills, once: whoever comes second waits for the first."""

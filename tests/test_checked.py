@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from beartype import beartype
-from jaxtyping import Float, TypeCheckError
+from jaxtyping import Float, TypeCheckError, install_import_hook
 from torch import Tensor
 
 from tests import checked
@@ -82,3 +84,16 @@ def test_our_own_code_runs_under_it(pytestconfig) -> None:
         pytest.skip("no checks were asked for")
     with pytest.raises(TypeCheckError):
         bootstrap("no tensor")  # type: ignore[arg-type]
+
+
+def test_what_our_modules_import_keeps_its_own_bytecode(tmp_path, monkeypatch) -> None:
+    for name, text in (("checked_ours", "import checked_theirs\n"), ("checked_theirs", "found = 1\n")):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with install_import_hook("checked_ours", "beartype.beartype"):
+        importlib.import_module("checked_ours")
+    tagged = {path.name.split(".")[0]: "jaxtyping" in path.name for path in tmp_path.rglob("*.pyc")}
+    assert tagged == {"checked_ours": True, "checked_theirs": False}

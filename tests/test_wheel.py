@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -22,6 +21,8 @@ COMMANDS = [
 ]
 TYPED = """
 import json, sys
+for name in [each for each in sys.modules if each.split(".")[0] in ("interp", "probes", "tasks")]:
+    del sys.modules[name]  # those of the checkout
 import interp
 from interp.cli import run
 from interp.studies import STUDIES
@@ -59,20 +60,14 @@ def installed(tmp_path_factory) -> Path:
     return place / "site"
 
 
-def test_the_wheel_trains_reports_and_runs_a_study_in_an_empty_folder(installed, tmp_path) -> None:
+def test_the_wheel_trains_reports_and_runs_a_study_in_an_empty_folder(forked, installed, tmp_path) -> None:
     for name, text in FILES.items():
         if name.startswith("my_paper/"):  # the study of the recipe: one that takes seconds
             path = installed / "interp" / "studies" / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-c", TYPED, json.dumps(COMMANDS)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    told = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    done = forked(TYPED, json.dumps(COMMANDS), cwd=tmp_path, env=told, path=[installed])
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"AT {installed}" in done.stdout, "the checkout was run, not the wheel"
     assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")[:500]
@@ -82,7 +77,7 @@ def test_the_wheel_trains_reports_and_runs_a_study_in_an_empty_folder(installed,
 def test_the_wheel_holds_what_is_not_python(installed) -> None:
     shipped = [
         path.relative_to(ROOT)
-        for kind in ("*.toml", "*.js", "*.css", "*.j2", "*.json", "py.typed")
+        for kind in ("*.toml", "*.js", "*.css", "*.j2", "*.json", "*.tsv", "py.typed")
         for package in ("interp", "probes", "tasks")
         for path in (ROOT / package).rglob(kind)
     ]

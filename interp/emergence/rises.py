@@ -3,8 +3,9 @@
 `rising` takes bootstrap replicates: noise over the same prompts at every checkpoint. `rise_p_value` takes the values
 alone. Checkpoints of one training depend on each other, so its null is a stationary first-order autoregression
 (normal innovations) of any strength: the likelihood ratio of the best of many shapes of a rise, with mean, variance and
-autocorrelation fitted on both sides, against its largest quantile over the strengths in `NULLS`. Innovations with
-heavier tails are not covered (the trust table says what they cost). Invariant under values -> a + b values, b > 0.
+autocorrelation fitted on both sides, against its largest quantile over the strengths in `NULLS`. Quantiles were
+simulated once (`interp.emergence.rise_null`). Innovations with heavier tails are not covered (the trust table says what
+they cost). Invariant under values -> a + b values, b > 0.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
+from interp.emergence.null_quantiles import kept
+
 FALSE_POSITIVES = 0.05
 FEWEST = 5  # values from which a rise can be told from noise
 STRENGTHS = (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.93, 0.97, 0.99)  # autocorrelations that are fitted
 NULLS = (0.8, 0.95, 0.99)  # those simulated; weaker ones reach less
 WIDTHS = (1, 2, 3, 5, 8, 13, 21, 34)  # of ramps, in checkpoints; 1 is a step
 RATES = (1.5, 3.0, 6.0, 12.0)  # of saturating rises, in checkpoints
-SIMULATED = 8000  # with 2,000 the size of 5% was off by half a percent, either way
 AT_ONCE = 4000  # curves, so that memory stays small
 LONGEST = 60  # checkpoints; longer curves are tested on means of neighbours
 _TINY = 1e-9
@@ -71,7 +73,7 @@ def rise_p_value(values: Float[np.ndarray, " step"]) -> float:
 
     1 for a constant curve and for fewer than `FEWEST` values. Below 5% the simulated tail is continued as an
     exponential, which the tail of a likelihood ratio is. Source: likelihood-ratio test of a mean shift under AR(1)
-    errors, null by simulation (parametric bootstrap at the least favourable strength).
+    errors, null by simulation (at the least favourable strength).
     """
     return float(rise_p_values(values[None])[0])
 
@@ -87,8 +89,8 @@ def rise_p_values(curves: Float[np.ndarray, "curve step"]) -> Float[np.ndarray, 
         curves = np.stack([part.mean(1) for part in np.array_split(curves, LONGEST, axis=1)], axis=1)
     centred = (curves - curves.mean(1, keepdims=True))[live] / spread[live, None]
     parts = np.array_split(centred, math.ceil(len(centred) / AT_ONCE))
-    ratios = np.concatenate([_likelihood_ratios(part) for part in parts])
-    found[live] = np.max([_exceeded(ratios, null) for null in _nulls(curves.shape[1])], axis=0)
+    ratios = np.concatenate([likelihood_ratios(part) for part in parts])
+    found[live] = np.max([null.exceeded(ratios) for null in kept()[curves.shape[1]]], axis=0)
     return found
 
 
@@ -122,7 +124,7 @@ def _projections(
     return np.array(centred), np.array(along)
 
 
-def _likelihood_ratios(curves: Float[np.ndarray, "curve step"]) -> Float[np.ndarray, " curve"]:
+def likelihood_ratios(curves: Float[np.ndarray, "curve step"]) -> Float[np.ndarray, " curve"]:
     """Log likelihood of the best rise less that of no rise, each at its own best strength of autocorrelation."""
     n = curves.shape[1]
     without, with_rise = [], []
@@ -136,14 +138,6 @@ def _likelihood_ratios(curves: Float[np.ndarray, "curve step"]) -> Float[np.ndar
     return np.max(with_rise, axis=0) - np.max(without, axis=0)
 
 
-@functools.lru_cache(maxsize=64)
-def _nulls(n: int) -> tuple[Float[np.ndarray, " draw"], ...]:
-    """Sorted likelihood ratios of noise of this length, one array for each strength of `NULLS`."""
-    rng = np.random.default_rng(n)
-    drawn = [np.array_split(autoregression(rng, SIMULATED, n, rho), SIMULATED // AT_ONCE) for rho in NULLS]
-    return tuple(np.sort(np.concatenate([_likelihood_ratios(part) for part in parts])) for parts in drawn)
-
-
 def autoregression(
     rng: np.random.Generator, curves: int, n: int, rho: float
 ) -> Float[np.ndarray, "curve step"]:
@@ -153,13 +147,3 @@ def autoregression(
     for step in range(1, n):
         found.append(rho * found[-1] + math.sqrt(1 - rho**2) * noise[:, step])
     return np.stack(found, axis=1)
-
-
-def _exceeded(
-    found: Float[np.ndarray, " curve"], null: Float[np.ndarray, " draw"]
-) -> Float[np.ndarray, " curve"]:
-    """Share of a null at or above a value; beyond its 95% point an exponential with the mean excess found there."""
-    start = float(np.quantile(null, 0.95))
-    inside = (1 + len(null) - np.searchsorted(null, found)) / (1 + len(null))
-    beyond = 0.05 * np.exp(-np.maximum(found - start, 0) / float((null[null > start] - start).mean()))
-    return np.where(found <= start, inside, beyond)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.forked import Forked
 
 NAMESPACE = ("unshare", "-Urm")
 
 
 class Trials:
-    """Speaks with one `trial.py`."""
+    """Speaks with one `trial.py`; `private`: it may mount, in a namespace of its own."""
 
-    def __init__(self, prefix: tuple[str, ...] = ()):
-        command = [*prefix, sys.executable, str(Path(__file__).with_name("trial.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, forked: Forked, private: bool):
+        self.private = private
+        code = Path(__file__).with_name("trial.py").read_text()
+        self.process = forked.start(code, *(["private"] if private else []), piped=True)
 
     def __call__(self, do: str, **job: Any) -> dict:
         assert self.process.stdin is not None

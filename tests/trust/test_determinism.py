@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,12 +49,9 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Any]:
+def elsewhere(forked) -> Iterator[Any]:
     """Another process that trains what it is told (see `trial.py`)."""
-    script = str(Path(__file__).with_name("trial.py"))
-    process = subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = forked.start(Path(__file__).with_name("trial.py").read_text(), piped=True)
 
     def ask(**job: Any) -> dict:
         assert process.stdin is not None
@@ -67,7 +62,7 @@ def elsewhere() -> Iterator[Any]:
 
     ask(do="warm", settings=shrunk("regression"))
     yield ask
-    process.communicate("")
+    process.close()
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trust.faults import NAMESPACE, Trials, assert_sound, contents, private_mounts, row
+from tests.trust.faults import Trials, assert_sound, contents, private_mounts, row
 
 FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 KILLS = {"train": 100 if FULL else 6, "report": 50 if FULL else 3, "sweep": 50 if FULL else 2}
@@ -32,17 +32,17 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def trials() -> Iterator[Trials]:
-    found = Trials(NAMESPACE if private_mounts() else ())
+def trials(forked) -> Iterator[Trials]:
+    found = Trials(forked, private_mounts())
     found("warm", settings=SETTINGS, report=True)
     yield found
-    found.process.communicate("")
+    found.process.close()
 
 
 @pytest.fixture
 def disk(trials, tmp_path) -> Path:
     """A folder to mount on."""
-    if trials.process.args[0] != NAMESPACE[0]:
+    if not trials.private:
         pytest.skip("no private user namespace with mounts here (unshare -Urm)")
     (tmp_path / "disk").mkdir()
     return tmp_path / "disk"

@@ -1,14 +1,15 @@
 """A process with everything imported that forks one child for each operation it is told, so that trials are cheap.
 
 Reads one JSON object a line on standard input, answers each with one on standard output: the child's exit code (minus
-the signal that ended it), and what it returned or the error it raised. Started in a user namespace of its own
-(`unshare -Urm`), it may also mount file systems, which nobody else sees. Killing is by count: the child dies at its
-Nth call of a function, which needs no clock and is the same moment on a slow machine.
+the signal that ended it), and what it returned or the error it raised. With the argument `private` it goes into a user
+namespace of its own (as `unshare -Urm`), and may mount file systems, which nobody else sees. Killing is by count: the
+child dies at its Nth call of a function, which needs no clock and is the same moment on a slow machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -31,6 +32,20 @@ from interp.runs.verify import verify
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan
 from interp.train import train
+
+NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000  # flags of unshare(2)
+PRIVATE = 0x4000 | 0x40000  # of mount(2): recursive, private
+
+
+def own_mounts() -> None:
+    """Root in a user namespace of our own, whose mounts are not seen outside."""
+    user, group, libc = os.getuid(), os.getgid(), ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(NEW_USER | NEW_MOUNTS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", file).write_text(text)
+    if libc.mount(b"none", b"/", None, PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "mount")
 
 
 def op_train(job: dict) -> dict:
@@ -148,6 +163,8 @@ def warm(job: dict) -> None:
 
 
 def main() -> None:
+    if "private" in sys.argv[1:]:
+        own_mounts()
     for line in iter(sys.stdin.readline, ""):
         job = json.loads(line)
         if job["do"] == "warm":

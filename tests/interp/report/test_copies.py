@@ -11,12 +11,12 @@ import interp
 from interp.cli import run as cli
 from interp.report.collect import collect
 from tasks import UserError
-from tests.interp.runs.test_run_names import SMALL
+from tests.interp.runs.test_run_names import ENDS
 
 
 @pytest.fixture(scope="module")
 def original(nets) -> Path:
-    return nets.reported("small-0", "retrieval", SMALL)
+    return nets.reported("retrieval-ends-0", "retrieval", ENDS)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import interp
 from interp.cli import run as cli
 from interp.io.tables import read_table
 from interp.report.collect import collect
-from tests.interp.runs.test_run_names import SMALL
+from tests.interp.runs.test_run_names import ENDS
 
 SHELL = set("<>|&;`$(){}*?")
 
@@ -24,9 +24,8 @@ def rows_of(path: Path) -> pd.DataFrame:
     return found[0]
 
 
-LAST = {"train.schedule": {"log": 0, "every": 4}}
 REGRESSION = {
-    **{name: value for name, value in SMALL.items() if not name.startswith("task.")},
+    **{name: value for name, value in ENDS.items() if not name.startswith("task.")},
     "task.d": 2,
     "task.n": 3,
     "model.d_mlp": 8,
@@ -37,8 +36,7 @@ REGRESSION = {
     ("preset", "place"), [("retrieval", "r"), ("retrieval", "a run; rm x"), ("regression", "r")]
 )
 def test_every_command_of_a_page_makes_what_stands_beside_it(preset, place, nets, tmp_path, capsys):
-    changes = SMALL if preset == "retrieval" else REGRESSION
-    made = nets.reported(f"{preset}-last", preset, changes | LAST)
+    made = nets.reported(f"{preset}-ends-0", preset, ENDS if preset == "retrieval" else REGRESSION)
     folder = Path(shutil.copytree(made, tmp_path / place))
     page = collect(interp.load(folder))
     shown = [tuple(text.split(" · ")) for text in page.sources.values()]

@@ -19,6 +19,7 @@ SMALL = {
     "model.n_layers": 1, "model.d_model": 8, "model.n_heads": 2, "task.chains": 2, "task.hops": 2,
     "train.batch": 8, "train.eval_batch": 8, "train.steps": 4, "train.schedule": {"log": 0, "every": 2},
 }  # fmt: skip
+ENDS = SMALL | {"train.schedule": {"log": 0, "every": 4}}  # the first and the last checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,11 @@ def place(trained, tmp_path) -> Path:
 
 @pytest.fixture
 def measured(nets, tmp_path) -> Path:
-    """The same runs with the tables of their pages."""
+    """Such runs with the tables of their pages."""
     for seed in (0, 1):
-        shutil.copytree(nets.reported(f"small-{seed}", "retrieval", SMALL, seed), tmp_path / f"seed{seed}")
+        shutil.copytree(
+            nets.reported(f"retrieval-ends-{seed}", "retrieval", ENDS, seed), tmp_path / f"seed{seed}"
+        )
     return tmp_path
 
 

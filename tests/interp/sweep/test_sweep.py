@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -18,6 +17,7 @@ from interp.sweep.cluster import ctrl_c
 from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan, cells, parse_seeds, read_plan
 from tasks import UserError
+from tests.forked import COMMAND
 
 SMALL = {
     "train.steps": 30, "train.batch": 16, "train.eval_batch": 16, "train.save_every": 5,
@@ -135,17 +135,16 @@ def _is_gone(group: int) -> bool:
     return False
 
 
-def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(tmp_path) -> None:
+def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(forked, tmp_path) -> None:
     """The whole process group is told to stop, as a terminal does it, while a run trains."""
     out = tmp_path / "s"
     settings = [f"--set={key}={value}" for key, value in SMALL.items() if key != "train.schedule"]
     steps = ["--set=train.schedule={log=0,every=50}", "--set=train.steps=100000"]
-    command = [sys.executable, "-c", "from interp.cli import main; main()", "sweep", "retrieval", *settings]
-    sweep = subprocess.Popen(
-        [*command, *steps, "--workers", "1", "--out", str(out)],
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert sweep.stderr is not None
+    words = ["sweep", "retrieval", *settings, *steps, "--workers", "1", "--out", str(out)]
+    end, writer = os.pipe()
+    with os.fdopen(writer, "w") as into:
+        sweep = forked.start(COMMAND, *words, streams=(None, None, into), new_session=True)
+    errors = os.fdopen(end)
     try:
         state = out / "seed=0" / "resume" / "state.safetensors"
         until = time.monotonic() + 450
@@ -154,12 +153,12 @@ def test_ctrl_c_ends_the_workers_and_the_next_call_goes_on(tmp_path) -> None:
             assert time.monotonic() < until
             time.sleep(0.1)
         os.killpg(sweep.pid, signal.SIGINT)
-        said = sweep.stderr.read()
+        said = errors.read()
         assert sweep.wait(60) == 130
         assert said.strip() == f"interp: stopped; resume with the same command ({out})"
         assert _is_gone(sweep.pid), "the workers have ended"
     finally:
-        sweep.stderr.close()
+        errors.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(sweep.pid, signal.SIGKILL)
     run = RunFolder.open(out / "seed=0")

@@ -20,6 +20,7 @@ from interp.sweep.engine import run_sweep
 from interp.sweep.plan import SweepPlan
 from interp.sweep.results import load_sweep
 from tasks import UserError
+from tests.forked import Forked, Process
 
 SMALL = {
     "train.steps": 30, "train.batch": 16, "train.eval_batch": 16, "train.save_every": 5,
@@ -35,32 +36,40 @@ def _plan(**changes) -> SweepPlan:
     )
 
 
+DASK = "import runpy, sys; runpy.run_module('distributed.cli.' + sys.argv.pop(1), run_name='__main__')"
+
+
 class Cluster:
     """A scheduler and its workers as processes of their own, as a user would start them in another terminal."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.file = folder, folder / "scheduler.json"
-        self.processes: list[subprocess.Popen] = []
+    def __init__(self, folder: Path, forked: Forked):
+        self.folder, self.file, self.forked = folder, folder / "scheduler.json", forked
+        self.processes: list[subprocess.Popen | Process] = []
         self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(self.file))
         until = time.monotonic() + 60
         while not self.file.exists():
             assert time.monotonic() < until, "the scheduler did not start"
             time.sleep(0.05)
 
-    def worker(self, *options: str, **environment: str) -> subprocess.Popen:
+    def worker(self, *options: str, **environment: str) -> subprocess.Popen | Process:
         common = ("--no-nanny", "--no-dashboard", "--local-directory", str(self.folder))
         return self._start(
             "dask_worker", "--scheduler-file", str(self.file), *common, *options, **environment
         )
 
-    def _start(self, module: str, *options: str, **environment: str) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{module}", *options],
-            cwd=self.folder,  # python -m puts the current folder first, before a sham package on the path
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def _start(self, module: str, *options: str, **environment: str) -> subprocess.Popen | Process:
+        """With an environment of its own a Python of its own, which has imported nothing."""
+        one = {"OMP_NUM_THREADS": "1"}
+        if environment:
+            process: subprocess.Popen | Process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *options],
+                cwd=self.folder,  # python -m puts the current folder first, before a sham package on the path
+                env={**os.environ, **one, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        else:
+            process = self.forked.start(DASK, module, *options, cwd=self.folder, env=one)
         self.processes.append(process)
         return process
 
@@ -71,17 +80,17 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    found = Cluster(tmp_path_factory.mktemp("cluster"))
+def cluster(tmp_path_factory, forked) -> Iterator[Cluster]:
+    found = Cluster(tmp_path_factory.mktemp("cluster"), forked)
     found.worker("--nthreads", "1")
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Iterator[Cluster]:
+def bare(tmp_path_factory, forked) -> Iterator[Cluster]:
     """A scheduler without a worker."""
-    found = Cluster(tmp_path_factory.mktemp("bare"))
+    found = Cluster(tmp_path_factory.mktemp("bare"), forked)
     yield found
     found.close()
 
@@ -100,7 +109,7 @@ def _tables(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "analysis").iterdir())}
 
 
-def _kill_a_trainer(out: Path, victims: list[subprocess.Popen], stopped: threading.Event) -> None:
+def _kill_a_trainer(out: Path, victims: list[subprocess.Popen | Process], stopped: threading.Event) -> None:
     """Kill -9 the process that is training under `out` after its state was saved, known by the lock it holds."""
     while not stopped.wait(0.02):
         for state in out.glob("seed=*/resume/state.safetensors"):

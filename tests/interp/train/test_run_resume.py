@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -91,11 +89,9 @@ for line in iter(sys.stdin.readline, ""):
 
 
 @pytest.fixture(scope="module")
-def zygote():
+def zygote(forked):
     """A process with everything imported that forks one trainer a line, so that a kill can come at any moment."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ZYGOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = forked.start(ZYGOTE, piped=True)
 
     def run(settings: dict, out: Path, *, die_at_sync: int = 0, kill_at_size: int | None = None) -> int:
         assert process.stdin is not None
@@ -112,7 +108,7 @@ def zygote():
         return int(process.stdout.readline())
 
     yield run
-    process.communicate("")
+    process.close()
 
 
 @pytest.fixture(scope="module")
