@@ -130,8 +130,8 @@ class Compared:
         return loss.mean(0), wrong
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        each = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        return each.unflatten(1, (2, -1)).mean(2)
+        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return each.view_as(targets).unflatten(1, (2, -1)).mean(2)
 
     @torch.no_grad()
     def heads(self) -> Any:
