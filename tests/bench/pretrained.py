@@ -40,7 +40,13 @@ def rows(quick: bool) -> list[Row]:
         ("opening", at.adopt, at.load, 1, "a dozen passes of checks against one pass of two prompts"),
         ("loss and errors", at.scores, at.scores_by_hand, 1, note),
         ("heads", at.heads, at.heads_by_hand, 1, f"{note}; with intervals against without"),
-        ("patching all heads", at.patches, at.patches_by_hand, at.share, f"{note}; {len(at.pair.clean)} pairs"),
+        (
+            "patching all heads",
+            at.patches,
+            at.patches_by_hand,
+            at.share,
+            f"{note}; {len(at.pair.clean)} pairs",
+        ),
     ]
     return [
         compare_apart(f"pretrained, {name}", ours, theirs, 1 if quick else 2, per, about)
