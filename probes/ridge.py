@@ -19,6 +19,10 @@ from torch import Tensor
 
 from tasks.errors import UserError
 
+CACHED = (
+    2**17
+)  # numbers of a batch that are worked on at once: more of them fall out of the processor's cache
+
 
 @dataclasses.dataclass
 class RidgeMoments:
@@ -44,21 +48,25 @@ class RidgeMoments:
         """Moments of one batch. Raises UserError, naming `name`, for NaN, infinity or no rows."""
         if x.shape[-2] == 0:
             raise UserError(f"{name}: no rows to fit on; give at least one prompt")
-        _finite(x, name)
-        _finite(y, f"targets of {name}")
-        x, y = x.double(), y.double()
-        mean_x, mean_y = x.mean(-2), y.mean(-2)
-        x, y = x - mean_x[..., None, :], y - mean_y[..., None, :]
-        return cls(mean_x, mean_y, x.mT @ x, x.mT @ y, y.mT @ y, x.shape[-2])
+        designs, (rows, features), targets = x.shape[:-2], x.shape[-2:], y.shape[-1]
+        some = max(1, CACHED // (rows * features))
+        flat = (x.reshape(-1, rows, features).split(some), y.reshape(-1, rows, targets).split(some))
+        moments = [torch.cat(part) for part in zip(*map(_centred, *flat), strict=True)]
+        _finite(moments[0], name)  # a mean is finite where every row is
+        _finite(moments[1], f"targets of {name}")
+        return cls(*(part.view(*designs, *part.shape[1:]) for part in moments), rows=rows)
 
     def merge(self, other: RidgeMoments) -> None:
         """Take in the rows of `other`, in place (Chan, Golub & LeVeque 1983, pairwise update)."""
         total = self.rows + other.rows
         dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
         weight = self.rows * other.rows / total
-        self.xx += other.xx + weight * dx[..., :, None] * dx[..., None, :]
-        self.xy += other.xy + weight * dx[..., :, None] * dy[..., None, :]
-        self.yy += other.yy + weight * dy[..., :, None] * dy[..., None, :]
+        for own, more, a, b in (
+            (self.xx, other.xx, dx, dx),
+            (self.xy, other.xy, dx, dy),
+            (self.yy, other.yy, dy, dy),
+        ):
+            own.add_(more).addcmul_(a[..., :, None], b[..., None, :], value=weight)
         self.mean_x = self.mean_x + dx * (other.rows / total)
         self.mean_y = self.mean_y + dy * (other.rows / total)
         self.rows = total
@@ -119,13 +127,17 @@ class Path:
         self, strengths: Float[Tensor, "*design strength"]
     ) -> Float[Tensor, "*design strength feature target"]:
         """Weights in the eigenbasis. Raises UserError for a negative strength, or 0 on a singular design."""
+        self._check(strengths)
+        damped = self.eigenvalues[..., None, :] + strengths[..., :, None]
+        return self.projected[..., None, :, :] / damped[..., None]
+
+    def _check(self, strengths: Float[Tensor, "*design strength"]) -> None:
         if bool((strengths < 0).any()):
             raise UserError(f"ridge strength {float(strengths.min()):g} is negative: use 0 or more")
-        damped = self.eigenvalues[..., None, :] + strengths[..., :, None]
+        least = self.eigenvalues.amin(-1, keepdim=True) + strengths
         floor = self.eigenvalues[..., -1:] * self.eigenvalues.shape[-1] * torch.finfo(torch.float64).eps
-        if bool((damped <= floor[..., None, :]).any()):
+        if bool((least <= floor).any()):
             raise UserError(self._singular())
-        return self.projected[..., None, :, :] / damped[..., None]
 
     def _singular(self) -> str:
         features = self.eigenvalues.shape[-1]
@@ -148,13 +160,21 @@ class Path:
         self, strengths: Float[Tensor, "*design strength"], moments: RidgeMoments
     ) -> Float[Tensor, "*design strength target"]:
         """Mean squared error of every strength on the rows behind `moments`, without seeing those rows."""
-        shrunk = self.shrunk(strengths)
-        xx = self.basis.mT @ moments.xx @ self.basis
-        xy = self.basis.mT @ moments.xy
-        quadratic = (shrunk * (xx[..., None, :, :] @ shrunk)).sum(-2)
-        cross = (shrunk * xy[..., None, :, :]).sum(-2)
-        drift = (self.basis.mT @ (moments.mean_x - self.mean_x)[..., None])[..., None, :, :]
-        bias = (moments.mean_y - self.mean_y)[..., None, :] - (shrunk * drift).sum(-2)
+        self._check(strengths)
+        basis, designs = self.basis.mT, strengths.shape[:-1]
+        parts = (
+            basis @ moments.xx @ self.basis,
+            basis @ moments.xy,
+            basis @ (moments.mean_x - self.mean_x)[..., None],
+            self.projected,
+            self.eigenvalues[..., None] + strengths[..., None, :],
+        )
+        flat = [part.reshape(-1, *part.shape[-2:]) for part in parts]
+        sums = [
+            torch.stack(each).view(*designs, *each[0].shape) for each in zip(*map(_sums, *flat), strict=True)
+        ]
+        quadratic, cross, drift = sums
+        bias = (moments.mean_y - self.mean_y)[..., None, :] - drift
         variance = moments.yy.diagonal(dim1=-2, dim2=-1)[..., None, :]
         return (variance - 2 * cross + quadratic) / moments.rows + bias.square()
 
@@ -203,6 +223,34 @@ def fit_by_gcv(
             f"{name}: {moments.rows} rows leave nothing to judge a strength by; use more prompts or larger strengths"
         )
     return _chosen(path, strengths, path.held_out(strengths, moments) / free.square()[..., None])
+
+
+def _centred(
+    x: Float[Tensor, "design row feature"], y: Float[Tensor, "design row target"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Means and centred products of some designs: mean_x, mean_y, xx, xy, yy."""
+    x, y = (part.to(torch.float64, memory_format=torch.contiguous_format, copy=True) for part in (x, y))
+    mean_x, mean_y = x.mean(-2), y.mean(-2)
+    x, y = x.sub_(mean_x[:, None]), y.sub_(mean_y[:, None])
+    return mean_x, mean_y, x.mT @ x, x.mT @ y, y.mT @ y
+
+
+def _sums(
+    xx: Float[Tensor, "feature feature"],
+    xy: Float[Tensor, "feature target"],
+    drift: Float[Tensor, "feature 1"],
+    projected: Float[Tensor, "feature target"],
+    damped: Float[Tensor, "feature strength"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One design's w'(xx)w, w'(xy) and w'drift of the weights w = projected / damped: [strength, target] each.
+
+    One design at a time stays within the processor's cache, and one product serves all strengths.
+    """
+    weights = projected[:, None] / damped[..., None]
+    quadratic = (xx @ weights.flatten(1)).view(weights.shape).mul_(weights).sum(0)
+    by_target = weights.transpose(1, 2)
+    cross = (by_target * xy[..., None]).sum(0).T
+    return quadratic, cross, (drift.T @ weights.flatten(1)).view(weights.shape[1:])
 
 
 def _finite(x: Tensor, name: str) -> None:

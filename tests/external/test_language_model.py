@@ -21,8 +21,9 @@ from interp.causal.paths import patch_paths
 from interp.heads.heads import relation_mass
 from interp.heads.path_attention import path_attention
 from interp.hooks.sites import Site
-from interp.importers.hf import import_hf
+from interp.importers.hf import import_hf, task_for
 from interp.run import Run
+from tasks import UserError
 from tests.bench.pretrained import Compared
 
 FOLDER = Path(os.environ.get("ALGOSCOPE_LM", ""))
@@ -106,6 +107,14 @@ def test_logits_are_those_of_transformers(plain, way, request):
     )
     assert (found - wanted).abs().max() < 1e-4
     assert wanted.std() > 1
+
+
+def test_the_default_form_of_prompts_is_one_that_the_tokenizer_has_names_for(imported):
+    assert imported[0].task.form == "lives-with"
+    with pytest.raises(
+        UserError, match="'equations' needs 4 names of the pool 'digit', and 0 are single tokens"
+    ):
+        task_for(FOLDER, form="equations")
 
 
 @pytest.mark.parametrize("slot", ["k", "v"])
