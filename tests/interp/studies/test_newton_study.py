@@ -11,9 +11,8 @@ import torch
 
 from interp.models import build_model
 from interp.studies.context import StudyContext
-from interp.studies.newton import measure
+from interp.studies.newton import measure, rows_conditions
 from interp.studies.newton import measure_two_layer as newton_two_layer
-from interp.studies.newton import rows_conditions
 from interp.studies.newton import study as newton
 from interp.studies.newton import theory as newton_rates
 from interp.studies.newton.claims import CLAIMS
