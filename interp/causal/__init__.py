@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interp.causal.graph import edges, receivers, senders
     from interp.causal.interventions import intervene
     from interp.causal.metrics import Metric, custom, metric_of
+    from interp.causal.nodes import node_curve
     from interp.causal.over_training import CircuitSearch, EdgeEffects, PatchGrid, circuit_at
     from interp.causal.patching import patch
     from interp.causal.paths import patch_paths
@@ -37,6 +38,7 @@ _HOMES = {
     "graph": ("edges", "receivers", "senders"),
     "interventions": ("intervene",),
     "metrics": ("Metric", "custom", "metric_of"),
+    "nodes": ("node_curve",),
     "over_training": ("CircuitSearch", "EdgeEffects", "PatchGrid", "circuit_at"),
     "patching": ("patch",),
     "paths": ("patch_paths",),
@@ -67,6 +69,7 @@ __all__ = [
     "judge",
     "matched_circuit",
     "metric_of",
+    "node_curve",
     "patch",
     "patch_paths",
     "precision_recall",

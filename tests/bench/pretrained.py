@@ -40,7 +40,13 @@ def rows(quick: bool) -> list[Row]:
         ("opening", at.adopt, at.load, 1, "a dozen passes of checks against one pass of two prompts"),
         ("loss and errors", at.scores, at.scores_by_hand, 1, note),
         ("heads", at.heads, at.heads_by_hand, 1, f"{note}; with intervals against without"),
-        ("patching all heads", at.patches, at.patches_by_hand, at.share, f"{note}; {len(at.pair)} pairs"),
+        (
+            "patching all heads",
+            at.patches,
+            at.patches_by_hand,
+            at.share,
+            f"{note}; {len(at.pair.clean)} pairs",
+        ),
     ]
     return [
         compare_apart(f"pretrained, {name}", ours, theirs, 1 if quick else 2, per, about)
@@ -130,8 +136,8 @@ class Compared:
         return loss.mean(0), wrong
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        each = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        return each.unflatten(1, (2, -1)).mean(2)
+        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return each.view_as(targets).unflatten(1, (2, -1)).mean(2)
 
     @torch.no_grad()
     def heads(self) -> Any:
@@ -161,8 +167,9 @@ class Compared:
         """The same, by a whole pass for each head."""
         found = []
         for site in self.sites:
-            value = self.cache[site.hook(None)][:, :, site.head]
-            columns = slice(site.head * value.shape[-1], (site.head + 1) * value.shape[-1])
+            head = site.head or 0
+            value = self.cache[site.hook(None)][:, :, head]
+            columns = slice(head * value.shape[-1], (head + 1) * value.shape[-1])
 
             def write(module: Any, given: Any, value: Any = value, columns: slice = columns) -> Any:
                 changed = given[0].clone()

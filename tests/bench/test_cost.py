@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from interp.config.run import configure
 from interp.train.stacked_pace import stacked_table
-from tests.bench import fits
+from tests.bench import cost_models, fits
 from tests.bench.cost import H100_PEAK, H100_SHARE, cost, matmul_rate
 
 SMALL = {"model.n_layers": 1, "model.n_heads": 2, "model.d_model": 8, "train.batch": 4, "train.steps": 10}
@@ -61,3 +64,26 @@ def test_every_fitted_analysis_runs_at_every_thing_that_grows(name) -> None:
     tiny = {"layers": 2, "width": 8, "positions": 5, "prompts": 4}
     assert set(fits.SIZES) == set(tiny)
     assert fits.WORK[name](tiny)() is not None
+
+
+def test_a_line_is_found_with_how_far_times_lie_from_it() -> None:
+    exact = cost_models.line((8, 16, 32), (0.3 + 8 * 0.02, 0.3 + 16 * 0.02, 0.3 + 32 * 0.02))
+    assert (exact.start, exact.slope, exact.off) == pytest.approx((0.3, 0.02, 0))
+    assert cost_models.line((8, 16, 32), (0.4, 0.9, 0.9)).off > 0.1
+
+
+@pytest.mark.parametrize("name", cost_models.MODELS)
+def test_every_page_states_its_line_at_the_sizes_it_is_fitted_on(name: str) -> None:
+    """And that the analysis runs at a small size, to a table that is not empty."""
+    model = cost_models.MODELS[name]
+    page = " ".join(Path(f"docs/estimators/{model.page}.md").read_text(encoding="utf-8").split())
+    stated = re.search(
+        r"A checkpoint costs (-?[\d.e-]+) s \+ ([\d.e-]+) s x .*? off by at most (\d+)%\.", page
+    )
+    assert stated, f"{model.page} states no cost"
+    assert stated[0] == cost_models.sentence(
+        model, cost_models.Line(float(stated[1]), float(stated[2]), int(stated[3]) / 100)
+    )
+    assert f'python -m tests.bench.cost_models "{name}"' in page
+    smallest = {"head scores": 4, "readouts": 2, "learning coefficient": 80, "curvature": 4, "strategies": 16}
+    assert len(model.work(smallest.get(name, 32))())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import importlib.util
+import inspect
 import json
 import math
 import mmap
@@ -119,3 +122,16 @@ def test_a_peer_that_never_arrives_is_over_budget() -> None:
     assert cells[2] == "> budget published recipe"
     assert cells[3] == "-"
     assert "loss 0.900 at best" in cells[-1]
+
+
+def test_every_module_that_a_row_takes_its_lines_from_is_there() -> None:
+    """Rows import when they are measured, and one that fails is a line of the table, not an error."""
+    tree = ast.parse(inspect.getsource(table))
+    taken = [
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "tests.bench"
+        for name in node.names
+    ]
+    assert len(taken) >= len(table.ROWS)
+    assert not [name for name in taken if importlib.util.find_spec(f"tests.bench.{name}") is None]

@@ -16,17 +16,20 @@ QUICK = {"model.n_layers": 2, "model.d_model": 32}
 
 def patching_rows(quick: bool) -> list[Row]:
     """Each sweep at each metric; the baseline's time is that of a sample of its sites, multiplied."""
-    layers = 2 if quick else 4
-    found = patching.rows(1 if quick else 5, 4 if quick else 24, layers)
+    layers, repeats = 2 if quick else 4, 1 if quick else 5
+    found = [(row, repeats) for row in patching.rows(repeats, 4 if quick else 24, layers)]
+    fewer = min(repeats, 3)
+    for size in patching.OTHERS[: 1 if quick else None]:
+        found += [(row, fewer) for row in patching.other_rows(size, fewer)]
     project_mb, baseline_mb = _peaks(layers)
     name = "TransformerLens loop"
     return [
         Row(
             _patching_name(row.name), row.project, row.baseline, name, 1 / row.ratio, *_inverted(row.spread),
-            1 if quick else 5, row.project / row.limit, row.limit, project_mb, baseline_mb,
-            note=f"{layers} layers; {row.n} of the baseline's sites timed",
+            pairs, row.project / row.limit, row.limit, project_mb, baseline_mb,
+            note=f"{row.n} of the baseline's sites timed; {layers} layers of 8 x 64, 41 tokens where none are named",
         )
-        for row in found
+        for row, pairs in found
     ]  # fmt: skip
 
 
