@@ -4,7 +4,8 @@ A row whose statistic is still the one that the claim asks for keeps its value a
 wording. Where the criterion was replaced after the measurement the row counts as exploratory until the study is run
 again: its criterion was set with the value in sight. Where what is measured has changed (another statistic, another
 unit) the row is "not measured" and says what was found before. A mean over three seeds keeps its value and loses its
-interval: it settles nothing; one over more seeds has its limits moved inside what is possible.
+interval: it settles nothing; one over more seeds has its limits moved inside what is possible. A run that gives the
+very figures of before (the same seeds, bit by bit) is no new measurement for a criterion that was set in between.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from interp.studies.ledger import Claim, Ledger, Row
+from interp.studies.ledger import Claim, Ledger, Measured, Row
 from probes.seeds import MOST_FOR_A_RANGE, within
 
 AGAIN = "needs a new run"
 STUDENT = "Student's t"
 LINEAR = f"{STUDENT}, linear scale"
 FEW = "three seeds or fewer have no 95% interval, and the range was not stored: needs a new run"
+OTHERS = "exploratory until other seeds are measured"
+SAME = "the very figures of {when}, when another criterion stood: {others}"
 AFTER = "judged by a criterion of {when}, set after this measurement: exploratory until it is run again"
 
 
@@ -34,6 +37,26 @@ def rejudged(ledger: Ledger, claims: Mapping[str, Claim], date: str) -> Ledger:
     return replace(
         ledger, claims=tuple(row for name, rows in stored.items() for row in _rows(claims[name], rows, date))
     )
+
+
+def repeated(ledger: Ledger, before: Measured | None, claims: Mapping[str, Claim]) -> Ledger:
+    """A new ledger, in which rows that repeat the figures of one of before a change of their criterion say so."""
+    if before is None:
+        return ledger
+    then = {row.id: row for row in before.ledger.claims}
+    return replace(ledger, claims=tuple(_marked(row, then, before.date, claims) for row in ledger.claims))
+
+
+def _marked(row: Row, then: Mapping[str, Row], date: str, claims: Mapping[str, Claim]) -> Row:
+    old, claim = then.get(row.id), claims.get(row.claim)
+    if old is None or claim is None or row.value is None or old.value is None or OTHERS in row.note:
+        return row
+    set_since = OTHERS in old.note or any(one.when > date for one in claim.history)
+    if not (set_since and row.n == old.n and math.isclose(row.value, old.value, rel_tol=1e-6)):
+        return row
+    note = "; ".join(part for part in (row.note, SAME.format(when=date, others=OTHERS)) if part)
+    kind = row.kind if row.kind == "identity" else "exploratory"
+    return row.model_copy(update={"note": note, "kind": kind})
 
 
 def _rows(claim: Claim, rows: Sequence[Row], date: str) -> list[Row]:
@@ -62,6 +85,8 @@ def _row(claim: Claim, row: Row, date: str) -> Row:
         value, low, high, row.n, condition=row.condition, budget=row.budget, command=row.command, note=note,
         interval=row.interval,
     )  # fmt: skip
+    if OTHERS in note and found.kind != "identity":
+        found = found.model_copy(update={"kind": "exploratory"})
     if not later:
         return found
     after = AFTER.format(when=later[-1].when)

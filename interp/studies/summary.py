@@ -25,7 +25,7 @@ from interp.studies.catalogue import STUDIES
 from interp.studies.findings import short_text
 from interp.studies.fingerprint import changes
 from interp.studies.ledger import Claim, Ledger, Measured
-from interp.studies.rejudge import rejudged
+from interp.studies.rejudge import rejudged, repeated
 from interp.studies.summary_text import brief_text, every_claim_text, rewritten, summary_text
 from tasks.errors import UserError
 
@@ -53,6 +53,7 @@ def keep(path: Path, folder: Path = MEASURED, day: datetime.date | None = None) 
     if ledger.study not in STUDIES:
         raise UserError(f"{path}: of the unknown study {ledger.study!r}")
     written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).date()
+    ledger = repeated(ledger, measured(ledger.study, folder), claims_of(ledger.study))
     return _write(Measured(ledger, __version__, (day or written).isoformat()), folder)
 
 

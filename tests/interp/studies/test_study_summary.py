@@ -10,7 +10,7 @@ import pytest
 
 from interp.studies import STUDIES, rejudge, summary, summary_text
 from interp.studies.criteria import Criterion
-from interp.studies.ledger import Claim, Ledger, Replaced, Row
+from interp.studies.ledger import Claim, Ledger, Measured, Replaced, Row
 from interp.studies.power import Means
 from probes import stats
 from tasks.errors import UserError
@@ -115,6 +115,29 @@ def test_a_criterion_replaced_after_the_measurement_makes_the_row_exploratory() 
     assert "set after this measurement" in before.note
     assert (after.kind, after.note) == ("confirmatory", "")
     assert rejudged(before, today, "2026-01-02") == before
+
+
+def test_the_same_figures_again_do_not_make_a_later_criterion_confirmatory() -> None:
+    """The criterion was set between two runs of the same seeds; with other figures the row counts."""
+    said = {"condition": "main", "budget": "1 step", "command": "x"}
+    was = Replaced("value above 0.9", "2026-02-01", "no power")
+    today = Claim("a", "A claim is made.", "p", "1", Criterion.above(0.5), history=(was,))
+
+    def again(value: float, before: Measured) -> Row:
+        row = today.measured(value, value - 0.1, value + 0.1, 4, **said)
+        return rejudge.repeated(Ledger(STUDY, "quick", (0,), (row,)), before, {"a": today}).claims[0]
+
+    old = Ledger(STUDY, "quick", (0,), (today.measured(0.7, 0.5, 0.9, 4, **said),))
+    first = again(0.7, Measured(old, "9.9", "2026-01-02"))
+    assert first.kind == "exploratory"
+    assert "the very figures of 2026-01-02" in first.note
+    assert rejudged(first, today, "2026-02-02") == first
+    assert again(0.71, Measured(old, "9.9", "2026-01-02")).kind == "confirmatory"
+    assert again(0.7, Measured(old, "9.9", "2026-02-02")).kind == "confirmatory", (
+        "the criterion stood already"
+    )
+    third = Measured(Ledger(STUDY, "quick", (0,), (first,)), "9.9", "2026-02-02")
+    assert again(0.7, third).kind == "exploratory"
 
 
 def test_another_statistic_needs_a_new_run_and_says_what_was_found_before() -> None:
