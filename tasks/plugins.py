@@ -12,7 +12,8 @@ import importlib
 import os
 import sys
 from collections.abc import Container
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from typing import Any
 
 from tasks.errors import UserError
 
@@ -35,9 +36,10 @@ def load_plugins(
 
 
 @functools.lru_cache(maxsize=16)
-def _installed(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+def _installed(group: str, places: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
     """Entry points of a group; reading the metadata of all packages takes longer than all else about a configuration,
-    so it is done once for these `places`.
+    so it is done once for these `places`. Of whatever class: where the backport of `importlib.metadata` is loaded, it
+    finds the packages in the library's place and hands out its own.
     """
     return tuple(entry_points(group=group))
 

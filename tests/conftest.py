@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _timed(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.fixture(scope="session")
 def forked(tmp_path_factory) -> Iterator[Forked]:
     """Runs programs in processes of their own."""
+    if sys.platform != "linux":
+        pytest.skip("the process that forks programs for the tests needs Linux (pidfd)")
     found = Forked(shared(tmp_path_factory))
     yield found
     found.close()

@@ -4,7 +4,7 @@ process has imported this package and forks a child for each program that it is 
 A child has its own arguments, folder, environment, standard streams and `__main__`, and finds modules on its own
 PYTHONPATH first. What it shares with its siblings is what was imported before: a test of what is imported, or of what
 Python does as it starts (hash seeds, the interpreter's own options), starts Python itself. Annotations are not checked
-in here: this is the package as users have it. The process that forks is in `tests.forking`.
+in here: this is the package as users have it. The process that forks is in `tests.forking`, for Linux alone.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def path_attention(
         change = {label: changes[label] for label in (Site.parse(name).label for name in sends)}
         found = seen.mass(stream, path_hooks(model, change, receivers), start)
         for place, head in enumerate(heads):
-            effect = normalised(*(mass[:, place] for mass in (found, *ends)), draws).one()
+            values, clean, corrupt = (mass[:, place] for mass in (found, *ends))
+            effect = normalised(values, clean, corrupt, draws).one()
             where = {"sender": "+".join(sends), "receiver": "+".join(receivers), "target": head}
             tables.append({**where, **effect.row(), "raw": float(found[:, place].mean())})
     return pd.DataFrame(tables).assign(metric=relation, unit="normalised effect", direction=direction)

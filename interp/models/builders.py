@@ -12,7 +12,8 @@ import copy
 import hashlib
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,17 @@ HF = "hf"
 LIVE = "live:"
 Make = Callable[[], nn.Module]
 _KNOWN: dict[str, Make] = {}
+_DRAWN: ContextVar[bool] = ContextVar("drawn", default=True)
+
+
+@contextlib.contextmanager
+def to_be_loaded() -> Iterator[None]:
+    """Within it, modules are built whose weights are loaded next, so that none are drawn (a third of the time)."""
+    before = _DRAWN.set(False)
+    try:
+        yield
+    finally:
+        _DRAWN.reset(before)
 
 
 def name_builder(given: nn.Module | Callable[[], nn.Module] | str) -> str:
@@ -66,9 +78,10 @@ def build_module(
     """A module with weights drawn from `seed`, in eval mode; the global random state stays as it was.
 
     An object that was given is copied and its weights are drawn anew by its own layers (`reset_parameters`); those of
-    layers without that are shuffled within each tensor. Not `drawn`, weights may be anything: they are to be
-    loaded. Raises UserError for a builder that this process does not know.
+    layers without that are shuffled within each tensor. Not `drawn`, or within `to_be_loaded`, weights may be
+    anything. Raises UserError for a builder that this process does not know.
     """
+    drawn = drawn and _DRAWN.get()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if builder == HF:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interp.config.run import RunConfig
+from interp.models.builders import to_be_loaded
 from interp.models.weights import load_weights
 from interp.runs.asking import Asking, now, threads
 from interp.runs.folder import RunFolder
@@ -169,7 +170,8 @@ class Checkpoints(Renaming):
                 f"{self.path}: was trained with clamps, which weights alone lack: ask for"
                 " `run.without_interventions()`"
             )
-        model = self._blank(self.config.init_seed) if into is None else into
+        with to_be_loaded():
+            model = self._blank(self.config.init_seed) if into is None else into
         load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
         return model.eval()
 

@@ -20,24 +20,27 @@ MARKS = ("firstContentfulPaint", "loadEventEnd", "in sight")  # the last is the 
 LONGEST = 20  # seconds that a page may take to open
 
 
-def opening(page: Path, chromium: str) -> dict[str, float]:
-    """Seconds from the start of the navigation to the first words and to the open page, and what of it was work."""
+def opening(page: Path, chromium: str, longest: int = LONGEST) -> dict[str, float]:
+    """Seconds from the start of the navigation to the first words and to the open page, and what of it was work.
+
+    The trace takes `longest` seconds in any case. Raises UserError if the page was not open by then.
+    """
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         asked = [
             *("--headless=new", "--no-first-run", "--window-size=1366,768", f"--user-data-dir={folder}/user"),
-            *("--trace-startup=blink.user_timing,loading,toplevel", f"--trace-startup-duration={LONGEST}"),
+            *("--trace-startup=blink.user_timing,loading,toplevel", f"--trace-startup-duration={longest}"),
             *(f"--trace-startup-file={trace}", "--trace-startup-format=json", page.as_uri()),
         ]
         browser = subprocess.Popen(
             [chromium, *FLAGS, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            events = _traced(trace, LONGEST + 60)
+            events = _traced(trace, longest + 60)
         finally:
             browser.terminate()
             browser.wait()
-    return _opening(sorted(events, key=lambda e: e.get("ts", 0)), page)
+    return _opening(sorted(events, key=lambda e: e.get("ts", 0)), page, longest)
 
 
 def _traced(trace: Path, patience: int) -> list[dict[str, Any]]:
@@ -52,8 +55,8 @@ def _traced(trace: Path, patience: int) -> list[dict[str, Any]]:
     raise UserError("Chromium wrote no trace of its start; try again on a quieter machine")
 
 
-def _opening(events: list[dict[str, Any]], page: Path) -> dict[str, float]:
-    late = UserError(f"the page was not open after {LONGEST} s; try again on a quieter machine")
+def _opening(events: list[dict[str, Any]], page: Path, longest: int = LONGEST) -> dict[str, float]:
+    late = UserError(f"the page was not open after {longest} s; try again on a quieter machine")
     begun = [e for e in events if e["name"] == "navigationStart" and page.as_uri() in json.dumps(e["args"])]
     if not begun:
         raise late

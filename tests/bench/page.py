@@ -26,9 +26,10 @@ from interp.report.model import DrawnAttention, RunReport
 from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
-from tests.bench.opening import FLAGS, opening
+from tests.bench.opening import FLAGS, LONGEST, opening
 
 CHECKPOINTS, LAYERS, HEADS, TOKENS, MOVES = 200, 4, 8, 41, 20
+PAUSE = 3000  # milliseconds: CircuitsVis follows a slider that stands still
 PLACES = {"top": "scores", "heads": "head-map", "attention": "attention"}
 
 
@@ -61,8 +62,12 @@ def made_up(checkpoints: int = CHECKPOINTS, tokens: int = TOKENS, seed: int = 0)
     )
 
 
-def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
-    """Opening and moving one page. Raises UserError without the page, a Chromium or playwright."""
+def measured(page: Path, moves: int = MOVES, pause: float = PAUSE, longest: int = LONGEST) -> dict[str, Any]:
+    """Opening and moving one page. Raises UserError without the page, a Chromium or playwright.
+
+    `pause`: milliseconds that the page is let rest before and after it is moved; `longest`: seconds that it is given
+    to open.
+    """
     if not page.is_file():
         raise UserError(f"there is no page {page}; write one with interp report RUN")
     try:
@@ -72,7 +77,7 @@ def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise UserError("a page is measured in Chromium, and none is on this machine")
-    found: dict[str, Any] = {"mb": page.stat().st_size / 1e6, **opening(page, chromium)}
+    found: dict[str, Any] = {"mb": page.stat().st_size / 1e6, **opening(page, chromium, longest)}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = browser.new_context(viewport={"width": 1366, "height": 768})
@@ -83,18 +88,18 @@ def measured(page: Path, moves: int = MOVES) -> dict[str, Any]:
         inside.send("Performance.enable", {"timeDomain": "threadTicks"})
         tab.goto(page.as_uri())
         tab.wait_for_function("document.querySelector('#run-0 .plot.drawn .figure-plot')")
-        tab.wait_for_timeout(3000)
+        tab.wait_for_timeout(pause)
         found["scroll first, cpu ms"], _ = _scroll(tab, inside)
-        tab.wait_for_timeout(1000)
+        tab.wait_for_timeout(pause / 3)
         busy, frames = _scroll(tab, inside)
         found["scroll, cpu ms a frame"] = busy / frames
         for name, view in PLACES.items():
             place = tab.locator(f'#run-0 [data-view="{view}"]')
             if place.count():
                 place.scroll_into_view_if_needed()
-                tab.wait_for_timeout(1500)
+                tab.wait_for_timeout(pause / 2)
                 found[f"move, {name}, cpu ms"] = _move(tab, inside, moves)
-                found[f"rest, {name}, cpu ms"] = _rest(tab, inside)
+                found[f"rest, {name}, cpu ms"] = _rest(tab, inside, pause)
         browser.close()
     return found
 
@@ -139,10 +144,10 @@ def _scroll(tab: Any, inside: Any) -> tuple[float, int]:
     return 1000 * (_busy(inside) - before), frames
 
 
-def _rest(tab: Any, inside: Any) -> float:
+def _rest(tab: Any, inside: Any, pause: float) -> float:
     """Processor milliseconds of what follows once the slider stands still."""
     before = _busy(inside)
-    tab.wait_for_timeout(3000)
+    tab.wait_for_timeout(pause)
     return 1000 * (_busy(inside) - before)
 
 

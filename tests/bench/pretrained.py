@@ -167,8 +167,9 @@ class Compared:
         """The same, by a whole pass for each head."""
         found = []
         for site in self.sites:
-            value = self.cache[site.hook(None)][:, :, site.head]
-            columns = slice(site.head * value.shape[-1], (site.head + 1) * value.shape[-1])
+            head = site.head or 0
+            value = self.cache[site.hook(None)][:, :, head]
+            columns = slice(head * value.shape[-1], (head + 1) * value.shape[-1])
 
             def write(module: Any, given: Any, value: Any = value, columns: slice = columns) -> Any:
                 changed = given[0].clone()

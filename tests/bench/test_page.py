@@ -49,7 +49,10 @@ def test_opening_and_moving_are_measured(tmp_path) -> None:
     kept = write(render([page.made_up(checkpoints=3, tokens=5)]), tmp_path / "page.html")
     # A thread of its own: other tests of the process may hold Playwright's loop in this one.
     with ThreadPoolExecutor(1) as alone:
-        found = alone.submit(page.measured, kept, moves=2).result()
+        try:
+            found = alone.submit(page.measured, kept, moves=2, pause=600, longest=5).result()
+        except UserError:  # a loaded machine: as long as the bench gives it
+            found = alone.submit(page.measured, kept, moves=2).result()
     assert found["mb"] == pytest.approx(kept.stat().st_size / 1e6)
     assert all(value > 0 for value in found.values())
     assert {f"move, {place}, cpu ms" for place in page.PLACES} < set(found)

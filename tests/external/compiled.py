@@ -6,6 +6,7 @@ Shares nothing with the package but the names of edges: attention and ReLU MLPs 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -103,10 +104,10 @@ def distracted(weights: Weights, settings: dict, heads: int, seed: int = 0) -> t
 def area(scores: dict, truth: set) -> float:
     """Area under the precision-recall curve (average precision); edges of equal score count as one step."""
     found = hits = 0
-    total = 0.0
+    total = Fraction()  # of counts, so that a perfect order has exactly 1
     for value in sorted(set(scores.values()), reverse=True):
         step = [edge for edge, score in scores.items() if score == value]
         new = len(truth.intersection(step))
         found, hits = found + len(step), hits + new
-        total += new / len(truth) * hits / found
-    return total
+        total += Fraction(new * hits, len(truth) * found)
+    return float(total)

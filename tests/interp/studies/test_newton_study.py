@@ -11,8 +11,8 @@ import torch
 
 from interp.models import build_model
 from interp.studies.context import StudyContext
+from interp.studies.newton import measure, rows_conditions
 from interp.studies.newton import measure_two_layer as newton_two_layer
-from interp.studies.newton import rows_conditions
 from interp.studies.newton import study as newton
 from interp.studies.newton import theory as newton_rates
 from interp.studies.newton.claims import CLAIMS
@@ -68,6 +68,9 @@ def ledger(tmp_path_factory):
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         up_to(8, patch)
+        patch.setattr(
+            measure, "CHUNK", measure.CHUNK // 4
+        )  # nets that learned nothing, read on fewer prompts
         return newton.measure(toy(out, said.append)), out, said
 
 
