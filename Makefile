@@ -6,7 +6,7 @@ export OPENBLAS_NUM_THREADS = 1
 unexport PYTHONDONTWRITEBYTECODE   # without bytecode every Python that starts compiles the packages again: seconds each
 SHARED := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo report test check style types trust external live bench verdicts notebooks docs clean
+.PHONY: demo report test check style types trust external live bench peers verdicts notebooks docs clean
 
 demo: .venv/ready          # one small run, trained and analysed in about a minute: runs/quick/report.html
 	$(BIN)/interp demo --quick
@@ -49,6 +49,9 @@ live: .venv/live           # the live view in a real JupyterLab and a real marim
 bench: .venv/ready         # ratios to named peers, one process and one thread each; runs/bench/bench.md
 	$(BIN)/python -m tests.bench.table
 	$(BIN)/python -m tests.bench.page
+
+peers: .venv/ready         # packages that `make bench` compares with, each by itself in a folder, not in the environment
+	$(BIN)/pip install --quiet --no-deps --upgrade --target runs/peers devinterp==2.0.1
 
 verdicts: .venv/ready      # what is said of planted truths: adds replicates to the kept counts, writes their tables
 	$(BIN)/python -m interp.calibration.counts

@@ -1,9 +1,10 @@
 """Edge attribution, the learning coefficient, Muon and a language model's patches, as rows of the table.
 
 Peers that this environment cannot import are named as not run: auto-circuit needs a module that TransformerLens 4 no
-longer has, devinterp is not among the pins. In their place stand what the work is made of: an estimate against as many
-forward and backward passes of the plain model as it has steps, a chain against its gradients by torch's autograd on the
-unfused model, Muon against `torch.optim.Muon`, patches of a language model against a whole pass a site.
+longer has; of devinterp the optimiser is run where `make peers` has installed it. Beside them stands what the work is
+made of: an estimate against as many forward and backward passes of the plain model as it has steps, a chain against its
+gradients by torch's autograd on the unfused model, Muon against `torch.optim.Muon`, patches of a language model against
+a whole pass a site.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from interp.studies.retrieval_prompts.runs_texts import SmallModel
 from interp.studies.retrieval_prompts.runs_weights import build_small
 from interp.train.optimisers import Optimisers
 from tasks import TextRetrieval
-from tests.bench import patching
+from tests.bench import patching, peer_chains
 from tests.bench.rows import Row, compare, flop_of
 
 NOT_RUN = "not run, it does not import here"
+SIZE = 10_000  # sample size that the coefficient refers to
 TASK = TextRetrieval(hops=1, chains=2)
 
 
@@ -88,12 +90,17 @@ def coefficient_rows(quick: bool) -> list[Row]:
     def chains(of: Any) -> Any:
         return lambda: _unchecked(of, start, settings)
 
+    peers = {"autograd, eager": chains(by_autograd)}
+    if peer_chains.installed():
+        peers["devinterp's SGLD, plain torch"] = peer_chains.devinterp_chains(config, batches, SIZE, settings)
+    steps = f"{draws + about['burn_in']} steps each"
     return [
         compare(
-            f"learning coefficient, {about['chains']} chains", chains(slopes), chains(by_autograd),
-            baseline_name="autograd, eager", repeats=1 if quick else 3, flop=flop_of(chains(slopes)),
-            note=f"{draws + about['burn_in']} steps each; devinterp: {NOT_RUN}",
+            f"learning coefficient, {about['chains']} chains", chains(slopes), peer, baseline_name=name,
+            repeats=1 if quick else 3, flop=flop_of(chains(slopes)),
+            note=steps if len(peers) > 1 else f"{steps}; {peer_chains.NOT_THERE}",
         )
+        for name, peer in peers.items()
     ]  # fmt: skip
 
 
@@ -102,7 +109,7 @@ def _unchecked(slopes: Any, start: torch.Tensor, settings: dict[str, Any]) -> No
     from interp.landscape.langevin import BadChains
 
     try:
-        coefficient(slopes, start, 10_000, **settings)
+        coefficient(slopes, start, SIZE, **settings)
     except BadChains:
         return
 
