@@ -27,9 +27,10 @@ import interp
 from interp.cli import run
 from interp.studies import STUDIES
 STUDIES["my-paper"] = "interp.studies.my_paper.study"
-for words in json.loads(sys.argv[1]):
-    assert run(words) == 0, words
-print("AT", interp.__file__)
+if __name__ == "__main__":  # workers of the study read it, too
+    for words in json.loads(sys.argv[1]):
+        assert run(words) == 0, words
+    print("AT", interp.__file__)
 """
 
 
