@@ -108,9 +108,8 @@ def _processes() -> Any:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [__name__, "interp.train.loop", "torch._dynamo"]
-    )  # what an optimiser loads
+    # the last is what an optimiser loads
+    context.set_forkserver_preload([__name__, "interp.train.loop", "torch._dynamo"])
     return context
 
 

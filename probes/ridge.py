@@ -19,9 +19,7 @@ from torch import Tensor
 
 from tasks.errors import UserError
 
-CACHED = (
-    2**17
-)  # numbers of a batch that are worked on at once: more of them fall out of the processor's cache
+CACHED = 2**17  # numbers worked on at once: more of them fall out of the processor's cache
 
 
 @dataclasses.dataclass

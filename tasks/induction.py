@@ -135,9 +135,8 @@ class Induction(Task):
         self, outputs: Float[Tensor, "batch pos d_out"], batch: InductionBatch
     ) -> Float[Tensor, "batch output"]:
         """Cross entropy of the next token in nats, averaged over each showing."""
-        rows = outputs[:, self._rows].flatten(
-            0, 1
-        )  # a vocabulary in one piece: over strides it takes twice as long
+        # a vocabulary in one piece: over strides it takes twice as long
+        rows = outputs[:, self._rows].flatten(0, 1)
         each = F.cross_entropy(rows, batch.targets.flatten(), reduction="none")
         return self._each(each.view_as(batch.targets))
 

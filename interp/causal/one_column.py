@@ -105,9 +105,8 @@ class OneColumn:
         self, columns: list[int], rows: Any, k: Vectors, mass: Float[Tensor, "_ batch row head"]
     ) -> Float[Tensor, "site batch row head"]:
         """Attention of the rows to the changed columns."""
-        keys = (k[..., None] * self.each).flatten(
-            2, 3
-        )  # one block a head, so that one product serves all heads
+        # one block a head, so that one product serves all heads
+        keys = (k[..., None] * self.each).flatten(2, 3)
         scores = self.q[:, rows] @ keys
         if self.layer.block.attn.W_rel is not None:
             scores += self._relative[:, :, rows][..., columns].permute(3, 0, 2, 1)

@@ -36,9 +36,8 @@ class RowAttention:
         v: Float[Tensor, "batch head pos k"],
     ):
         self.attn, self.mask, self.width = attn, mask, attn.width
-        self.natural = (
-            math.log(2) if mask.kind == "softmax" else 1.0
-        )  # times a score of here: the model's own score
+        # times a score of here: the model's own score
+        self.natural = math.log(2) if mask.kind == "softmax" else 1.0
         self.unit = 1 / (self.natural * scale)
         factors = {"q": 1.0, "k": self.unit, "v": 1.0}
         self.weight = torch.cat([getattr(attn, f"w_{name}") * by for name, by in factors.items()], 1)

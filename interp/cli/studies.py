@@ -62,7 +62,7 @@ def study(
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]
     log = (lambda line: None) if json else (lambda line: print(line, flush=True))
-    hands = workers or len(os.sched_getaffinity(0))
+    hands = workers or _cores()
     ledgers = [run_study(each, scale, out / each, log, hands, **asked) for each in names]
     if json:
         documents = [ledger_text.document(ledger) for ledger in ledgers]
@@ -71,3 +71,8 @@ def study(
         for ledger in ledgers:
             ledger_text.print_ledger(ledger)
     return 1 if strict and any(ledger.contradicted for ledger in ledgers) else 0
+
+
+def _cores() -> int:
+    """Cores that this process may use; those of the machine where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

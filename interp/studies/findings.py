@@ -16,7 +16,7 @@ Found = Mapping[str, tuple[dict[str, Claim], Measured | None]]
 HOLDS, FAILS, OPEN = "Holds", "Does not hold", "Undecided"
 INTRO = (
     "In short, at these sizes (a finding holds where all rows on it were reproduced, it does not where one was "
-    "contradicted):"
+    "contradicted; it is exploratory where one of them is):"
 )
 
 
@@ -119,17 +119,22 @@ def _line(paper: str, findings: Iterable[Finding], found: Found) -> str:
     for one in findings:
         own = found[one.study][1]
         named[one.study] = f"`{one.study}`{', stale' if own and own.stale else ''}"
-        sides[verdict_of(one, found[one.study][1])].append(one.words)
+        side = verdict_of(one, own)
+        explored = side != OPEN and any(row.kind == "exploratory" for row in _rows(one, own))
+        sides[side].append(f"{one.words} (exploratory)" if explored else one.words)
     said = " ".join(f"*{side}*: {'; '.join(words)}." for side, words in sides.items() if words)
     return f"- {paper} ({', '.join(named.values())}). {said}"
 
 
 def verdict_of(finding: Finding, measured: Measured | None) -> str:
     """`HOLDS`, `FAILS` or `OPEN`, from the verdicts of every row of the finding's claims."""
-    rows: list[Row] = (
-        [row for row in measured.ledger.claims if row.claim in finding.claims] if measured else []
-    )
+    rows = _rows(finding, measured)
     if any(row.verdict == "contradicted" for row in rows):
         return FAILS
     asked = {row.claim for row in rows} == set(finding.claims)
     return HOLDS if asked and all(row.verdict == "reproduced" for row in rows) else OPEN
+
+
+def _rows(finding: Finding, measured: Measured | None) -> list[Row]:
+    """The rows that a finding rests on."""
+    return [row for row in measured.ledger.claims if row.claim in finding.claims] if measured else []

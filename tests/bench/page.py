@@ -87,7 +87,7 @@ def measured(page: Path, moves: int = MOVES, pause: float = PAUSE, longest: int 
         inside = context.new_cdp_session(tab)
         inside.send("Performance.enable", {"timeDomain": "threadTicks"})
         tab.goto(page.as_uri())
-        tab.wait_for_function("document.querySelector('#run-0 .plot.drawn .figure-plot')")
+        tab.wait_for_function("() => document.querySelector('#run-0 .plot.drawn .figure-plot')")
         tab.wait_for_timeout(pause)
         found["scroll first, cpu ms"], _ = _scroll(tab, inside)
         tab.wait_for_timeout(pause / 3)

@@ -23,7 +23,7 @@ from interp.heads.heads import HeadScores
 from interp.hooks.sites import Site
 from interp.run import Run
 from tasks.errors import UserError
-from tests.bench.rows import NONE, Row, Work, weighed
+from tests.bench.rows import NONE, Row, Work, spent_apart, weighed
 
 TASK = {"kind": "induction", "vocabulary": 49152, "length": 25, "candidates": 0}
 BY_HAND = "transformers and hooks"
@@ -58,29 +58,14 @@ def compare_apart(name: str, project: Work, baseline: Work, repeats: int, per: f
     """A row of two arms, each run in a child of its own, in turns; seconds are multiplied by `per`."""
     pairs, peaks = [], []
     for _ in range(repeats):
-        (ours, our_peak), (theirs, their_peak) = spent_apart(project), spent_apart(baseline)
+        (ours, our_peak, lost), (theirs, their_peak, also_lost) = spent_apart(project), spent_apart(baseline)
+        if lost or also_lost:
+            raise UserError("an arm of the comparison failed")
         pairs.append((ours * per, theirs * per))
         peaks.append((our_peak, their_peak))
     project_mb, baseline_mb = (max(column) for column in zip(*peaks, strict=True))
     bare = Row(name, 0.0, baseline_name=BY_HAND, project_mb=project_mb, baseline_mb=baseline_mb, note=note)
     return weighed(bare, pairs)
-
-
-def spent_apart(work: Work) -> tuple[float, float]:
-    """CPU seconds and largest resident memory (MB) of a forked child that does the work. Raises UserError if it
-    fails."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    _, code, usage = os.wait4(pid, 0)
-    if code:
-        raise UserError("an arm of the comparison failed")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 class Compared:

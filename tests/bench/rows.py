@@ -112,6 +112,12 @@ def flop_of(work: Work) -> float:
 
 def peak_mb(work: Work) -> float:
     """Largest resident memory, in MB, of a forked child that does the work once; nan if it failed."""
+    _, found, failed = spent_apart(work)
+    return NONE if failed else found
+
+
+def spent_apart(work: Work) -> tuple[float, float, bool]:
+    """CPU seconds and largest resident memory (MB) of a forked child that does the work once, and whether it failed."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -121,7 +127,7 @@ def peak_mb(work: Work) -> float:
         finally:
             os._exit(status)
     _, code, usage = os.wait4(pid, 0)
-    return usage.ru_maxrss / 1024 if code == 0 else NONE
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, code != 0
 
 
 def one_thread() -> None:

@@ -17,11 +17,8 @@ PROJECT = "none stated (found on this scale)"
 POWER = "2026-11-30"  # the day on which powers were first computed
 above, below, within, equals = Criterion.above, Criterion.below, Criterion.within, Criterion.equals
 SOME, ENDS = 64, 96  # replicas of the shares that escape, and of those that end in the semantic minimum
-REPLICAS, RUNS, LAYERS = (
-    288,
-    8,
-    8,
-)  # of the quick scale: of every other chain; seeds of ordinary runs and layers
+# of the quick scale: replicas of every other chain; seeds of ordinary runs and of layers
+REPLICAS, RUNS, LAYERS = 288, 8, 8
 SLOPE = 0.02  # by which slopes of emergence and of crossing may differ
 COVERS = (Replaced("distance from 0 to the interval of the difference is 0", POWER,
                    "a wide interval met it: agreement is a difference shown to be small"),)  # fmt: skip

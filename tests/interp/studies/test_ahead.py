@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from interp.cli import studies
 from interp.config.run import configure
 from interp.run import load
 from interp.studies import STUDIES, ahead, cost
@@ -46,3 +47,10 @@ def test_one_worker_trains_nothing_ahead_and_none_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="--workers 0: at least one"):
         ahead.train_ahead("one-step-gd", "quick", tmp_path, 0, print)
+
+
+def test_every_core_is_counted_also_where_a_process_is_not_bound_to_some(monkeypatch):
+    assert studies._cores() >= 1
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert studies._cores() == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from interp.studies import STUDIES, summary
@@ -56,3 +58,14 @@ def test_ten_lines_say_of_every_study_where_it_stands():
     assert all(any(f"`{study}`" in line for line in lines) for study in STUDIES)
     for found in PAPERS.values():
         assert all(sum(one.words in line for line in lines) == 1 for one in found)
+
+
+def test_a_finding_on_an_exploratory_row_says_so(monkeypatch):
+    monkeypatch.setattr("interp.studies.findings.PAPERS", {"A paper": (FINDING,)})
+    claims, found = summary.claims_of(STUDY), measured(0.01, 0.0004)
+    first, *rest = found.ledger.claims
+    explored = replace(found.ledger, claims=(first.model_copy(update={"kind": "exploratory"}), *rest))
+    plain = short_text({STUDY: (claims, found)})
+    assert plain.endswith("*Holds*: a layer is one step of descent.")
+    marked = short_text({STUDY: (claims, replace(found, ledger=explored))})
+    assert marked.endswith("*Holds*: a layer is one step of descent (exploratory).")
