@@ -87,14 +87,15 @@ def find_among(
     far = metric == "squared_output_distance"  # which is 0 where there is nothing to do
     gate = _metric(model, task, ordering, "loss", output) if far else measure
     with torch.no_grad():
-        ends = [gate(model(batch.inputs)) for batch in (ordering.clean, ordering.corrupt)]
-    if not has_behaviour(*ends, gate.name == "loss"):
+        whole, nothing = (gate(model(batch.inputs)) for batch in (ordering.clean, ordering.corrupt))
+    if not has_behaviour(whole, nothing, gate.name == "loss"):
         return Circuit((), (), {**settings, "note": NO_BEHAVIOUR})
     order = node_order(model, ordering, measure)
     chosen = list(order)[:nodes]
     settings |= {"nodes": chosen, "effects": [order[name] for name in chosen]}
     bench = _Among(model, ordering, measure, chosen)
-    if not has_behaviour(*(gate(bench.runs.outputs(c)) for c in (bench.runs.known, ())), gate.name == "loss"):
+    whole, nothing = (gate(bench.runs.outputs(circuit)) for circuit in (bench.runs.known, ()))
+    if not has_behaviour(whole, nothing, gate.name == "loss"):
         return Circuit((), (), {**settings, "note": HIDDEN.format(len(chosen))})
     nested, value, did = _nested(bench)
     elsewhere = Judge(

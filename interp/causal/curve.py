@@ -47,7 +47,7 @@ class Judge:
             if among is None
             else RunsAmong(model, *prompts, among, metric.positions)
         )
-        self.metric, self.draws = metric, draws
+        self.metric, self.draws, self.among = metric, draws, among
         self.every = frozenset(self.runs.known)
         self.full, self.empty = self.measure(self.every), self.measure(())
 

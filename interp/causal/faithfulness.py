@@ -22,6 +22,7 @@ from torch import Tensor
 from interp.causal.behaviour import resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.curve import Judge
+from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import metric_of, normalised
 from interp.causal.pairs import part
@@ -110,7 +111,7 @@ def _fewer(
     some = part(pair, torch.arange(min(RANDOM_PROMPTS, len(pair.clean))))
     with torch.no_grad():
         measure = metric_of(task, some, metric, output=output, clean_outputs=model(some.clean.inputs))
-    return Judge(model, some, measure, bench.draws, bench.runs.nodes)
+    return Judge(model, some, measure, bench.draws, bench.among)
 
 
 def _kept(bench: Judge, model: HookedModel, pair: Pair) -> pd.DataFrame:
@@ -149,6 +150,7 @@ def _completed(table: pd.DataFrame, row: int, edges: int) -> pd.DataFrame:
 
 def minimality(bench: Judge, circuit: Collection[Edge]) -> pd.DataFrame:
     """Drop of faithfulness on removing each edge of a circuit, with its interval over prompts."""
+    assert isinstance(bench.runs, EdgeRuns)
     rises = ablation_effects(bench.runs, circuit, [bench.metric])[0]
     edges = sorted(rises)
     gap = bench.empty - bench.full

@@ -92,11 +92,10 @@ def _collected(run: Run, progress: Progress | None) -> RunReport:
             run, lambda: drawn_circuit(run, kept, heads, scores, _prompt(run), progress), lost, "circuit"
         )
     )
-    agreed = kept is not None and not is_among(kept) and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
-    tables["agreement"] = (
-        optional(run, lambda: run.agreement(progress=progress).table, lost, "roles") if agreed else None
-    )
+    if kept is not None and not is_among(kept) and has_roles(run.config.model, run.task):
+        agreed = optional(run, lambda: run.agreement(progress=progress).table, lost, "roles")
+        tables["agreement"] = agreed
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing, patched = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
@@ -147,9 +146,8 @@ def _taken(tables: Tables, found: Tables, drawn: bool) -> list[str]:
         for name in ("circuit", "mechanism", "weights", "causal-probe")
         if {**tables, **found}.get(name) is not None
     ]
-    found_circuit = tables.get("circuit")
     matched = ["algorithms", "filters"] if found["algorithms"] is not None else []
-    return [*there, *(["edges"] if drawn and not is_among(found_circuit) else []), *matched]
+    return [*there, *(["edges"] if drawn and not is_among(tables.get("circuit")) else []), *matched]
 
 
 def _evidence(
