@@ -18,7 +18,18 @@ from interp.studies.ledger import Row
 from interp.studies.newton import theory as rates
 from interp.studies.newton.measure import MatchedNet, outside_span, relative_errors
 from interp.studies.newton.measure_filters import UNREAD, filter_rows
-from interp.studies.newton.rows_common import OGD, Study, listed, main_row, mains, row, runs_of, task_of
+from interp.studies.newton.rows_common import (
+    OGD,
+    Study,
+    lacks,
+    listed,
+    main_row,
+    mains,
+    row,
+    runs_of,
+    task_of,
+    untested,
+)
 from probes.stats import share
 
 
@@ -195,7 +206,7 @@ def causes(study: Study) -> list[Row]:
 
 
 def elsewhere(study: Study) -> list[Row]:
-    """Prompts of other distributions, and longer ones than in training."""
+    """Prompts of other distributions."""
 
     def worse(change: dict[str, object]) -> Callable[[MatchedNet], float]:
         def figure(net: MatchedNet) -> float:
@@ -208,15 +219,22 @@ def elsewhere(study: Study) -> list[Row]:
 
         return figure
 
+    return [
+        main_row(study, "ood-x", worse({"x_scale": 2.0})),
+        main_row(study, "ood-w", worse({"weight_scale": 2.0})),
+        main_row(study, "ood-spectrum", worse({"kappa": 10.0, "basis": "prompt"})),
+        *longer(study),
+    ]
+
+
+def longer(study: Study) -> list[Row]:
+    """Prompts longer than in training, read by nets without learned positions."""
+    if lacks(study, "any-length"):
+        return untested(study, "long", why="nets without learned positions")
     beyond, notes = [], []
     for run in runs_of(study, "any-length"):
         task = task_of(run)
         long = relative_errors(run, task.model_copy(update={"n": 2 * task.n}), 1024).mean(0)
         beyond.append(float(long[task.n + 1 :].mean() / long[task.n]))
         notes.append("errors of the first seed at n and 2n " + listed(long[[task.n, 2 * task.n]]))
-    return [
-        main_row(study, "ood-x", worse({"x_scale": 2.0})),
-        main_row(study, "ood-w", worse({"weight_scale": 2.0})),
-        main_row(study, "ood-spectrum", worse({"kappa": 10.0, "basis": "prompt"})),
-        row(study, "long", beyond, "any-length", notes[0], "log"),
-    ]
+    return [row(study, "long", beyond, "any-length", notes[0], "log")]

@@ -17,6 +17,7 @@ from interp.studies.newton import study as newton
 from interp.studies.newton import theory as newton_rates
 from interp.studies.newton.claims import CLAIMS
 from interp.studies.newton.measure import outside_span
+from interp.studies.newton.rows import longer
 from interp.studies.newton.runs import (
     BUDGETS,
     MUON,
@@ -34,6 +35,9 @@ TINY = NewtonBudget(
     2, NetSizes(3, 5, 3, 2, 8, 2), NetSizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
     {**MUON, "train.batch": 4, "train.schedule.log": 0, "train.eval_batch": 4}, 1,
 )  # fmt: skip
+
+
+QUICK_LEAVES_OUT = {"f-solved", "g-wide", "i-one-head", "i-depth", "m-gd", "m-lower", "m-tanh", "long"}
 
 
 @pytest.mark.parametrize("scale", ["quick", "cpu", "paper"])
@@ -86,6 +90,20 @@ def test_a_toy_ledger_holds_every_claim_with_its_condition_and_budget(ledger):
     assert [row.id for row in found.claims] == list(CLAIMS)
     assert {"main-0", "main-1", "lstm-0", "kappa-100-0", "width-4-0"} <= {p.name for p in out.iterdir()}
     assert all(row.condition and row.budget for row in found.claims)
+
+
+def test_what_a_scale_leaves_out_is_not_testable_and_names_the_scale_that_tests_it(tmp_path):
+    few = replace(TINY, conditions=BUDGETS["quick"].conditions, to_the_end=False)
+    study = StudyContext("newton", "quick", tmp_path, (0, 1), lambda _: None, few, CLAIMS)
+    rows = [*rows_conditions.depth_and_heads(study), *rows_conditions.nonlinear(study), *longer(study)]
+    rows += rows_conditions.widths(study)
+    untested = {row.id for row in rows if row.verdict == "not testable at this scale"}
+    assert untested == QUICK_LEAVES_OUT - {"f-solved"}
+    assert all(
+        "--scale cpu" in row.note and "--scale cpu" in row.command for row in rows if row.id in untested
+    )
+    assert len(QUICK_LEAVES_OUT) < len(CLAIMS) / 3
+    assert set(BUDGETS["cpu"].conditions) > set(BUDGETS["quick"].conditions)
 
 
 def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
