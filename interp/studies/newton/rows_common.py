@@ -12,7 +12,7 @@ from interp.config.model_transformer import TransformerConfig
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import Run
 from interp.studies.context import StudyContext
-from interp.studies.ledger import Row
+from interp.studies.ledger import Claim, Row
 from interp.studies.newton.measure import MatchedNet
 from interp.studies.newton.runs import BUDGETS, NewtonBudget, condition_config, condition_run, main_run
 from probes import stats
@@ -56,6 +56,14 @@ def runs_of(study: Study, condition: str) -> list[Run]:
     return [_side(study, condition, seed) for seed in _side_seeds(study)]
 
 
+def deep_nets(study: Study, condition: str) -> list[MatchedNet]:
+    """The nets of a deeper problem, read with a filter verdict."""
+    return [
+        _net(study, f"{condition}-{seed}", lambda s=seed: _side(study, condition, s), True)
+        for seed in _side_seeds(study)
+    ]
+
+
 def _side_seeds(study: Study) -> tuple[int, ...]:
     return study.seeds[: study.budget.side_seeds]
 
@@ -84,7 +92,7 @@ def main_row(study: Study, claim: str, figure: Callable[[MatchedNet], float], no
 
 
 def row(
-    study: Study, claim: str, found: Interval | Sequence[float], condition: str, note: str = "",
+    study: Study, claim: str | Claim, found: Interval | Sequence[float], condition: str, note: str = "",
     scale: stats.Scale = "linear",
 ) -> Row:  # fmt: skip
     """A row; where a figure does not exist in every seed it is NaN, and the claim is not measured."""

@@ -55,6 +55,12 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
 DECISIVE = ("base", "lstm", "kappa-10", "kappa-100", "noise")
 
 
+DEEP: Mapping[str, dict[str, Any]] = {
+    "d-10": {},
+    "d-10-kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
+}
+
+
 @dataclass(frozen=True)
 class NetSizes:
     """The task and the transformer of a condition, and its training steps."""
@@ -82,7 +88,7 @@ class NewtonBudget:
     """Sizes and seeds of a scale. `widths` are those of the one-head nets of the width claim, `filter_prompts` what a
     filter verdict asks, `chunks` of 256 prompts what matching and readouts see. `preset`: the main nets are the preset
     "newton" as it ships. `conditions`: those that are trained at this scale; `to_the_end`: long enough to ask what
-    nets reach at last.
+    nets reach at last; `deep`: nets that solve problems of more dimensions, if any.
     """
 
     seeds: int
@@ -100,6 +106,7 @@ class NewtonBudget:
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     to_the_end: bool = True
     preset: bool = False
+    deep: NetSizes | None = None
 
 
 BUDGETS: dict[Scale, NewtonBudget] = {
@@ -129,9 +136,10 @@ BUDGETS: dict[Scale, NewtonBudget] = {
         512,
         300,
         preset=True,
+        deep=NetSizes(10, 20, 8, 4, 64, 10_000),
     ),
     "paper": NewtonBudget(
-        3,
+        4,
         NetSizes(20, 40, 12, 8, 256, 500_001),
         NetSizes(20, 40, 12, 8, 256, 500_001),
         (8, 16, 32, 64),
@@ -148,7 +156,8 @@ BUDGETS: dict[Scale, NewtonBudget] = {
 
 def condition_names(budget: NewtonBudget) -> tuple[str, ...]:
     """Every condition besides the main one that a scale trains, the narrow nets by their width."""
-    return (*budget.conditions, *(f"width-{width}" for width in budget.widths))
+    deep = DEEP if budget.deep else ()
+    return (*budget.conditions, *deep, *(f"width-{width}" for width in budget.widths))
 
 
 def main_config(budget: NewtonBudget, seed: int) -> RunConfig:
@@ -160,7 +169,8 @@ def main_config(budget: NewtonBudget, seed: int) -> RunConfig:
 
 def condition_config(budget: NewtonBudget, condition: str, seed: int) -> RunConfig:
     """One seed of a condition."""
-    changes = {**budget.recipe, **budget.side.settings(), **_changes(budget, condition)}
+    sizes = budget.deep if condition in DEEP and budget.deep else budget.side
+    changes = {**budget.recipe, **sizes.settings(), **_changes(budget, condition)}
     if condition == "lstm":
         changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
         changes |= budget.lstm
@@ -172,6 +182,8 @@ def _changes(budget: NewtonBudget, condition: str) -> dict[str, Any]:
     if condition.startswith("width-"):
         width = int(condition.removeprefix("width-"))
         return {"model.d_model": width, "model.n_heads": 1, "train.steps": budget.narrow_steps}
+    if condition in DEEP:
+        return {**DEEP[condition], "train.schedule.every": 1000}
     return {"model.n_layers": budget.side.layers // 2} if condition == "half-depth" else CONDITIONS[condition]
 
 
