@@ -24,6 +24,14 @@ def _share(_: Any, value: float) -> None:
 
 Count = Annotated[int, Parameter(validator=_least(1))]
 CountFromZero = Annotated[int, Parameter(validator=_least(0))]
+Prompts = Annotated[
+    int | None,
+    Parameter(
+        validator=_least(2),
+        show_default=False,
+        help="Number of prompts: the usual one, and fewer of a large model, unless given.",
+    ),
+]
 Share = Annotated[float, Parameter(validator=_share)]
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
 WithoutInterventions = Annotated[

@@ -92,7 +92,7 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
     """
     path = shlex.quote(str(run.path))
     rows = [
-        (each.section or each.name, _command(run, each), f"analysis/{each.name}.parquet")
+        (each.section or each.name, _command(run, each), f"analysis/{_table(run, each)}.parquet")
         for each in map(entry, measured)
     ]
     if _trained_here(run):
@@ -119,6 +119,11 @@ def _held(run: Run, each: Entry) -> list[int]:
     return [] if "*" in each.file else sorted(opened(run, build(each.name).of(run.config)).hashes)
 
 
+def _table(run: Run, each: Entry) -> str:
+    """What an analysis' table is called: by its name where its settings are the usual ones also for this run."""
+    return each.file if "*" in each.file else build(each.name).of(run.config).table_name
+
+
 def sources(run: Run) -> dict[str, str]:
     """The command and the table under each section's figure, `MAKES` between; of several the first that is registered.
 
@@ -136,5 +141,7 @@ def sources(run: Run) -> dict[str, str]:
             and each.applies_to(run.config.model, run.task)
             and ("*" in each.file or _held(run, each))
         ):
-            found.setdefault(each.section, f"{_command(run, each)}{MAKES}analysis/{each.file}.parquet")
+            found.setdefault(
+                each.section, f"{_command(run, each)}{MAKES}analysis/{_table(run, each)}.parquet"
+            )
     return found
