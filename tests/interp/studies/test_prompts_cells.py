@@ -84,6 +84,7 @@ def test_power_is_how_often_simulated_counts_are_found():
     torch.manual_seed(0)
     assert power(200, 0.25) == pytest.approx(float((drawn >= least).float().mean()), abs=0.01)
     found = AboveGuess(0.25, 200).power(CLAIMS["above-chance"].criterion, 200)
+    assert found is not None
     assert found.if_true == round(power(200, 0.25), 3)
     assert found.if_false <= 0.025
 
@@ -92,13 +93,15 @@ def test_a_folder_is_asked_in_the_forms_of_its_tokenizer(few, tmp_path, monkeypa
     """A net of random weights, by the command's own way in: every claim has a row, none is reproduced of its answers."""
     monkeypatch.setattr(measure, "QUESTIONS", 100)
     folder = make_small(TINY, tmp_path / "models") / "step0"
-    ledger = run_study("retrieval-prompts", "quick", tmp_path / "out", lambda line: None, model=str(folder), shots=0)
+    ledger = run_study(
+        "retrieval-prompts", "quick", tmp_path / "out", lambda line: None, model=str(folder), shots=0
+    )
     rows = {row.claim: row for row in ledger.claims}
     assert set(rows) >= set(CLAIMS)
     for claim in ("above-chance", "two-hops", "needed", "stacked"):
         assert rows[claim].verdict != "reproduced"
     assert rows["above-chance"].n == 100
     assert "cells above a guess" in rows["above-chance"].note
-    assert rows["above-chance"].power.if_true == round(power(100, 0.25), 3)
+    assert rows["above-chance"].power == AboveGuess(0.25, 100).power(CLAIMS["above-chance"].criterion, 100)
     assert rows["falls"].power is None
     assert f"--model {folder}" in rows["above-chance"].command
