@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from interp.studies import run_study
 from interp.studies.retrieval_prompts import measure, measure_cells
-from interp.studies.retrieval_prompts.measure_cells import AboveGuess, ask, cells_of, in_words, power
 from interp.studies.retrieval_prompts.claims import CLAIMS
+from interp.studies.retrieval_prompts.measure_cells import AboveGuess, ask, cells_of, in_words, power
 from interp.studies.retrieval_prompts.runs import make_small
 from interp.studies.retrieval_prompts.runs_texts import SmallModel
 from tasks import TextRetrieval, UserError
@@ -90,7 +90,7 @@ def test_power_is_how_often_simulated_counts_are_found():
 
 
 def test_a_folder_is_asked_in_the_forms_of_its_tokenizer(few, tmp_path, monkeypatch):
-    """A net of random weights, by the command's own way in: every claim has a row, none is reproduced of its answers."""
+    """A net of random weights: every claim has a row, and none on its answers is reproduced."""
     monkeypatch.setattr(measure, "QUESTIONS", 100)
     folder = make_small(TINY, tmp_path / "models") / "step0"
     ledger = run_study(
