@@ -1,7 +1,8 @@
 """Text prompts: what they say is what they claim, and one binding changes a pair; names are single tokens."""
 
-from typing import Any
+from typing import json
 
+import Any
 import pytest
 import torch
 
@@ -158,6 +159,11 @@ def test_names_that_a_tokenizer_splits_or_does_not_know_are_not_drawn():
     task = TextRetrieval(form="lives-with", hops=2, lexicon=lexicon)
     batch = task.sample(0, "test", 0, 200)
     assert (batch.inputs[:, 0] == 7).all()
+    settings = json.loads(
+        json.dumps(task.model_dump(mode="json"), sort_keys=True)
+    )  # as a run's folder has them
+    again = TextRetrieval(**settings).sample(0, "test", 0, 200)
+    assert torch.equal(again.inputs, batch.inputs), "prompts depend on whether settings were read from disk"
     assert not set(split) & {word for row in task.labels(batch) for word in row}
 
 

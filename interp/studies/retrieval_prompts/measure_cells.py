@@ -37,7 +37,7 @@ BETTER = 0.1  # above chance: the accuracy whose detection is given as the power
 KEPT = "cells.json"
 
 
-class Cell(NamedTuple):
+class PromptCell(NamedTuple):
     """One cell that can be asked."""
 
     form: str
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
 
 def cells_of(
     model: Any, task: TextRetrieval, scale: Scale, shots: tuple[int, ...]
-) -> tuple[list[Cell], list[dict[str, Any]]]:
+) -> tuple[list[PromptCell], list[dict[str, Any]]]:
     """The cells that can be asked, cheapest first, and rows without a value of those that cannot.
 
     `task` gives lexicon, chains and order; `model` refuses prompts that do not fit it.
@@ -80,7 +80,7 @@ def cells_of(
                 if scale == "quick" and length > LONG:
                     refused.append(_empty(form, hops, count, f"{length} tokens: asked at scale cpu"))
                     continue
-                asked.append(Cell(form, hops, count, SHOTS.get(count, min(SHOTS.values())), made))
+                asked.append(PromptCell(form, hops, count, SHOTS.get(count, min(SHOTS.values())), made))
     return sorted(asked, key=lambda cell: cell.tokens), refused
 
 
