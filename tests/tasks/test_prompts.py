@@ -1,8 +1,8 @@
 """Text prompts: what they say is what they claim, and one binding changes a pair; names are single tokens."""
 
-from typing import json
+import json
+from typing import Any
 
-import Any
 import pytest
 import torch
 
@@ -183,10 +183,10 @@ def test_one_line_says_which_names_or_words_are_missing():
 
 def test_words_of_several_tokens_keep_positions_and_draws():
     """A frame word in two tokens shifts positions, and nothing else."""
-    whole = TextRetrieval(form="kingdoms", hops=2)
     parts = TextRetrieval(
         form="kingdoms", hops=2, lexicon=lexicon_of(encode_of(split=("belongs", "serves")), 500)
     )
+    whole = TextRetrieval(form="kingdoms", hops=2, lexicon=word_level(parts.lexicon.names))
     a, b = whole.sample(0, "test", 0, 8), parts.sample(0, "test", 0, 8)
     assert parts.interface.n_ctx == whole.interface.n_ctx + 1 + 4
     for i in range(8):
