@@ -59,7 +59,7 @@ def study(
     workers
         Processes that train a study's runs side by side, one thread each; one a core of this machine by default.
     device
-        Where planned runs are trained: cpu, or cuda (one after the other). They are read on the CPU.
+        Where planned runs are trained: cpu, or cuda (one after the other). They are analysed on the CPU.
     seeds
         So many training seeds in place of the scale's own.
     plan
