@@ -14,6 +14,7 @@ from interp.analysis.registry import build, entries, entry
 from interp.io.hf_reference import Reference
 from interp.io.weight_files import WeightFiles
 from interp.report import evidence
+from interp.report.coarse_view import sources_among
 from interp.report.model import MAKES, Fact
 from interp.run import Run
 
@@ -91,8 +92,11 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
     `measured` are the names of the registered analyses that the page ran.
     """
     path = shlex.quote(str(run.path))
+    among = sources_among(run)
     rows = [
-        (each.section or each.name, _command(run, each), f"analysis/{_table(run, each)}.parquet")
+        (each.section or each.name, among["command"], f"analysis/{among['table']}.parquet")
+        if among and each.name == "circuit"
+        else (each.section or each.name, _command(run, each), f"analysis/{_table(run, each)}.parquet")
         for each in map(entry, measured)
     ]
     if _trained_here(run):
@@ -135,6 +139,9 @@ def sources(run: Run) -> dict[str, str]:
         if not _trained_here(run)
         else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
     )
+    if among := sources_among(run):
+        one = f"{among['command']}{MAKES}analysis/{among['table']}.parquet"
+        found |= dict.fromkeys(("circuit", "faithfulness"), one)
     for each in entries():
         if (
             each.section
