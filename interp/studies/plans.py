@@ -32,7 +32,7 @@ GROWN: Mapping[tuple[str, Scale], tuple[float, str]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """Runs of a study at a scale by condition (how many of each); CPU seconds, if they are known, and how."""
 
     study: str
@@ -49,7 +49,7 @@ class Plan:
     def cost(self) -> str:
         """CPU time in words.
 
-        >>> Plan("newton", "cpu", {}, 7300.0, "estimated").cost
+        >>> StudyPlan("newton", "cpu", {}, 7300.0, "estimated").cost
         'about 122 CPU minutes (estimated)'
         """
         return f"about {minutes(self.seconds)} ({self.basis})" if self.seconds is not None else self.basis
@@ -63,7 +63,7 @@ class Plan:
         return "; ".join(f"{count} of {', '.join(names)}" for count, names in by_count.items())
 
 
-def plan(study: str, scale: Scale, last: Measured | None) -> Plan:
+def plan(study: str, scale: Scale, last: Measured | None) -> StudyPlan:
     """The plan of a study; `last` is its stored measurement, at whatever scale."""
     names = [name for name, value in planned(study, scale).items() if SETTINGS.match(value)]
     known = last.ledger.cpu_seconds if last else None
@@ -82,7 +82,7 @@ def plan(study: str, scale: Scale, last: Measured | None) -> Plan:
         found = seconds_of(configs.values()), "estimated from the matrix products of its runs"
     else:
         found = None, "what it costs has not been measured at this scale"
-    return Plan(study, scale, conditions(names), *found)
+    return StudyPlan(study, scale, conditions(names), *found)
 
 
 def announced(study: str, scale: Scale, out: Path, last: Measured | None) -> str:
@@ -130,7 +130,7 @@ def _step(config: RunConfig, sizes: dict[str, float]) -> float:
     return STEP + 6 * sizes[kind] * config.train.batch * tokens / RATE
 
 
-def total(plans: Iterable[Plan]) -> str:
+def total(plans: Iterable[StudyPlan]) -> str:
     """What several studies take together, and how many of them are not in it."""
     every = list(plans)
     known = [one.seconds for one in every if one.seconds is not None]
