@@ -50,7 +50,11 @@ def test_what_cannot_be_is_refused_in_one_line(nets, capsys):
     from interp.config.run import parse_config
 
     parsed = parse_config(
-        {"task": TASK.model_dump() | {"kind": "retrieval"}, "model": config, "train": {"steps": 1}}
+        {
+            "task": TASK.model_dump() | {"kind": "retrieval"},
+            "model": config,
+            "train": {"steps": 1, "batch": 1, "lr": 1.0},
+        }
     )
     model = build_model(parsed.model, TASK.interface, 0).eval()
     with pytest.raises(UserError, match="no dropout to turn on"):
