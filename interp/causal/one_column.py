@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.arithmetic import Mask
-from interp.causal.base_layer import Layer, shared, span
+from interp.causal.base_layer import Layer, apart, shared, span
 from interp.models.fused import softmax
 
 HALF = 0.5  # weight of a column above which its others are summed by themselves
@@ -89,7 +89,8 @@ class OneColumn:
         scores = self.layer.scores[batch, head, row] + self.mask.bias[row]
         scores.scatter_(1, column[:, None], -torch.inf)
         # a row that sees a single column has no others, hence no mean (NaN)
-        parts = zip(softmax(scores).nan_to_num_().split(MANY), batch.split(MANY), head.split(MANY), strict=True)
+        weights = softmax(scores).nan_to_num_()
+        parts = zip(*(x.split(MANY) for x in (weights, batch, head)), strict=True)
         mean = torch.cat([(w[:, None] @ self.layer.v[b, h])[:, 0] for w, b, h in parts])
         ends = torch.bincount(column, minlength=len(self.weight)).cumsum(0).tolist()
         return Strong(places, scores.logsumexp(-1), mean, ends)
@@ -121,21 +122,14 @@ class OneColumn:
         weight, old = self.weight[at][:, :, r], self.v[:, at].transpose(0, 1)
         z = self.z[:, r].expand(len(columns), -1, -1, -1)
         if self.mask.kind != "softmax":
-            return Others(weight, z - weight @ self._side_by_side(old))
+            return Others(weight, z - weight @ apart(old))
         over = self._over[at][:, :, r]
         z = (over @ self.wide).mul_(z)
-        z.flatten(0, 1).baddbmm_((weight * over).flatten(0, 1), self._side_by_side(old).flatten(0, 1), alpha=-1)
+        z.flatten(0, 1).baddbmm_((weight * over).flatten(0, 1), apart(old).flatten(0, 1), alpha=-1)
         if self._strong is not None:
             some, here, places = self._strong.within(columns, rows)
             z.view(*weight.shape, -1)[places] = self._strong.mean[some][here]
         return Others(self._mass[at][:, :, r], z)
-
-    def _side_by_side(self, x: Vectors) -> Float[Tensor, "site batch head inner"]:
-        """Each head's vector in its own columns, zeros elsewhere, so that one product serves all heads."""
-        site, batch, head, k = x.shape
-        out = x.new_zeros(site, batch, head, head, k)
-        out.diagonal(dim1=2, dim2=3).copy_(x.transpose(2, 3))
-        return out.flatten(3)
 
     def attend(
         self, columns: list[int], rows: list[int], k: Vectors, v: Vectors
@@ -153,7 +147,7 @@ class OneColumn:
         self, columns: list[int], rows: Any, k: Vectors, mass: Float[Tensor, "_ batch row head"]
     ) -> Float[Tensor, "site batch row head"]:
         """Attention of the rows to the changed columns."""
-        scores = self.q[:, rows] @ self._side_by_side(k).transpose(2, 3)
+        scores = self.q[:, rows] @ apart(k).transpose(2, 3)
         if self.layer.block.attn.W_rel is not None:
             scores += self._relative[:, :, rows][..., columns].permute(3, 0, 2, 1)
         if self.mask.kind == "softmax":
@@ -182,7 +176,7 @@ class OneColumn:
             scores += self.relative(self.layer, q, row)
         pattern = self.mask.pattern(scores, row)
         change = v - self.layer.v[:, :, column].permute(2, 0, 1, 3)[:, :, :, None]
-        return (shared(pattern, self.layer.v) + pattern.gather(-1, at) * change).flatten(2)
+        return (shared(pattern, self.v.transpose(1, 2)) + pattern.gather(-1, at) * change).flatten(2)
 
 
 def _index_in(some: list[int], x: Int[Tensor, "place"]) -> Int[Tensor, "place"]:
