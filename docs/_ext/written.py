@@ -87,6 +87,7 @@ def renamed() -> str:
 
 COPIED = {
     "changelog": "CHANGELOG.md",
+    "before-and-after": "interp/studies/measured/before-and-after.md",
     "trust": "tests/trust/measured.md",
     "speed": "tests/bench/measured.md",
     "verdicts": "interp/calibration/measured/README.md",

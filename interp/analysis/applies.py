@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+LARGE = 5e7  # weights in blocks: from here on analyses take fewer prompts
+
 
 def layers(settings: Any, task: Any) -> bool:
     """Whether there is a residual stream after every layer."""
     return hasattr(settings, "n_layers")
+
+
+def large(settings: Any) -> bool:
+    """Whether a model's blocks have 50 million weights or more (of the usual shape: 12 d_model^2 a block)."""
+    return 12 * getattr(settings, "n_layers", 0) * getattr(settings, "d_model", 0) ** 2 >= LARGE
 
 
 def heads(settings: Any, task: Any) -> bool:

@@ -55,7 +55,8 @@ class Analysis(Renaming, BaseModel):
     `version` is part of the cache key: raise it when the meaning of the numbers changes. With `with_untrained`, an
     untrained model (fresh initialisation) is measured once on the same prompts; its accumulator is passed to all others
     as the control. `former` maps settings that were renamed to the names under which the key hashes them, so that
-    tables made before are still found. `runs_model`: the accumulator runs the model, or uses its weights, itself;
+    tables made before are still found; `later` names settings that came later, which it leaves out where they are None.
+    `runs_model`: the accumulator runs the model, or uses its weights, itself;
     interventions during training are active in the shared forward passes only, so such an analysis is refused where one
     is active. With `paired`, rows of a checkpoint may depend on the next requested one: accumulators are
     `PairAccumulator`s, and `serves` decides which cached rows are valid.
@@ -68,6 +69,7 @@ class Analysis(Renaming, BaseModel):
     runs_model: ClassVar[bool] = False
     paired: ClassVar[bool] = False
     former: ClassVar[Mapping[str, str]] = {}
+    later: ClassVar[tuple[str, ...]] = ()
 
     chunks: int = 4
 
@@ -81,6 +83,16 @@ class Analysis(Renaming, BaseModel):
     def of(self, config: RunConfig) -> Analysis:
         """The analysis as it is taken of one run: itself, unless it needs what only the run's settings say."""
         return self
+
+    @property
+    def most_chunks(self) -> int:
+        """How many chunks it may need."""
+        return self.chunks
+
+    @property
+    def most_prompts(self) -> int | None:
+        """How many prompts it takes of its chunks together, the first ones; None: all."""
+        return None
 
     def serves(self, rows: pd.DataFrame, stride: int | None) -> bool:
         """Whether cached rows of a checkpoint are valid when the next one is `stride` steps on (None: none)."""
@@ -119,9 +131,9 @@ class Analysis(Renaming, BaseModel):
     @property
     def key(self) -> str:
         """Hash of the name, version and settings, under the names that settings had in version 0.1."""
-        text = json.dumps(
-            [self.name, self.version, formerly(self.model_dump(mode="json"), self.former)], sort_keys=True
-        )
+        settings = self.model_dump(mode="json")
+        known = {k: value for k, value in settings.items() if not (k in self.later and value is None)}
+        text = json.dumps([self.name, self.version, formerly(known, self.former)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

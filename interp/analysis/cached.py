@@ -2,20 +2,23 @@
 
 `cached` vouches for what `interp.analysis.stream.analyse` would return without measuring anything, by the same checks:
 every byte of header, metrics, checkpoints and table, and the key of the analysis. It has nothing where any of them
-fails, where code from outside may be involved, or where the run was trained with interventions: then the long way
-answers, and says what is wrong. Keys of usual settings are kept in `KEYS`, since a class that states them loads torch;
-`python -m interp.analysis.cached` prints them, and a test holds them to the classes.
+fails, where code from outside may be involved, where the run was trained with interventions, or where the model is so
+large that other settings are usual: then the long way answers, and says what is wrong. Keys of usual settings are kept
+in `KEYS`, since a class that states them loads torch; `python -m interp.analysis.cached` prints them, and a test holds
+them to the classes.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
 from interp.analysis import nameable
+from interp.analysis.applies import large
 from interp.analysis.registry import entry
 from interp.analysis.result import Result
 from interp.analysis.schema import conformed, upgraded
@@ -45,7 +48,8 @@ def cached(path: Path, name: str, steps: str = "all") -> Result | None:
         return None
     if "recorded" in head.settings or head.settings.get("train", {}).get("clamps"):
         return None
-    if head.settings["model"]["kind"] in ELSEWHERE:
+    model = head.settings["model"]
+    if model["kind"] in ELSEWHERE or large(SimpleNamespace(**model)):
         return None
     run = StoredRun(path, head)
     try:

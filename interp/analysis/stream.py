@@ -110,34 +110,42 @@ def _read(run: Checkpoints, model: HookedModel, jobs: Sequence[Job], step: int) 
         if not hasattr(accumulator, "add"):
             refuse_members("Accumulator", dir(accumulator))
     names = sorted({name for job in jobs for name in job.analysis.hooks(model)})
-    for chunk in range(max((job.analysis.chunks for job in jobs), default=0)):
-        for task, asking in _by_task(run, jobs, accumulators, chunk):
+    left = [job.analysis.most_prompts for job in jobs]
+    for chunk in range(max((job.analysis.most_chunks for job in jobs), default=0)):
+        for task, most, places in _by_task(run, jobs, left, chunk):
             batch = task.sample(run.config.data_seed, "analysis", chunk, CHUNK)
             if not len(batch):  # prompts that are given may run out
                 continue
+            if most is not None:
+                batch = batch.select(torch.arange(min(most, len(batch))))
+                for place in places:
+                    left[place] = most - len(batch)
             batch = batch.double() if run.config.model.dtype == "float64" else batch
             fitting = ahead if task is run.task else resized(ahead, task.interface)
             with torch.no_grad(), run.with_interventions(ahead, batch, step):
                 outputs, cache = fitting.run_with_cache(batch.inputs.to(there), names_filter=names)
-            for accumulator in asking:
-                accumulator.add(chunk, batch, outputs.cpu(), {name: cache[name].cpu() for name in names})
+            for place in places:
+                accumulators[place].add(
+                    chunk, batch, outputs.cpu(), {name: cache[name].cpu() for name in names}
+                )
     return accumulators
 
 
 def _by_task(
-    run: Checkpoints, jobs: Sequence[Job], accumulators: Sequence[Accumulator], chunk: int
-) -> list[tuple[Task, list[Accumulator]]]:
-    """The accumulators that request a chunk, by the task from whose prompts it is drawn."""
-    found: list[tuple[Task, list[Accumulator]]] = []
-    for job, accumulator in zip(jobs, accumulators, strict=True):
-        if chunk < job.analysis.chunks:
+    run: Checkpoints, jobs: Sequence[Job], left: Sequence[int | None], chunk: int
+) -> list[tuple[Task, int | None, list[int]]]:
+    """The jobs that request a chunk, by the task from whose prompts it is drawn and how many of them they still take
+    (None: all)."""
+    found: list[tuple[Task, int | None, list[int]]] = []
+    for place, (job, most) in enumerate(zip(jobs, left, strict=True)):
+        if chunk < job.analysis.most_chunks and most != 0:
             wanted = job.analysis.distribution(run.task, chunk)
-            for task, asking in found:
-                if task == wanted:
-                    asking.append(accumulator)
+            for task, others, asking in found:
+                if task == wanted and others == most:
+                    asking.append(place)
                     break
             else:
-                found.append((wanted, [accumulator]))
+                found.append((wanted, most, [place]))
     return found
 
 

@@ -69,7 +69,9 @@ def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
     own = rows[rows["control"] == "none"]
     heads = len(heads_in(last))
     through = f"{_count(edges, 'edge')} through {_count(heads, 'head')}"
-    text = f"{at(last)}: circuit of {through}"
+    apart = int((last["metric"] == "node").sum())
+    among = f" among the {apart} strongest heads and MLPs" if apart else ""
+    text = f"{at(last)}: circuit of {through}{among}"
     if own.empty:
         return [Sentence(f"{text}; its faithfulness was not measured.", {"edges": float(edges)})]
     row = own.iloc[0]
@@ -79,7 +81,17 @@ def _faithful(last: pd.DataFrame, edges: int) -> list[Sentence]:
     against = against_random(last, "")
     if len(drawn) and against != ALONE:
         found |= {"random, median": float(drawn.median()), "random, maximum": float(drawn.max())}
-    return [Sentence(f"{text}{f'; {against}' if against else ''}.", found)]
+    return [Sentence(f"{text}{f'; {against}' if against else ''}.", found), *_kept(last)]
+
+
+def _kept(last: pd.DataFrame) -> list[Sentence]:
+    """What is left without any edge among the nodes that were kept apart, which is 0 on the circuit's scale."""
+    rows = last[last["metric"] == "kept"]
+    if rows.empty:
+        return []
+    row = rows.iloc[0]
+    text = f"0 on this scale is the run without any edge among them, which keeps {interval(row)} of the behaviour."
+    return [Sentence(text, figures(row, "kept"))]
 
 
 def _count(number: int, what: str) -> str:
@@ -115,7 +127,7 @@ def paths(table: pd.DataFrame) -> list[Sentence]:
         return []
     last = edges[edges["step"] == edges["step"].max()].astype({"sender": str, "receiver": str})
     between = last[
-        last["sender"].str.fullmatch(r"L\d+H\d+") & last["receiver"].str.fullmatch(r"L\d+H\d+\.[qkv]")
+        last["sender"].str.fullmatch(r"L\d+H\d+") & last["receiver"].str.fullmatch(r"L\d+H\d+(-\d+)?\.[qkv]")
     ]
     if between.empty:
         return [Sentence("No edge of the circuit leads from one head into another.")]

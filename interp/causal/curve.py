@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.among import RunsAmong
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.metrics import Metric, normalised
@@ -28,11 +29,25 @@ TIED = 1e-6  # of the behaviour: what rounding does to the whole model's 1
 
 
 class Judge:
-    """Measures circuits of one model on one set of prompts: clean ones, and the other ones outside a circuit."""
+    """Measures circuits of one model on one set of prompts: clean ones, and the other ones outside a circuit; `among`:
+    circuits of the edges among some nodes only (`interp.causal.among`).
+    """
 
-    def __init__(self, model: HookedModel, pair: Pair, metric: Metric, draws: int = DRAWS):
-        self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
-        self.metric, self.draws = metric, draws
+    def __init__(
+        self,
+        model: HookedModel,
+        pair: Pair,
+        metric: Metric,
+        draws: int = DRAWS,
+        among: Collection[str] | None = None,
+    ):
+        prompts = pair.clean.inputs, pair.corrupt.inputs
+        self.runs = (
+            EdgeRuns(model, *prompts)
+            if among is None
+            else RunsAmong(model, *prompts, among, metric.positions)
+        )
+        self.metric, self.draws, self.among = metric, draws, among
         self.every = frozenset(self.runs.known)
         self.full, self.empty = self.measure(self.every), self.measure(())
 

@@ -13,12 +13,14 @@ from typing import ClassVar, Literal
 
 import pandas as pd
 import torch
+from pydantic import Field
 
 from interp.analysis.base import Direct
 from interp.analysis.own import Named, OwnPair, name_of
 from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair
 from interp.causal.circuit import Circuit
 from interp.causal.circuits import find_circuit
+from interp.causal.coarse import STRONGEST, find_among
 from interp.causal.edge_effects import edge_effects, exact_edges
 from interp.causal.edge_runs import EdgeRuns
 from interp.causal.faithfulness import judge
@@ -28,6 +30,7 @@ from interp.causal.metrics import metric_of
 from interp.causal.pairs import pair_of, report_pair, search_pairs
 from interp.causal.patching import patch, sites_of
 from interp.hooks.protocol import HookedModel
+from probes.stats import FEWEST_PROMPTS
 from tasks import Task, UserError
 from tasks.base import Pair
 
@@ -100,7 +103,8 @@ class CircuitSearch(Direct):
     completeness error. `edges` are measured as they are, without a search. With a `pair` edges outside the circuit
     carry its corrupt prompts, else other prompts of the task. With `tests`, rows "equivalence test", "independence
     test" and, for every edge, "minimality test" hold corrected p values (`interp.causal.hypothesis_tests`), on prompts
-    of their own.
+    of their own. With `nodes` edges are searched among so many heads and MLPs only (`interp.causal.coarse`), reported
+    on as many other prompts (at least 32), and not tested; rows "node" have what each of these alone costs.
     """
 
     name: ClassVar[str] = "circuit"
@@ -115,10 +119,13 @@ class CircuitSearch(Direct):
     tests: bool = True
     pair: OwnPair = None
     edges: tuple[tuple[str, str], ...] | None = None
+    nodes: int | None = Field(default=None, ge=2)
 
     def found(self, model: HookedModel, task: Task) -> Circuit:
         """The circuit of a search, or of the edges that were given."""
         pairs = search_pairs(task, self.pair, self.seed, self.prompts)
+        if self.nodes is not None:
+            return self._among(model, task, pairs)
         if self.edges is not None:
             ordering = pairs[0] if pairs else resampled_pair(task, self.seed, self.prompts)
             return given_circuit(model, task, self.edges, ordering, metric=self.metric, output=self.output)
@@ -128,6 +135,18 @@ class CircuitSearch(Direct):
         )  # fmt: skip
 
     former: ClassVar[Mapping[str, str]] = {"output": "read"}
+    later: ClassVar[tuple[str, ...]] = ("nodes",)
+
+    def _among(self, model: HookedModel, task: Task, pairs: tuple[Pair, Pair] | None) -> Circuit:
+        """The circuit among the strongest nodes. Raises UserError for settings of another search."""
+        if self.edges is not None or (self.method, self.search) != ("exact", "prune"):
+            raise UserError("nodes have a search of their own: leave edges, method and search out")
+        streams = ("circuit", "circuit, validation")
+        drawn = tuple(resampled_pair(task, self.seed, self.prompts, stream) for stream in streams)
+        return find_among(
+            model, task, pairs or drawn, nodes=self.nodes or STRONGEST, metric=self.metric, output=self.output,  # type: ignore[arg-type]
+            faithfulness=self.faithfulness,
+        )  # fmt: skip
 
     def measure(self, model: HookedModel, task: Task) -> pd.DataFrame:
         circuit = self.found(model, task)
@@ -135,18 +154,31 @@ class CircuitSearch(Direct):
         if "did" in circuit.settings:
             did = {"metric": "search", "control": "none", "note": str(circuit.settings["did"])}
             parts.insert(0, pd.DataFrame([did]))
+        parts += _nodes(circuit)
         if not circuit.edges:
             return pd.concat([_nothing(circuit), *parts], ignore_index=True)
         edges = circuit.table().assign(metric="edge", control="none")
-        pair = report_pair(task, self.pair, self.seed + 1, REPORTED)
+        if "exact" in circuit.settings:
+            known = {tuple(edge) for edge in circuit.settings["exact"]}
+            edges["method"] = ["exact" if edge in known else "estimate" for edge in circuit.edges]
+        reported = REPORTED if self.nodes is None else max(self.prompts, FEWEST_PROMPTS)
+        pair = report_pair(task, self.pair, self.seed + 1, reported)
         judged = judge(
             model, task, circuit, pair=pair, seed=self.seed + 1, metric=self.metric, output=self.output
         )
-        if self.tests:
+        if self.tests and self.nodes is None:
             other = None if self.pair is None else report_pair(task, self.pair, self.seed + 2, REPORTED)
             settings = {"seed": self.seed + 2, "metric": self.metric, "output": self.output, "pair": other}
             parts.append(check_circuit(model, task, circuit.edges, **settings).assign(control="none"))
         return pd.concat([edges, judged, *parts], ignore_index=True)
+
+
+def _nodes(circuit: Circuit) -> list[pd.DataFrame]:
+    """What each node costs that was kept apart; nothing where none was."""
+    if "nodes" not in circuit.settings:
+        return []
+    found = {"sender": circuit.settings["nodes"], "value": circuit.settings["effects"]}
+    return [pd.DataFrame(found).assign(metric="node", control="none", unit="share of the behaviour")]
 
 
 def _nothing(circuit: Circuit) -> pd.DataFrame:

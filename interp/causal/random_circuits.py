@@ -11,13 +11,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
 from interp.causal.graph import Edge, connected, site_of
 from tasks.streams import generator
 
+Kind = Callable[[Edge], tuple]
 ALONE = "no other circuit has as many edges of each kind: there is no random control"
 LEAST_OTHERS = 20  # circuits to draw from, below which there is no p value
 MOST_COUNTED = 500  # circuits that are gone through one by one
@@ -34,19 +35,35 @@ def kind_of(edge: Edge) -> tuple[str, int | None, str, int | None]:
     return sender.component, sender.layer, receiver.component, receiver.layer
 
 
+def band_of(layers: int) -> Kind:
+    """What a matched edge among a few nodes has in common with one: the kinds of sender and slot, and in which third of
+    the layers each is. The layers themselves leave nothing to draw where a layer has one such node.
+    """
+
+    def kind(edge: Edge) -> tuple:
+        sender, of, receiver, into = kind_of(edge)
+        return sender, _third(of, layers), receiver, _third(into, layers)
+
+    return kind
+
+
+def _third(layer: int | None, layers: int) -> int | None:
+    return None if layer is None else 3 * layer // layers
+
+
 def matched_circuit(
-    every: Collection[Edge], circuit: Collection[Edge], seed: int, draw: int
+    every: Collection[Edge], circuit: Collection[Edge], seed: int, draw: int, kind: Kind = kind_of
 ) -> frozenset[Edge]:
     """As many edges of every kind as in `circuit`, drawn at random from `every`; one through which something flows from
     `embed` to `output` if a few tries find one.
     """
-    pools, wanted = _pools(every), Counter(map(kind_of, circuit))
+    pools, wanted = _pools(every, kind), Counter(map(kind, circuit))
     source = generator(seed, "random circuit", draw)
     picked: frozenset[Edge] = frozenset()
     for _ in range(MAX_DRAWN):
         drawn = []
-        for kind, pool in pools.items():
-            order = torch.randperm(len(pool), generator=source)[: wanted[kind]]
+        for which, pool in pools.items():
+            order = torch.randperm(len(pool), generator=source)[: wanted[which]]
             drawn += [pool[i] for i in order.tolist()]
         picked = frozenset(drawn)
         if connected(picked):
@@ -54,24 +71,24 @@ def matched_circuit(
     return picked
 
 
-def other_circuits(every: Collection[Edge], circuit: Collection[Edge]) -> int:
+def other_circuits(every: Collection[Edge], circuit: Collection[Edge], kind: Kind = kind_of) -> int:
     """How many other circuits a matched one can be: as many edges of every kind, and something flows through it (which
     is not looked at where there are more than `MOST_COUNTED`).
     """
-    pools, wanted = _pools(every), Counter(map(kind_of, circuit))
-    count = math.prod(math.comb(len(pool), wanted[kind]) for kind, pool in pools.items())
+    pools, wanted = _pools(every, kind), Counter(map(kind, circuit))
+    count = math.prod(math.comb(len(pool), wanted[which]) for which, pool in pools.items())
     if count > MOST_COUNTED:
         return count - 1
-    choices = [itertools.combinations(pool, wanted[kind]) for kind, pool in pools.items()]
+    choices = [itertools.combinations(pool, wanted[which]) for which, pool in pools.items()]
     found = (frozenset(itertools.chain(*parts)) for parts in itertools.product(*choices))
     return sum(bool(connected(one)) for one in found if one != frozenset(circuit))
 
 
-def _pools(every: Collection[Edge]) -> dict[tuple, list[Edge]]:
+def _pools(every: Collection[Edge], kind: Kind) -> dict[tuple, list[Edge]]:
     """Edges by their kind, in order."""
     pools: dict[tuple, list[Edge]] = {}
     for edge in sorted(every):
-        pools.setdefault(kind_of(edge), []).append(edge)
+        pools.setdefault(kind(edge), []).append(edge)
     return pools
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Out, Prompts, Question, Steps, WithoutInterventions
 
 
 def scores(
@@ -13,6 +13,7 @@ def scores(
     *,
     score: Question = None,
     by: Group = None,
+    prompts: Prompts = None,
     steps: Steps = "all",
     without_interventions: WithoutInterventions = False,
     out: Out = None,
@@ -33,8 +34,8 @@ def scores(
     from interp.cli import results, show, wide
 
     results.room(out)
-    plain = not (score or by or without_interventions)
-    compared = not (json or by or score) and compares(run)
+    plain = not (score or by or prompts or without_interventions)
+    compared = not (json or by or score or prompts) and compares(run)
     result = results.at_hand(run, "scores", steps) if plain and not compared else None
     followed = None
     if result is None:
@@ -44,7 +45,7 @@ def scores(
         with show.progress("scores") as advance:
             opened = load(run, without_interventions=without_interventions)
             asked = results.by_group(opened, by)
-            result = asked.scores(steps, advance, score=question(score, "--score"))
+            result = asked.scores(steps, advance, score=question(score, "--score"), prompts=prompts)
             followed = opened.strategies(steps, advance) if compared else None
     results.keep(result, out)
     if json:

@@ -8,7 +8,17 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from interp.causal.choices import Axis, Direction, Method, MetricName, Replacement, Search
-from interp.cli.options import Count, CountFromZero, Group, Json, Out, Share, Steps, WithoutInterventions
+from interp.cli.options import (
+    Count,
+    CountFromZero,
+    Group,
+    Json,
+    Out,
+    Share,
+    Steps,
+    WithoutInterventions,
+    least,
+)
 from interp.hooks.components import Component as SiteComponent
 
 Substitute = Annotated[Replacement, Parameter(metavar="CHOICE")]
@@ -104,6 +114,7 @@ def circuit(
     pair: Choice = None,
     truth: Annotated[Path | None, Parameter(show_default=False)] = None,
     given: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
+    nodes: Annotated[int | None, Parameter(validator=least(2), show_default=False)] = None,
     by: Group = None,
     prompts: Count = 64,
     steps: Steps = "last",
@@ -141,6 +152,9 @@ def circuit(
         A known circuit to compare with (precision and recall of edges and nodes): lines "L0H1 -> L1H0.k", or JSON.
     given
         A circuit to measure in place of a search: a file of edges, as for --truth.
+    nodes
+        For large models: keep so many heads and MLPs apart, the strongest by single effects, and search edges among
+        these alone, all other edges kept (--nodes 30 --prompts 16; 32 others are reported on, nothing is tested).
     prompts
         Prompts that order the edges; as many others decide how many are taken, 128 others are reported on.
     resamples
@@ -163,6 +177,8 @@ def circuit(
 
     if given is not None and resamples:
         raise UserError("--resamples searches again, and --from searches nothing: give one of them")
+    if nodes is not None and (given is not None or resamples):
+        raise UserError("--nodes searches among the strongest nodes: leave --from and --resamples out")
     if by is not None and (out is not None or resamples):
         raise UserError("--by finds a circuit for each group: leave --out and --resamples out")
     results.room(out)
@@ -179,9 +195,10 @@ def circuit(
             "pair": named_or_own(pair, "--pair"),
             "prompts": prompts,
             "tests": tests,
+            **({} if nodes is None else {"nodes": nodes}),
         }
         result = asked.circuit(steps=steps, progress=advance, truth=truth, edges=given, **settings)
-        roles = has_roles(opened.config.model, opened.task) and given is None and by is None
+        roles = has_roles(opened.config.model, opened.task) and given is None and by is None and nodes is None
         agreed = opened.agreement(steps=steps, progress=advance, **settings) if roles else None
         overlap = (
             circuit_tables.overlap(opened, result.table, steps, resamples, settings) if resamples else {}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from interp.cli.options import Group, Json, Out, Question, Steps, WithoutInterventions
+from interp.cli.options import Group, Json, Out, Prompts, Question, Steps, WithoutInterventions
 from interp.emergence.choices import Of
 from interp.heads.choices import View
 
@@ -20,6 +20,7 @@ def heads(
     view: View = "relations",
     relation: Question = None,
     by: Group = None,
+    prompts: Prompts = None,
     layers: bool = False,
     without_interventions: WithoutInterventions = False,
     out: Out = None,
@@ -55,7 +56,7 @@ def heads(
     asked = question(relation, "--relation")
     results.room(out)
     result = None
-    if asked is None and not by and not without_interventions:
+    if asked is None and not by and not prompts and not without_interventions:
         result = results.at_hand(run, head_views.CACHED.get(view), steps)
     if result is None:
         from interp.run import load
@@ -63,9 +64,9 @@ def heads(
         opened = results.by_group(load(run, without_interventions=without_interventions), by)
         with show.progress("heads") as advance:
             if asked is None:
-                result = opened.heads(steps=steps, progress=advance, view=view)
+                result = opened.heads(steps=steps, progress=advance, view=view, prompts=prompts)
             else:
-                result = opened.heads(steps, advance, relation=asked)
+                result = opened.heads(steps, advance, relation=asked, prompts=prompts)
     results.keep(result, out)
     if json:
         return results.print_json(result)

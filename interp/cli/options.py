@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 
-def _least(low: int) -> Callable[[Any, Any], None]:
+def least(low: int) -> Callable[[Any, Any], None]:
+    """A check that a number is at least `low`."""
+
     def check(_: Any, value: Any) -> None:
         if value is not None and value < low:
             raise ValueError(f"must be {low} or more")
@@ -22,8 +24,16 @@ def _share(_: Any, value: float) -> None:
         raise ValueError("must lie between 0 and 1")
 
 
-Count = Annotated[int, Parameter(validator=_least(1))]
-CountFromZero = Annotated[int, Parameter(validator=_least(0))]
+Count = Annotated[int, Parameter(validator=least(1))]
+CountFromZero = Annotated[int, Parameter(validator=least(0))]
+Prompts = Annotated[
+    int | None,
+    Parameter(
+        validator=least(2),
+        show_default=False,
+        help="Number of prompts: the usual one, and fewer of a large model, unless given.",
+    ),
+]
 Share = Annotated[float, Parameter(validator=_share)]
 Json = Annotated[bool, Parameter(name="--json", help="Print the rows as one JSON document instead.")]
 WithoutInterventions = Annotated[

@@ -128,7 +128,7 @@ def configure(
     bare = not {"task", "model", "train"} & set(settings)
     for key, value in [*map(parse_override, overrides), *(changes or {}).items()]:
         *parents, last = key.split(".")
-        _put(settings, parents, last, value, f"setting {key!r}")
+        _put(settings, parents, last, copy.deepcopy(value), f"setting {key!r}")
     named = {"seed": seed, "init_seed": init_seed, "data_seed": data_seed}
     settings.update({name: value for name, value in named.items() if value is not None})
     if steps is not None:

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.base import Accumulator
+from interp.analysis.prompted import Prompted
 from interp.emergence.emergence import NO_HEAD
 from interp.emergence.scores import ScoreAccumulator
 from interp.heads.heads import HeadAccumulator, HeadScores, scorable, unit_of
@@ -24,7 +25,7 @@ from probes.stats import resamples
 from tasks import Batch, Task
 
 
-class CurveDraws(Analysis):
+class CurveDraws(Prompted):
     """`draws` replicates of every output position's score (loss where there is no accuracy) and every head's mass on
     every relation.
     """

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.base import Accumulator
 from interp.analysis.own import Own, short_name
+from interp.analysis.prompted import Prompted
 from interp.emergence.draws import replicated
 from interp.emergence.emergence import NO_HEAD
 from interp.emergence.own_score import OwnScoreAccumulator
@@ -24,7 +25,7 @@ from interp.heads.own_relation import relation_from
 from tasks import Batch, Task, UserError
 
 
-class OwnDraws(Analysis):
+class OwnDraws(Prompted):
     """`draws` replicates of a score at every output position, and of every head's mass on a relation."""
 
     name: ClassVar[str] = "own-draws"

@@ -13,14 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.base import Accumulator
 from interp.analysis.own import Own, expected, short_name, tensor_of
+from interp.analysis.prompted import Prompted
 from probes import tables
 from probes.stats import bootstrap, shares
 from tasks import Batch, Task, UserError
 
 
-class OwnScore(Analysis):
+class OwnScore(Prompted):
     """One number a prompt (and output position) by a function of outputs and batch."""
 
     name: ClassVar[str] = "own-score"

@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.base import Accumulator
+from interp.analysis.prompted import Prompted
 from probes import tables
 from probes.stats import Interval, mean, share
 from tasks import Batch, Level, Task, UserError
 
 
-class Scores(Analysis):
+class Scores(Prompted):
     """Loss and score at every output position."""
 
     name: ClassVar[str] = "scores"

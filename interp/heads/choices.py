@@ -28,3 +28,4 @@ METHODS: dict[str, str] = {
     "composition": "composition",
     "attribution": "output_attribution",
 }
+NO_PROMPTS = ("chain", "composition")  # views that take no number of prompts: of all shared ones, of weights

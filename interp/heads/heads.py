@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.analysis.base import Accumulator, Analysis
+from interp.analysis.base import Accumulator
+from interp.analysis.prompted import Prompted
 from interp.hooks.protocol import HookedModel
 from interp.models.components import allowed
 from probes.stats import bootstrap
@@ -29,7 +30,7 @@ Asked = Callable[[Batch], tuple[Relation, ...]]
 SIGNED = "signed attention"  # unit of a score of linear or ReLU attention: it has no bound
 
 
-class HeadScores(Analysis):
+class HeadScores(Prompted):
     """Attention mass of every head on every relation of the task."""
 
     name: ClassVar[str] = "heads"

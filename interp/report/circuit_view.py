@@ -18,6 +18,7 @@ from interp.causal.graph import edges
 from interp.causal.over_training import CircuitSearch, EdgeEffects, circuit_at
 from interp.causal.reach import without_dead_rows
 from interp.report.chosen_steps import where_changing
+from interp.report.coarse_view import drawn_among, is_among, searched
 from interp.report.model import DrawnCircuit, Node
 from interp.run import Run
 from tasks import Batch, Relation
@@ -39,9 +40,11 @@ def drawn_circuit(
     """The circuit to draw, out of what the search `found`; None where it found none, or edges are too many to score at
     several checkpoints.
     """
+    last = run.steps[-1]
+    if found is not None and is_among(found):
+        return drawn_among(found, heads, run.config.model.n_heads, last)  # type: ignore[union-attr]
     if found is None or len(edges(run.untrained_model())) > MOST_EDGES:
         return None
-    last = run.steps[-1]
     kept = circuit_at(found, last)
     effects = run.tables([EdgeEffects()], where_changing([scores, heads], run.steps), progress)["edges"]
     relations = run.task.relations(batch)
@@ -66,9 +69,13 @@ def _chain(relations: tuple[Relation, ...]) -> tuple[tuple[str, int], ...]:
 
 
 def circuit_table(run: Run, progress: Progress | None) -> pd.DataFrame | None:
-    """The circuit of the last checkpoint with its figures; None for a clamped run, too many edges, or no behaviour."""
+    """The circuit of the last checkpoint with its figures; None for a clamped run, too many edges (unless one among the
+    strongest nodes was searched before), or no behaviour.
+    """
     if not is_searched(run):
-        return None
+        search = None if run.interventions_active else searched(run)
+        found = None if search is None else run.tables([search], "last", progress)["circuit"]
+        return found if found is not None and circuit_at(found, run.steps[-1]).edges else None
     found = run.tables([CircuitSearch()], "last", progress)["circuit"]
     return found if circuit_at(found, run.steps[-1]).edges else None
 
@@ -133,5 +140,10 @@ def why_not(run: Run) -> str:
             if count <= MOST_SEARCHED
             else ""
         )
-        return f"this model has {count:,} edges, too many to score over training{rest}; interp circuit {run.path}"
+        few = (
+            ""
+            if rest
+            else " --nodes 30 --prompts 16 searches among the strongest nodes, and the page then draws it"
+        )
+        return f"this model has {count:,} edges, too many to score over training{rest}; interp circuit {run.path}{few}"
     return "at the last checkpoint the whole model and its resample-ablated run do not differ significantly"

@@ -25,6 +25,7 @@ from interp.readouts.probe_interventions import ProbeInterventions
 from interp.report import evidence
 from interp.report.at_hand import everywhere, optional
 from interp.report.circuit_view import circuit_table, drawn_circuit, why_not
+from interp.report.coarse_view import is_among
 from interp.report.model import DrawnAttention, DrawnLink, RunReport
 from interp.report.over_seeds import together
 from interp.report.page import render, write
@@ -91,11 +92,10 @@ def _collected(run: Run, progress: Progress | None) -> RunReport:
             run, lambda: drawn_circuit(run, kept, heads, scores, _prompt(run), progress), lost, "circuit"
         )
     )
-    agreed = kept is not None and has_roles(run.config.model, run.task)
     tables["circuit"] = kept
-    tables["agreement"] = (
-        optional(run, lambda: run.agreement(progress=progress).table, lost, "roles") if agreed else None
-    )
+    if kept is not None and not is_among(kept) and has_roles(run.config.model, run.task):
+        agreed = optional(run, lambda: run.agreement(progress=progress).table, lost, "roles")
+        tables["agreement"] = agreed
     tables["mechanism"] = _mechanism(run, progress) if has_heads else None
     found, missing, patched = _evidence(run, progress)
     tables["algorithms"] = found["algorithms"]
@@ -147,7 +147,7 @@ def _taken(tables: Tables, found: Tables, drawn: bool) -> list[str]:
         if {**tables, **found}.get(name) is not None
     ]
     matched = ["algorithms", "filters"] if found["algorithms"] is not None else []
-    return [*there, *(["edges"] if drawn else []), *matched]
+    return [*there, *(["edges"] if drawn and not is_among(tables.get("circuit")) else []), *matched]
 
 
 def _evidence(

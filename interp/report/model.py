@@ -86,7 +86,7 @@ class DrawnAttention:
 class Node:
     """A node of the circuit: an input "token", a "head" or "mlp" that writes at a position, or the "output".
 
-    `name` is what edges call it; `head` counts only for heads, `layer` for heads and MLPs.
+    `name` is what edges call it; `head` counts only for heads, `layer` for heads and MLPs. `role` is written above it.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Node:
     position: int
     layer: int = 0
     head: int = 0
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class DrawnCircuit:
 
     `edges`: `source, target` (names of nodes), `step`, `value` (the causal effect in `unit`; a positive one serves the
     answer) and, where known, `ci_low, ci_high`. `tokens` labels every position of the prompt; `chain` names the
-    positions along the chain to the answer, in order ("query", "link 1", ...).
+    positions along the chain to the answer, in order ("query", "link 1", ...). With `columns`, `tokens` are names of
+    columns, in which nodes stand that belong to no position.
     """
 
     tokens: tuple[str, ...]
@@ -110,6 +112,7 @@ class DrawnCircuit:
     edges: pd.DataFrame
     unit: str = "effect"
     chain: tuple[tuple[str, int], ...] = ()
+    columns: bool = False
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]

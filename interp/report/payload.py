@@ -118,6 +118,7 @@ def _circuit(circuit: DrawnCircuit) -> JsonRow:
         "tokens": list(circuit.tokens),
         "nodes": [vars(node) for node in circuit.nodes],
         "unit": circuit.unit,
+        "columns": circuit.columns,
         "chain": [list(place) for place in circuit.chain],
         "endpoints": list(endpoints.values()),
         **(panels(rows, _edge, (), "circuit")[0] if rows else {"rows": [], "steps": [], "value": []}),

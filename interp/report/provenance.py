@@ -14,6 +14,7 @@ from interp.analysis.registry import build, entries, entry
 from interp.io.hf_reference import Reference
 from interp.io.weight_files import WeightFiles
 from interp.report import evidence
+from interp.report.coarse_view import sources_among
 from interp.report.model import MAKES, Fact
 from interp.run import Run
 
@@ -91,8 +92,11 @@ def made(run: Run, measured: Sequence[str], has_attention: bool) -> tuple[tuple[
     `measured` are the names of the registered analyses that the page ran.
     """
     path = shlex.quote(str(run.path))
+    among = sources_among(run)
     rows = [
-        (each.section or each.name, _command(run, each), f"analysis/{each.name}.parquet")
+        (each.section or each.name, among["command"], f"analysis/{among['table']}.parquet")
+        if among and each.name == "circuit"
+        else (each.section or each.name, _command(run, each), f"analysis/{_table(run, each)}.parquet")
         for each in map(entry, measured)
     ]
     if _trained_here(run):
@@ -119,6 +123,11 @@ def _held(run: Run, each: Entry) -> list[int]:
     return [] if "*" in each.file else sorted(opened(run, build(each.name).of(run.config)).hashes)
 
 
+def _table(run: Run, each: Entry) -> str:
+    """What an analysis' table is called: by its name where its settings are the usual ones also for this run."""
+    return each.file if "*" in each.file else build(each.name).of(run.config).table_name
+
+
 def sources(run: Run) -> dict[str, str]:
     """The command and the table under each section's figure, `MAKES` between; of several the first that is registered.
 
@@ -130,11 +139,16 @@ def sources(run: Run) -> dict[str, str]:
         if not _trained_here(run)
         else {"metrics": f"interp train {path}/config.json --out {path}{MAKES}metrics.jsonl"}
     )
+    if among := sources_among(run):
+        one = f"{among['command']}{MAKES}analysis/{among['table']}.parquet"
+        found |= dict.fromkeys(("circuit", "faithfulness"), one)
     for each in entries():
         if (
             each.section
             and each.applies_to(run.config.model, run.task)
             and ("*" in each.file or _held(run, each))
         ):
-            found.setdefault(each.section, f"{_command(run, each)}{MAKES}analysis/{each.file}.parquet")
+            found.setdefault(
+                each.section, f"{_command(run, each)}{MAKES}analysis/{_table(run, each)}.parquet"
+            )
     return found

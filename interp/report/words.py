@@ -13,6 +13,7 @@ from interp.analysis.registry import conclusion_of
 from interp.causal.conclusions import paths
 from interp.causal.report_lines import heads_in
 from interp.heads.ablation_conclusions import agreement, mechanism, roles
+from interp.report.coarse_view import named
 from interp.run import Run
 from tasks import Task
 from tasks.errors import UserError
@@ -47,6 +48,7 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
         *(sentence for name in ("algorithms", "causal-probe", "heads") for sentence in concluded[name]),
         *_needed(tables.get("agreement")),
         *concluded["circuit"][:1],
+        *([] if table is None else named(table, tables.get("heads"), run.steps[-1])),
         *led,
     ]
     found = {

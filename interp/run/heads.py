@@ -13,7 +13,7 @@ from interp.analysis.nameable import keep, reachable
 from interp.analysis.result import Result
 from interp.causal.choices import Ablation
 from interp.causal.reach import reaching
-from interp.heads.choices import METHODS, View
+from interp.heads.choices import METHODS, NO_PROMPTS, View
 from interp.heads.direct import score_attribution
 from interp.hooks.protocol import HookedModel
 from interp.pictures.attention import AttentionView
@@ -34,13 +34,16 @@ class HeadQuestions(Measuring):
         *,
         relation: Callable[[Batch], Relation | tuple[Tensor, ...]] | None = None,
         view: View = "relations",
+        prompts: int | None = None,
     ) -> Result:
         """Attention mass of every head on every relation of the task; with `relation` on one's own instead.
 
         That is a function of a batch to (dest, source) or (dest, source, valid), rows and columns of attention, each
         [batch, pair] (`tasks.Relation`). Another `view` is what `interp heads RUN --view` shows, in its usual settings:
-        "roles" is `run.roles(steps)` and so on (`interp.heads.choices.METHODS`). Raises UserError for an unknown view,
-        for other shapes and for positions that prompts do not have.
+        "roles" is `run.roles(steps)` and so on (`interp.heads.choices.METHODS`). `prompts`: how many of them; of the
+        relations 1,024 unless given, and 64 of a model with 50 million weights in its blocks. Raises UserError for an
+        unknown view, for one that takes none or other prompts, for other shapes and for positions that prompts do not
+        have.
 
         >>> from interp import load
         >>> run = load("runs/demo/retrieval")
@@ -49,30 +52,38 @@ class HeadQuestions(Measuring):
         True
         """
         if view != "relations":
-            return self._view(view, steps, progress, relation)
+            return self._view(view, steps, progress, relation, prompts)
         if relation is not None:
-            return self._measured("own-relation", steps, progress, relation=relation)
-        found = self._measured("heads", steps, progress)
+            return self._measured("own-relation", steps, progress, relation=relation, prompts=prompts)
+        found = self._measured("heads", steps, progress, prompts=prompts)
         batch = self.task.sample(self.config.data_seed, "report", 0, 1)
         known = reaching(self.config.model, self.task, self.task.relations(batch))
         if self.asking.tables is None and self._group is None:
             keep(self.folder.analysis_path, self.folder.config_hash, known)
         return replace(found, named=reachable(found.table, known))
 
-    def _view(self, view: str, steps: Steps, progress: Progress | None, relation: object) -> Result:
+    def _view(
+        self, view: str, steps: Steps, progress: Progress | None, relation: object, prompts: int | None
+    ) -> Result:
         """Another view of the heads, by its name. Raises UserError for an unknown one, naming the nearest."""
         if view not in METHODS:
             raise UserError(f"heads have no view {view!r}{nearest(view, METHODS)}")
         if relation is not None:
             raise UserError(f"relation goes with the view 'relations' only, not with {view!r}: leave one out")
-        return getattr(self, METHODS[view])(steps=steps, progress=progress)
+        if prompts is not None and view in NO_PROMPTS:
+            raise UserError(f"the view {view!r} takes no number of prompts: leave prompts out")
+        given = {} if prompts is None else {"prompts": prompts}
+        return getattr(self, METHODS[view])(steps=steps, progress=progress, **given)
 
-    def head_statistics(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
+    def head_statistics(
+        self, steps: Steps = "all", progress: Progress | None = None, *, prompts: int | None = None
+    ) -> Result:
         """Attention mass, argmax share and inner product of every head with every relation, with chance levels.
 
-        Definitions in `interp.heads.statistics`. Raises UserError for a task without relations.
+        Definitions in `interp.heads.statistics`; `prompts` as in `heads`. Raises UserError for a task without
+        relations.
         """
-        return self._measured("head-statistics", steps, progress)
+        return self._measured("head-statistics", steps, progress, prompts=prompts)
 
     def chain(self, steps: Steps = "all", progress: Progress | None = None) -> Result:
         """Which node of a chain attends to which, of every head, by mass and by argmax (`interp.heads.chain`).

@@ -41,7 +41,7 @@ UNITS: dict[Bounds, tuple[str, ...]] = {
     NONE: (
         "causal slope, mean of layers", "doublings a layer", "eta / closed form", "exponent of L",
         "largest share not linear", "log distance ratio a doubling", "log2 of the pool at the threshold",
-        "log-log slope", "order of convergence", "share of the loss gap",
+        "log-log slope", "misfit of adding - of doubling", "order of convergence", "share of the loss gap",
         "share of the loss gap, less random heads'", "share of the mean gain", "share of the steepest log gain",
         "slope", "slope Newton - GD", "slope of log loss ratio on log L", "step / closed form", "steps a layer",
     ),

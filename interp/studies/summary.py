@@ -1,11 +1,11 @@
 """The ledgers' summary in the README, every claim in a page of its own, and the measurements they stand on.
 
 `python -m interp.studies.summary LEDGER.json ...` takes in ledgers that `interp study` wrote, keeps each as
-`interp/studies/measured/STUDY.json` with the version and the day, and writes the README's table and
-`interp/studies/measured/README.md` anew; without a ledger it only writes these. `--rejudge` first judges the kept
-ledgers by today's claims from their stored values. `--check` changes nothing and exits with 1 when one of them is not
-what code and measurements say. A ledger that today's code would not give any more (`interp.studies.fingerprint`) is
-marked stale in both until its study is run again.
+`interp/studies/measured/STUDY.json` with the version and the day, and writes the README's table, the page of all claims
+and that of before and after (`measured/README.md`, `before-and-after.md`) anew; without a ledger it only writes these.
+`--rejudge` first judges the kept ledgers by today's claims from their stored values. `--check` changes nothing and
+exits with 1 when one of them is not what code and measurements say. A ledger that today's code would not give any more
+(`interp.studies.fingerprint`) is marked stale in both until its study is run again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from interp._version import __version__
 from interp.io.files import write_atomically
+from interp.studies import compared
 from interp.studies.catalogue import STUDIES
 from interp.studies.findings import short_text
 from interp.studies.fingerprint import changes
@@ -138,8 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def texts() -> dict[Path, str]:
-    """What the README and the page of all claims have to say, by their paths."""
-    return {README: rewritten(_read(README), brief()), PAGE: every_claim()}
+    """What the README, the page of all claims and that of before and after have to say, by their paths."""
+    found = {study: (claims_of(study), current(study)) for study in STUDIES}
+    return {
+        README: rewritten(_read(README), brief()),
+        PAGE: every_claim(),
+        compared.PAGE: compared.compared_text(found, compared.kept()),
+    }
 
 
 def _read(path: Path) -> str:

@@ -22,7 +22,10 @@ function circuitViews(run) {
   const tell = (node) => { told.textContent = describeNode(run, node); };
   addView(places[0], (el) => drawCircuit(run, state, el, pick, tell, Math.max(el.clientWidth, Math.min(WIDE, roomFor(c)))), (el) => moveCircuit(run, state, el));
   addView(places[1], (el) => drawTouching(run, state, el), (el) => moveTouching(run, state, el));
-  caption(run, "circuit", "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's " +
+  const places_of = c.columns
+    ? "The embedding stands at the bottom, layers go up, a circle is a head in the column of its number, named where it attends along a relation of the task. A line's "
+    : "Tokens stand at the bottom in prompt order, layers go up, a circle is a head at the position where it writes. A line's ";
+  caption(run, "circuit", places_of +
     `width is the causal effect (${c.unit}) of one node on the next at the selected checkpoint, or the nearest at which it was measured: blue where it supports the answer, orange and ` +
     "dashed where it opposes it, thin grey where its 95% CI includes zero. Hover or focus a node for its numbers; " +
     "click it for its effects and its attention over training, a summary of its weights, and its pattern.");
@@ -48,9 +51,10 @@ function circuitPlaces(c, width) {
   const edges = weights.reduce((all, w) => [...all, all.at(-1) + w * room], [CELL.left]);
   const layers = 1 + Math.max(0, ...c.nodes.map((n) => n.layer));
   const below = c.chain.length ? CELL.bottom : CELL.bottom - 28;
-  const height = CELL.top + below + CELL.height * (layers + 1);
+  const step = c.columns ? 38 : CELL.height;
+  const height = CELL.top + below + step * (layers + 1);
   const x = (p, share = 0.5) => edges[p] + share * (edges[p + 1] - edges[p]);
-  const y = (row) => height - below - CELL.height * row;
+  const y = (row) => height - below - step * row;
   const at = new Map(c.nodes.map((node) => {
     const cell = busy.get(`${node.layer}/${node.position}`) || [];
     const share = (cell.indexOf(node.name) + 0.5) / Math.max(1, cell.length);
@@ -70,10 +74,10 @@ function drawCircuit(run, state, element, pick, tell, width = WIDE) {
     draw(svg, "line", { x1: CELL.left, x2: width - CELL.right, y1: p.y(layer + 1), y2: p.y(layer + 1), stroke: ink("rule") });
     draw(svg, "text", { x: 4, y: p.y(layer + 1) + 4, fill: ink("muted") }, `layer ${layer}`);
   }
-  draw(svg, "text", { x: 4, y: p.y(0) + 24, fill: ink("muted") }, "token");
+  if (!c.columns) draw(svg, "text", { x: 4, y: p.y(0) + 24, fill: ink("muted") }, "token");
   c.tokens.forEach((token, i) => draw(svg, "text", {
     x: p.x(i), y: p.y(0) + 24, fill: ink("ink"), "text-anchor": "middle", "font-size": c.tokens.length > 24 ? 10 : 12,
-  }, token.length > 8 ? `${token.slice(0, 7)}…` : token));
+  }, !c.columns && token.length > 8 ? `${token.slice(0, 7)}…` : token));
   drawChain(svg, c, p);
   state.edges = c.endpoints.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
   state.tell = () => { if (state.told) tell(state.told); };
@@ -112,6 +116,7 @@ function drawNode(svg, node, at, chosen, press, tell) {
   else draw(group, "rect", { x: at.x - 22, y: at.y - 12, width: 44, height: 24, rx: 4, ...line });
   const text = { head: `H${node.head}`, mlp: "MLP", output: "output", token: "" }[node.kind];
   if (text) draw(group, "text", { x: at.x, y: at.y + 4, "text-anchor": "middle", fill: ink("ink") }, text);
+  if (node.role) draw(group, "text", { x: at.x, y: at.y - 18, "text-anchor": "middle", fill: ink("accent"), "font-size": 11 }, node.role);
   const act = () => { tell(); press(); };
   group.addEventListener("click", act);
   group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); } });

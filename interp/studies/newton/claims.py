@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from interp.studies.ledger import Claim, Criterion, Replaced
 from interp.studies.newton.claims_conditions import CONDITION_CLAIMS, POWER, PROJECT, P
+from interp.studies.newton.claims_growth import GROWTH_CLAIMS
 from interp.studies.power import Exact, Means, Planted, PlantedShares
 
 above, below, within = Criterion.above, Criterion.below, Criterion.within
@@ -147,4 +148,4 @@ MAIN_CLAIMS: dict[str, Claim] = {
               "this project", PROJECT, below(2.0), "error ratio, t > d", "confirmatory", _means(1.2, 4.0, 0.053)),
     )
 }  # fmt: skip
-CLAIMS: dict[str, Claim] = {**MAIN_CLAIMS, **CONDITION_CLAIMS}
+CLAIMS: dict[str, Claim] = {**MAIN_CLAIMS, **GROWTH_CLAIMS, **CONDITION_CLAIMS}

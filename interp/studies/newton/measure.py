@@ -9,7 +9,7 @@ first block that speaks to the first whose best step is the last block's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ from probes import matching, stats
 from probes.algorithms import iterates as algorithms
 from probes.algorithms.iterates import Algorithm, Problems
 from probes.matching import Match
+from probes.rivals import Ladder
 from probes.stats import Interval
 from tasks.regression import InContextRegression
 from tasks.regression_layout import RegressionBatch
@@ -46,8 +47,8 @@ class MatchedNet:
     @classmethod
     def of(cls, run: Run, settings: AlgorithmMatch) -> MatchedNet:
         """Read the last checkpoint, and an untrained model."""
-        untrained = _fed(run, settings, run.untrained_model(), None)
-        return cls(run, _fed(run, settings, run.model("last"), untrained), settings.draws)
+        untrained = fed(run, settings, run.untrained_model(), None)
+        return cls(run, fed(run, settings, run.model("last"), untrained), settings.draws)
 
     @property
     def task(self) -> InContextRegression:
@@ -99,18 +100,28 @@ class MatchedNet:
             scores = matching.similarity_of_errors(
                 self.layers, self.accumulator.rivals.predictions[family], self.answers
             )
-            self.matches[family] = Match.of(scores, self._steps(family), self.draws)
+            self.matches[family] = Match.of(scores, self._rung(family).k, self.draws)
         return self.matches[family]
+
+    def match_finely(self, steps: Sequence[int]) -> Match:
+        """`match` with gradient descent, with more `steps` between those of its ladder."""
+        rung = self._rung("gd")
+        every = sorted({*rung.k, *steps})
+        members = [replace(rung.members[0], k=k) for k in every]
+        scores = matching.similarity_of_errors(
+            self.layers, algorithms.predictions(self.problems, members), self.answers
+        )
+        return Match.of(scores, every, self.draws)
 
     def match_weights(self, family: str) -> Match:
         """Similarity of induced weights to every step of a family."""
         if family not in self.alike:
             scores = matching.similarity_of_weights(self.weights, self.accumulator.rivals.weights[family])
-            self.alike[family] = Match.of(scores, self._steps(family), self.draws)
+            self.alike[family] = Match.of(scores, self._rung(family).k, self.draws)
         return self.alike[family]
 
-    def _steps(self, family: str) -> tuple[int, ...]:
-        return next(rung.k for rung in self.accumulator.rivals.ladders if rung.family == family)
+    def _rung(self, family: str) -> Ladder:
+        return next(rung for rung in self.accumulator.rivals.ladders if rung.family == family)
 
     def similarity(self, algorithm: Algorithm) -> Interval:
         """SimE of the last layer to one algorithm."""
@@ -196,9 +207,10 @@ class MatchedNet:
         ).one()
 
 
-def _fed(
+def fed(
     run: Run, settings: AlgorithmMatch, model: Any, untrained: AlgorithmAccumulator | None
 ) -> AlgorithmAccumulator:
+    """A model of the run, shown held-out prompts of the run's own task."""
     assert isinstance(run.task, InContextRegression)
     accumulator = settings.accumulator(model, run.task, untrained)
     names = settings.hooks(model)

@@ -16,9 +16,9 @@ UNREAD = ("no layer climbs", "too few layers")
 
 @dataclass(frozen=True)
 class Filters:
-    """`growth`: how the residual filter moves over all
-    blocks that are judged (`probes.doubling`); `nonlinear`: the largest share of a climbing layer's output not linear
-    in query or labels.
+    """`growth`: how the residual filter moves over all blocks that are judged (`probes.doubling`); `nonlinear`: the
+    largest share of a climbing layer's output not linear in query or labels; `words`: the verdict on each climbing
+    layer, with the misfit of the best family and that of a free function of the eigenvalues.
     """
 
     growth: str
@@ -34,7 +34,8 @@ def filter_rows(net: MatchedNet) -> Filters:
     table = pd.DataFrame(verdict_rows(net.accumulator, silences(net.accumulator)))
     moves = table[table["metric"] == GROWTH]
     table = table[table["site"].isin(sites)]
-    verdicts = table[table["metric"] == NAMED]["algorithm"].tolist()
+    named = table[table["metric"] == NAMED][["algorithm", "value", "free_misfit"]]
+    verdicts = [f"{name} ({best:.2g}, free filter {free:.2g})" for name, best, free in named.to_numpy()]
     crooked = table[table["metric"].str.startswith("non-linear share")]["value"]
     return Filters(
         growth=f"{moves['algorithm'].iloc[0]} ({moves['note'].iloc[0]})" if len(moves) else UNREAD[1],

@@ -40,13 +40,16 @@ def layers_of(side: str) -> list[Algorithm]:
     return [Algorithm("gd", round(2 ** (k / 2)), "norm", {"eta": 1.0}) for k in STEPS]
 
 
-def figures(side: str, seed: int) -> dict[str, float]:
-    """The figures of one simulated net."""
+def growth_of(side: str, seed: int) -> doubling.Growth:
+    """How the filters of one simulated net's layers follow one another."""
+    return _growth(side, torch.Generator().manual_seed(seed))
+
+
+def _growth(side: str, gen: torch.Generator) -> doubling.Growth:
     sizes = BUDGETS["quick"]
-    d, n = sizes.main.d, sizes.main.n
-    gen = torch.Generator().manual_seed(seed)
-    drawn = planted.prompts([1.0] * d, n, sizes.filter_prompts, 2 * d + 2, 0.0, gen)
-    problems = Problems.of(drawn.x, drawn.y, (n,))
+    d = sizes.main.d
+    drawn = planted.prompts([1.0] * d, d, sizes.filter_prompts, 2 * d + 2, 0.0, gen)
+    problems = Problems.of(drawn.x, drawn.y, (d,))  # filters are read at as many examples as dimensions
     layers = layers_of(side)
     if side == "false":
         layers = [Algorithm("gd", GD_A_LAYER * (i + 1), "norm", {"eta": 1.0}) for i in range(len(STEPS))]
@@ -54,9 +57,17 @@ def figures(side: str, seed: int) -> dict[str, float]:
     for layer in layers:
         outputs = planted.outputs(problems, layer, drawn.queries, NOISE, gen)
         seen.append(seen[0].answering(outputs) if seen else Observations.of(problems, drawn.queries, outputs))
+    return doubling.growth(seen)
+
+
+def figures(side: str, seed: int) -> dict[str, float]:
+    """The figures of one simulated net."""
+    sizes, gen = BUDGETS["quick"], torch.Generator().manual_seed(seed)
+    found = _growth(side, gen)
     return {
-        "filter-growth": float(doubling.growth(seen).answer == "doubling"),
-        "table-order": _lead(side, d, n, 256 * sizes.chunks // 4, gen),
+        "filter-growth": float(found.answer == "doubling"),
+        "growth-difference": found.adding.value - found.doubling.value,
+        "table-order": _lead(side, sizes.main.d, sizes.main.n, 256 * sizes.chunks // 4, gen),
     }
 
 

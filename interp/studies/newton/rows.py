@@ -1,8 +1,8 @@
 """Rows of the study of layers against Newton's method on its main condition, and its closed forms.
 
 Rows of the main condition are means over seeds. What the rows do not show: a match is the nearest of
-the steps offered, and says no more than that; the rows "filter-..." ask which family the readout's filter can be
-identified as.
+the steps offered, and says no more than that; the rows of `rows_growth` ask which family the readout's
+filter can be identified as.
 """
 
 from __future__ import annotations
@@ -13,13 +13,24 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from interp.studies.context import exactly, nothing
+from interp.studies.context import exactly
 from interp.studies.ledger import Row
 from interp.studies.newton import theory as rates
 from interp.studies.newton.measure import MatchedNet, outside_span, relative_errors
-from interp.studies.newton.measure_filters import UNREAD, filter_rows
-from interp.studies.newton.rows_common import OGD, Study, listed, main_row, mains, row, runs_of, task_of
-from probes.stats import share
+from interp.studies.newton.rows_common import (
+    OGD,
+    Study,
+    lacks,
+    listed,
+    main_row,
+    mains,
+    row,
+    runs_of,
+    task_of,
+    untested,
+)
+
+BETWEEN = (80, 96, 112, 144, 160, 192, 224)
 
 
 def falling(study: Study) -> list[Row]:
@@ -66,12 +77,14 @@ def gd_match(study: Study) -> list[Row]:
     """Claim c."""
 
     def largest(net: MatchedNet) -> float:
-        return float(np.diff(net.match("gd").best).max())
+        return float(np.diff(net.match_finely(BETWEEN).best).max())
 
     note = "best steps " + "; ".join(str(net.match("gd").best[1:]) for net in mains(study))
     return [
         main_row(study, "c-slope", lambda net: net.slope(net.match("gd"), log2=True).value, note),
-        main_row(study, "c-single", largest),
+        main_row(
+            study, "c-single", largest, "steps offered between 64 and 256: " + ", ".join(map(str, BETWEEN))
+        ),
         main_row(
             study,
             "c-one-fact",
@@ -155,24 +168,6 @@ def table_one(study: Study) -> list[Row]:
     ]
 
 
-def filters(study: Study) -> list[Row]:
-    """How the filters move from layer to layer; the note says what each layer's alone could be."""
-    found = [filter_rows(net) for net in mains(study)]
-    doubled = share(sum(f.growth.startswith("doubling") for f in found), len(found))
-    if unread := sum(f.growth in UNREAD for f in found):
-        doubled = nothing(len(found), f"{unread} nets have too few layers to ask")
-    return [
-        row(
-            study,
-            "filter-growth",
-            doubled,
-            "main",
-            "; ".join(f"{f.growth}, layers: {f.words}" for f in found),
-        ),
-        row(study, "filter-linear", [f.nonlinear for f in found], "main"),
-    ]
-
-
 def causes(study: Study) -> list[Row]:
     """Whether the directions that iterates are read from are used."""
 
@@ -195,7 +190,7 @@ def causes(study: Study) -> list[Row]:
 
 
 def elsewhere(study: Study) -> list[Row]:
-    """Prompts of other distributions, and longer ones than in training."""
+    """Prompts of other distributions."""
 
     def worse(change: dict[str, object]) -> Callable[[MatchedNet], float]:
         def figure(net: MatchedNet) -> float:
@@ -208,15 +203,22 @@ def elsewhere(study: Study) -> list[Row]:
 
         return figure
 
+    return [
+        main_row(study, "ood-x", worse({"x_scale": 2.0})),
+        main_row(study, "ood-w", worse({"weight_scale": 2.0})),
+        main_row(study, "ood-spectrum", worse({"kappa": 10.0, "basis": "prompt"})),
+        *longer(study),
+    ]
+
+
+def longer(study: Study) -> list[Row]:
+    """Prompts longer than in training, read by nets without learned positions."""
+    if lacks(study, "any-length"):
+        return untested(study, "long", why="nets without learned positions")
     beyond, notes = [], []
     for run in runs_of(study, "any-length"):
         task = task_of(run)
         long = relative_errors(run, task.model_copy(update={"n": 2 * task.n}), 1024).mean(0)
         beyond.append(float(long[task.n + 1 :].mean() / long[task.n]))
         notes.append("errors of the first seed at n and 2n " + listed(long[[task.n, 2 * task.n]]))
-    return [
-        main_row(study, "ood-x", worse({"x_scale": 2.0})),
-        main_row(study, "ood-w", worse({"weight_scale": 2.0})),
-        main_row(study, "ood-spectrum", worse({"kappa": 10.0, "basis": "prompt"})),
-        row(study, "long", beyond, "any-length", notes[0], "log"),
-    ]
+    return [row(study, "long", beyond, "any-length", notes[0], "log")]

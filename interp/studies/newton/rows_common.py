@@ -12,9 +12,9 @@ from interp.config.model_transformer import TransformerConfig
 from interp.readouts.algorithms import AlgorithmMatch
 from interp.run import Run
 from interp.studies.context import StudyContext
-from interp.studies.ledger import Row
+from interp.studies.ledger import Claim, Row
 from interp.studies.newton.measure import MatchedNet
-from interp.studies.newton.runs import NewtonBudget, condition_config, condition_run, main_run
+from interp.studies.newton.runs import BUDGETS, NewtonBudget, condition_config, condition_run, main_run
 from probes import stats
 from probes.algorithms.iterates import Algorithm
 from probes.stats import Interval
@@ -26,10 +26,13 @@ OLS, OGD = Algorithm("ols"), Algorithm("ogd")
 Study = StudyContext[NewtonBudget]
 
 
-def settings(study: Study, filters: int) -> AlgorithmMatch:
-    """What every net is read with; `filters`: prompts that a filter verdict asks."""
+def settings(study: Study, whole: bool) -> AlgorithmMatch:
+    """What every net is read with; only where `whole` with a filter verdict and induced weights, which cost most."""
     sizes = study.budget
-    return AlgorithmMatch(chunks=sizes.chunks, filter_prompts=filters, weight_prompts=48, draws=sizes.draws)
+    filters, weights = (sizes.filter_prompts, 48) if whole else (2, 2)
+    return AlgorithmMatch(
+        chunks=sizes.chunks, filter_prompts=filters, weight_prompts=weights, draws=sizes.draws
+    )
 
 
 def mains(study: Study) -> list[MatchedNet]:
@@ -53,6 +56,14 @@ def runs_of(study: Study, condition: str) -> list[Run]:
     return [_side(study, condition, seed) for seed in _side_seeds(study)]
 
 
+def deep_nets(study: Study, condition: str) -> list[MatchedNet]:
+    """The nets of a deeper problem, read with a filter verdict."""
+    return [
+        _net(study, f"{condition}-{seed}", lambda s=seed: _side(study, condition, s), True)
+        for seed in _side_seeds(study)
+    ]
+
+
 def _side_seeds(study: Study) -> tuple[int, ...]:
     return study.seeds[: study.budget.side_seeds]
 
@@ -61,10 +72,10 @@ def _side(study: Study, condition: str, seed: int) -> Run:
     return condition_run(study.budget, study.out, condition, seed)
 
 
-def _net(study: Study, name: str, run: Callable[[], Run], filters: bool) -> MatchedNet:
+def _net(study: Study, name: str, run: Callable[[], Run], whole: bool) -> MatchedNet:
     def read() -> MatchedNet:
         study.progress(name)
-        return MatchedNet.of(run(), settings(study, study.budget.filter_prompts if filters else 2))
+        return MatchedNet.of(run(), settings(study, whole))
 
     return study.remembered(name, read)
 
@@ -81,7 +92,7 @@ def main_row(study: Study, claim: str, figure: Callable[[MatchedNet], float], no
 
 
 def row(
-    study: Study, claim: str, found: Interval | Sequence[float], condition: str, note: str = "",
+    study: Study, claim: str | Claim, found: Interval | Sequence[float], condition: str, note: str = "",
     scale: stats.Scale = "linear",
 ) -> Row:  # fmt: skip
     """A row; where a figure does not exist in every seed it is NaN, and the claim is not measured."""
@@ -112,6 +123,19 @@ def task_of(run: Run) -> InContextRegression:
     """The regression task of a run."""
     assert isinstance(run.task, InContextRegression)
     return run.task
+
+
+def lacks(study: Study, *conditions: str) -> bool:
+    """Whether this scale leaves out one of the conditions."""
+    return not set(conditions) <= set(study.budget.conditions)
+
+
+def untested(study: Study, *claims: str, why: str) -> list[Row]:
+    """Rows of claims that this scale does not test; `why`: what they would need."""
+    steps = BUDGETS["cpu"].side.steps
+    need = f"{why}: --scale cpu, {BUDGETS['cpu'].side_seeds} nets of {steps} steps a condition"
+    command = f"interp study {study.study} --scale cpu"
+    return [study.claims[claim].not_testable(would_need=need, command=command) for claim in claims]
 
 
 def listed(values: torch.Tensor) -> str:

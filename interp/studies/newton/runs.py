@@ -38,9 +38,32 @@ AS_PUBLISHED: Mapping[str, Any] = MappingProxyType(
 )
 
 
+CONDITIONS: Mapping[str, dict[str, Any]] = {
+    "base": {},
+    "lstm": {},
+    "kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
+    "kappa-100": {"task.kappa": 100.0, "task.basis": "prompt"},
+    "noise": {"task.noise": 0.1},
+    "any-length": {"model.positions": "token_type"},
+    "one-head": {"model.n_heads": 1},
+    "half-depth": {},
+    "relu-net": {"task.target": "relu"},
+    "tanh-net": {"task.target": "tanh"},
+}
+# asked of few seeds at few steps these decide nothing: slopes are read off two or three layers, targets that are nets
+# want longer training, and longer prompts are no claim of the paper
+DECISIVE = ("base", "lstm", "kappa-10", "kappa-100", "noise")
+
+
+DEEP: Mapping[str, dict[str, Any]] = {
+    "d-10": {},
+    "d-10-kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
+}
+
+
 @dataclass(frozen=True)
 class NetSizes:
-    """The task and the transformer of an condition, and its training steps."""
+    """The task and the transformer of a condition, and its training steps."""
 
     d: int
     n: int
@@ -62,8 +85,10 @@ class NetSizes:
 
 @dataclass(frozen=True)
 class NewtonBudget:
-    """Sizes and seeds of a scale. `widths` are those of the one-head nets of the width claim, `filter_prompts` and
-    `queries` what a filter verdict asks, `chunks` of 256 prompts what matching and readouts see.
+    """Sizes and seeds of a scale. `widths` are those of the one-head nets of the width claim, `filter_prompts` what a
+    filter verdict asks, `chunks` of 256 prompts what matching and readouts see. `preset`: the main nets are the preset
+    "newton" as it ships. `conditions`: those that are trained at this scale; `to_the_end`: long enough to ask what
+    nets reach at last; `deep`: nets that solve problems of more dimensions, if any.
     """
 
     seeds: int
@@ -78,6 +103,10 @@ class NewtonBudget:
     draws: int
     recipe: Mapping[str, Any] = field(default_factory=lambda: MUON)
     side_seeds: int = SEEDS
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    to_the_end: bool = True
+    preset: bool = False
+    deep: NetSizes | None = None
 
 
 BUDGETS: dict[Scale, NewtonBudget] = {
@@ -85,18 +114,20 @@ BUDGETS: dict[Scale, NewtonBudget] = {
         5,
         NetSizes(5, 20, 6, 4, 64, 1600),
         NetSizes(5, 10, 6, 4, 64, 1000),
-        (4, 8, 16, 32),
+        (4, 32),
         800,
         3,
         {**LSTM, "train.steps": 1500},
         8,
         512,
         200,
+        conditions=DECISIVE,
+        to_the_end=False,
     ),
     "cpu": NewtonBudget(
         5,
-        NetSizes(5, 20, 8, 4, 64, 6000),
         NetSizes(5, 20, 8, 4, 64, 4000),
+        NetSizes(5, 10, 6, 4, 64, 4000),
         (4, 8, 16, 32),
         4000,
         3,
@@ -104,9 +135,11 @@ BUDGETS: dict[Scale, NewtonBudget] = {
         16,
         512,
         300,
+        preset=True,
+        deep=NetSizes(10, 20, 8, 4, 64, 10_000),
     ),
     "paper": NewtonBudget(
-        3,
+        4,
         NetSizes(20, 40, 12, 8, 256, 500_001),
         NetSizes(20, 40, 12, 8, 256, 500_001),
         (8, 16, 32, 64),
@@ -120,33 +153,24 @@ BUDGETS: dict[Scale, NewtonBudget] = {
     ),
 }
 
-CONDITIONS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "lstm": {},
-    "kappa-10": {"task.kappa": 10.0, "task.basis": "prompt"},
-    "kappa-100": {"task.kappa": 100.0, "task.basis": "prompt"},
-    "noise": {"task.noise": 0.1},
-    "any-length": {"model.positions": "token_type"},
-    "one-head": {"model.n_heads": 1},
-    "half-depth": {},
-    "relu-net": {"task.target": "relu"},
-    "tanh-net": {"task.target": "tanh"},
-}
-
 
 def condition_names(budget: NewtonBudget) -> tuple[str, ...]:
-    """Every condition besides the main one, the narrow nets by their width."""
-    return (*CONDITIONS, *(f"width-{width}" for width in budget.widths))
+    """Every condition besides the main one that a scale trains, the narrow nets by their width."""
+    deep = DEEP if budget.deep else ()
+    return (*budget.conditions, *deep, *(f"width-{width}" for width in budget.widths))
 
 
 def main_config(budget: NewtonBudget, seed: int) -> RunConfig:
     """One seed of the main condition."""
+    if budget.preset:
+        return configure("newton", seed=seed)
     return configure("regression", seed=seed, changes={**budget.recipe, **budget.main.settings()})
 
 
 def condition_config(budget: NewtonBudget, condition: str, seed: int) -> RunConfig:
     """One seed of a condition."""
-    changes = {**budget.recipe, **budget.side.settings(), **_changes(budget, condition)}
+    sizes = budget.deep if condition in DEEP and budget.deep else budget.side
+    changes = {**budget.recipe, **sizes.settings(), **_changes(budget, condition)}
     if condition == "lstm":
         changes = {key: value for key, value in changes.items() if not key.startswith("model.")}
         changes |= budget.lstm
@@ -158,6 +182,8 @@ def _changes(budget: NewtonBudget, condition: str) -> dict[str, Any]:
     if condition.startswith("width-"):
         width = int(condition.removeprefix("width-"))
         return {"model.d_model": width, "model.n_heads": 1, "train.steps": budget.narrow_steps}
+    if condition in DEEP:
+        return {**DEEP[condition], "train.schedule.every": 1000}
     return {"model.n_layers": budget.side.layers // 2} if condition == "half-depth" else CONDITIONS[condition]
 
 
@@ -182,13 +208,8 @@ ANALYSES = ("algorithms",)
 def planned(scale: Scale) -> dict[str, str]:
     """Settings hashes of the runs, by name, and what a net is read with."""
     sizes = BUDGETS[scale]
-    main = {f"main-{seed}": main_config(sizes, seed).hash for seed in range(sizes.seeds)}
-    side = {
-        f"{name}-{seed}": condition_config(sizes, name, seed).hash
-        for name in condition_names(sizes)
-        for seed in range(sizes.side_seeds)
-    }
-    return {**main, **side, "read": f"{sizes.chunks} {sizes.filter_prompts} {sizes.draws}"}
+    runs = {name: config.hash for name, config in configs(scale).items()}
+    return {**runs, "read": f"{sizes.chunks} {sizes.filter_prompts} {sizes.draws}"}
 
 
 def configs(scale: Scale) -> dict[str, RunConfig]:

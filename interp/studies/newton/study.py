@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interp.studies.context import Report, StudyContext
 from interp.studies.ledger import Ledger, Row, Scale
-from interp.studies.newton import rows, rows_conditions
+from interp.studies.newton import rows, rows_conditions, rows_growth
 from interp.studies.newton.claims import CLAIMS
 from interp.studies.newton.rows_common import Study, forget
 from interp.studies.newton.runs import BUDGETS, NAME
@@ -27,9 +27,10 @@ PARTS = (
     rows_conditions.nonlinear,
     rows.closed_forms,
     rows.table_one,
-    rows.filters,
+    rows_growth.filters,
     rows.causes,
     rows.elsewhere,
+    rows_growth.deep,
 )
 
 

@@ -149,3 +149,9 @@ def test_unknown_sources_are_one_line(tmp_path):
     (tmp_path / "broken.toml").write_text("[train\n")
     with pytest.raises(UserError, match="not valid TOML"):
         configure(tmp_path / "broken.toml")
+
+
+def test_changes_belong_to_their_owner_and_stay_as_they_are():
+    changes = {"train.schedule": {"log": 8, "every": 200}, "train.schedule.every": 1000}
+    assert configure("regression", changes=changes).train.schedule.every == 1000
+    assert changes == {"train.schedule": {"log": 8, "every": 200}, "train.schedule.every": 1000}

@@ -9,16 +9,21 @@ from functools import partial
 import pytest
 import torch
 
+from interp.config.run import configure
 from interp.models import build_model
+from interp.readouts.algorithms import AlgorithmMatch
+from interp.run import Run
 from interp.studies.context import StudyContext
-from interp.studies.newton import measure, rows_conditions
+from interp.studies.newton import measure, measure_growth, measure_planted, rows_conditions, rows_growth
 from interp.studies.newton import measure_two_layer as newton_two_layer
 from interp.studies.newton import study as newton
 from interp.studies.newton import theory as newton_rates
 from interp.studies.newton.claims import CLAIMS
 from interp.studies.newton.measure import outside_span
+from interp.studies.newton.rows import longer
 from interp.studies.newton.runs import (
     BUDGETS,
+    DEEP,
     MUON,
     NetSizes,
     NewtonBudget,
@@ -26,7 +31,9 @@ from interp.studies.newton.runs import (
     condition_names,
     main_config,
 )
+from interp.studies.power import planted_figures
 from interp.train import train
+from probes.algorithms import iterates
 from tasks.regression import InContextRegression
 from tasks.streams import generator
 
@@ -34,6 +41,9 @@ TINY = NewtonBudget(
     2, NetSizes(3, 5, 3, 2, 8, 2), NetSizes(3, 5, 4, 2, 8, 2), (4, 8), 2, 2, {}, 5, 8, 20,
     {**MUON, "train.batch": 4, "train.schedule.log": 0, "train.eval_batch": 4}, 1,
 )  # fmt: skip
+
+
+QUICK_LEAVES_OUT = {"f-solved", "g-wide", "i-one-head", "i-depth", "m-gd", "m-lower", "m-tanh", "long"}
 
 
 @pytest.mark.parametrize("scale", ["quick", "cpu", "paper"])
@@ -88,6 +98,20 @@ def test_a_toy_ledger_holds_every_claim_with_its_condition_and_budget(ledger):
     assert all(row.condition and row.budget for row in found.claims)
 
 
+def test_what_a_scale_leaves_out_is_not_testable_and_names_the_scale_that_tests_it(tmp_path):
+    few = replace(TINY, conditions=BUDGETS["quick"].conditions, to_the_end=False)
+    study = StudyContext("newton", "quick", tmp_path, (0, 1), lambda _: None, few, CLAIMS)
+    rows = [*rows_conditions.depth_and_heads(study), *rows_conditions.nonlinear(study), *longer(study)]
+    rows += rows_conditions.widths(study)
+    untested = {row.id for row in rows if row.verdict == "not testable at this scale"}
+    assert untested == QUICK_LEAVES_OUT - {"f-solved"}
+    assert all(
+        "--scale cpu" in row.note and "--scale cpu" in row.command for row in rows if row.id in untested
+    )
+    assert len(QUICK_LEAVES_OUT) < len(CLAIMS) / 3
+    assert set(BUDGETS["cpu"].conditions) > set(BUDGETS["quick"].conditions)
+
+
 def test_nets_that_learned_nothing_reproduce_no_climb(ledger):
     rows = {row.id: row for row in ledger[0].claims}
     for claim in (
@@ -111,6 +135,49 @@ def test_finished_runs_are_reused(ledger):
     base = [row for row in rows_conditions.widths(again) if row.id == "g-narrow"]
     assert base == [row for row in ledger[0].claims if row.id == "g-narrow"]
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")} == before
+
+
+def test_deeper_problems_have_rows_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "CHUNK", measure.CHUNK // 8)
+    budget = replace(TINY, deep=NetSizes(4, 5, 3, 2, 8, 2))
+    study = StudyContext("newton", "cpu", tmp_path, (0,), lambda _: None, budget, CLAIMS)
+    rows = rows_growth.deep(study)
+    asked = ("filter-growth", "growth-difference", "growth-first", "e-cg", "e-bfgs")
+    assert [row.id for row in rows] == [f"{claim}, {name}" for name in DEEP for claim in asked]
+    assert all(row.budget.startswith("d 4, n 5, 3 layers") for row in rows)
+    assert {row.verdict for row in rows} == {"not measured"}, "nets that learned nothing move no filter"
+    assert rows_growth.deep(replace(study, budget=TINY)) == []
+
+
+def test_checkpoints_that_are_asked_lie_over_the_whole_training():
+    assert measure_growth.looks([0, 1, 3, 200, 400, 600, 800, 1000, 1200, 1400, 1600]) == [
+        200, 400, 600, 800, 1200, 1600,
+    ]  # fmt: skip
+    assert measure_growth.looks([0, 1, 2]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("side", "sign"), [("true", 1), ("false", -1)])
+def test_the_difference_has_the_sign_of_what_planted_layers_run(side, sign):
+    growth = measure_planted.growth_of(side, 0)
+    assert sign * measure_growth.difference(growth) > 0.001
+    course = rows_growth.course_of([{200: None, 400: growth}, {200: None, 400: growth}])
+    assert course.startswith("step 200: too few layers move; step 400: misfit of doubling")
+    assert course.endswith(f"doubling nearer in {2 if sign > 0 else 0} of 2")
+    kept = planted_figures()["growth-difference"][side]
+    assert kept[0] == pytest.approx(measure_growth.difference(growth), abs=1e-6)
+    assert all(sign * value > 0 for value in kept)
+
+
+def test_rungs_between_those_of_the_ladder_are_found(tmp_path):
+    """A layer that carries 112 steps of gradient descent, which the ladder (64, 128) does not offer."""
+    config = configure("regression", changes={"task.n": 12, "train.steps": 1, "train.eval_batch": 4})
+    run = Run.train(config, tmp_path / "run")
+    net = measure.MatchedNet.of(run, AlgorithmMatch(chunks=5, filter_prompts=2, weight_prompts=2, draws=20))
+    rung = next(rung for rung in net.accumulator.rivals.ladders if rung.family == "gd")
+    planted = iterates.predictions(net.problems, [replace(rung.members[0], k=k) for k in (16, 112)])
+    net.__dict__["layers"] = planted
+    assert net.match("gd").best == [16, 128]
+    assert net.match_finely((80, 96, 112, 144)).best == [16, 112]
 
 
 def test_rates_are_those_of_theory():

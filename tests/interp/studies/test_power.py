@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import numpy as np
@@ -26,7 +25,6 @@ from interp.studies.power import (
 from interp.studies.summary import claims_of
 from probes import stats
 
-FULL = os.environ.get("ALGOSCOPE_FULL") == "1"
 CLAIMS = [
     pytest.param(claim, id=f"{study}: {name}")
     for study in STUDIES
@@ -132,7 +130,6 @@ def test_kept_figures_are_of_both_truths():
         }  # fmt: skip
 
 
-@pytest.mark.skipif(not FULL, reason="a quarter of a minute a net")
 def test_kept_figures_are_what_the_simulation_gives():
     found, kept = measure_planted.simulated(1), planted_figures()
     for name, sides in found.items():
