@@ -15,7 +15,7 @@ from apipages import PUBLIC, page
 from sphinx.application import Sphinx
 
 from interp.analysis.registry import entries
-from interp.studies import summary
+from interp.studies import STUDIES, plans, summary
 from tasks.renamed import RENAMED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +85,23 @@ def renamed() -> str:
     return "\n".join(lines)
 
 
+def study_costs() -> str:
+    """What every study takes at the scales that run on a CPU, before it is run."""
+    lines = [
+        "# What a study takes",
+        "",
+        "`interp study NAME --scale SCALE --plan` prints the same. A study that was broken off is gone on with, and "
+        "its time is that of all its calls. An estimate is right within a factor of two on a machine that does nothing "
+        "else.",
+    ]
+    for scale in ("quick", "cpu"):
+        found = [plans.plan(study, scale, summary.measured(study)) for study in STUDIES]
+        lines += ["", f"## Scale {scale}", "", "| study | runs | of which | CPU time |", "|---|---|---|---|"]
+        lines += [f"| `{one.study}` | {one.runs} | {one.words} | {one.cost} |" for one in found]
+        lines += ["", f"In all: {plans.total(found)}."]
+    return "\n".join(lines) + "\n"
+
+
 COPIED = {
     "changelog": "CHANGELOG.md",
     "before-and-after": "interp/studies/measured/before-and-after.md",
@@ -104,6 +121,7 @@ def detached(text: str) -> str:
 def pages() -> Iterator[tuple[str, str]]:
     yield "analyses.md", analyses()
     yield "ledgers.md", ledgers()
+    yield "study-costs.md", study_costs()
     yield "notebooks.md", notebooks()
     yield "renamed.md", renamed()
     for name, path in COPIED.items():

@@ -15,6 +15,8 @@ LANGUAGE = "retrieval-prompts"
 
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 if TYPE_CHECKING:
+    from interp.studies.ledger import Scale
+
     Study = str
 else:  # the shell completes these; another word is refused with the nearest
     Study = Annotated[Literal[("all", *STUDIES)] | str, Parameter(show_choices=False)]
@@ -31,6 +33,9 @@ def study(
     revisions: tuple[str, ...] = (),
     shots: int = 0,
     workers: Count | None = None,
+    device: str = "cpu",
+    seeds: Count | None = None,
+    plan: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
     """Run a paper's study and print its ledger: every claim, its criterion, the measurement, the verdict.
@@ -53,6 +58,12 @@ def study(
         For retrieval-prompts: examples with their answers before each question.
     workers
         Processes that train a study's runs side by side, one thread each; one a core of this machine by default.
+    device
+        Where planned runs are trained: cpu, or cuda (one after the other). They are analysed on the CPU.
+    seeds
+        So many training seeds in place of the scale's own.
+    plan
+        Print what each study would take (runs, seeds, CPU time) and run nothing.
     """
     from interp.cli import ledger_text, show
     from tasks.errors import UserError
@@ -61,9 +72,14 @@ def study(
     if asked and name != LANGUAGE:
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]
+    if plan:
+        return _plan(names, scale, out, json)
+    if seeds and name in ("all", LANGUAGE):
+        raise UserError(f"--seeds is for one study whose unit is the training seed, not {name!r}")
+    asked |= {"seeds": tuple(range(seeds))} if seeds else {}
     log = (lambda line: None) if json else (lambda line: print(line, flush=True))
     hands = workers or _cores()
-    ledgers = [run_study(each, scale, out / each, log, hands, **asked) for each in names]
+    ledgers = [run_study(each, scale, out / each, log, hands, device, **asked) for each in names]
     if json:
         documents = [ledger_text.document(ledger) for ledger in ledgers]
         show.document(documents if name == "all" else documents[0])
@@ -71,6 +87,30 @@ def study(
         for ledger in ledgers:
             ledger_text.print_ledger(ledger)
     return 1 if strict and any(ledger.contradicted for ledger in ledgers) else 0
+
+
+def _plan(names: list[str], scale: Scale, out: Path, json: bool) -> int:
+    """What studies would take, printed; nothing is run."""
+    from interp.cli import show
+    from interp.studies import plans
+    from interp.studies.summary import measured
+    from tasks.complaints import nearest
+    from tasks.errors import UserError
+
+    if unknown := [name for name in names if name not in STUDIES]:
+        raise UserError(f"unknown study {unknown[0]!r}{nearest(unknown[0], STUDIES)}")
+    found = [plans.plan(name, scale, measured(name)) for name in names]
+    if json:
+        show.document([
+            {"study": one.study, "scale": one.scale, "conditions": dict(one.conditions), "cpu_seconds": one.seconds,
+             "basis": one.basis} for one in found
+        ])  # fmt: skip
+        return 0
+    for one in found:
+        show.note(plans.announced(one.study, scale, out / one.study, measured(one.study)))
+    if len(found) > 1:
+        show.note(f"in all: {plans.total(found)}")
+    return 0
 
 
 def _cores() -> int:

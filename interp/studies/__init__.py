@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 
-def run_study(name: str, scale: Scale, out: Path, log: Log, workers: int = 1, **asked: Any) -> Ledger:
+def run_study(
+    name: str, scale: Scale, out: Path, log: Log, workers: int = 1, device: str = "cpu", **asked: Any
+) -> Ledger:
     """Run one study (or go on with it), keep its ledger as `out/ledger-SCALE.json`, and return it.
 
     What it will take is logged first: its runs, how many are there, and its cost when it was last measured. With more
     than one of `workers` its planned runs are trained side by side on as many processes.
 
-    `asked` are settings of that study alone (which language model). Raises UserError for an unknown study, and where
-    runs of an older version of training lie under `out`.
+    Planned runs are trained on `device`, what rows ask for beyond them on the CPU. `asked` are settings that the study
+    itself takes (`seeds` in place of the scale's, or which language model). Raises UserError for an unknown study, a
+    device that is not here, and where runs of an older version of training lie under `out`.
     """
     from interp.io.files import write_atomically
     from tasks.complaints import nearest
@@ -39,14 +42,15 @@ def run_study(name: str, scale: Scale, out: Path, log: Log, workers: int = 1, **
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}{nearest(name, STUDIES)}")
     from interp.studies.ahead import train_ahead
-    from interp.studies.cost import announced, counted, spent
+    from interp.studies.cost import counted, spent
     from interp.studies.fingerprint import fingerprint, refuse_older
+    from interp.studies.plans import announced
     from interp.studies.summary import measured
 
     refuse_older(out)
     log(announced(name, scale, out, measured(name)))
     with counted(out, scale):
-        train_ahead(name, scale, out, workers, log)
+        train_ahead(name, scale, out, workers, log, device)
         ledger = import_module(STUDIES[name]).run(scale, out, log, **asked)
     ledger = replace(ledger, fingerprint=fingerprint(name, scale), cpu_seconds=spent(out, scale))
     out.mkdir(parents=True, exist_ok=True)

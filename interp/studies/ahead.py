@@ -8,12 +8,17 @@ worker. A run is the same whoever trains it. A run that failed or diverged here 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interp.config.run import RunConfig
 from interp.studies.catalogue import STUDIES
 from interp.studies.ledger import Scale
+
+if TYPE_CHECKING:
+    from interp.sweep.plan import Cell
 
 
 def configs(study: str, scale: Scale) -> dict[str, RunConfig]:
@@ -22,10 +27,13 @@ def configs(study: str, scale: Scale) -> dict[str, RunConfig]:
     return module.configs(scale) if hasattr(module, "configs") else {}
 
 
-def train_ahead(study: str, scale: Scale, out: Path, workers: int, log: Callable[[str], None]) -> None:
+def train_ahead(
+    study: str, scale: Scale, out: Path, workers: int, log: Callable[[str], None], device: str = "cpu"
+) -> None:
     """Train what is planned and not finished on so many processes; nothing with one of them or with one run left.
 
-    Raises UserError for fewer than one worker.
+    On another device than the CPU runs are trained one after the other in this process. Raises UserError for fewer than
+    one worker, a device that is not here, and a study that plans no runs by name where another device is asked for.
     """
     from interp.sweep.cell import is_done
     from interp.sweep.engine import run_cells
@@ -34,9 +42,23 @@ def train_ahead(study: str, scale: Scale, out: Path, workers: int, log: Callable
 
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one")
-    planned = configs(study, scale) if workers > 1 else {}
+    planned = configs(study, scale) if workers > 1 or device != "cpu" else {}
+    if device != "cpu" and not planned:
+        raise UserError(f"--device {device}: {study} plans no runs by name; train them with interp train")
     left = [Cell(name, one, {}) for name, one in planned.items() if not is_done(out / name, one.hash, ())]
+    if device != "cpu":
+        log(f"{study}: {len(left)} of {len(planned)} runs to train, on {device}")
+        for cell in left:
+            _train(cell, out, device)
+        return
     if len(left) < 2:
         return
     log(f"{study}: {len(left)} of {len(planned)} runs to train, on {workers} processes")
     run_cells(left, out, workers=workers)
+
+
+def _train(cell: Cell, out: Path, device: str) -> None:
+    from interp.train import Diverged, train
+
+    with suppress(Diverged):
+        train(cell.config, out / cell.name, device=device)

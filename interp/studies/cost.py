@@ -1,4 +1,4 @@
-"""What a study costs: CPU seconds counted while it runs, kept beside its ledger, and said before it starts.
+"""What a study costs: CPU seconds counted while it runs, kept beside its ledger.
 
 Owns `OUT/cost-SCALE.json`, to which every call adds what it spent, so that the cost of a study that was broken off and
 gone on with is that of all its calls. Children that ended count, runs that were there before the first counted call do
@@ -18,7 +18,7 @@ from pathlib import Path
 from interp.io.files import write_atomically
 from interp.runs.header import NAME as HEADER
 from interp.studies.catalogue import STUDIES
-from interp.studies.ledger import Measured, Scale
+from interp.studies.ledger import Scale
 
 SETTINGS = re.compile(r"[0-9a-f]{12,}$|\{")  # of a run, as a hash or whole; other entries of a plan are sizes
 
@@ -59,25 +59,12 @@ def planned(study: str, scale: Scale) -> Mapping[str, str]:
     return import_module(f"{STUDIES[study].rpartition('.')[0]}.runs").planned(scale)
 
 
-def announced(study: str, scale: Scale, out: Path, last: Measured | None) -> str:
-    """One line on what a study will take: its runs, how many lie there, and the cost when it was last measured.
-
-    `last` is the stored measurement of the study, at whatever scale, if there is one.
-    """
-    names = [name for name, value in planned(study, scale).items() if SETTINGS.match(value)]
-    there = len(set(names) & set(finished(out)))
-    runs = f"{study} at scale {scale}: {len(names)} runs, {there} of them begun or finished in {out}"
-    known = last.ledger.cpu_seconds if last and last.ledger.scale == scale else None
-    if known is None:
-        return f"{runs}; what it costs has not been measured at this scale"
-    assert last is not None
-    return f"{runs}; {minutes(known)} in all when it was last measured ({last.date}, version {last.version})"
-
-
 def minutes(seconds: float) -> str:
     """CPU time in words.
 
-    >>> minutes(40), minutes(1500)
-    ('40 CPU seconds', '25 CPU minutes')
+    >>> minutes(40), minutes(1500), minutes(40_000)
+    ('40 CPU seconds', '25 CPU minutes', '11 CPU hours')
     """
-    return f"{seconds:.0f} CPU seconds" if seconds < 90 else f"{seconds / 60:.0f} CPU minutes"
+    if seconds < 90:
+        return f"{seconds:.0f} CPU seconds"
+    return f"{seconds / 60:.0f} CPU minutes" if seconds < 36_000 else f"{seconds / 3600:,.0f} CPU hours"
