@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import interp
+from interp._version import __version__
 from interp.io.code import Uncacheable, code_hash
 from interp.io.files import canonical, read_bytes, sha256, write_atomically
 from interp.io.weight_files import WeightFiles
@@ -68,7 +68,7 @@ def key_of(model: Any, folder: RunFolder, step: int) -> str | None:
     except Uncacheable:
         return None
     libraries = {name: version(name) for name in LIBRARIES}
-    code = sha256(canonical([interp.__version__, _own_code(), platform.python_version(), libraries, users]))
+    code = sha256(canonical([__version__, _own_code(), platform.python_version(), libraries, users]))
     return f"{code}/{sha256(canonical([folder.config_hash, _weights(folder, step)]))}"
 
 
@@ -80,7 +80,7 @@ def _weights(folder: RunFolder, step: int) -> Any:
 
 @functools.cache
 def _own_code() -> str:
-    top = Path(interp.__file__).parent
+    top = Path(__file__).parents[1]
     files = sorted(
         file for name in DECIDING for file in (top / name).rglob("*.*") if "__pycache__" not in file.parts
     )
