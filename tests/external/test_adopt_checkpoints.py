@@ -211,9 +211,9 @@ def test_what_was_proven_is_proven_once_for_the_same_weights_in_the_same_code(
 
 
 def test_a_refusal_that_was_kept_is_refused_again(tmp_path, tries):
-    builders.name_builder(theirs.NanoGPT)
     out, broken = tmp_path / "run", {"like": "gpt2", "norm1": "ln_2", "norm2": "ln_1"}
-    interp.adopt(theirs.NanoGPT, task=TASK, layout=broken, out=out, quiet=True)
+    weights = {0: theirs.drawn(theirs.NanoGPT()).state_dict()}
+    interp.adopt(theirs.NanoGPT, task=TASK, checkpoints=weights, layout=broken, out=out, quiet=True)
     model = interp.load(out).model()
     assert len(tries) == 1
     assert not model.edges_known
