@@ -95,7 +95,8 @@ class Claim:
 
     `statement` is a full sentence that can be understood alone. `paper_value` is text as printed there ("none stated"
     where there is none). `n` in a row counts training seeds unless the note says otherwise. `design`: what the value
-    is when the claim is true and when it is false, from which the criterion's power is computed.
+    is when the claim is true and when it is false, from which the criterion's power is computed. `same_as`: the claim
+    whose measurement this one judges by another criterion; its row is made from that one's when ledgers are judged.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Claim:
     kind: Kind = "confirmatory"
     design: Design | None = None
     history: tuple[Replaced, ...] = ()
+    same_as: str = ""
 
     @property
     def power(self) -> Power | None:

@@ -5,7 +5,8 @@ wording. Where the criterion was replaced after the measurement the row counts a
 again: its criterion was set with the value in sight. Where what is measured has changed (another statistic, another
 unit) the row is "not measured" and says what was found before. A mean over three seeds keeps its value and loses its
 interval: it settles nothing; one over more seeds has its limits moved inside what is possible. A run that gives the
-very figures of before (the same seeds, bit by bit) is no new measurement for a criterion that was set in between.
+very figures of before (the same seeds, bit by bit) is no new measurement for a criterion that was set in between. A
+claim on another one's measurement by a criterion of its own (`Claim.same_as`) has its row made here.
 """
 
 from __future__ import annotations
@@ -34,9 +35,17 @@ def rejudged(ledger: Ledger, claims: Mapping[str, Claim], date: str) -> Ledger:
     for row in ledger.claims:
         if row.claim in stored:
             stored[row.claim].append(row)
+    for name, claim in claims.items():
+        if claim.same_as:
+            stored[name] = [_derived(row, claim) for row in stored[claim.same_as]]
     return replace(
         ledger, claims=tuple(row for name, rows in stored.items() for row in _rows(claims[name], rows, date))
     )
+
+
+def _derived(row: Row, claim: Claim) -> Row:
+    """A row's measurement under the name of another claim on it."""
+    return row.model_copy(update={"id": claim.id + row.id.removeprefix(claim.same_as)})
 
 
 def repeated(ledger: Ledger, before: Measured | None, claims: Mapping[str, Claim]) -> Ledger:

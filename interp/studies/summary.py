@@ -39,7 +39,7 @@ FRESH = "as code and measurements say"
 def claims_of(study: str) -> dict[str, Claim]:
     """Every claim of a study by its id, in the order of the ledger."""
     module = import_module(f"{STUDIES[study].rpartition('.')[0]}.claims")
-    return {**module.CLAIMS, **getattr(module, "EXPLORATORY", {})}
+    return {**module.CLAIMS, **getattr(module, "EXPLORATORY", {}), **getattr(module, "DERIVED", {})}
 
 
 def keep(path: Path, folder: Path = MEASURED, day: datetime.date | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -150,6 +151,27 @@ def test_another_statistic_needs_a_new_run_and_says_what_was_found_before() -> N
     assert rejudged(found, today, "2026-01-02") == found
     new = rejudge.rejudged(Ledger(STUDY, "quick", (0,)), {"a": today}, "2026-01-02").claims
     assert [row.note for row in new] == ["needs a new run: the claim is new"]
+
+
+def test_another_criterion_on_the_same_measurement_has_a_row_of_its_own() -> None:
+    above = Claim("more", "It is more.", "", "", Criterion.above(1.0))
+    alike = Claim(
+        "alike", "It is alike.", "", "", Criterion.within(0.5, 1.5), kind="exploratory", same_as="more"
+    )
+    said = {"condition": "main", "budget": "1 step", "command": "x"}
+    rows = [
+        above.measured(1.2, 0.9, 1.4, 5, **said),
+        replace(above, id="more, net").measured(3.0, 2.0, 4.0, 5, **said),
+    ]
+    claims = {"more": above, "alike": alike}
+    found = rejudge.rejudged(Ledger(STUDY, "quick", (0,), rows), claims, "2026-01-02").claims
+    assert [(row.id, row.verdict, row.kind) for row in found] == [
+        ("more", "inconclusive", "confirmatory"), ("more, net", "reproduced", "confirmatory"),
+        ("alike", "reproduced", "exploratory"), ("alike, net", "contradicted", "exploratory"),
+    ]  # fmt: skip
+    assert rejudge.rejudged(Ledger(STUDY, "quick", (0,), found), claims, "2026-01-02").claims == found
+    unmeasured = rejudge.rejudged(Ledger(STUDY, "quick", (0,)), claims, "2026-01-02").claims
+    assert [row.verdict for row in unmeasured] == ["not measured", "not measured"]
 
 
 @pytest.mark.parametrize("study", STUDIES)
