@@ -9,6 +9,7 @@ import json
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def net(folder: Path, **settings):
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     config = json.loads((folder / "net.json").read_text())
-    model = HookedTransformer(HookedTransformerConfig(**config, device="cpu", **settings))
+    model: Any = HookedTransformer(HookedTransformerConfig(**config, device="cpu", **settings))  # pyright: ignore
     with np.load(folder / "net.npz") as file:
         weights = {name: torch.from_numpy(file[name]) for name in file.files}
     missing, unexpected = model.load_state_dict(weights, strict=False)

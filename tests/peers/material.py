@@ -83,7 +83,7 @@ def write(material: Material, folder: Path) -> None:
     weights = {name: value.detach() for name, value in model.state_dict().items()}
     named = lens_weights(weights, config.model)  # type: ignore[arg-type]
     (folder / "net.json").write_text(json.dumps(lens_config(config.model, config.task.interface)))  # type: ignore[arg-type]
-    np.savez(folder / "net.npz", **{name: value.numpy() for name, value in named.items()})
+    np.savez(folder / "net.npz", **{name: value.numpy() for name, value in named.items()})  # type: ignore[arg-type]
     losses = [config.task.sample(0, "llc", k, LLC["minibatch"]) for k in range(LOSSES // LLC["minibatch"])]
     arrays = {
         "clean": pair.clean.inputs, "corrupt": pair.corrupt.inputs,
@@ -91,7 +91,7 @@ def write(material: Material, folder: Path) -> None:
         "losses/inputs": torch.cat([batch.inputs for batch in losses]),
         "losses/targets": torch.cat([batch.targets for batch in losses]),  # type: ignore[attr-defined]
     }  # fmt: skip
-    np.savez(folder / "prompts.npz", **{name: value.numpy() for name, value in arrays.items()})
+    np.savez(folder / "prompts.npz", **{name: value.numpy() for name, value in arrays.items()})  # type: ignore[arg-type]
     own = [name for name, value in named.items() if bool(value.abs().any()) or "b_U" not in name]
     more = {"beta_n": SIZE / math.log(SIZE), "weights": own, "outputs": TASK["weights"]}
     (folder / "llc.json").write_text(json.dumps({**LLC, **more}))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import given
 import torch
-from auto_circuit.data import PromptDataLoader, PromptDataset
-from auto_circuit.prune_algos.ACDC import acdc_prune_scores
-from auto_circuit.prune_algos.mask_gradient import mask_gradient_prune_scores
-from auto_circuit.utils.graph_utils import patchable_model
+from auto_circuit.data import PromptDataLoader, PromptDataset  # pyright: ignore[reportMissingImports]
+from auto_circuit.prune_algos.ACDC import acdc_prune_scores  # pyright: ignore[reportMissingImports]
+from auto_circuit.prune_algos.mask_gradient import mask_gradient_prune_scores  # pyright: ignore[reportMissingImports]
+from auto_circuit.utils.graph_utils import patchable_model  # pyright: ignore[reportMissingImports]
 
 TAUS = ((-3, 1), (-2, 1), (-1, 1))  # exponent and base, as it takes them
 

@@ -16,8 +16,8 @@ import given
 import numpy as np
 import torch
 from datasets import Dataset
-from devinterp.slt.llc import compute_llc
-from devinterp.slt.sampling import sample
+from devinterp.slt.llc import compute_llc  # pyright: ignore[reportMissingImports]
+from devinterp.slt.sampling import sample  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F
 
 

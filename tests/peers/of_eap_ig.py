@@ -59,8 +59,8 @@ def by_edge(graph, scores) -> dict:
 
 def main(folder: Path, source: Path) -> None:
     sys.path.insert(0, str(source / "src"))
-    from eap import attribute, evaluate
-    from eap.graph import Graph
+    from eap import attribute, evaluate  # pyright: ignore[reportMissingImports]
+    from eap.graph import Graph  # pyright: ignore[reportMissingImports]
 
     attribute.torch = evaluate.torch = OnCpu()
     attribute.tokenize_plus = evaluate.tokenize_plus = tokens_as_they_are
