@@ -107,6 +107,7 @@ COPIED = {
     "before-and-after": "interp/studies/measured/before-and-after.md",
     "trust": "tests/trust/measured.md",
     "speed": "tests/bench/measured.md",
+    "peers": "tests/peers/measured.md",
     "verdicts": "interp/calibration/measured/README.md",
 }
 

@@ -35,7 +35,7 @@ from tests.bench import patching, peer_chains
 from tests.bench.rows import Row, compare, flop_of
 from tests.bench.training_step import Plain
 
-NOT_RUN = "not run, it does not import here"
+NOT_RUN = "not run, it does not import here (tests/peers)"
 SIZE = 10_000  # sample size that the coefficient refers to
 TASK = TextRetrieval(hops=1, chains=2)
 

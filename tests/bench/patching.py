@@ -9,8 +9,8 @@ would take at the rate of the model's largest one. Values must agree to 1e-5 on 
 
 Left out of the table: auto-circuit (1.0.1, the newest on the index) installs beside our pins, but it imports
 `transformer_lens.past_key_value_caching`, which TransformerLens 4 no longer has. It does run in an environment of its
-own (TransformerLens 2.16.1, our torch), where the same weights can be given to it: the README says what that comparison
-of edge attribution gave. EAP-IG is not on the index.
+own, where the same weights are given to it: `tests.peers` compares numbers and time of edge attribution. EAP-IG is not
+on the index.
 
     python -m tests.bench.patching [--quick]
 """
