@@ -252,6 +252,7 @@ def test_the_work_by_hand_that_the_benchmark_times_gives_the_same_numbers(adopte
     assert found.std(0).max() > 1e-3
 
 
+@torch.no_grad()
 def test_edges_away_among_a_few_nodes_are_a_path_patch(adopted):
     """Edges among six nodes, all others kept: two of them away is what the change does on these paths alone."""
     run, model = adopted
