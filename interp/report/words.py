@@ -13,7 +13,7 @@ from interp.analysis.registry import conclusion_of
 from interp.causal.conclusions import paths
 from interp.causal.report_lines import heads_in
 from interp.heads.ablation_conclusions import agreement, mechanism, roles
-from interp.report.coarse_view import named
+from interp.report.coarse_view import is_among, named
 from interp.run import Run
 from tasks import Task
 from tasks.errors import UserError
@@ -43,12 +43,13 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     concluded = {name: conclusion_of(name, tables.get(name)) for name in CONCLUDED}
     table = tables.get("circuit")
     led = [] if table is None else paths(table)
-    tested = [sentence for sentence in concluded["circuit"][1:] if sentence not in led]
+    first = 2 if is_among(table) else 1  # what 0 stands for goes with the circuit
+    tested = [sentence for sentence in concluded["circuit"][first:] if sentence not in led]
     circuit = [
         *_hops(tables),
         *(sentence for name in ("algorithms", "causal-probe", "heads") for sentence in concluded[name]),
         *_needed(tables.get("agreement")),
-        *concluded["circuit"][:1],
+        *concluded["circuit"][:first],
         *([] if table is None else named(table, tables.get("heads"), run.steps[-1])),
         *led,
     ]
@@ -103,7 +104,7 @@ def _trained(run: Run) -> str:
     if model.kind == "adopted":
         return (
             f"A {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} parameters) was "
-            f"trained elsewhere and adopted as it is, with {len(run.steps)} checkpoints."
+            f"trained elsewhere and adopted as it is, with {len(run.steps)} checkpoint{'s' * (len(run.steps) != 1)}."
         )
     if model.kind == "language-model":
         return (
