@@ -196,7 +196,9 @@ def _sketch(run: Run, tables: Tables) -> Sketch | None:
     assert emergence is not None
     labels = run.task.labels(batch)[0]
     relations, heads, agreed = run.task.relations(batch), tables.get("heads"), tables.get("agreement")
-    return sketch(labels, relations, heads, scores, emergence, run.steps[-1], agreed)
+    return sketch(
+        labels, relations, heads, scores, emergence, run.steps[-1], agreed, dated=len(run.steps) > 1
+    )
 
 
 def _condition(run: Run) -> str:

@@ -7,6 +7,7 @@ draws it, in the page's colours and without a script.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from interp.pictures.labels import relation_label
 from tasks import Relation
 
 ATTENDS = 0.3
+LEAST = 11.0  # between labels of tokens, in the picture's units
 WIDTH, LEFT, RIGHT, TOP, ROW = 1124, 480, 800, 30, 25
 
 
@@ -37,13 +39,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Sketch:
-    """Everything drawn, in the picture's own units."""
+    """Everything drawn, in the picture's own units; a token without a label is a dot alone. Not `dated`: of one
+    checkpoint, at which nothing can have emerged.
+    """
 
     tokens: tuple[tuple[str, float], ...]
     lines: tuple[Line, ...]
     last: int
     base: float
     height: float
+    dated: bool = True
 
     @property
     def turned(self) -> bool:
@@ -66,8 +71,10 @@ def sketch(
     emergence: pd.DataFrame,
     last: int,
     agreement: pd.DataFrame | None = None,
+    *,
+    dated: bool = True,
 ) -> Sketch | None:
-    """The picture; None where no head attends to a relation and nothing emerged."""
+    """The picture; None where no head attends to a relation and nothing emerged. `dated`: of several checkpoints."""
     found = [] if heads is None else _looks(heads, {r.name: r for r in relations}, agreement)
     skills = _skills(scores, emergence, last)
     count = len(found) + len(skills)
@@ -86,7 +93,16 @@ def sketch(
         for name, layer, head, score, pair in found
     ]
     lines = sorted([*looks, *skills], key=lambda line: np.inf if line.step is None else line.step)
-    return Sketch(tuple(at), tuple(lines), last, base, base + 46)
+    ends = {end for *_, pair in found for end in pair}
+    return Sketch(_labelled(at, room, ends), tuple(lines), last, base, base + 46, dated)
+
+
+def _labelled(at: Sequence[tuple[str, float]], room: float, ends: set[int]) -> tuple[tuple[str, float], ...]:
+    """Only every few labels where tokens stand too close to be read; those at the ends of arcs in any case."""
+    every = max(1, math.ceil(LEAST / room))
+    near = {i + shift for i in ends for shift in range(1 - every, every)} - ends
+    shown = {i for i in range(0, len(at), every) if i not in near} | ends
+    return tuple((label if i in shown else "", x) for i, (label, x) in enumerate(at))
 
 
 def strongest(heads: pd.DataFrame, agreement: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -27,6 +27,7 @@ TASKS = {
     "induction": "It is given random tokens and then the same tokens again, and has to predict each next one",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
+ELSEWHERE = ("adopted", "language-model")  # models whose training has no seed here
 Tables = Mapping[str, pd.DataFrame | None]
 CONCLUDED = ("algorithms", "causal-probe", "heads", "circuit", "strategies", "emergence")
 
@@ -56,7 +57,7 @@ def answers(run: Run, tables: Tables) -> dict[str, str]:
     found = {
         "Which strategy it follows": paragraph(concluded["strategies"]),
         "Which circuit does it": paragraph(circuit),
-        "In which order it emerged": paragraph(concluded["emergence"]),
+        "In which order it emerged": paragraph(concluded["emergence"] if len(run.steps) > 1 else []),
         "How certain this is": _certain(run, tables, tested),
     }
     return {question: text for question, text in found.items() if text}
@@ -104,13 +105,13 @@ def _trained(run: Run) -> str:
     if model.kind == "adopted":
         return (
             f"A {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} parameters) was "
-            f"trained elsewhere and adopted as it is, with {len(run.steps)} checkpoint{'s' * (len(run.steps) != 1)}."
+            f"trained elsewhere and adopted as it is{_several(run)}."
         )
     if model.kind == "language-model":
         return (
             f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "
-            f"parameters), was trained elsewhere; its checkpoints are {len(run.steps)} revisions, prompted here in the "
-            f"form {getattr(run.task, 'form', run.task.kind)!r}."
+            f"parameters), was trained elsewhere{_revisions(run)}, and is prompted here in the form "
+            f"{getattr(run.task, 'form', run.task.kind)!r}."
         )
     shape = f"{model.n_layers}-layer " if hasattr(model, "n_layers") else ""
     shape = f"{shape[:-1]}, {model.n_heads}-head " if hasattr(model, "n_heads") else shape
@@ -121,6 +122,14 @@ def _trained(run: Run) -> str:
     )
 
 
+def _several(run: Run) -> str:
+    return f", with {len(run.steps)} checkpoints" if len(run.steps) > 1 else ""
+
+
+def _revisions(run: Run) -> str:
+    return f"; its checkpoints are {len(run.steps)} revisions" if len(run.steps) > 1 else ""
+
+
 def _certain(run: Run, tables: Tables, tested: Sequence[Sentence]) -> str:
     """What tests of the circuit report, whether it agrees with attention, which variation the intervals leave out."""
     table = tables.get("agreement")
@@ -129,5 +138,10 @@ def _certain(run: Run, tables: Tables, tested: Sequence[Sentence]) -> str:
         seeds = f"seed {run.config.seed}"
     else:
         seeds = f"init seed {run.config.init_seed}, data seed {run.config.data_seed}"
-    over = f"Intervals are over prompts of this one run ({seeds}); another seed may show another order."
+    if run.config.model.kind in ELSEWHERE:
+        over = (
+            "Intervals are over prompts of this one model; another one, trained in the same way, may differ."
+        )
+    else:
+        over = f"Intervals are over prompts of this one run ({seeds}); another seed may show another order."
     return paragraph([*tested, *agreed, Sentence(over)])

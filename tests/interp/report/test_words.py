@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 import pytest
+import torch
 
 from interp.analysis.conclusion import paragraph as text
 from interp.analysis.registry import conclusion_of
@@ -15,7 +18,8 @@ from interp.heads.mechanism import mechanism
 from interp.heads.roles import roles
 from interp.models import build_model
 from interp.models.constructed import constructed_retrieval
-from interp.report.sketch import sketch, strongest
+from interp.report.sketch import LEAST, sketch, strongest
+from tasks import Relation
 from tasks.retrieval import MultiHopRetrieval
 
 
@@ -140,6 +144,28 @@ def test_words_and_picture_show_the_same_reads_of_many(count: int) -> None:
     assert drawn is not None
     said = text(conclusion_of("emergence", came))
     assert [name for name in names if f"{name} at " in said] == [line.text for line in drawn.lines]
+
+
+def test_one_checkpoint_has_no_timeline_and_labels_that_would_overlap_are_left_out() -> None:
+    tokens = [f"t{i}" for i in range(60)]
+    pairs = [[7, 5], [50, 20]]
+    near = Relation("near", torch.tensor([[7, 50]]), torch.tensor([[5, 20]]))
+    scores = pd.DataFrame(
+        {"position": ["copy"], "metric": "loss", "value": 2.0, "step": 0, "control": "none"}
+    )
+    none = pd.DataFrame(
+        {"subject": [], "position": [], "step": [], "metric": [], "ci_low": [], "ci_high": []}
+    )
+    drawn = sketch(tokens, [near], looks((0, 0, "near", 0.9)), scores, none, 0, dated=False)
+    assert drawn is not None
+    assert not drawn.dated
+    (line,) = [line for line in drawn.lines if line.arc]
+    labelled = {label for label, _ in drawn.tokens if label}
+    dots = [x for label, x in drawn.tokens if label]
+    assert any({f"t{end}" for end in pair} <= labelled for pair in pairs), "the ends of the arc have labels"
+    assert min(b - a for a, b in itertools.pairwise(dots)) >= LEAST
+    assert 25 <= len(labelled) <= 30
+    assert line.step is None
 
 
 def test_pairs_of_heads_and_unread_directions_reach_the_page() -> None:
