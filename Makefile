@@ -1,5 +1,6 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
+PEERS ?= runs/peers-environment
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
@@ -38,9 +39,9 @@ trust: .venv/ready         # the tests that have full counts (kills, simulations
 		-o addopts="--import-mode=importlib --strict-markers" tests/trust $$(grep -rl --include='test_*.py' --exclude-dir=trust ALGOSCOPE_FULL tests)
 
 # models and truths made elsewhere: ALGOSCOPE_DATA names their folder, ALGOSCOPE_LM that of a pretrained language model's weights
-# (540 MB, SmolLM2-135M); what is not there is skipped by name
+# (540 MB, SmolLM2-135M), ALGOSCOPE_EAP_IG a clone of EAP-IG, `make peers` installs the other peers; what is not there is skipped by name
 external: .venv/ready
-	ALGOSCOPE_FULL=1 $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/interp/importers/test_hop_models.py \
+	ALGOSCOPE_FULL=1 ALGOSCOPE_PEERS=$(PEERS) $(BIN)/python -m pytest -q -n 2 $(SHARED) -rs tests/external tests/peers tests/interp/importers/test_hop_models.py \
 		tests/interp/heads/test_growth.py tests/tasks/test_khop.py tests/tasks/test_program.py tests/interp/test_program_lengths.py
 
 live: .venv/live           # the live view in a real JupyterLab and a real marimo, in Chromium
@@ -50,8 +51,14 @@ bench: .venv/ready         # ratios to named peers, one process and one thread e
 	$(BIN)/python -m tests.bench.table
 	$(BIN)/python -m tests.bench.page
 
-peers: .venv/ready         # packages that `make bench` compares with, each by itself in a folder, not in the environment
+# packages that `make bench` compares with, each by itself in a folder, and an environment of their own for those that `make external`
+# compares with on identical weights: what they pin is theirs, torch and the rest are those of .venv
+peers: .venv/ready
 	$(BIN)/pip install --quiet --no-deps --upgrade --target runs/peers devinterp==2.0.1
+	$(BIN)/python -m venv $(PEERS)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> $$($(PEERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared.pth
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/peers/environment.txt
 
 verdicts: .venv/ready      # what is said of planted truths: adds replicates to the kept counts, writes their tables
 	$(BIN)/python -m interp.calibration.counts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -43,11 +42,12 @@ def adopt(
     `steps`); without any it is the module's own weights. `layout` says where the parts of a block lie: the name of a
     shipped layout, a TOML file, or data; left out, the shipped one that fits. `out` is the run's folder (one that goes
     with the process unless given). Weight files are referred to unless `copy`. `pad` is the token that fills up short
-    prompts. What is proven of the model on two prompts is printed unless `quiet`, and tried again at every load.
+    prompts. What is proven of the model on two prompts is printed unless `quiet`, and tried again wherever a model is
+    loaded with other weights or in other code. The first `model()` of the run is the one that was proven.
 
     Raises UserError for parts that do not fit each other, and for a model whose outputs would not be the module's.
     """
-    folder, proofs = adopt_folder(
+    folder, step, model = adopt_folder(
         module,
         task=task,
         out=_place(out),
@@ -57,10 +57,11 @@ def adopt(
         copy=copy,
         pad=pad,
     )
-    gc.collect()  # the model that was tried: its hooks hold it in a circle
     if not quiet:
-        print(proven(proofs))
-    return Run(folder)
+        print(proven(model.proofs))
+    run = Run(folder)
+    run._proven.append((step, model))
+    return run
 
 
 def _place(out: str | Path | None) -> Path:

@@ -104,10 +104,10 @@ def lexicon_of(
 
 
 def _single(names: Iterable[str], encode: Encode, unknown: int | None) -> dict[str, int]:
-    """Names that are one token of their own."""
+    """Names that are one token of their own, in the order of a run's settings on disk: prompts depend on it."""
     found: dict[str, int] = {}
     for name in names:
         ids = encode(f" {name}")
         if len(ids) == 1 and ids[0] != unknown and ids[0] not in found.values():
             found[name] = ids[0]
-    return found
+    return dict(sorted(found.items()))

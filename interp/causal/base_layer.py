@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.hooks.protocol import HookedModel
 
+FEW = 3  # rows of a head below which a product for each head is slower than one for all
 Stream = Float[Tensor, "site batch row d_model"]
 
 
@@ -80,9 +81,26 @@ def part(x: Float[Tensor, "batch pos *rest"], positions: list[int]) -> Float[Ten
 def shared(
     x: Float[Tensor, "site batch head row m"], y: Float[Tensor, "batch head m c"]
 ) -> Float[Tensor, "site batch head row c"]:
-    """x @ y with y shared by the sites: their rows are laid side by side instead of repeating y."""
-    if len(x) == 1:
-        return (x[0] @ y)[None]
+    """x @ y with y shared by the sites: their rows are laid side by side instead of repeating y. Where these are few,
+    heads are, too: one product of which a part is used takes less time than one for each head.
+    """
     n, batch, head, row, m = x.shape
+    if n * row < FEW:
+        x = x.permute(1, 0, 3, 2, 4)
+        if m < y.shape[-1]:
+            out = apart(x).flatten(1, 3) @ y.flatten(1, 2)
+            return out.view(batch, n, row, head, -1).permute(1, 0, 3, 2, 4)
+        out = x.flatten(1, 3) @ y.transpose(1, 2).flatten(2)
+        return out.view(batch, n, row, head, head, -1).diagonal(dim1=3, dim2=4).permute(1, 0, 4, 2, 3)
+    if n == 1:
+        return (x[0] @ y)[None]
     flat = x.permute(1, 2, 0, 3, 4).reshape(batch, head, n * row, m)
     return (flat @ y).unflatten(2, (n, row)).permute(2, 0, 1, 3, 4)
+
+
+def apart(x: Float[Tensor, "*lead head k"]) -> Float[Tensor, "*lead head inner"]:
+    """Each head's vector in columns of its own, zeros elsewhere: one product then serves all heads."""
+    head, k = x.shape[-2:]
+    out = x.new_zeros(*x.shape[:-2], head, head, k)
+    out.diagonal(dim1=-3, dim2=-2).copy_(x.transpose(-1, -2))
+    return out.flatten(-2)

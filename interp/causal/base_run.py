@@ -91,7 +91,7 @@ class BaseRun:
         block = self.layers[index].block
         q, k, v = (x[:, :, :, 0] for x in self.attention[index].project(ar.norm(block.ln1, new)[:, :, None]))
         alone = self._alone_at(index)
-        z = alone.attend(columns, span(rows), k, v)
+        z = alone.attend(columns, rows, k, v)
         pre = part(self.layers[index].pre, rows).expand(len(new), -1, -1, -1)
         if own := [(site, rows.index(c)) for site, c in enumerate(columns) if c in set(rows)]:
             sites, places = (list(x) for x in zip(*own, strict=True))

@@ -24,16 +24,16 @@ from torch import Tensor
 from interp.analysis.own import name_of
 from interp.causal import cost
 from interp.causal.attribution import EdgeScores
-from interp.causal.behaviour import NO_BEHAVIOUR, has_behaviour, resampled_pair, rounding
+from interp.causal.behaviour import NO_BEHAVIOUR, resampled_pair, rounding
 from interp.causal.circuit import Circuit
 from interp.causal.curve import Curve, Judge, curve_of
 from interp.causal.edge_effects import edge_effects, exact_edges
-from interp.causal.edge_runs import EdgeRuns
 from interp.causal.estimate import Estimate, against_exact, complete_scores
 from interp.causal.graph import Edge, connected, owners
 from interp.causal.metrics import metric_of
 from interp.causal.pairs import part
 from interp.causal.pruning import Descent, ablation_effects, between, by_size
+from interp.causal.search_bench import SearchBench
 from interp.hooks.protocol import HookedModel
 from probes.stats import DRAWS, FEWEST_PROMPTS, Intervals
 from tasks.base import Pair, Task
@@ -42,44 +42,8 @@ from tasks.renamed import keywords
 
 SEARCHES = ("prune", "threshold", "greedy")
 METHODS = ("exact", "EAP", "EAP-IG")
-MOST_EXACT = 1000  # edges run one by one; more are ordered by an attribution estimate first
-MOST_HOOKED = 100  # the same for models that run by hooks, a forward pass an edge
 SPARSE = 0.5  # of all edges: where fewer carry anything at all, those are the circuit
 MARGIN = 0.5  # of what may be lost: what an attribution estimate may lose before exact pruning goes on
-
-
-class _Bench:
-    """One model, the prompts that order its edges, and the two ends of the scale on them."""
-
-    def __init__(self, model: HookedModel, task: Task, pair: Pair, metric: Any, output: str | None):
-        self.model, self.pair = model, pair
-        with torch.no_grad():
-            clean_outputs = model(pair.clean.inputs)
-        self.metric = metric_of(task, pair, metric, output=output, clean_outputs=clean_outputs)
-        self.distance = metric_of(
-            task, pair, "squared_output_distance", output=output, clean_outputs=clean_outputs
-        )
-        far = metric == "squared_output_distance"  # which is 0 where there is nothing to do
-        gate = metric_of(task, pair, "loss", output=output) if far else self.metric
-        self.runs = EdgeRuns(model, pair.clean.inputs, pair.corrupt.inputs)
-        with torch.no_grad():
-            whole, nothing = self.runs.outputs(self.runs.known), self.runs.outputs(())
-            self.full, self.empty = self.metric(whole), self.metric(nothing)
-            self.apart = has_behaviour(gate(whole), gate(nothing), gate.name == "loss")
-            self.scale = float(self.distance(nothing).double().mean())
-
-    @property
-    def references(self) -> tuple[Tensor, Tensor]:
-        return self.full, self.empty
-
-    @property
-    def prompts(self) -> tuple[Tensor, Tensor]:
-        return self.pair.clean.inputs, self.pair.corrupt.inputs
-
-    @property
-    def few(self) -> bool:
-        """Whether every edge is run exactly without an estimate before."""
-        return len(self.runs.known) <= (MOST_HOOKED if self.runs.mask is None else MOST_EXACT)
 
 
 @keywords
@@ -114,7 +78,7 @@ def find_circuit(
     if search != "prune" and len(ordering.clean) < FEWEST_PROMPTS:
         raise UserError(f"search {search!r} goes by intervals, which {len(ordering.clean)} prompts do not give: take "
                         f"{FEWEST_PROMPTS} or more, or search='prune'")  # fmt: skip
-    bench = _Bench(model, task, ordering, metric, output)
+    bench = SearchBench(model, task, ordering, metric, output)
     settings: dict[str, Any] = {
         "method": method, "search": search, "threshold": threshold, "faithfulness": faithfulness,
         "metric": name_of(metric),
@@ -131,7 +95,8 @@ def find_circuit(
     elsewhere = Judge(model, validation, measure, draws)
     curve = curve_of(elsewhere, nested, faithfulness, chosen)
     descent = Descent(bench.runs, bench.metric, *bench.references)
-    if chosen is None and (finer := between(descent, *curve.circuits[curve.chosen : curve.chosen + 2])):
+    around = curve.circuits[curve.chosen : curve.chosen + 2]
+    if chosen is None and (finer := between(descent, *around, rises=bench.shares(around[0], estimate))):
         nested = [*nested[: curve.chosen + 1], *finer, *nested[curve.chosen + 1 :]]
         curve = curve_of(elsewhere, nested, faithfulness)
     kept = curve.circuits[curve.chosen]
@@ -140,7 +105,13 @@ def find_circuit(
             f"; of {len(nested)} nested circuits the smallest whose lower confidence limit on {len(validation.clean)} "
             f"other prompts is {faithfulness:g} or more"
         )
-    return _circuit(bench, kept, {**settings, "did": did}, curve, estimate)
+    values = bench.shares(kept, estimate)
+    did += (
+        f"; values of so many edges are attributions, not exact effects (over {bench.most:,})"
+        if values
+        else ""
+    )
+    return _circuit(bench, kept, {**settings, "did": did}, curve, estimate, values)
 
 
 Found = tuple[list[frozenset[Edge]], int | None, Estimate | None, str]
@@ -167,7 +138,7 @@ def _parts(task: Task, pair: Pair | tuple[Pair, Pair] | None, seed: int, prompts
 
 
 def _prune(
-    bench: _Bench,
+    bench: SearchBench,
     search: str,
     method: str,
     threshold: float,
@@ -200,7 +171,7 @@ def _prune(
     return nested, None, estimate, said
 
 
-def _by_estimate(bench: _Bench, estimate: Estimate, faithfulness: float) -> Found:
+def _by_estimate(bench: SearchBench, estimate: Estimate, faithfulness: float) -> Found:
     """Circuits of the largest attributions until little of the behaviour is lost, and exact pruning from there."""
     descent = Descent(bench.runs, bench.metric, *bench.references)
     nested = by_size(estimate.scores.means())
@@ -212,7 +183,7 @@ def _by_estimate(bench: _Bench, estimate: Estimate, faithfulness: float) -> Foun
     said = (
         f"{estimate.report()}; the {len(nested[start])} largest of {len(bench.runs.known)} edges taken by it"
     )
-    if len(nested[start]) > (MOST_HOOKED if bench.runs.mask is None else MOST_EXACT):
+    if len(nested[start]) > bench.most:
         return nested, None, estimate, said
     with cost.announced(
         f"exact pruning of {len(nested[start])} edges", bench.runs, len(nested[start]) * cost.PASSES
@@ -227,7 +198,7 @@ def _by_estimate(bench: _Bench, estimate: Estimate, faithfulness: float) -> Foun
 
 
 def _by_single_effects(
-    bench: _Bench,
+    bench: SearchBench,
     search: str,
     method: str,
     threshold: float,
@@ -252,7 +223,7 @@ def _by_single_effects(
     return [*ladder[:place], kept, *ladder[place:]], place, estimate, said
 
 
-def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int) -> Estimate:
+def _estimated(bench: SearchBench, method: str, ig_steps: int, seed: int, draws: int) -> Estimate:
     name = "EAP-IG" if method == "exact" else method
     with cost.announced(f"{name} of {len(bench.runs.known):,} edges", bench.runs, 3 * ig_steps):
         scores = complete_scores(bench.model, *bench.prompts, bench.metric, name, ig_steps)
@@ -262,11 +233,19 @@ def _estimated(bench: _Bench, method: str, ig_steps: int, seed: int, draws: int)
 
 
 def _circuit(
-    bench: _Bench, kept: frozenset[Edge], settings: dict[str, Any], curve: Curve, estimate: Estimate | None
+    bench: SearchBench,
+    kept: frozenset[Edge],
+    settings: dict[str, Any],
+    curve: Curve,
+    estimate: Estimate | None,
+    values: dict[Edge, float] | None,
 ) -> Circuit:
-    """The circuit with the single exact effect of each of its edges."""
+    """The circuit with the single effect of each of its edges: exact, unless given."""
     if not kept:
         return Circuit((), (), {**settings, "note": "no edge passes the threshold"}, curve, estimate)
+    if values is not None:
+        order = [edge for edge in bench.runs.order if edge in kept]
+        return Circuit(tuple(order), tuple(values[e] for e in order), settings, curve, estimate)
     scores = exact_edges(bench.model, *bench.prompts, bench.metric, only=kept)
     gap = float((bench.empty - bench.full).double().mean())
     value = {edge: mean / gap for edge, mean in scores.means().items()}
@@ -281,7 +260,7 @@ def _beyond(scores: EdgeScores, effect: Intervals, threshold: float) -> set[Edge
     return {edge for edge, is_beyond in zip(scores.edges, beyond.tolist(), strict=True) if is_beyond}
 
 
-def _grow(bench: _Bench, value: dict[Edge, float], allowed: set[Edge], faithfulness: float) -> set[Edge]:
+def _grow(bench: SearchBench, value: dict[Edge, float], allowed: set[Edge], faithfulness: float) -> set[Edge]:
     """Add the strongest edge into what is already there until the circuit is faithful enough or edges run out."""
     descent = Descent(bench.runs, bench.metric, *bench.references)
     kept: set[Edge] = set()

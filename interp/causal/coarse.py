@@ -41,12 +41,10 @@ STRONGEST = 30  # nodes kept apart
 NODE_PROMPTS = 8  # prompts that order nodes: each node costs half a run of them
 MOST_SINGLE = 100  # edges ordered exactly; more are ordered by an attribution estimate first
 SHRINK = 0.7  # of a circuit's edges are in the next one
-SHARES = (
-    0.75,
-)  # of their changes that edges carry where an estimate takes gradients: half-way to none is too far
+SHARES = (0.75,)  # of its change that every edge carries where an estimate takes gradients
 FINER = 6  # most circuits between two sizes
-TOP = 40  # edges of a large circuit that are run one by one in the end, and as many of those between heads
-LEAST = 0.25  # of the behaviour: where the way down ends
+TOP = 25  # edges of a large circuit that are run one by one in the end, and as many of those between heads
+LEAST = 0.4  # of the behaviour: where the way down ends
 CAPTION = (
     "Edges among the strongest heads and MLPs: the whole model is 1, the run without any of these edges is 0."
 )

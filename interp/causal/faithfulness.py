@@ -42,7 +42,7 @@ from tasks.base import Pair, Task
 from tasks.renamed import keywords
 
 RANDOM = 100  # matched random circuits
-RANDOM_PROMPTS = 16  # that those are run on where edges are among a few nodes of a large model
+RANDOM_PROMPTS = 8  # that those are run on where edges are among a few nodes of a large model
 MATCHED = "random"  # the control of matched random circuits in tables
 
 
@@ -68,7 +68,7 @@ def judge(
     carry as much; it has no value where fewer than `LEAST_OTHERS` other circuits match, and where none does there
     are no random ones. Rows of control "curve" are the sizes of the search's curve, `note` marks the one chosen. Of a
     circuit among a few nodes (`interp.causal.coarse`) 1 is the whole model and 0 the run without any edge among them;
-    the row "kept" has the share of the behaviour that is there without any, random circuits are run on 16 prompts, and
+    the row "kept" has the share of the behaviour that is there without any, random circuits are run on 8 prompts, and
     there is no minimality.
     """
     pair = resampled_pair(task, seed, prompts) if pair is None else pair

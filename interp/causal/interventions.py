@@ -102,9 +102,16 @@ def cache_of(
     """Activations at the hooks of some sites, without gradients. Raises UserError for a site outside the
     model.
     """
+    return run_of(model, inputs, sites)[1]
+
+
+def run_of(
+    model: HookedModel, inputs: Num[Tensor, "batch pos *token"], sites: Sequence[Site]
+) -> tuple[Float[Tensor, "batch pos d_out"], dict[str, Tensor]]:
+    """Outputs, and what `cache_of` gives."""
     names = sorted({check(s, model, inputs.shape[1]).hook(model.config.n_layers) for s in sites})
     with torch.no_grad():
-        return model.run_with_cache(inputs, names_filter=names, return_cache_object=False)[1]
+        return model.run_with_cache(inputs, names_filter=names, return_cache_object=False)
 
 
 def ablation_values(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from interp.causal.arithmetic import is_transformer
 from interp.causal.engine import FastEngine
-from interp.causal.interventions import ablation_values, cache_of, measure_change, partners
+from interp.causal.interventions import ablation_values, measure_change, partners, run_of
 from interp.causal.metrics import Metric, check_eval, check_pair, metric_of, normalised
 from interp.causal.reference import HooksEngine, LensEngine
 from interp.causal.suffix import SuffixEngine
@@ -140,11 +140,13 @@ def run_patches(
     for site in sites:
         check(site, model, pair.clean.inputs.shape[1])
     base, source = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
-    here = cache_of(model, base.inputs, sites)
-    there = _replacement(model, sites, here, source.inputs, replacement, seed)
+    outputs, here = run_of(model, base.inputs, sites)
+    at_base = metric(outputs)
+    outputs, there = _replacement(model, sites, here, source.inputs, replacement, seed)
+    at_source = metric(outputs)
+    del outputs
+    clean, corrupt = (at_source, at_base) if direction == "denoise" else (at_base, at_source)
     values = []
-    with torch.no_grad():
-        references = [metric(model(batch.inputs)) for batch in (pair.clean, pair.corrupt)]
     for rows in torch.arange(len(base)).split(chunk):
         part = {name: value[rows] for name, value in there.items()}
         values.append(ENGINES[engine](model, base.inputs[rows], metric, rows).values(sites, part))
@@ -153,7 +155,7 @@ def run_patches(
         measure_change(s, s.read(here[s.hook(n_layers)]), s.read(there[s.hook(n_layers)])).row()
         for s in sites
     ]
-    return Patched(tuple(sites), torch.cat(values, 1), references[0], references[1], pd.DataFrame(changes))
+    return Patched(tuple(sites), torch.cat(values, 1), clean, corrupt, pd.DataFrame(changes))
 
 
 def _check_request(sites: Sequence[Site], direction: str, replacement: str, engine: str, chunk: int) -> None:
@@ -176,15 +178,19 @@ def _replacement(
     source: Tensor,
     kind: str,
     seed: int,
-) -> Mapping[str, Tensor]:
-    """Activations to patch in, by hook, over all prompts (so that they do not depend on chunks)."""
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Outputs of the other run, and activations to patch in, by hook, over all prompts (so that they do not depend on
+    chunks).
+    """
     if kind == "pair":
-        return cache_of(model, source, sites)
+        return run_of(model, source, sites)
+    with torch.no_grad():
+        outputs = model(source)
     if kind == "resample":
         order = partners(len(source), seed)
-        return {name: value[order] for name, value in here.items()}
+        return outputs, {name: value[order] for name, value in here.items()}
     by_hook = {site.hook(model.config.n_layers): site for site in sites}
-    return {name: ablation_values(kind, site, here[name]) for name, site in by_hook.items()}
+    return outputs, {name: ablation_values(kind, site, here[name]) for name, site in by_hook.items()}
 
 
 def effects(patched: Patched, metric: Metric, draws: int = DRAWS) -> pd.DataFrame:

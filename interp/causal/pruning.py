@@ -124,14 +124,15 @@ def by_size(values: Mapping[Edge, float], shrink: float = 0.8) -> list[frozenset
 
 
 def between(
-    descent: Descent, here: frozenset[Edge], below: frozenset[Edge] | None = None
+    descent: Descent, here: frozenset[Edge], below: frozenset[Edge] | None = None, rises: Rises | None = None
 ) -> list[frozenset[Edge]]:
     """Circuits between one of a descent and the next smaller one, the weakest edges gone first, since a pass takes
-    many edges away at once; none where there is no smaller one.
+    many edges away at once; none where there is no smaller one. `rises`: what the edges are worth, measured here unless
+    given.
     """
     if below is None:
         return []
-    rises = descent.rises(here)
+    rises = descent.rises(here) if rises is None else rises
     dropped = sorted(here - below, key=lambda e: (abs(rises[e]), e))
     count = len(dropped)
     steps = sorted({round(i * count / (FINER + 1)) for i in range(1, FINER + 1)} - {0, count})

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.arithmetic import Mask
+from interp.causal.base_layer import shared
 
 MOST = 80.0  # largest score, as a power of two, whose weights can be summed without being scaled first
 LANES = 16  # columns of a product of many small matrices below which it is slower than with as many
@@ -114,13 +115,14 @@ class RowAttention:
         new = (onto.flatten(2, 3) @ x.transpose(-1, -2)).view(shape)
         if attn.b_k is not None:
             new += torch.einsum("nbhrk,hk->nbhr", q, attn.b_K * self.unit)[..., None]
-        scores = torch.cat([q @ self.k[:, :, :first].transpose(-1, -2), new], -1)
+        scores = torch.cat([shared(q, self.k[:, :, :first].transpose(-1, -2)), new], -1)
         if attn.W_rel is not None:
             scores += attn.relative(q, scores.shape[-1], rows) * self.unit
         pattern = self.mask.pattern(scores.mul_(self.natural), rows)
         recent = pattern[..., first:]
         mean = (recent.flatten(2, 3) @ x).view(shape)
-        z = torch.einsum("nbhrd,hdk->nbhrk", mean, attn.W_V) + pattern[..., :first] @ self.v[:, :, :first]
+        z = torch.einsum("nbhrd,hdk->nbhrk", mean, attn.W_V)
+        z += shared(pattern[..., :first], self.v[:, :, :first])
         if attn.b_v is not None:
             z += recent.sum(-1, keepdim=True) * attn.b_V[:, None]
         return z.transpose(2, 3).flatten(3)

@@ -115,11 +115,11 @@ def check(run: Path, *, step: str = "last", json: Json = False) -> int:
     from interp.run import load
 
     model = load(run).model(int(step) if step.isdigit() else step)
-    proofs = getattr(model, "proofs", None)
-    if proofs is None:
+    if not hasattr(model, "prove"):
         raise UserError(
             f"{run}: was trained or imported here, not adopted: there is nothing to check (interp verify re-hashes it)"
         )
+    proofs = model.prove()
     if json:
         rows = [{"claim": p.claim, "holds": p.holds, "error": p.error, "refuses": p.refuses} for p in proofs]
         show.document({"run": str(run), "proofs": rows})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interp.cli.options import Group, Json, Out, Prompts, Question, Steps, WithoutInterventions
+from tasks.errors import UserError
 
 
 def scores(
@@ -14,6 +15,7 @@ def scores(
     score: Question = None,
     by: Group = None,
     prompts: Prompts = None,
+    dropout: bool = False,
     steps: Steps = "all",
     without_interventions: WithoutInterventions = False,
     out: Out = None,
@@ -30,9 +32,15 @@ def scores(
         Folder of the run.
     score
         A score of your own instead: module:function, of outputs and batch to one number a prompt (or output position).
+    dropout
+        At the last of the steps with the dropout of the model on, compared with off; not kept.
     """
     from interp.cli import results, show, wide
 
+    if dropout:
+        if score or by or without_interventions or out:
+            raise UserError("--dropout goes with --prompts, --steps and --json alone")
+        return _with_dropout(run, steps, prompts, json)
     results.room(out)
     plain = not (score or by or prompts or without_interventions)
     compared = not (json or by or score or prompts) and compares(run)
@@ -57,6 +65,23 @@ def scores(
         from interp.cli.strategies import show_distances
 
         show_distances(followed.table)
+    return 0
+
+
+def _with_dropout(run: Path, steps: str, prompts: int | None, json: bool) -> int:
+    """Loss and score with dropout on, and off, at one checkpoint."""
+    from interp.cli import show
+    from interp.emergence.dropout import dropout_scores
+    from interp.run import load
+
+    opened = load(run)
+    step = opened.resolve(steps)[-1]
+    found = dropout_scores(opened.model(step), opened.task, **({"prompts": prompts} if prompts else {}))
+    if json:
+        show.document(show.records(found.assign(step=step)))
+    else:
+        columns = ["metric", "position", "control", "value", "ci_low", "ci_high", "n"]
+        show.table(found[columns], f"step {step}, dropout on and off")
     return 0
 
 

@@ -31,7 +31,7 @@ def study(
     strict: bool = False,
     model: str | None = None,
     revisions: tuple[str, ...] = (),
-    shots: int = 0,
+    shots: int | None = None,
     workers: Count | None = None,
     device: str = "cpu",
     seeds: Count | None = None,
@@ -55,7 +55,7 @@ def study(
     revisions
         Training revisions of that model. May be repeated.
     shots
-        For retrieval-prompts: examples with their answers before each question.
+        For retrieval-prompts: examples with their answers before each question (0; of --model 0, 2 and 4).
     workers
         Processes that train a study's runs side by side, one thread each; one a core of this machine by default.
     device
@@ -68,7 +68,11 @@ def study(
     from interp.cli import ledger_text, show
     from tasks.errors import UserError
 
-    asked = {k: v for k, v in {"model": model, "revisions": revisions, "shots": shots}.items() if v}
+    asked = {
+        k: v
+        for k, v in {"model": model, "revisions": revisions, "shots": shots}.items()
+        if v not in (None, ())
+    }
     if asked and name != LANGUAGE:
         raise UserError(f"--{next(iter(asked))} is for the study {LANGUAGE}, not {name!r}")
     names = list(STUDIES) if name == "all" else [name]

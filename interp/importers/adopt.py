@@ -22,12 +22,12 @@ from interp.io.weight_files import WeightFiles
 from interp.models.adopted import AdoptedModel
 from interp.models.builders import HF, build_module, name_builder, original
 from interp.models.layouts.parts import Parts, find_parts
-from interp.models.layouts.proof import Proof
 from interp.models.layouts.shipped import layout_of
 from interp.models.layouts.state import load_state, state_of
 from interp.models.layouts.survey import survey
 from interp.models.layouts.weights import matrix
 from interp.runs.folder import RunFolder
+from interp.runs.proven import keep
 from tasks.base import Task, build, settings_of
 from tasks.errors import UserError
 
@@ -46,8 +46,8 @@ def adopt_folder(
     layout: str | Path | Mapping[str, Any] | Layout | None = None,
     copy: bool = False,
     pad: int | None = None,
-) -> tuple[RunFolder, list[Proof]]:
-    """The run folder of a module, and what was proven of it on its first checkpoint.
+) -> tuple[RunFolder, int, AdoptedModel]:
+    """The run folder of a module, a step, and the model with its weights, which was proven on the first checkpoint.
 
     Raises UserError for a module, layout, task or checkpoints that do not fit each other.
     """
@@ -68,13 +68,19 @@ def adopt_folder(
         {"task": settings_of(asked), "model": config.model_dump(mode="json"), "train": train}
     )
 
+    at = found[0]
+
     def kept(step: int) -> dict[str, Tensor]:
+        nonlocal at
         if isinstance(checkpoints, str | Path) and not copy:
             return WeightFiles.of(find_checkpoints(checkpoints)[step]).pack()
         load_state(model.module, weights(step), f"step {step}")
+        at = step
         return {name: value.clone() for name, value in state_of(model.module).items()}
 
-    return record(Path(out), run, found, kept), model.proofs
+    folder = record(Path(out), run, found, kept)
+    keep(model, folder, found[0])
+    return folder, at, model
 
 
 def _builder(given: Given, checkpoints: Any) -> tuple[str, dict[str, Any], Any]:

@@ -76,6 +76,11 @@ class WeightFiles(BaseModel):
             text = json.dumps({**known, **fresh}, indent=1, sort_keys=True)
             write_atomically(run / LEDGER, text.encode())
 
+    def hashes(self, run: Path) -> list[str]:
+        """The SHA-256 of each file, as RUN/files.json has them once they were checked."""
+        known = _ledger(run)
+        return [known[path] for path in self.weight_files]
+
     def moved(self, places: Mapping[str, str]) -> WeightFiles:
         """The same files where they lie now, by their old paths."""
         return WeightFiles(

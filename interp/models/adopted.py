@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -131,6 +131,10 @@ class AdoptedModel(AdoptedHooks):
         self.proofs = prove(self)
         self.refused = refusals(self.proofs, self.config.name)
         return self.proofs
+
+    def trust(self, proofs: Sequence[Proof]) -> None:
+        """Take what was proven of this model before, with the weights that are loaded next, as proven."""
+        self.proofs, self.refused = list(proofs), refusals(list(proofs), self.config.name)
 
     @torch.no_grad()
     def own_outputs(self, inputs: Num[Tensor, "batch pos *token"]) -> Float[Tensor, "batch row d_out"]:

@@ -24,6 +24,7 @@ TASKS = {
     "prompts": "It is given facts in words and has to follow a chain of {hops} of them from the name in its question",
     "markov": "It is given the symbols of a Markov chain that it has never seen and has to predict the next one",
     "khop": "It is given letters and how many hops to follow (up to {hops}), and has to name the letter they lead to",
+    "induction": "It is given random tokens and then the same tokens again, and has to predict each next one",
     "single-index": "It is given a sequence whose label depends on one hidden direction and has to predict that label",
 }
 Tables = Mapping[str, pd.DataFrame | None]

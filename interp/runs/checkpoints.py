@@ -17,9 +17,9 @@ import pandas as pd
 
 from interp.config.run import RunConfig
 from interp.models.builders import to_be_loaded
-from interp.models.weights import load_weights
 from interp.runs.asking import Asking, now, threads
 from interp.runs.folder import RunFolder
+from interp.runs.proven import load_checkpoint
 from interp.runs.steps import Steps, readable, resolve
 from tasks import Batch, Task, UserError
 from tasks.renamed import Renaming
@@ -39,6 +39,9 @@ class Checkpoints(Renaming):
         self.folder, self._without_interventions = folder, without_interventions
         self.asking = asking or now()
         self._name: str | None = None
+        self._proven: list[
+            tuple[int, Any]
+        ] = []  # the model of a step that was proven here, for the first who asks
         self._group: tuple[str, Task] | None = (
             None  # what prompts have in common that it is asked of, and their task
         )
@@ -170,9 +173,12 @@ class Checkpoints(Renaming):
                 f"{self.path}: was trained with clamps, which weights alone lack: ask for"
                 " `run.without_interventions()`"
             )
+        if into is None and self._proven and self._proven[0][0] == at:
+            self.folder.weights(at)  # checked as ever
+            return self._proven.pop()[1].eval()
         with to_be_loaded():
             model = self._blank(self.config.init_seed) if into is None else into
-        load_weights(model, self.folder.weights(at), str(self.folder.checkpoint_path(at)))
+        load_checkpoint(model, self.folder, at)
         return model.eval()
 
     def untrained_model(self) -> Any:
@@ -191,7 +197,7 @@ class Checkpoints(Renaming):
     def _like(self, *, without_interventions: bool) -> Any:
         """The same run, called and asked the same."""
         other = type(self)(self.folder, without_interventions=without_interventions, asking=self.asking)
-        other._name, other._group = self._name, self._group
+        other._name, other._group, other._proven = self._name, self._group, self._proven
         return other
 
     def in_groups(self, attribute: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from interp.train.optimisers import Optimisers
 from tasks import TextRetrieval
 from tests.bench import patching, peer_chains
 from tests.bench.rows import Row, compare, flop_of
+from tests.bench.training_step import Plain
 
 NOT_RUN = "not run, it does not import here"
 SIZE = 10_000  # sample size that the coefficient refers to
@@ -115,13 +116,16 @@ def _unchecked(slopes: Any, start: torch.Tensor, settings: dict[str, Any]) -> No
 
 
 def muon_rows(quick: bool) -> list[Row]:
-    """A training step of the preset `regression` as it is, against the first version of training."""
+    """A training step of the preset `regression` as it is, against the first version of training and a plain model."""
     config = configure("regression")
     batch = config.task.sample(0, "bench", 0, config.train.batch)
 
     def steps(bits: int) -> Any:
         model = build_model(config.model, config.task.interface, 0)
         fuse(model, padded=bits > 1)
+        return stepped(model, bits)
+
+    def stepped(model: Any, bits: int) -> Any:
         optimisers = Optimisers(model, config.train, bits)
 
         def step() -> None:
@@ -130,11 +134,20 @@ def muon_rows(quick: bool) -> list[Row]:
 
         return step
 
+    plain = Plain(config.model, config.task.interface)  # type: ignore[arg-type]
+    peers = {
+        "torch.optim.Muon": (steps(1), "version 2 of training against version 1"),
+        "plain torch, SDPA, stacked Muon": (
+            stepped(plain, 2),
+            "the same optimiser, a model without hooks",
+        ),
+    }
     return [
         compare(
-            "training step, regression, Muon", steps(2), steps(1), baseline_name="torch.optim.Muon",
-            repeats=3 if quick else 15, flop=flop_of(steps(2)), note="version 2 of training against version 1",
+            "training step, regression, Muon", steps(2), peer, baseline_name=name,
+            repeats=3 if quick else 15, flop=flop_of(steps(2)), note=note,
         )
+        for name, (peer, note) in peers.items()
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ from interp.report.page import render, write
 from interp.report.quantise import pack
 from tasks.errors import UserError
 from tests.bench.opening import FLAGS, LONGEST, opening
+from tests.bench.rows import Row
 
 CHECKPOINTS, LAYERS, HEADS, TOKENS, MOVES = 200, 4, 8, 41, 20
 PAUSE = 3000  # milliseconds: CircuitsVis follows a slider that stands still
@@ -149,6 +151,22 @@ def _rest(tab: Any, inside: Any, pause: float) -> float:
     before = _busy(inside)
     tab.wait_for_timeout(pause)
     return 1000 * (_busy(inside) - before)
+
+
+def opening_rows(quick: bool) -> list[Row]:
+    """The made-up page opened: processor seconds of its main thread until it is open. No peer, no limit."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise UserError("a page is measured in Chromium, and none is on this machine")
+    count = 20 if quick else CHECKPOINTS
+    with tempfile.TemporaryDirectory() as folder:
+        page = write(render([made_up(count)]), Path(folder) / "page.html")
+        found = [opening(page, chromium) for _ in range(1 if quick else 3)]
+        size = page.stat().st_size / 1e6
+    busy = statistics.median(turn["open cpu s"] for turn in found)
+    wall = statistics.median(turn["open s"] for turn in found)
+    note = f"{count} checkpoints, {size:.2g} MB; open after {wall:.2g} s of the clock"
+    return [Row("page, main thread's work until it is open", busy, pairs=len(found), note=note)]
 
 
 def main(arguments: list[str]) -> None:

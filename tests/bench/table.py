@@ -1,6 +1,8 @@
 """One command, one table: every comparison with a baseline, its ratio, and how far the machine's own limit is.
 
-    python -m tests.bench.table [ROW ...] [--quick] [--out DIR]
+    python -m tests.bench.table [ROW ...] [--goals] [--quick] [--out DIR]
+
+`--goals` measures the rows that the project has set goals for (`GOALS`), about a quarter of an hour on a quiet machine.
 
 A row is a function of one argument, whether to be quick, that returns its lines (see `rows.Row`). Each runs in a
 process of its own, one thread, so that one that fails prints its reason and the others go on. Writes bench.json
@@ -29,12 +31,12 @@ from tests.bench.rows import Row
 OUT = Path("runs/bench")
 COLUMNS = (
     "row",
-    "project",
-    "baseline",
-    "project / baseline (spread)",
+    "ours",
+    "peer",
+    "ours / peer (spread)",
     "pairs",
-    "project / limit",
-    "peak MB project, baseline",
+    "ours / limit",
+    "peak MB ours, peer",
     "load",
     "note",
 )
@@ -118,6 +120,34 @@ def pretrained(quick: bool) -> list[Row]:
     return pretrained.rows(quick)
 
 
+def first_page(quick: bool) -> list[Row]:
+    """Training and report of a run, as commands."""
+    from tests.bench import commands
+
+    return commands.page_rows(quick)
+
+
+def demo(quick: bool) -> list[Row]:
+    """The whole demo, as a command."""
+    from tests.bench import commands
+
+    return commands.demo_rows(quick)
+
+
+def opening(quick: bool) -> list[Row]:
+    """A page opened in a browser."""
+    from tests.bench import page
+
+    return page.opening_rows(quick)
+
+
+def circuits(quick: bool) -> list[Row]:
+    """Edges of a large model, and the search for its circuit."""
+    from tests.bench import circuits
+
+    return [*circuits.estimate_rows(quick), *circuits.search_rows(quick)]
+
+
 def linear(quick: bool) -> list[Row]:
     """A step of the linear transformer: Gram form against token form, stacks against single runs."""
     from tests.bench import small
@@ -143,8 +173,12 @@ ROWS: dict[str, Callable[[bool], list[Row]]] = {
     "training-step": training_step, "time-to-floor": time_to_risk, "probes": probes, "patching": patching,
     "stacked": stacked, "linear": linear, "single-index": single_index, "report": report, "startup": startup,
     "cached": cached, "estimates": estimates, "muon": muon, "language-model": language_model,
-    "pretrained": pretrained,
+    "pretrained": pretrained, "first-page": first_page, "demo": demo, "circuits": circuits, "page": opening,
 }  # fmt: skip
+GOALS = (
+    "first-page", "demo", "cached", "startup", "muon", "patching", "estimates", "circuits", "probes", "pretrained",
+    "page",
+)  # fmt: skip
 
 
 def measure(name: str, quick: bool) -> list[dict[str, Any]]:
@@ -219,6 +253,7 @@ def main() -> int:
     """Measure the rows asked for and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("rows", nargs="*", help=f"which of {', '.join(ROWS)} (all unless named)")
+    parser.add_argument("--goals", action="store_true", help=f"the rows with goals: {', '.join(GOALS)}")
     parser.add_argument("--quick", action="store_true", help="few repeats, small sizes, short budgets")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
@@ -228,7 +263,7 @@ def main() -> int:
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"unknown row {sorted(unknown)[0]!r}: there are {', '.join(ROWS)}")
     asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.rows or ROWS:
+    for name in dict.fromkeys([*asked.rows, *(GOALS if asked.goals else ())]) or ROWS:
         print(f"measuring {name} ...", file=sys.stderr)
         lines = measure(name, asked.quick)
         rest = [line for line in _kept(asked.out / "bench.json") if line["key"] != name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from safetensors.torch import save_file
 
 import interp
 from interp.cli import run as cli
-from interp.models import builders
+from interp.models import adopted, builders
+from interp.runs import proven as kept_proofs
 from interp.runs.verify import verify
 from tasks import UserError
 from tests.external.adopting import HERE, TASK, theirs
@@ -159,9 +161,69 @@ def test_weights_are_drawn_for_the_untrained_model_alone(tmp_path, monkeypatch):
         builders, "_hugging_face", lambda settings, drawn: (asked.append(drawn), own(settings, drawn))[1]
     )
     weights = dict(module.named_parameters())
-    assert all(torch.equal(w, weights[name]) for name, w in run.model().own_weights().items())
+    assert all(
+        torch.equal(w, weights[name]) for name, w in interp.load(run.path).model().own_weights().items()
+    )
     untrained = run.untrained_model()
     assert asked == [False, True]
     assert float(untrained.own_weights()["model.embed_tokens.weight"].std()) == pytest.approx(0.02, rel=0.3)
     inputs = run.task.sample(0, "eval", 0, 2).inputs
     assert torch.allclose(run.model()(inputs)[:, 1:], module(inputs).logits[:, 1:], atol=1e-4)
+
+
+@pytest.fixture
+def tries(monkeypatch):
+    """How often an adopted model was proven."""
+    made: list[str] = []
+    own = adopted.prove
+    monkeypatch.setattr(adopted, "prove", lambda model: made.append(model.config.name) or own(model))
+    return made
+
+
+def test_what_was_proven_is_proven_once_for_the_same_weights_in_the_same_code(
+    folder, tmp_path, tries, monkeypatch
+):
+    out = tmp_path / "run"
+    run = interp.adopt(theirs.NanoGPT, checkpoints=folder / "ckpt_*.pt", task=TASK, out=out, quiet=True)
+    first = run.model(0)
+    assert len(tries) == 1
+    assert first.proofs
+    again = interp.load(out).model(0)
+    assert len(tries) == 1
+    assert again is not first
+    assert (again.proofs, again.refused) == (first.proofs, first.refused)
+    assert run.model(0) is not first  # given away once
+    assert len(tries) == 1
+    interp.load(out).model(100)  # other weights
+    interp.load(out).model(100)
+    interp.load(out).model(0)
+    assert len(tries) == 2
+    assert cli(["check", str(out)]) == 0
+    assert len(tries) == 4  # the weights of the last step when loaded, and as asked
+    monkeypatch.setattr(kept_proofs, "_own_code", lambda: "edited")
+    interp.load(out).model(0)
+    interp.load(out).model(0)
+    assert len(tries) == 5
+    assert len(json.loads((out / "proofs.json").read_text())) == 1  # those of other code are gone
+    (out / "proofs.json").write_text('{"a": [{"holds": true}]}')
+    with pytest.raises(UserError, match=r"proofs\.json: no list of proofs; delete it"):
+        interp.load(out).model(0)
+
+
+def test_a_refusal_that_was_kept_is_refused_again(tmp_path, tries):
+    out, broken = tmp_path / "run", {"like": "gpt2", "norm1": "ln_2", "norm2": "ln_1"}
+    weights = {0: theirs.drawn(theirs.NanoGPT()).state_dict()}
+    interp.adopt(theirs.NanoGPT, task=TASK, checkpoints=weights, layout=broken, out=out, quiet=True)
+    model = interp.load(out).model()
+    assert len(tries) == 1
+    assert not model.edges_known
+    assert "edges" in model.refused
+
+
+def test_an_object_of_this_process_is_proven_at_every_load_but_the_first(tries):
+    run = interp.adopt(theirs.drawn(theirs.NanoGPT()), task=TASK, quiet=True)
+    run.without_interventions().model()
+    assert len(tries) == 1
+    run.model()
+    assert len(tries) == 2
+    assert not (run.path / "proofs.json").exists()

@@ -15,6 +15,9 @@ import pytest
 import torch
 
 import interp
+from interp.causal.among import RunsAmong
+from interp.causal.behaviour import NO_BEHAVIOUR
+from interp.causal.coarse import find_among
 from interp.causal.metrics import metric_of
 from interp.causal.patching import run_patches
 from interp.causal.paths import patch_paths
@@ -247,3 +250,41 @@ def test_the_work_by_hand_that_the_benchmark_times_gives_the_same_numbers(adopte
     found = at.patches()
     assert torch.allclose(found, at.patches_by_hand(), atol=1e-4)
     assert found.std(0).max() > 1e-3
+
+
+def test_edges_away_among_a_few_nodes_are_a_path_patch(adopted):
+    """Edges among six nodes, all others kept: two of them away is what the change does on these paths alone."""
+    run, model = adopted
+    pair = run.task.pair("other-copies", 0, "edges", 0, 4)
+    metric = metric_of(run.task, pair, "loss", output="copy 2")
+    nodes = ["L0.mlp_out", "L11H1", "L16H0", *APART["induction"]]
+    runs = RunsAmong(model, pair.clean.inputs, pair.corrupt.inputs, nodes, metric.positions)
+    cut = {("L16H0", key) for key in KEYS}
+    assert cut < runs.known
+    full, less, corrupt = (
+        float(metric(outputs).mean())
+        for outputs in (runs.outputs(runs.known), runs.outputs(runs.known - cut), model(pair.corrupt.inputs))
+    )
+    path = patch_paths(model, run.task, pair, [(["L16H0"], KEYS)], direction="noise", output="copy 2")
+    value = (less - corrupt) / (full - corrupt)
+    assert value == pytest.approx(path["value"][0], abs=1e-3)
+    assert value < 0.7
+
+
+@pytest.mark.skipif(not FULL, reason="half an hour of CPU time: set ALGOSCOPE_FULL=1")
+def test_the_circuit_among_the_strongest_nodes_stacks_previous_token_on_induction_heads(adopted):
+    found = adopted[0].circuit(nodes=30, prompts=16, pair="rebind", output="copy 2", faithfulness=0.5).table
+    edges = found[found["metric"] == "edge"].set_index(["sender", "receiver"])["value"]
+    assert {("L16H0", key) for key in KEYS} <= set(edges.index)
+    faith = found[found["metric"] == "faithfulness"]
+    own, drawn = (faith.loc[faith["control"] == control, "value"] for control in ("none", "random"))
+    assert len(drawn) == 100
+    assert own.iloc[0] > max(0.4, drawn.max())
+
+
+def test_the_same_model_untrained_has_no_circuit(adopted):
+    run, _ = adopted
+    pair = run.task.pair("rebind", 0, "circuit", 0, 4)
+    found = find_among(run.untrained_model(), run.task, (pair, pair), output="copy 2")
+    assert not found.edges
+    assert found.settings["note"] == NO_BEHAVIOUR

@@ -1,5 +1,6 @@
 """Text prompts: what they say is what they claim, and one binding changes a pair; names are single tokens."""
 
+import json
 from typing import Any
 
 import pytest
@@ -158,6 +159,11 @@ def test_names_that_a_tokenizer_splits_or_does_not_know_are_not_drawn():
     task = TextRetrieval(form="lives-with", hops=2, lexicon=lexicon)
     batch = task.sample(0, "test", 0, 200)
     assert (batch.inputs[:, 0] == 7).all()
+    settings = json.loads(
+        json.dumps(task.model_dump(mode="json"), sort_keys=True)
+    )  # as a run's folder has them
+    again = TextRetrieval(**settings).sample(0, "test", 0, 200)
+    assert torch.equal(again.inputs, batch.inputs), "prompts depend on whether settings were read from disk"
     assert not set(split) & {word for row in task.labels(batch) for word in row}
 
 
@@ -177,10 +183,10 @@ def test_one_line_says_which_names_or_words_are_missing():
 
 def test_words_of_several_tokens_keep_positions_and_draws():
     """A frame word in two tokens shifts positions, and nothing else."""
-    whole = TextRetrieval(form="kingdoms", hops=2)
     parts = TextRetrieval(
         form="kingdoms", hops=2, lexicon=lexicon_of(encode_of(split=("belongs", "serves")), 500)
     )
+    whole = TextRetrieval(form="kingdoms", hops=2, lexicon=word_level(parts.lexicon.names))
     a, b = whole.sample(0, "test", 0, 8), parts.sample(0, "test", 0, 8)
     assert parts.interface.n_ctx == whole.interface.n_ctx + 1 + 4
     for i in range(8):

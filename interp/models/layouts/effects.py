@@ -1,6 +1,6 @@
 """Whether hook points are causes: each, when replaced, changes what comes after it and leaves bit-equal what is before.
 
-The first and the last block are tried, on one prompt of at most 16 tokens, as many copies as a block has points; of the
+The first and the last block are tried, on one prompt of at most 8 tokens, as many copies as a block has points; of the
 first block nothing behind it is run.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from interp.models.layouts.proof import Proof
 from tasks.streams import generator
 
-LONGEST = 16  # tokens of the prompt
+LONGEST = 8  # tokens of the prompt
 EFFECTS = {
     "hook_resid_pre": "hook_resid_post", "hook_attn_out": "hook_resid_post", "hook_resid_mid": "hook_resid_post",
     "hook_mlp_out": "hook_resid_post", "attn.hook_q": "attn.hook_attn_scores", "attn.hook_k": "attn.hook_attn_scores",

@@ -79,7 +79,7 @@ function drawCircuit(run, state, element, pick, tell, width = WIDE) {
     x: p.x(i), y: p.y(0) + 24, fill: ink("ink"), "text-anchor": "middle", "font-size": c.tokens.length > 24 ? 10 : 12,
   }, !c.columns && token.length > 8 ? `${token.slice(0, 7)}…` : token));
   drawChain(svg, c, p);
-  state.edges = c.endpoints.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to)));
+  state.edges = c.endpoints.map(([from, to]) => drawEdge(svg, p.at.get(from), p.at.get(to), c.columns));
   state.tell = () => { if (state.told) tell(state.told); };
   for (const node of c.nodes) drawNode(svg, node, p.at.get(node.name), state.chosen === node.name, () => pick(node), () => { state.told = node; tell(node); });
   const focused = element.contains(document.activeElement) && document.activeElement.dataset.node;
@@ -99,9 +99,11 @@ function drawChain(svg, c, p) {
   });
 }
 
-function drawEdge(svg, from, to) {
+/** With `bow` an edge within a column swings out, the longer the farther: in a column of MLPs all would lie on one line. */
+function drawEdge(svg, from, to, bow) {
   const lift = 0.5 * (to.y - from.y);
-  const path = draw(svg, "path", { d: `M${from.x},${from.y} C${from.x},${from.y + lift} ${to.x},${to.y - lift} ${to.x},${to.y}`, fill: "none", "stroke-linecap": "round" });
+  const out = bow && from.x === to.x ? Math.min(150, 14 + 0.16 * Math.abs(to.y - from.y)) : 0;
+  const path = draw(svg, "path", { d: `M${from.x},${from.y} C${from.x - out},${from.y + lift} ${to.x - out},${to.y - lift} ${to.x},${to.y}`, fill: "none", "stroke-linecap": "round" });
   draw(path, "title", {});
   return path;
 }

@@ -8,11 +8,12 @@ are correlations; `needed` and `interchanged` are interventions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.patching import patch
@@ -29,6 +30,7 @@ from tasks.prompts_forms import FORMS
 QUESTIONS = 500
 CHUNK = 50
 STRONG = 0.5  # of a row's attention
+ROOM = 2**29  # bytes of attention that are kept at once
 
 
 def accuracies(model: Any, task: TextRetrieval, hops: tuple[int, ...], seed: int = 0) -> pd.DataFrame:
@@ -45,22 +47,24 @@ def accuracies(model: Any, task: TextRetrieval, hops: tuple[int, ...], seed: int
                 asked = TextRetrieval(**{**task.model_dump(), "form": form, "hops": hop, "links": 0})
                 model.config.check(asked.interface)
             except (UserError, ValueError) as error:
-                rows.append({**cell, "metric": "accuracy", "n": 0, "note": _first_line(error)})
+                rows.append({**cell, "metric": "accuracy", "n": 0, "note": first_line(error)})
                 continue
-            rows += [{**cell, **row} for row in _cell(model, asked, seed)]
+            rows += [{**cell, **row} for row in asked_cell(model, asked, seed, QUESTIONS)]
     return pd.DataFrame(rows)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the list of settings that a validation puts around it."""
     lines = str(error).splitlines()
-    return (lines[1] if len(lines) > 1 else lines[0]).strip()[:150]
+    line = (lines[1] if len(lines) > 1 else lines[0]).strip()
+    return line.removeprefix("Value error, ").partition(" [type=")[0][:150]
 
 
-def _cell(model: Any, task: TextRetrieval, seed: int) -> list[dict[str, Any]]:
-    """Accuracy among the choices and by generation, and the level of a guess."""
+def asked_cell(model: Any, task: TextRetrieval, seed: int, questions: int) -> list[dict[str, Any]]:
+    """Accuracy among the choices and by generation over so many questions (whole CHUNKs), and the level of a guess."""
     right, said = 0, 0
     last = (task.interface.n_ctx - 1,)
-    for chunk in range(QUESTIONS // CHUNK):
+    for chunk in range(questions // CHUNK):
         batch = task.sample(seed, "questions", chunk, CHUNK)
         with torch.no_grad():
             logits = model.logits(batch.inputs, last)[:, 0].float()
@@ -71,9 +75,9 @@ def _cell(model: Any, task: TextRetrieval, seed: int) -> list[dict[str, Any]]:
     chance = float(task.chance().value[0])
     out = []
     for metric, count in (("accuracy", right), ("generated", said)):
-        found = share(count, QUESTIONS)
+        found = share(count, questions)
         interval = {"value": found.value, "ci_low": found.low, "ci_high": found.high}
-        out.append({"metric": metric, **interval, "n": QUESTIONS, "chance": chance, "note": ""})
+        out.append({"metric": metric, **interval, "n": questions, "chance": chance, "note": ""})
     return out
 
 
@@ -89,12 +93,7 @@ def retrieval_heads(
     relations = {r.name: r for r in task.relations(batch)}
     copied = copying(model, task)
     rows = []
-    for layer in range(model.config.n_layers):
-        name = f"blocks.{layer}.attn.hook_pattern"
-        with torch.no_grad():
-            pattern = model.run_with_cache(batch.inputs, names_filter=name, return_cache_object=False)[1][
-                name
-            ].float()
+    for layer, pattern in patterns(model, batch.inputs):
         for hop in range(1, task.hops + 1):
             relation = relations[f"query -> link_{hop}"]
             mass = relation_mass(pattern, relation.dest, relation.source).mean(0)
@@ -110,6 +109,21 @@ def retrieval_heads(
                      "fact": float(within[:, head].float().mean()), "copies": float(copied[layer, head])}
                 )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def patterns(
+    model: Any, inputs: Int[Tensor, "batch pos"]
+) -> Iterator[tuple[int, Float[Tensor, "batch head query key"]]]:
+    """Attention of every layer in turn, of as many layers a run as ROOM holds."""
+    one = 4 * len(inputs) * model.config.n_heads * inputs.shape[1] ** 2
+    layers, together = range(model.config.n_layers), max(1, ROOM // one)
+    for first in layers[::together]:
+        names = {layer: f"blocks.{layer}.attn.hook_pattern" for layer in layers[first : first + together]}
+        with torch.no_grad():
+            cache = model.run_with_cache(
+                inputs, names_filter=list(names.values()), return_cache_object=False
+            )[1]
+        yield from ((layer, cache[name].float()) for layer, name in names.items())
 
 
 def copying(model: BridgedModel, task: TextRetrieval) -> Float[Tensor, "layer head"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from interp.causal.metrics import metric_of
 from interp.causal.paths import patch_paths
 from interp.models.bridge import BridgedModel
-from interp.studies.retrieval_prompts.measure import STRONG
+from interp.studies.retrieval_prompts.measure import STRONG, patterns
 from probes.stats import Interval, ratio, share
 from tasks.prompts import TextRetrieval
 from tasks.prompts_batch import PromptBatch
@@ -50,12 +50,9 @@ def fact_heads(model: Any, task: TextRetrieval, seed: int = 0, prompts: int = 25
     """For every head and look: share of prompts in which its largest weight lies anywhere in the fact's sentence."""
     batch = task.sample(seed, "fact heads", 0, prompts)
     stop, rows = len(task.lexicon.words["."]), []
-    for layer in range(model.config.n_layers):
-        name = f"blocks.{layer}.attn.hook_pattern"
-        with torch.no_grad():
-            cache = model.run_with_cache(batch.inputs, names_filter=name, return_cache_object=False)[1]
+    for layer, pattern in patterns(model, batch.inputs):
         for (look, token), (row, hop) in attended(task, batch).items():
-            at = cache[name][torch.arange(prompts), :, row].argmax(-1)
+            at = pattern[torch.arange(prompts), :, row].argmax(-1)
             inside = (at >= batch.keys[:, hop, None]) & (at <= batch.src[:, hop, None] + stop)
             for head in range(model.config.n_heads):
                 found = share(int(inside[:, head].sum()), prompts)

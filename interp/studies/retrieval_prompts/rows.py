@@ -11,7 +11,9 @@ import pandas as pd
 from interp.run import Run
 from interp.studies.context import nothing
 from interp.studies.ledger import Row
+from interp.studies.power import Shares
 from interp.studies.retrieval_prompts import measure as measure
+from interp.studies.retrieval_prompts.measure_cells import AboveGuess
 from interp.studies.retrieval_prompts.rows_common import AskedModel, Study, command, keep, row
 from probes.stats import Interval
 
@@ -30,22 +32,31 @@ def cell(cells: pd.DataFrame, hops: int, metric: str = "accuracy", form: str = "
     )
 
 
-def accuracy_rows(study: Study, asked: AskedModel, cells: pd.DataFrame) -> list[Row]:
-    """How many hops the model answers."""
+def accuracy_rows(
+    study: Study, asked: AskedModel, cells: pd.DataFrame, form: str = "equations", note: str = ""
+) -> list[Row]:
+    """How many hops the model answers, in one form; `cells` are those of one number of examples."""
     solved = cells[(cells["metric"] == "accuracy") & (cells["n"] > 0)]
     said = "; ".join(
-        f"{form}: " + ", ".join(f"{row.hops} hops {row.value:.2f}" for row in rows.itertuples())
-        for form, rows in solved.groupby("form", sort=False)
+        f"{name}: " + ", ".join(f"{row.hops} hops {row.value:.2f}" for row in rows.itertuples())
+        for name, rows in solved.groupby("form", sort=False)
     )
-    whole = solved[solved["form"] == "equations"]
+    whole = solved[solved["form"] == form]
     few, most = int(whole["hops"].min()), int(whole["hops"].max())
-    a, b = cell(cells, few), cell(cells, most)
+    a, b = cell(cells, few, form=form), cell(cells, most, form=form)
     fall = Interval(a.value - b.value, a.low - b.high, a.high - b.low, a.n, "from both intervals")
+    all_forms = f"{form}; all forms: {said}" + (f"; {note}" if note else "")
+
+    def above(claim: str, hops: int, words: str, metric: str = "accuracy") -> Row:
+        found = cell(cells, hops, metric, form)
+        guess = AboveGuess(float(whole["chance"].iloc[0]), found.n)
+        return row(study, asked, claim, found, words, guess if found.n else None)
+
     return [
-        row(study, asked, "above-chance", cell(cells, 1), f"equations; all forms: {said}"),
-        row(study, asked, "two-hops", cell(cells, 2), "equations"),
-        row(study, asked, "generation", cell(cells, 1, "generated"), "equations; greedy, whole vocabulary"),
-        row(study, asked, "falls", fall, f"equations, {few} hops beside {most}"),
+        above("above-chance", 1, all_forms),
+        above("two-hops", 2, form),
+        above("generation", 1, f"{form}; greedy, whole vocabulary", "generated"),
+        row(study, asked, "falls", fall, f"{form}, {few} hops beside {most}"),
     ]
 
 
@@ -58,7 +69,8 @@ def heads_rows(study: Study, asked: AskedModel, run: Run, cells: pd.DataFrame) -
     one, two = measure.best_head(heads, 1), measure.best_head(heads, 2)
     rows = [
         row(study, asked, f"head-hop-{hop}", Interval(h["argmax"], h["ci_low"], h["ci_high"], int(h["n"]), "share"),
-                  f"{measure.label(h)}, attention {h['attention']:.2f}; {_on_fact(heads, hop)}")
+                  f"{measure.label(h)}, attention {h['attention']:.2f}; {_on_fact(heads, hop)}",
+                  Shares(0.9, 0.3, int(h["n"])))
         for hop, h in ((1, one), (2, two))
     ]  # fmt: skip
     names = len(task.interface.outputs)
@@ -66,7 +78,7 @@ def heads_rows(study: Study, asked: AskedModel, run: Run, cells: pd.DataFrame) -
     rows.append(
         row(study, asked, "copies", copied, f"{measure.label(two)}, {names} names; guess {1 / names:.2f}")
     )
-    if not cell(cells, 2).low > 0:
+    if not cell(cells, 2, form=task.form).low > 0:  # type: ignore[attr-defined]
         return [
             *rows,
             *(

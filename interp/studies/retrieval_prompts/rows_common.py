@@ -10,6 +10,7 @@ import pandas as pd
 
 from interp.studies.context import StudyContext
 from interp.studies.ledger import Row
+from interp.studies.power import Design
 from probes import stats
 from probes.stats import Interval
 
@@ -25,11 +26,16 @@ class AskedModel:
     revisions: tuple[str, ...]
     budget: str
     taught: str = ""  # what the training itself settles of the order over hops
+    given: bool = False  # by the caller: its rows count prompts, not models
 
 
-def row(study: Study, asked: AskedModel, claim: str, found: Interval, note: str = "") -> Row:
-    """A ledger row of one model."""
+def row(
+    study: Study, asked: AskedModel, claim: str, found: Interval, note: str = "", design: Design | None = None
+) -> Row:
+    """A ledger row of one model. `design`: of a row over its prompts, since that of the claim is over models."""
     own = dataclasses.replace(study.claims[claim], id=f"{claim}, {asked.name}")
+    if asked.given:
+        own = dataclasses.replace(own, design=design)
     return study.row(
         own, found, condition=asked.name, budget=asked.budget, command=command(study, asked), note=note
     )
@@ -37,7 +43,7 @@ def row(study: Study, asked: AskedModel, claim: str, found: Interval, note: str 
 
 def command(study: Study, asked: AskedModel) -> str:
     """The command that measures a row of this model again."""
-    return study.command + ("" if asked.name.startswith("small-") else f" --model {asked.source}")
+    return study.command + (f" --model {asked.source}" if asked.given else "")
 
 
 def keep(study: Study, table: pd.DataFrame, asked: AskedModel, what: str) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from interp.importers.hf import import_hf
 from interp.run import load
+from interp.studies.retrieval_prompts import measure
 from interp.studies.retrieval_prompts import measure_facts as facts
 from interp.studies.retrieval_prompts.claims import CLAIMS, EXPLORATORY
 from interp.studies.retrieval_prompts.runs import make_small
@@ -24,17 +25,22 @@ class Looking:
     def run_with_cache(self, inputs, names_filter, return_cache_object):
         batch = TASK.sample(0, "fact heads", 0, len(inputs))
         assert torch.equal(batch.inputs, inputs)
-        pos = inputs.shape[1]
-        pattern = torch.rand(len(inputs), 2, pos, pos, generator=torch.Generator().manual_seed(0))
+        pos, found = inputs.shape[1], {}
         prompts = torch.arange(len(inputs))
-        if "blocks.0" in names_filter:
-            pattern[prompts, 1, -1, batch.src[:, 0] + 1] = 2.0
-        else:
-            pattern[prompts, 0, batch.src[:, 0], batch.keys[:, 1]] = 2.0
-        return None, {names_filter: pattern}
+        for name in names_filter:
+            pattern = torch.rand(len(inputs), 2, pos, pos, generator=torch.Generator().manual_seed(0))
+            if "blocks.0" in name:
+                pattern[prompts, 1, -1, batch.src[:, 0] + 1] = 2.0
+            else:
+                pattern[prompts, 0, batch.src[:, 0], batch.keys[:, 1]] = 2.0
+            found[name] = pattern
+        return None, found
 
 
-def test_planted_looks_are_found_and_no_others():
+@pytest.mark.parametrize("room", [2**29, 1])
+def test_planted_looks_are_found_and_no_others(room, monkeypatch):
+    """With all layers in one run, and with one layer a run."""
+    monkeypatch.setattr(measure, "ROOM", room)
     heads = facts.fact_heads(Looking(), TASK)
     found = {look: facts.heads_of(facts.passing(heads, look)) for look in facts.ATTENDED.values()}
     assert found == {"last -> fact 1": [(0, 1)], "last -> fact 2": [], "fact 1 -> fact 2": [(1, 0)]}
