@@ -196,9 +196,8 @@ def _sketch(run: Run, tables: Tables) -> Sketch | None:
     assert emergence is not None
     labels = run.task.labels(batch)[0]
     relations, heads, agreed = run.task.relations(batch), tables.get("heads"), tables.get("agreement")
-    return sketch(
-        labels, relations, heads, scores, emergence, run.steps[-1], agreed, dated=len(run.steps) > 1
-    )
+    dated = len(run.steps) > 1
+    return sketch(labels, relations, heads, scores, emergence, run.steps[-1], agreed, dated=dated)
 
 
 def _condition(run: Run) -> str:
