@@ -63,7 +63,7 @@ PAPERS: Mapping[str, tuple[Finding, ...]] = {
         ("matched descent steps grow geometrically", "c-slope"),
         ("errors are nearer to Newton's than to descent's", "table-order"),
         ("the residual filter is squared from layer to layer", "filter-growth"),
-        ("it is nearer to being squared than to being multiplied by a constant", "growth-difference"),
+        ("the residual filter is nearer to being squared than multiplied by a constant", "growth-difference"),
         ("a poor condition number costs no Newton steps", "f-newton f-mild"),
         ("an LSTM forgets and a transformer does not", "h-recent h-keeps"),
     ),
