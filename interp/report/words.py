@@ -110,7 +110,7 @@ def _trained(run: Run) -> str:
     if model.kind == "language-model":
         return (
             f"{model.name}, a {model.n_layers}-layer, {model.n_heads}-head {model.architecture} ({run.parameters:,} "
-            f"parameters), was trained elsewhere{_revisions(run)}, and is prompted here in the form "
+            f"parameters), was trained elsewhere{_revisions(run)}, prompted here in the form "
             f"{getattr(run.task, 'form', run.task.kind)!r}."
         )
     shape = f"{model.n_layers}-layer " if hasattr(model, "n_layers") else ""

@@ -18,23 +18,23 @@ from probes import doubling
 from probes.doubling import FEWEST, Growth
 from probes.observations import Observations
 
-LOOKS = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)  # of the training
+SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)  # of the training
 
 
-def looks(steps: Sequence[int]) -> list[int]:
-    """The checkpoints nearest to `LOOKS`, each once.
+def chosen(steps: Sequence[int]) -> list[int]:
+    """The checkpoints nearest to `SHARES`, each once.
 
-    >>> looks([0, 1, 7, 200, 400, 600, 800])
+    >>> chosen([0, 1, 7, 200, 400, 600, 800])
     [200, 400, 600, 800]
     """
-    return sorted({min(steps, key=lambda step, at=share * steps[-1]: abs(step - at)) for share in LOOKS})
+    return sorted({min(steps, key=lambda step, at=share * steps[-1]: abs(step - at)) for share in SHARES})
 
 
 def growths(net: MatchedNet) -> dict[int, Growth | None]:
     """The growth at every checkpoint that is asked; None where fewer than three layers move the filter."""
     memory: list[Observations] = []
     found = {}
-    for step in looks(net.run.steps):
+    for step in chosen(net.run.steps):
         seen = _blocks(net.accumulator if step == net.run.steps[-1] else _at(net, step), memory)
         growth = doubling.growth(seen, draws=net.draws) if len(seen) >= FEWEST else None
         found[step] = growth if growth and len(growth.layers) >= FEWEST else None

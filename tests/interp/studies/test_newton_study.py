@@ -150,10 +150,10 @@ def test_deeper_problems_have_rows_of_their_own(tmp_path, monkeypatch):
 
 
 def test_checkpoints_that_are_asked_lie_over_the_whole_training():
-    assert measure_growth.looks([0, 1, 3, 200, 400, 600, 800, 1000, 1200, 1400, 1600]) == [
+    assert measure_growth.chosen([0, 1, 3, 200, 400, 600, 800, 1000, 1200, 1400, 1600]) == [
         200, 400, 600, 800, 1200, 1600,
     ]  # fmt: skip
-    assert measure_growth.looks([0, 1, 2]) == [0, 1, 2]
+    assert measure_growth.chosen([0, 1, 2]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("side", "sign"), [("true", 1), ("false", -1)])
