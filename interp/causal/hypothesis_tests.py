@@ -31,6 +31,7 @@ from torch import Tensor
 
 from interp.causal.behaviour import resampled_pair
 from interp.causal.curve import Judge
+from interp.causal.edge_runs import EdgeRuns
 from interp.causal.graph import Edge
 from interp.causal.inflated import inflated_effects
 from interp.causal.metrics import metric_of
@@ -147,6 +148,7 @@ def _independence(bench: Judge, circuit: frozenset[Edge], permutations: int, see
 def _minimality(bench: Judge, circuit: frozenset[Edge], inflated: int, seed: int) -> list[dict[str, Any]]:
     if not circuit:
         return []
+    assert isinstance(bench.runs, EdgeRuns)  # of all edges: circuits among a few nodes are not tested
     null, least = inflated_effects(bench.runs, circuit, bench.metric, inflated, seed), _rounding(bench)
     rises = ablation_effects(bench.runs, circuit, [bench.metric])[0]
     rows = []
