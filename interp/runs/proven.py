@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +46,10 @@ def load_checkpoint(model: Any, folder: RunFolder, step: int) -> None:
         model.trust([Proof(**{**proof, "refuses": tuple(proof["refuses"])}) for proof in known])
     load_weights(model, weights, where)
     if not known:
-        keep(model, folder, step)
+        with suppress(
+            UserError
+        ):  # a folder that cannot be written to is read all the same, and proven at each load
+            keep(model, folder, step)
 
 
 def keep(model: Any, folder: RunFolder, step: int) -> None:

@@ -210,6 +210,22 @@ def test_what_was_proven_is_proven_once_for_the_same_weights_in_the_same_code(
         interp.load(out).model(0)
 
 
+def test_a_folder_that_cannot_be_written_to_is_opened_and_proven_each_time(tmp_path, tries, monkeypatch):
+    out = tmp_path / "run"
+    weights = {0: theirs.drawn(theirs.NanoGPT()).state_dict()}
+    interp.adopt(theirs.NanoGPT, task=TASK, checkpoints=weights, out=out, quiet=True)
+    (out / "proofs.json").unlink()
+
+    def refused(path, data):
+        raise UserError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(kept_proofs, "write_atomically", refused)
+    for count in (2, 3):
+        assert interp.load(out).model(0).proofs
+        assert len(tries) == count
+    assert not (out / "proofs.json").exists()
+
+
 def test_a_refusal_that_was_kept_is_refused_again(tmp_path, tries):
     out, broken = tmp_path / "run", {"like": "gpt2", "norm1": "ln_2", "norm2": "ln_1"}
     weights = {0: theirs.drawn(theirs.NanoGPT()).state_dict()}
